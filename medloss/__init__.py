@@ -1,0 +1,44 @@
+"""Losses and boundary metrics for 3D medical segmentation, as plugins for MONAI.
+
+Importing this package is cheap: neither torch nor any plugin is loaded before it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from medloss._version import __version__
+
+if TYPE_CHECKING:
+    from medloss.hookspecs import Loss as Loss
+    from medloss.hookspecs import Metric as Metric
+    from medloss.hookspecs import hookimpl as hookimpl
+    from medloss.host import PluginError as PluginError
+    from medloss.host import list_losses as list_losses
+    from medloss.host import list_metrics as list_metrics
+    from medloss.host import loss as loss
+    from medloss.host import metric as metric
+
+_HOME = {
+    "Loss": "medloss.hookspecs",
+    "Metric": "medloss.hookspecs",
+    "hookimpl": "medloss.hookspecs",
+    "PluginError": "medloss.host",
+    "list_losses": "medloss.host",
+    "list_metrics": "medloss.host",
+    "loss": "medloss.host",
+    "metric": "medloss.host",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'medloss' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,150 @@
+"""The two hooks that a plugin may implement and the records that they yield.
+
+A plugin is any importable module named by an entry point in the group ``medloss``:
+
+    # pyproject.toml
+    [project.entry-points.medloss]
+    topk = "medloss_topk"
+
+    # medloss_topk/__init__.py
+    from medloss import Loss, hookimpl
+
+    @hookimpl
+    def medloss_losses():
+        yield Loss(
+            name="topk_margin",
+            target="medloss_topk.margin:TopKMarginLoss",
+            family="distribution",
+            summary="Margin loss over the hardest fraction of voxels.",
+            cites=("arXiv:1605.06885",),
+        )
+
+The module itself should stay light: name the class in ``target`` instead of importing it, so that
+``medloss list`` needs neither torch nor your code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import pluggy
+
+GROUP = "medloss"
+"""Entry-point group of plugins written for API 1; API n > 1 is the group ``medloss.n``."""
+
+API = 1
+"""The plugin API that this host speaks."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+Fact = Literal["counts", "surfaces", "components", "probabilities"]
+Extra = Literal["distance_map", "skeleton", "components"]
+FACTS: tuple[Fact, ...] = ("counts", "surfaces", "components", "probabilities")
+EXTRAS: tuple[Extra, ...] = ("distance_map", "skeleton", "components")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What every offered loss and metric says about itself.
+
+    Args:
+        name: lower-case words of the field joined by ``_``: ``focal_tversky``.
+        target: where the object is, ``"package.module:Attribute"``; imported only when it is used.
+        family: the group it is listed under, for example ``region``.
+        summary: one line, equal to the first line of the target's docstring.
+        cites: sources as ``"arXiv:..."`` or ``"doi:..."``.
+    """
+
+    name: str
+    target: str
+    family: str
+    summary: str
+    cites: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(bool(_NAME.fullmatch(self.name)), "name", "lower_case_words", self.name)
+        _check(bool(_TARGET.fullmatch(self.target)), "target", "'module:Attribute'", self.target)
+        _check(bool(_NAME.fullmatch(self.family)), "family", "lower_case_words", self.family)
+        one_line = bool(self.summary.strip()) and "\n" not in self.summary
+        _check(one_line, "summary", "one non-empty line", self.summary)
+        _check_strings("cites", self.cites)
+
+    @property
+    def attribute(self) -> str:
+        """Name of the target object inside its module."""
+        return self.target.partition(":")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Record):
+    """A loss on offer.
+
+    Args:
+        needs: extra inputs it cannot do without, of ``distance_map``, ``skeleton``, ``components``.
+        alone: whether a model can be trained with this loss alone.
+    """
+
+    needs: tuple[Extra, ...] = ()
+    alone: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_strings("needs", self.needs, EXTRAS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Record):
+    """A metric on offer: a pure function of facts about one class of one case.
+
+    Args:
+        facts: what the function takes, in order, of ``counts``, ``surfaces``, ``components``,
+            ``probabilities``.
+        unit: ``"mm"``, ``"mm3"`` or ``""``.
+        better: whether ``"higher"`` or ``"lower"`` values are better.
+    """
+
+    facts: tuple[Fact, ...]
+    unit: Literal["mm", "mm3", ""] = ""
+    better: Literal["higher", "lower"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_strings("facts", self.facts, FACTS)
+        _check(bool(self.facts), "facts", f"at least one of {FACTS}", self.facts)
+        _check(self.unit in ("mm", "mm3", ""), "unit", "'mm', 'mm3' or ''", self.unit)
+        _check(self.better in ("higher", "lower"), "better", "'higher' or 'lower'", self.better)
+
+    @property
+    def class_name(self) -> str:
+        """Name of its MONAI form in ``medloss.metrics``: ``hausdorff95`` is ``Hausdorff95Metric``."""
+        return "".join(word.capitalize() for word in self.name.split("_")) + "Metric"
+
+
+@hookspec
+def medloss_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
+    """Yield one :class:`Loss` for each loss that the plugin offers."""
+
+
+@hookspec
+def medloss_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
+    """Yield one :class:`Metric` for each metric that the plugin offers."""
+
+
+def _check(good: bool, field: str, expected: str, got: object) -> None:
+    if not good:
+        raise ValueError(f"{field}: expected {expected}, got {got!r}")
+
+
+def _check_strings(field: str, values: object, allowed: tuple[str, ...] = ()) -> None:
+    tuple_of_strings = isinstance(values, tuple) and all(isinstance(v, str) for v in values)
+    _check(tuple_of_strings, field, "a tuple of strings", values)
+    if allowed:
+        bad = [v for v in values if v not in allowed]  # type: ignore[attr-defined]
+        _check(not bad, field, f"names out of {', '.join(allowed)}", bad)

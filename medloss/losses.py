@@ -1,0 +1,34 @@
+"""Every loss on offer as an attribute: ``"_target_": "medloss.losses.FocalTverskyLoss"``.
+
+The classes live in plugins; this module finds them by name, so that one stable path reaches the
+built-in families and third parties' alike.
+
+Example:
+    >>> from medloss.losses import FocalTverskyLoss
+    >>> FocalTverskyLoss(softmax=True).fn_weight
+    0.7
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medloss.hookspecs import Loss
+from medloss.host import Offer, by_attribute, host
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module 'medloss.losses' has no attribute {name!r}")
+    return by_attribute("loss", name, _offers()).load()
+
+
+def __dir__() -> list[str]:
+    return sorted(_offers())
+
+
+def _offers() -> dict[str, list[Offer[Loss]]]:
+    offers: dict[str, list[Offer[Loss]]] = {}
+    for offer in host().losses():
+        offers.setdefault(offer.record.attribute, []).append(offer)
+    return offers
