@@ -1,0 +1,332 @@
+"""What every loss shares: options, activation, class weights, masks and reduction, once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
+
+import torch
+from torch import Tensor
+from torch.nn.modules.loss import _Loss
+
+from medloss.numeric import ratio
+from medloss.spacing import SpacingLike
+from medloss.sums import Activation, ClassSums, Term, any_over_batch, class_sums, voxel_terms
+from medloss.targets import Extras, Prepared, Target, prepare
+
+T = TypeVar("T")
+REDUCTIONS = ("mean", "sum", "none")
+
+
+@dataclass_transform(
+    eq_default=False, kw_only_default=True, field_specifiers=(dataclasses.field, dataclasses.Field)
+)
+def options(cls: type[T]) -> type[T]:
+    """Turn the annotated attributes of a loss class into keyword-only options of its constructor.
+
+    Example:
+        >>> @options
+        ... class MeanProbabilityLoss(RegionLoss):
+        ...     scale: float = 1.0
+        ...     def terms(self):
+        ...         return ("p", "v")
+        ...     def per_class(self, s):
+        ...         return self.scale * s.p / s.v
+        >>> MeanProbabilityLoss(softmax=True, scale=2.0).scale
+        2.0
+    """
+    return dataclass(eq=False, repr=False, kw_only=True)(cls)
+
+
+@dataclass(eq=False, repr=False)
+class SegmentationLoss(_Loss):
+    """Base of all losses; its options have MONAI's names, order and defaults.
+
+    Args:
+        include_background: whether class 0 counts; it is dropped after the activation, so the
+            other probabilities keep their meaning.
+        to_onehot_y: accepted for MONAI configs; integer labels are understood without it.
+        sigmoid: the input is logits of independent classes.
+        softmax: the input is logits of exclusive classes.
+        other_act: function that turns the input into probabilities.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        batch: sum over the samples of the batch before the loss is formed; ``"world"`` also over
+            all ranks.
+        weight: one number, or one for each class that counts.
+        smooth_nr: added to numerators.
+        smooth_dr: added to denominators.
+        ignore_index: label of voxels that are left out.
+
+    Raises:
+        ValueError: contradictory or impossible options.
+        TypeError: ``other_act`` cannot be called.
+    """
+
+    include_background: bool = True
+    to_onehot_y: bool = False
+    sigmoid: bool = False
+    softmax: bool = False
+    other_act: Callable[[Tensor], Tensor] | None = None
+    _: KW_ONLY
+    reduction: str = "mean"
+    batch: bool | Literal["world"] = False
+    weight: float | Sequence[float] | Tensor | None = None
+    smooth_nr: float = 1e-5
+    smooth_dr: float = 1e-5
+    ignore_index: int | None = None
+
+    default_activation: ClassVar[Activation] = "probabilities"
+    """What the input is when no activation is asked for."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        # The generated constructor assigns options, which a torch module allows only afterwards.
+        _Loss.__init__(self)
+        return self
+
+    def __post_init__(self) -> None:
+        asked = [name for name in ("sigmoid", "softmax") if getattr(self, name)]
+        asked += ["other_act"] * (self.other_act is not None)
+        if len(asked) > 1:
+            raise ValueError(f"{', '.join(asked)}: expected at most one activation, got several")
+        if self.other_act is not None and not callable(self.other_act):
+            raise TypeError(
+                f"other_act: expected a callable or None, got {type(self.other_act).__name__}"
+            )
+        if self.reduction not in REDUCTIONS:
+            raise ValueError(f"reduction: expected one of {REDUCTIONS}, got {self.reduction!r}")
+        self.reduction = str(getattr(self.reduction, "value", self.reduction))
+        if self.batch not in (False, True, "world"):
+            raise ValueError(f"batch: expected False, True or 'world', got {self.batch!r}")
+        self.register_buffer("class_weight", _weights(self.weight, "weight"))
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Target,
+        *,
+        mask: Tensor | None = None,
+        present: Tensor | None = None,
+        spacing_mm: SpacingLike | None = None,
+        distance_map: Tensor | None = None,
+        skeleton: Tensor | None = None,
+        components: Tensor | None = None,
+    ) -> Tensor:
+        """Value of the loss.
+
+        Args:
+            input: (B, C, *spatial) logits or probabilities, 2D or 3D.
+            target: integer labels (B, 1, *spatial); one-hot, multi-label or soft
+                (B, C, *spatial); or a mapping with ``label`` and any of the keywords below.
+            mask: (B, 1, *spatial), voxels of 0 have no influence.
+            present: (B, C), which classes were annotated in each sample.
+            spacing_mm: size of a voxel; read from a MetaTensor when not given.
+            distance_map: (B, C, *spatial), a ready map for boundary losses.
+            skeleton: (B, C, *spatial), a ready skeleton for topology losses.
+            components: (B, 1, *spatial), numbered instances.
+
+        Returns:
+            One tensor: a number, or with ``reduction="none"`` one for each (sample, class) or voxel.
+
+        Raises:
+            ValueError: shapes, labels or values that cannot be meant.
+            TypeError: something is no tensor of a usable dtype.
+        """
+        extras = Extras(mask, present, spacing_mm, distance_map, skeleton, components)
+        device = input.device.type if isinstance(input, Tensor) else "cpu"
+        # Sums of a volume overflow half precision, whatever autocast would choose.
+        with torch.autocast(device_type=device, enabled=False):
+            prepared = self.prepare(input, target, extras)
+            self.check(prepared)
+            return self.compute(prepared)
+
+    def prepare(self, input: Tensor, target: Target, extras: Extras) -> Prepared:
+        """Check and unify the inputs under this loss's options."""
+        return prepare(
+            input,
+            target,
+            extras,
+            activation=self.activation(),
+            to_onehot_y=self.to_onehot_y,
+            ignore_index=self.ignore_index,
+        )
+
+    def activation(self) -> Activation | Callable[[Tensor], Tensor]:
+        """How the input becomes probabilities."""
+        if self.other_act is not None:
+            return self.other_act
+        if self.softmax:
+            return "softmax"
+        return "sigmoid" if self.sigmoid else self.default_activation
+
+    def check(self, prepared: Prepared) -> None:
+        """Refuse what makes no sense for this number of classes."""
+        if prepared.input.shape[1] > 1:
+            return
+        if prepared.activation == "softmax":
+            raise ValueError(
+                "softmax: over a single channel it is 1 everywhere; use sigmoid=True, "
+                "or a network with 2 channels"
+            )
+        if not self.include_background:
+            raise ValueError(
+                "include_background: expected True for a single channel, which has no background"
+            )
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """The loss on checked inputs; what a subclass implements."""
+        raise TypeError(f"{type(self).__name__}: a loss must define compute()")
+
+    def class_weights(self, classes: int, like: Tensor) -> Tensor | None:
+        """Weights of the classes that count, (C,), on the device and in the dtype of ``like``.
+
+        Raises:
+            ValueError: their number is not that of the classes.
+        """
+        weight = self._buffers["class_weight"]
+        if weight is None:
+            return None
+        if weight.ndim == 1 and weight.shape[0] != classes:
+            without = "" if self.include_background else " (class 0 is excluded)"
+            raise ValueError(
+                f"weight: expected {classes} values, one for each class{without}, "
+                f"got {weight.shape[0]}"
+            )
+        return weight.to(like).expand(classes)
+
+    def extra_repr(self) -> str:
+        """All options, as the constructor takes them."""
+        names = [f.name for f in dataclasses.fields(self)]
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+class SumsLoss(SegmentationLoss):
+    """A loss that is a function of per-class sums over voxels."""
+
+    def terms(self) -> Sequence[str | Term]:
+        """The terms to sum."""
+        raise TypeError(f"{type(self).__name__}: a loss on class sums must define terms()")
+
+    def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
+        """Maps of shape (B, C, *spatial) for terms that need one, by name."""
+        return {}
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """Sum the terms and form the loss."""
+        return self.from_sums(
+            class_sums(
+                prepared.input,
+                prepared.target,
+                self.terms(),
+                activation=prepared.activation,
+                mask=prepared.mask,
+                maps=self.maps(prepared),
+            ),
+            prepared,
+        )
+
+    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """The reduced loss from sums over all classes, background included."""
+        raise TypeError(f"{type(self).__name__}: a loss on class sums must define from_sums()")
+
+    def counted(
+        self, s: ClassSums, prepared: Prepared, *, pool: bool = True
+    ) -> tuple[ClassSums, Tensor | None]:
+        """Sums of the classes that count, over the batch where asked, and which were annotated."""
+        present = prepared.present
+        if present is not None:
+            s = s.only(present)
+        if pool and self.batch is not False:
+            s = s.over_batch(self.batch)
+            present = None if present is None else any_over_batch(present, self.batch)
+        if not self.include_background:
+            s = s.without_background()
+            present = None if present is None else present[:, 1:]
+        return s, present
+
+
+class RegionLoss(SumsLoss):
+    """A loss with one value for each (sample, class): :meth:`per_class`."""
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """Loss of each sample and class, (B, C), from its sums."""
+        raise TypeError(f"{type(self).__name__}: a region loss must define per_class()")
+
+    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Weight the classes and reduce over those that were annotated."""
+        s, present = self.counted(s, prepared)
+        value = self.per_class(s)
+        weight = self.class_weights(value.shape[1], value)
+        if weight is not None:
+            if value.shape[1] == 1:
+                raise ValueError("weight: expected None where a single class counts, got weights")
+            value = value * weight
+        if present is not None:
+            if value.shape[1] == 1:  # all classes together
+                present = present.any(1, keepdim=True)
+            value = torch.where(present, value, 0)
+        if self.reduction == "none":
+            return value
+        if self.reduction == "sum":
+            return value.sum()
+        return value.mean() if present is None else ratio(value.sum(), present.sum().to(value))
+
+
+class VoxelLoss(SumsLoss):
+    """A loss that is a mean over voxels: :meth:`per_class` is linear in the terms.
+
+    Being linear, it gives the sum over voxels from summed terms and the value of each voxel from
+    the terms of each voxel, so that ``reduction="none"`` needs no second formula.
+    """
+
+    def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Weighted loss, (B, C, ...), linear in the terms."""
+        raise TypeError(f"{type(self).__name__}: a voxel loss must define per_class()")
+
+    def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """What the sum is divided by, (B, C)."""
+        return s.v
+
+    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Divide the sum over everything by the number, or weight, of what was summed."""
+        if self.reduction == "none":
+            return self.each_voxel(prepared)
+        s, _ = self.counted(s, prepared)
+        total = self.per_class(s, prepared)
+        if self.reduction == "sum":
+            return self.summed(total, s)
+        return ratio(total.sum(), self.normalizer(s, prepared).sum())
+
+    def exclusive(self, prepared: Prepared) -> bool:
+        """Whether a voxel has one class: softmax, or given probabilities of several classes."""
+        if prepared.activation == "softmax":
+            return True
+        return prepared.activation == "probabilities" and prepared.input.shape[1] > 1
+
+    def summed(self, total: Tensor, s: ClassSums) -> Tensor:
+        """``reduction="sum"``."""
+        return total.sum()
+
+    def each_voxel(self, prepared: Prepared) -> Tensor:
+        """``reduction="none"``: (B, C, *spatial)."""
+        voxels = voxel_terms(
+            prepared.input,
+            prepared.target,
+            self.terms(),
+            activation=prepared.activation,
+            mask=prepared.mask,
+            maps=self.maps(prepared),
+        )
+        return self.per_class(self.counted(voxels, prepared, pool=False)[0], prepared)
+
+
+def _weights(given: Any, name: str) -> Tensor | None:
+    if given is None:
+        return None
+    # float64, so that it never limits the precision of the input it meets
+    weight = torch.as_tensor(given).detach().to(torch.float64, copy=True)
+    if weight.ndim > 1 or not bool((weight >= 0).all()) or not bool(weight.isfinite().all()):
+        raise ValueError(f"{name}: expected finite numbers of at least 0, got {given!r}")
+    return weight

@@ -1,0 +1,116 @@
+"""What is summed (:class:`Term`) and what comes out (:class:`ClassSums`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Activation = Literal["softmax", "sigmoid", "probabilities"]
+
+
+class Term(NamedTuple):
+    r"""One function of probability p and target y that is summed over voxels v, for each class.
+
+    ========== ======================== =====================================================
+    name       summed                   parameter
+    ========== ======================== =====================================================
+    ``v``      1                        (the number of voxels that count)
+    ``p``      p
+    ``t``      y
+    ``tp``     p y
+    ``pp``     p²
+    ``tt``     y²
+    ``l1``     \|p − y\|
+    ``ce``     −y log p
+    ``ce_neg`` −(1 − y) log(1 − p)
+    ``nlog``   −log p
+    ``focal``  −y (1 − p)^γ log p       γ
+    ``focal_neg`` −(1 − y) p^γ log(1 − p) γ
+    ``map``    p φ                      name of the map φ, of shape (B, C, \*spatial)
+    ========== ======================== =====================================================
+    """
+
+    name: str
+    parameter: float | str | None = None
+
+
+def as_terms(terms: Sequence[str | Term]) -> tuple[Term, ...]:
+    """Terms from terms or their bare names, each once, in the order given."""
+    whole = (Term(term) if isinstance(term, str) else term for term in terms)
+    return tuple(dict.fromkeys(whole))
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Sums (or, before summing, voxel values) of some terms, each of shape (B, C, ...).
+
+    A term is read as an attribute (``s.tp``) or, with its parameter, as ``s["focal", 2.0]``.
+    Sums are additive: those of two patches of one volume, or of two ranks, are added with ``+``.
+    """
+
+    values: Tensor
+    """(B, K, C, ...): K terms."""
+    terms: tuple[Term, ...]
+
+    def __getitem__(self, key: str | tuple[str, float | str]) -> Tensor:
+        term = Term(key) if isinstance(key, str) else Term(*key)
+        return self.values[:, self.terms.index(term)]
+
+    def __getattr__(self, name: str) -> Tensor:
+        for index, term in enumerate(self.terms):
+            if term.name == name:
+                return self.values[:, index]
+        raise AttributeError(f"{name}: not among the summed terms {self.terms}")
+
+    def __add__(self, other: ClassSums) -> ClassSums:
+        if self.terms != other.terms:
+            raise ValueError(f"other: expected sums of {self.terms}, got {other.terms}")
+        return ClassSums(self.values + other.values, self.terms)
+
+    def without_background(self) -> ClassSums:
+        """The same without class 0."""
+        return ClassSums(self.values[:, :, 1:], self.terms)
+
+    def only(self, present: Tensor) -> ClassSums:
+        """The same with the sums of classes that were not annotated set to zero.
+
+        Args:
+            present: (B, C), which classes were annotated in each sample.
+        """
+        keep = present.reshape(present.shape[0], 1, -1, *[1] * (self.values.ndim - 3))
+        return ClassSums(self.values * keep, self.terms)
+
+    def over_batch(self, batch: bool | Literal["world"]) -> ClassSums:
+        """Sums over the samples of this batch, or of the batches of all ranks (``"world"``).
+
+        The reduction over ranks is differentiable: with gradients averaged over ranks, as
+        ``DistributedDataParallel`` does, training equals one rank that holds the joined batch.
+        """
+        if batch is False:
+            return self
+        values = self.values.sum(0, keepdim=True)
+        if batch == "world" and _ranks():
+            from torch.distributed.nn.functional import all_reduce
+
+            values = all_reduce(values)
+        return ClassSums(values, self.terms)
+
+
+def any_over_batch(present: Tensor, batch: bool | Literal["world"]) -> Tensor:
+    """Classes annotated in any sample of this batch, or of the batches of all ranks, (1, C)."""
+    present = present.any(0, keepdim=True)
+    if batch == "world" and _ranks():
+        counts = present.to(torch.int32)
+        torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MAX)
+        present = counts.bool()
+    return present
+
+
+def _ranks() -> bool:
+    """Whether this process is one of several that train together."""
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized()

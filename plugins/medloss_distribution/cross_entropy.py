@@ -1,0 +1,83 @@
+"""Cross entropy."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from medloss.base import VoxelLoss, options
+from medloss.sums import ClassSums
+from medloss.targets import Prepared
+
+
+@options
+class CrossEntropyLoss(VoxelLoss):
+    """Cross entropy: softmax over exclusive classes or sigmoid over independent ones.
+
+    Formula:
+        softmax: L = Σ_v w_y (−log p_y) / Σ_v w_y over the voxels v that count, y the true class;
+        sigmoid: the mean over voxels and classes of −w g log p − (1 − g) log(1 − p).
+        label_smoothing ε (softmax): g becomes (1 − ε) g + ε / C.
+
+    Given probabilities of several classes (no activation, or ``other_act``) count as exclusive.
+    With one channel for each class and softmax the sum is divided by the number of voxels, not of
+    weights, as torch does for targets that are probabilities.
+
+    Range: [0, ∞).
+
+    Empty target:
+        finite value and full gradient; nothing to count (all voxels ignored) gives 0.
+
+    Args:
+        label_smoothing: ε in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> z = [[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]]
+        >>> z = torch.tensor(z, dtype=torch.float64)[None, :, None]
+        >>> y = torch.tensor([[[[0, 1, 2, 0]]]])
+        >>> round(CrossEntropyLoss(softmax=True)(z, y).item(), 12)
+        0.548889398048
+
+    Source:
+        Goodfellow, Bengio, Courville 2016, Deep Learning, section 6.2; label smoothing: Szegedy
+        2015, arXiv:1512.00567.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing: expected [0, 1), got {self.label_smoothing!r}")
+        if self.sigmoid and self.label_smoothing:
+            raise ValueError("label_smoothing: it spreads over exclusive classes, needs softmax")
+
+    def terms(self) -> tuple[str, ...]:
+        """Sums of all forms; which are used depends on what the input turns out to be."""
+        smoothing = ("nlog",) if self.label_smoothing else ()
+        return ("ce", *(() if self.softmax else ("ce_neg",)), "t", "v", *smoothing)
+
+    def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
+        weight = self.class_weights(s.ce.shape[1], s.ce)
+        positive = s.ce if weight is None else s.ce * _along_classes(weight, s.ce)
+        if not self.exclusive(prepared):
+            return positive + s.ce_neg
+        if self.label_smoothing:
+            spread = s.nlog if weight is None else s.nlog * _along_classes(weight, s.nlog)
+            share = self.label_smoothing / prepared.input.shape[1]
+            positive = (1 - self.label_smoothing) * positive + share * spread
+        return positive.sum(1, keepdim=True)
+
+    def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Weights of the true classes, or the number of voxels (and independent classes)."""
+        if not self.exclusive(prepared):
+            return s.v
+        if prepared.is_index:
+            weight = self.class_weights(s.t.shape[1], s.t)
+            return s.t if weight is None else s.t * weight
+        return s.v[:, :1] if self.include_background else s.t
+
+
+def _along_classes(weight: Tensor, like: Tensor) -> Tensor:
+    return weight.view(1, -1, *[1] * (like.ndim - 2))

@@ -1,0 +1,92 @@
+"""Generalized Dice loss."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from medloss.base import RegionLoss, options
+from medloss.numeric import ratio
+from medloss.sums import ClassSums
+from medloss_region.dice import overlap
+
+EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
+
+
+def volume_weights(target: Tensor, exponent: int) -> Tensor:
+    """Weights w_c = (Σ g)^−exponent scaled to Σ_c w_c = 1; an absent class takes the largest.
+
+    Args:
+        target: Σ g, (B, C).
+        exponent: 2, 1 or 0.
+    """
+    absent = target == 0
+    inverse = torch.where(absent, 0, torch.where(absent, 1, target).pow(-exponent))
+    largest = inverse.amax(1, keepdim=True)
+    weight = torch.where(absent, torch.where(largest == 0, 1, largest), inverse)
+    return weight / weight.sum(1, keepdim=True)
+
+
+@options
+class GeneralizedDiceLoss(RegionLoss):
+    """Dice loss over all classes together, each weighted by its inverse volume.
+
+    Formula:
+        L = 1 − (2 Σ_c w_c Σ p g + smooth_nr) / (Σ_c w_c (Σ p + Σ g) + smooth_dr) for each sample,
+        w_c = (Σ g)^−2 (``square``), (Σ g)^−1 (``simple``) or 1 (``uniform``), scaled to Σ w = 1.
+
+    Range: [0, 1].
+
+    Empty target:
+        a class that is absent takes the largest weight of those present. Where no class that counts
+        is present (background excluded, empty image) the loss is the mean predicted probability,
+        so false positives always cost something.
+
+    MONAI differs: it adds the smoothing to sums scaled by 1/n², where a large organ drowns in it
+    (every voxel of 10⁶ wrong: 0.308 instead of 1), and returns 0 with no gradient on an empty image
+    without background.
+
+    Args:
+        w_type: ``"square"``, ``"simple"`` or ``"uniform"``.
+        soft_label: the formula that is right for labels between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> z = [[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]]
+        >>> z = torch.tensor(z, dtype=torch.float64)[None, :, None]
+        >>> y = torch.tensor([[[[0, 1, 2, 0]]]])
+        >>> loss = GeneralizedDiceLoss(softmax=True, smooth_nr=0, smooth_dr=0)
+        >>> round(loss(z, y).item(), 12)
+        0.417959566582
+
+    Source:
+        Sudre 2017, arXiv:1707.03237.
+    """
+
+    w_type: Literal["square", "simple", "uniform"] = "square"
+    soft_label: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.w_type = getattr(self.w_type, "value", self.w_type)
+        if self.w_type not in EXPONENTS:
+            raise ValueError(f"w_type: expected one of {list(EXPONENTS)}, got {self.w_type!r}")
+        if self.weight is not None:
+            raise ValueError("weight: expected None, the volumes weight the classes (see w_type)")
+
+    def terms(self) -> tuple[str, ...]:
+        """Sums that the options need."""
+        return ("l1", "p", "t", "v") if self.soft_label else ("tp", "p", "t", "v")
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """One value for each sample, (B, 1)."""
+        annotated = s.v > 0
+        weight = volume_weights(s.t, EXPONENTS[self.w_type]) * annotated
+        pooled = 2 * (weight * overlap(s, soft_label=self.soft_label)).sum(1, keepdim=True)
+        sizes = (weight * (s.p + s.t)).sum(1, keepdim=True)
+        value = 1 - (pooled + self.smooth_nr) / (sizes + self.smooth_dr)
+        nothing = s.t.sum(1, keepdim=True) == 0
+        mean_probability = ratio(s.p.sum(1, keepdim=True), s.v.sum(1, keepdim=True))
+        return torch.where(nothing, mean_probability, value)
