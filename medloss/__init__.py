@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from medloss._version import __version__
 
 if TYPE_CHECKING:
+    from medloss import losses as losses
+    from medloss import metrics as metrics
     from medloss.hookspecs import Loss as Loss
     from medloss.hookspecs import Metric as Metric
     from medloss.hookspecs import hookimpl as hookimpl
@@ -31,14 +33,19 @@ _HOME = {
     "metric": "medloss.host",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+_MODULES = ("losses", "metrics")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"medloss.{name}")
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'medloss' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_HOME, *_MODULES])

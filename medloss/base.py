@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 import torch
 from torch import Tensor
@@ -80,13 +80,16 @@ class SegmentationLoss(_Loss):
     default_activation: ClassVar[Activation] = "probabilities"
     """What the input is when no activation is asked for."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        self = super().__new__(cls)
-        # The generated constructor assigns options, which a torch module allows only afterwards.
-        _Loss.__init__(self)
-        return self
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Options are plain attributes: were a torch module registered as a submodule instead, the
+        # default on the class would hide it.
+        if name in type(self).__dataclass_fields__:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def __post_init__(self) -> None:
+        _Loss.__init__(self, reduction=self.reduction)
         asked = [name for name in ("sigmoid", "softmax") if getattr(self, name)]
         asked += ["other_act"] * (self.other_act is not None)
         if len(asked) > 1:
@@ -128,7 +131,7 @@ class SegmentationLoss(_Loss):
             components: (B, 1, *spatial), numbered instances.
 
         Returns:
-            One tensor: a number, or with ``reduction="none"`` one for each (sample, class) or voxel.
+            One tensor: a number, or with ``reduction="none"`` one for each class or voxel.
 
         Raises:
             ValueError: shapes, labels or values that cannot be meant.
@@ -326,7 +329,7 @@ def _weights(given: Any, name: str) -> Tensor | None:
     if given is None:
         return None
     # float64, so that it never limits the precision of the input it meets
-    weight = torch.as_tensor(given).detach().to(torch.float64, copy=True)
+    weight = torch.as_tensor(given, dtype=torch.float64).detach().clone()
     if weight.ndim > 1 or not bool((weight >= 0).all()) or not bool(weight.isfinite().all()):
         raise ValueError(f"{name}: expected finite numbers of at least 0, got {given!r}")
     return weight

@@ -123,7 +123,7 @@ class Metric(Record):
 
     @property
     def class_name(self) -> str:
-        """Name of its MONAI form in ``medloss.metrics``: ``hausdorff95`` is ``Hausdorff95Metric``."""
+        """Name of its MONAI form: ``hausdorff95`` is ``medloss.metrics.Hausdorff95Metric``."""
         return "".join(word.capitalize() for word in self.name.split("_")) + "Metric"
 
 

@@ -1,4 +1,4 @@
-"""Finds plugins, keeps the broken ones from breaking anything, and builds losses and metrics by name.
+"""Finds plugins, isolates the broken ones, and builds losses and metrics by name.
 
 pluggy's own loader drops a second entry point of the same name and does not say whose import
 failed, so plugins are loaded here one by one, each on its own and undone if any part of it fails.
@@ -275,9 +275,7 @@ def _entry_points() -> Iterator[tuple[Plugin, int, metadata.EntryPoint]]:
 
 
 def _became(plugin: Plugin, state: State, reason: str) -> Plugin:
-    return Plugin(
-        plugin.name, plugin.module, plugin.distribution, plugin.version, state, reason
-    )
+    return Plugin(plugin.name, plugin.module, plugin.distribution, plugin.version, state, reason)
 
 
 def _order(offer: Offer[R]) -> tuple[str, str, str]:
@@ -300,5 +298,7 @@ def _check_options(full_name: str, target: Any, options: dict[str, Any]) -> None
     for option in options:
         if option not in parameters:
             near = difflib.get_close_matches(option, parameters, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(parameters)}"
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(parameters)}"
+            )
             raise TypeError(f"{full_name}: no option {option!r}; {hint}")

@@ -144,7 +144,9 @@ def _split(target: Target, extras: Extras) -> tuple[Tensor, Extras]:
         if key not in names:
             near = difflib.get_close_matches(key, ["label", *names], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"target: expected keys out of label, {', '.join(names)}, got {key!r}{hint}")
+            raise ValueError(
+                f"target: expected keys out of label, {', '.join(names)}, got {key!r}{hint}"
+            )
         if key in given:
             raise ValueError(f"{key}: given twice, as keyword and inside the target mapping")
     if "label" not in target:
@@ -185,7 +187,9 @@ def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:
             f"input: expected (B, C, H, W) or (B, C, H, W, D), got {list(input.shape)}"
         )
     if not input.is_floating_point():
-        raise TypeError(f"input: expected floating-point logits or probabilities, got {input.dtype}")
+        raise TypeError(
+            f"input: expected floating-point logits or probabilities, got {input.dtype}"
+        )
     batch, classes, *spatial = input.shape
     index, dense = [batch, 1, *spatial], [batch, classes, *spatial]
     allowed = [index] if to_onehot_y or classes == 1 else [index, dense]
@@ -267,11 +271,11 @@ def _joined_mask(ignored: Tensor | None, given: Tensor | None, values: Tensor) -
 def _present(present: Any, values: Tensor) -> Tensor | None:
     if present is None:
         return None
-    present = torch.as_tensor(present, device=values.device)
+    annotated = torch.as_tensor(present, device=values.device)
     expected = list(values.shape[:2])
-    if list(present.shape) != expected:
-        raise ValueError(f"present: expected {expected}, got {list(present.shape)}")
-    return present.bool()
+    if list(annotated.shape) != expected:
+        raise ValueError(f"present: expected {expected}, got {list(annotated.shape)}")
+    return annotated.bool()
 
 
 def _dense(given: Tensor | None, name: str, values: Tensor) -> Tensor | None:

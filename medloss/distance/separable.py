@@ -38,6 +38,12 @@ def squared_distance(
         >>> squared_distance(sites, (1.0, 2.0), to="voxel", dtype=torch.float64)
         tensor([[[0., 1., 9.]]], dtype=torch.float64)
     """
+    has_site = sites.flatten(1).any(1)
+    if not bool(has_site.all()):  # an item without a site would keep the search from ending early
+        squared = torch.full_like(sites, torch.inf, dtype=dtype)
+        if bool(has_site.any()):
+            squared[has_site] = squared_distance(sites[has_site], spacing_mm, to=to, dtype=dtype)
+        return squared
     squared = torch.where(sites, 0.0, torch.inf).to(dtype)
     for axis, step in enumerate(spacing_mm, start=1):
         squared = _along(squared, axis, float(step), 0.5 if to == "voxel" else 0.0)
@@ -45,7 +51,7 @@ def squared_distance(
 
 
 def _along(squared: Tensor, axis: int, step: float, radius: float) -> Tensor:
-    """Minimum over offsets k along one axis of ``squared[i + k] + (max(|k| − radius, 0) step)²``."""
+    """Minimum over k along one axis of ``squared[i + k] + (max(|k| − radius, 0) step)²``."""
     out = squared.clone()
     length = squared.shape[axis]
     for offset in range(1, length):

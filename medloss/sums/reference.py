@@ -12,6 +12,7 @@ from torch import Tensor
 from medloss.numeric import power
 from medloss.sums.terms import Activation, ClassSums, Term, as_terms
 
+
 def class_sums(
     input: Tensor,
     target: Tensor,

@@ -96,7 +96,7 @@ class ClassSums:
         if batch == "world" and _ranks():
             from torch.distributed.nn.functional import all_reduce
 
-            values = all_reduce(values)
+            values = all_reduce(values)  # type: ignore[no-untyped-call]
         return ClassSums(values, self.terms)
 
 

@@ -36,7 +36,7 @@ class BoundaryLoss(RegionLoss):
     A ready ``distance_map`` needs no spacing and saves the transform.
 
     Args:
-        spacing_mm: size of a voxel where neither call nor data say it.
+        spacing_mm: size of a voxel where the call does not say it; it outranks a MetaTensor's.
         convention: ``"surface"``, ``"kervadec"`` or ``"symmetric"``: where the map is zero
             (``medloss.distance.signed_distance``).
         empty: ``"distance_to_border"`` or ``"zero"``.
@@ -92,8 +92,8 @@ class BoundaryLoss(RegionLoss):
             spacing = parse_spacing(self.spacing_mm, batch=batch, axes=len(spatial))
         if spacing is None:
             raise ValueError(
-                "spacing_mm: expected the size of a voxel (an option, a keyword of the call, a key "
-                "of the target mapping, or a MetaTensor), got none; spacing_mm='voxel' counts voxels"
+                "spacing_mm: expected the size of a voxel (as option, keyword of the call, key of "
+                "the target mapping, or in a MetaTensor), got none; 'voxel' asks for voxel units"
             )
         return signed_distance(
             prepared.one_hot() > 0.5,

@@ -33,6 +33,11 @@ class WeightedSum(SegmentationLoss):
     A subclass names its terms in ``__post_init__`` with :meth:`set_terms`.
     """
 
+    def pass_on(self, *also: str) -> dict[str, Any]:
+        """Options that the terms inherit: activation, reduction, pooling, and those named."""
+        names = ("sigmoid", "softmax", "other_act", "reduction", "batch", *also)
+        return {name: getattr(self, name) for name in names}
+
     def set_terms(self, terms: Mapping[str, tuple[float, nn.Module]]) -> None:
         """Take over the terms: name to (weight, loss).
 
@@ -185,8 +190,9 @@ class CompoundLoss(WeightedSum):
             term = {"name": term}
         if not isinstance(term, Mapping) or "name" not in term:
             raise TypeError(f"terms: expected names, mappings with a name, or losses, got {term!r}")
-        shared = ("sigmoid", "softmax", "other_act", "include_background", "reduction", "batch", "weight")
-        defaults = {f.name: f.default for f in fields(self)}
-        passed = {o: getattr(self, o) for o in shared if getattr(self, o) is not defaults[o]}
+        # Only what differs from the defaults, for losses of others that may lack an option.
+        defaults = {field.name: field.default for field in fields(self)}
+        inherited = self.pass_on("include_background", "weight")
+        passed = {k: value for k, value in inherited.items() if value is not defaults[k]}
         given = {key: value for key, value in term.items() if key != "name"}
         return str(term["name"]), medloss.loss(term["name"], **{**passed, **given})

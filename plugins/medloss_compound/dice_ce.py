@@ -61,24 +61,17 @@ class DiceCELoss(WeightedSum):
             dice_weight = weight[1:]
         if dice_weight is not None and len(dice_weight) == 1:  # one class: nothing to weigh against
             dice_weight = None
-        activation = {"sigmoid": self.sigmoid, "softmax": self.softmax, "other_act": self.other_act}
         dice = DiceLoss(
             include_background=self.include_background,
             squared_pred=self.squared_pred,
             jaccard=self.jaccard,
-            reduction=self.reduction,
-            batch=self.batch,
             weight=dice_weight,
             smooth_nr=self.smooth_nr,
             smooth_dr=self.smooth_dr,
-            **activation,
+            **self.pass_on(),
         )
         cross_entropy = CrossEntropyLoss(
-            reduction=self.reduction,
-            batch=self.batch,
-            weight=weight,
-            label_smoothing=self.label_smoothing,
-            **activation,
+            weight=weight, label_smoothing=self.label_smoothing, **self.pass_on()
         )
         self.set_terms(
             {"dice": (self.lambda_dice, dice), "cross_entropy": (self.lambda_ce, cross_entropy)}

@@ -55,15 +55,7 @@ class DiceFocalLoss(WeightedSum):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shared = {
-            "include_background": self.include_background,
-            "sigmoid": self.sigmoid,
-            "softmax": self.softmax,
-            "other_act": self.other_act,
-            "reduction": self.reduction,
-            "batch": self.batch,
-            "weight": self.weight,
-        }
+        shared = self.pass_on("include_background", "weight")
         dice = DiceLoss(
             squared_pred=self.squared_pred,
             jaccard=self.jaccard,

@@ -19,7 +19,7 @@ class FocalLoss(VoxelLoss):
     """Focal loss: cross entropy that fades out voxels already classified well.
 
     Formula:
-        sigmoid: L = −α g (1 − p)^γ log p − (1 − α) (1 − g) p^γ log(1 − p), both α absent by default;
+        sigmoid: L = −α g (1 − p)^γ log p − (1 − α) (1 − g) p^γ log(1 − p), without α by default;
         softmax: L = −α_y (1 − p_y)^γ log p_y for the true class y;
         then the mean over samples, classes that count and voxels (so softmax divides by C N, as
         MONAI does; Lin divides by the number of voxels N).
@@ -68,7 +68,7 @@ class FocalLoss(VoxelLoss):
             alpha.ndim > 1 or not bool((alpha >= 0).all()) or (scalar and float(alpha) > 1)
         ):
             raise ValueError(
-                f"alpha: expected a number in [0, 1] or one weight for each class, got {self.alpha!r}"
+                f"alpha: expected a number in [0, 1] or one for each class, got {self.alpha!r}"
             )
         self.register_buffer("class_alpha", alpha)
 

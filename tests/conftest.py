@@ -1,0 +1,19 @@
+"""What all tests share: the inputs that `losses.md`-style worked values are given for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real volumes, beside the repository or where MEDLOSS_DATA points."""
+    path = Path(os.environ.get("MEDLOSS_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip("real volumes are not here: set MEDLOSS_DATA to a folder that holds them")
+    return path
