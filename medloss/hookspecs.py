@@ -26,9 +26,9 @@ The module itself should stay light: name the class in ``target`` instead of imp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pluggy
 
@@ -60,6 +60,7 @@ class Record:
         family: the group it is listed under, for example ``region``.
         summary: one line, equal to the first line of the target's docstring.
         cites: sources as ``"arXiv:..."`` or ``"doi:..."``.
+        example: options of a typical bundle config, as JSON would hold them.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Record:
     family: str
     summary: str
     cites: tuple[str, ...] = ()
+    example: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _check(bool(_NAME.fullmatch(self.name)), "name", "lower_case_words", self.name)
@@ -75,6 +77,10 @@ class Record:
         one_line = bool(self.summary.strip()) and "\n" not in self.summary
         _check(one_line, "summary", "one non-empty line", self.summary)
         _check_strings("cites", self.cites)
+        options = isinstance(self.example, Mapping) and all(
+            isinstance(k, str) for k in self.example
+        )
+        _check(options, "example", "a mapping of options", self.example)
 
     @property
     def attribute(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,9 +94,7 @@ class ClassSums:
             return self
         values = self.values.sum(0, keepdim=True)
         if batch == "world" and _ranks():
-            from torch.distributed.nn.functional import all_reduce
-
-            values = all_reduce(values)  # type: ignore[no-untyped-call]
+            values = _SumOverRanks.apply(values)  # type: ignore[no-untyped-call]
         return ClassSums(values, self.terms)
 
 
@@ -108,6 +106,22 @@ def any_over_batch(present: Tensor, batch: bool | Literal["world"]) -> Tensor:
         torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MAX)
         present = counts.bool()
     return present
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Sum over ranks; so is its gradient, as each rank's loss depends on every rank's values."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
 
 
 def _ranks() -> bool:

@@ -17,6 +17,7 @@ def medloss_losses() -> Iterator[Loss]:
         summary="Boundary loss: probability times signed distance to the true boundary, in mm.",
         cites=("arXiv:1812.07032",),
         alone=False,
+        example={"softmax": True, "include_background": False},
     )
 
 
@@ -51,4 +52,5 @@ def medloss_metrics() -> Iterator[Metric]:
         cites=("arXiv:1809.04430",),
         facts=("surfaces",),
         better="higher",
+        example={"tolerance_mm": 1.0},
     )

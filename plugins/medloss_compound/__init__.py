@@ -15,6 +15,7 @@ def medloss_losses() -> Iterator[Loss]:
         target="medloss_compound.compound:CompoundLoss",
         family="compound",
         summary="Weighted sum of any losses, with every term visible.",
+        example={"softmax": True, "terms": ["dice", "cross_entropy"], "weights": [1.0, 0.5]},
     )
     yield Loss(
         name="dice_ce",
@@ -22,6 +23,7 @@ def medloss_losses() -> Iterator[Loss]:
         family="compound",
         summary="Dice loss plus cross entropy, under one activation.",
         cites=("arXiv:1809.10486",),
+        example={"softmax": True},
     )
     yield Loss(
         name="dice_focal",
@@ -29,4 +31,5 @@ def medloss_losses() -> Iterator[Loss]:
         family="compound",
         summary="Dice loss plus focal loss, under one activation.",
         cites=("arXiv:1808.05238",),
+        example={"softmax": True},
     )

@@ -15,6 +15,7 @@ def medloss_losses() -> Iterator[Loss]:
         target="medloss_distribution.cross_entropy:CrossEntropyLoss",
         family="distribution",
         summary="Cross entropy: softmax over exclusive classes or sigmoid over independent ones.",
+        example={"softmax": True},
     )
     yield Loss(
         name="focal",
@@ -22,4 +23,5 @@ def medloss_losses() -> Iterator[Loss]:
         family="distribution",
         summary="Focal loss: cross entropy that fades out voxels already classified well.",
         cites=("arXiv:1708.02002",),
+        example={"softmax": True},
     )

@@ -16,6 +16,7 @@ def medloss_losses() -> Iterator[Loss]:
         family="region",
         summary="Soft Dice loss, linear or squared, or its Jaccard form.",
         cites=("arXiv:1606.04797", "arXiv:1608.04117"),
+        example={"softmax": True},
     )
     yield Loss(
         name="generalized_dice",
@@ -23,6 +24,7 @@ def medloss_losses() -> Iterator[Loss]:
         family="region",
         summary="Dice loss over all classes together, each weighted by its inverse volume.",
         cites=("arXiv:1707.03237",),
+        example={"softmax": True},
     )
     yield Loss(
         name="tversky",
@@ -30,6 +32,7 @@ def medloss_losses() -> Iterator[Loss]:
         family="region",
         summary="Tversky loss: Dice with separate weights for false positives and negatives.",
         cites=("arXiv:1706.05721",),
+        example={"softmax": True},
     )
     yield Loss(
         name="focal_tversky",
@@ -37,6 +40,7 @@ def medloss_losses() -> Iterator[Loss]:
         family="region",
         summary="Tversky loss raised to a power, so that badly segmented classes weigh more.",
         cites=("arXiv:1810.07842",),
+        example={"softmax": True},
     )
 
 

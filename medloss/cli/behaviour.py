@@ -1,0 +1,73 @@
+"""What a loss or metric does at the corners: perfect, all wrong, empty. Computed when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from medloss.hookspecs import Loss, Metric
+
+
+def loss_behaviour(record: Loss, target: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
+    """Value and largest gradient on the logits of a 5x5 image with a 3x3 object, two classes.
+
+    Yields:
+        Rows of case, value, gradient.
+    """
+    import torch
+
+    truth = torch.zeros(1, 1, 5, 5, dtype=torch.long)
+    truth[..., 1:4, 1:4] = 1
+    empty = torch.zeros_like(truth)
+    sign = 2.0 * truth - 1
+
+    def logits(foreground: Any) -> torch.Tensor:
+        half = torch.as_tensor(foreground, dtype=torch.float64).expand(1, 1, 5, 5) / 2
+        return torch.cat([-half, half], 1)
+
+    certain = 12.0
+    nine_to_one = float(torch.log(torch.tensor(9.0)))
+    cases = {
+        f"perfect (logits ±{certain:g})": (logits(certain * sign), truth),
+        f"all wrong (logits ±{certain:g})": (logits(-certain * sign), truth),
+        "empty target, p = 0.1": (logits(-nine_to_one), empty),
+        "empty target, p = 0.9": (logits(nine_to_one), empty),
+    }
+    for case, (z, y) in cases.items():
+        z = z.requires_grad_()
+        try:
+            loss = target(**{"softmax": True, **record.example})
+            value = loss(z, {"label": y, "spacing_mm": 1.0})
+            value.backward()
+        except (TypeError, ValueError) as error:  # a third party's loss may want other inputs
+            yield case, "not computed", str(error)
+            continue
+        gradient = 0.0 if z.grad is None else float(z.grad.abs().max())
+        yield case, f"{float(value.detach()):.6g}", f"{gradient:.2g}"
+
+
+def metric_behaviour(record: Metric, target: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
+    """Value and status on a 9x9 image with a 3x3 object and 1 mm voxels.
+
+    Yields:
+        Rows of case, value, status.
+    """
+    import numpy as np
+
+    from medloss.scoring import Case, EmptyPolicy, score
+
+    truth = np.zeros((9, 9), np.uint8)
+    truth[1:4, 1:4] = 1
+    nothing = np.zeros_like(truth)
+    cases = {
+        "perfect": (truth, truth),
+        "moved by 1 voxel": (truth, np.roll(truth, 1, axis=0)),
+        "all wrong": (truth, 1 - truth),
+        "missed": (truth, nothing),
+        "spurious": (nothing, truth),
+        "both empty": (nothing, nothing),
+    }
+    for name, (reference, prediction) in cases.items():
+        case = Case(reference, prediction, labels=(1,), spacing_mm=1.0)
+        result = score(target, record, case, 1, EmptyPolicy(), **record.example)
+        yield name, f"{result.value:.6g}", str(result.status)

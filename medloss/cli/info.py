@@ -1,0 +1,98 @@
+"""``medloss info NAME``: the card of a loss or metric."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+
+from medloss.cli.bundle import bundle_block
+from medloss.cli.card import argument_help, read_card
+from medloss.cli.offers import find_offers
+from medloss.hookspecs import Loss
+from medloss.host import Offer
+
+
+@click.command("info")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(["loss", "metric"]), help="Where both have the name.")
+def info_command(name: str, kind: str | None) -> None:
+    """Show the card of the loss or metric NAME.
+
+    The card has the formula, range, source, every option with its default, what the loss is at a
+    perfect, an all-wrong and an empty case (computed on the spot), and the bundle block.
+    """
+    for offer in find_offers(name, kind):
+        _print_card(offer)
+
+
+def _print_card(offer: Offer[Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    record, target = offer.record, offer.load()
+    is_loss = isinstance(record, Loss)
+    card = read_card(target)
+    console = Console(highlight=False)
+    kind = "loss" if is_loss else "metric"
+    console.print(
+        f"[bold]{record.name}[/] ({record.family} {kind}, {offer.plugin.distribution}"
+        f" {offer.plugin.version}, {record.target})"
+    )
+    console.print(escape(card.summary) + "\n")
+    for title, text in card.sections.items():
+        if title not in ("Args", "Example", "Returns", "Raises"):
+            console.print(f"[bold]{title}[/]")
+            console.print(Padding(escape(text.replace("``", "")), (0, 0, 1, 4)))
+    if is_loss:
+        needs = ", ".join(record.needs) or "nothing beside input and target"
+        alone = "yes" if record.alone else "no: put a region or distribution loss beside it"
+        console.print(f"[bold]Needs[/]  {needs}\n[bold]Trains alone[/]  {alone}\n")
+    else:
+        console.print(
+            f"[bold]Unit[/]  {record.unit or 'none'}    [bold]Better[/]  {record.better}    "
+            f"[bold]Facts[/]  {', '.join(record.facts)}\n"
+        )
+    options = _options(target, keyword_only=not is_loss)
+    if options.row_count:
+        console.print("[bold]Options[/]")
+        console.print(Padding(options, (0, 0, 1, 4)))
+    console.print(f"[bold]{'Measured on a 5x5 image' if is_loss else 'Values'}[/]")
+    console.print(Padding(_behaviour(offer, target), (0, 0, 1, 4)))
+    console.print("[bold]In a MONAI bundle[/]")
+    for line in bundle_block(offer).splitlines():
+        console.print("    " + escape(line), soft_wrap=True)
+    console.print()
+
+
+def _options(target: Any, *, keyword_only: bool) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("option", "default", "meaning", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    meaning = argument_help(target)
+    for parameter in inspect.signature(target).parameters.values():
+        if keyword_only and parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        required = parameter.default is parameter.empty
+        default = "required" if required else repr(parameter.default)
+        table.add_row(parameter.name, escape(default), escape(meaning.get(parameter.name, "")))
+    return table
+
+
+def _behaviour(offer: Offer[Any], target: Any) -> Any:
+    from rich.table import Table
+
+    if isinstance(offer.record, Loss):
+        from medloss.cli.behaviour import loss_behaviour as behaviour
+
+        table = Table("case", "value", "largest |gradient|", box=None, padding=(0, 2, 0, 0))
+    else:
+        from medloss.cli.behaviour import metric_behaviour as behaviour  # type: ignore[assignment]
+
+        table = Table("case", "value", "status", box=None, padding=(0, 2, 0, 0))
+    for row in behaviour(offer.record, target):
+        table.add_row(*row)
+    return table

@@ -1,0 +1,107 @@
+"""``medloss list``: what is on offer, without importing any of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from medloss.cli.bundle import bundle_block
+from medloss.cli.offers import find_offers
+from medloss.hookspecs import Loss, Metric
+from medloss.host import Host, Offer, host
+
+
+@click.command("list")
+@click.argument("names", nargs=-1)
+@click.option("--kind", type=click.Choice(["loss", "metric"]), help="Only losses or only metrics.")
+@click.option("--family", help="Only this family, for example region.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--bundle", is_flag=True, help="Print blocks to paste into a MONAI bundle config.")
+def list_command(
+    names: tuple[str, ...], kind: str | None, family: str | None, as_json: bool, bundle: bool
+) -> None:
+    """List every loss and metric on offer, or only NAMES.
+
+    Plugins that cannot be used are listed too, with the reason.
+    """
+    if as_json and bundle:
+        raise click.UsageError("--json and --bundle: expected one of them")
+    offers = _chosen(host(), names, kind, family)
+    if as_json:
+        click.echo(json.dumps(_as_data(offers, host()), indent=2))
+    elif bundle:
+        for offer in offers:
+            click.echo(f"# {_kind(offer)} {offer.full_name}: {offer.record.summary}")
+            click.echo(bundle_block(offer) + "\n")
+    else:
+        _print_tables(offers, host())
+
+
+def _chosen(
+    host: Host, names: tuple[str, ...], kind: str | None, family: str | None
+) -> list[Offer[Any]]:
+    offers: list[Offer[Any]] = []
+    if kind != "metric":
+        offers += host.losses()
+    if kind != "loss":
+        offers += host.metrics()
+    if names:
+        offers = list(dict.fromkeys(o for name in names for o in find_offers(name, kind)))
+    if family is not None:
+        families = sorted({o.record.family for o in offers})
+        if family not in families:
+            raise click.BadParameter(
+                f"expected one of {', '.join(families)}, got {family!r}", param_hint="--family"
+            )
+        offers = [o for o in offers if o.record.family == family]
+    return offers
+
+
+def _kind(offer: Offer[Any]) -> str:
+    return "loss" if isinstance(offer.record, Loss) else "metric"
+
+
+def _as_data(offers: list[Offer[Any]], host: Host) -> dict[str, Any]:
+    def rows(kind: type) -> list[dict[str, Any]]:
+        return [
+            {
+                **asdict(offer.record),
+                "plugin": offer.plugin.name,
+                "distribution": offer.plugin.distribution,
+                "version": offer.plugin.version,
+            }
+            for offer in offers
+            if isinstance(offer.record, kind)
+        ]
+
+    return {
+        "losses": rows(Loss),
+        "metrics": rows(Metric),
+        "plugins": [asdict(plugin) for plugin in host.plugins],
+    }
+
+
+def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for kind, title in (("loss", "Losses"), ("metric", "Metrics")):
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for column in ("name", "family", "plugin", "summary"):
+            table.add_column(column, header_style="bold", no_wrap=column == "name")
+        for offer in offers:
+            if _kind(offer) == kind:
+                record, plugin = offer.record, offer.plugin
+                where = f"{plugin.distribution} {plugin.version}"
+                table.add_row(*map(escape, (record.name, record.family, where, record.summary)))
+        if table.row_count:
+            console.print(table)
+            console.print()
+    for plugin in host.plugins:
+        if plugin.state != "ok":
+            console.print(f"[bold red]{plugin.state}[/]: {escape(f'{plugin}: {plugin.reason}')}")

@@ -1,0 +1,81 @@
+"""The plugin that the documentation walks through: installed as a user would, then found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs" / "examples" / "medloss-topk"
+
+IN_A_BUNDLE = """
+import torch
+from monai.bundle import ConfigParser
+parser = ConfigParser({
+    "dotted": {"_target_": "medloss_topk.hardest.HardestVoxelsLoss", "softmax": True, "k": 0.5},
+    "module": {"_target_": "medloss.losses.HardestVoxelsLoss", "softmax": True, "k": 0.5},
+    "factory": {"_target_": "medloss.loss", "name": "hardest_voxels", "softmax": True, "k": 0.5},
+})
+parser.parse()
+z = torch.tensor([[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]])[None, :, None]
+y = torch.tensor([[[[0, 1, 2, 0]]]])
+print([round(parser.get_parsed_content(i)(z, y).item(), 6) for i in ("dotted", "module", "factory")])
+"""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A throw-away environment that sees this one's packages and has the example installed."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    site = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+    # site.addsitedir also follows the .pth files there, such as that of an editable install
+    here = sysconfig.get_path("purelib")
+    (site / "parent.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+    # pip leaves a build folder beside the source: build from a copy
+    source = shutil.copytree(EXAMPLE, folder / "medloss-topk")
+    command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+def run(python: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [str(python), *arguments], capture_output=True, text=True, timeout=300, cwd=python.parent
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_medloss_list_shows_it(python: Path) -> None:
+    told = json.loads(run(python, "-m", "medloss", "list", "--json"))
+    row = next(row for row in told["losses"] if row["name"] == "hardest_voxels")
+    assert (row["distribution"], row["version"]) == ("medloss-topk", "1.0.0")
+    assert "medloss-topk" in run(python, "-m", "medloss", "list", "hardest_voxels")
+
+
+def test_medloss_info_shows_its_card(python: Path) -> None:
+    card = run(python, "-m", "medloss", "info", "hardest_voxels")
+    assert "fraction of the voxels" in card
+    assert '"_target_": "medloss.losses.HardestVoxelsLoss"' in card
+
+
+def test_a_bundle_config_reaches_it_in_three_ways(python: Path) -> None:
+    assert run(python, "-c", IN_A_BUNDLE).splitlines()[-1] == "[0.8922, 0.8922, 0.8922]"
+
+
+def test_it_is_not_installed_here() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "medloss", "list", "hardest_voxels"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "no loss is called 'hardest_voxels'" in done.stderr
