@@ -10,7 +10,7 @@ import click
 
 from medloss.cli.bundle import bundle_block
 from medloss.cli.offers import find_offers
-from medloss.hookspecs import Loss, Metric
+from medloss.hookspecs import Loss
 from medloss.host import Host, Offer, host
 
 
@@ -65,7 +65,7 @@ def _kind(offer: Offer[Any]) -> str:
 
 
 def _as_data(offers: list[Offer[Any]], host: Host) -> dict[str, Any]:
-    def rows(kind: type) -> list[dict[str, Any]]:
+    def rows(kind: str) -> list[dict[str, Any]]:
         return [
             {
                 **asdict(offer.record),
@@ -74,12 +74,12 @@ def _as_data(offers: list[Offer[Any]], host: Host) -> dict[str, Any]:
                 "version": offer.plugin.version,
             }
             for offer in offers
-            if isinstance(offer.record, kind)
+            if _kind(offer) == kind
         ]
 
     return {
-        "losses": rows(Loss),
-        "metrics": rows(Metric),
+        "losses": rows("loss"),
+        "metrics": rows("metric"),
         "plugins": [asdict(plugin) for plugin in host.plugins],
     }
 

@@ -26,7 +26,8 @@ parser = ConfigParser({
 parser.parse()
 z = torch.tensor([[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]])[None, :, None]
 y = torch.tensor([[[[0, 1, 2, 0]]]])
-print([round(parser.get_parsed_content(i)(z, y).item(), 6) for i in ("dotted", "module", "factory")])
+losses = [parser.get_parsed_content(way) for way in ("dotted", "module", "factory")]
+print([round(loss(z, y).item(), 6) for loss in losses])
 """
 
 

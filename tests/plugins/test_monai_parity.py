@@ -1,4 +1,4 @@
-"""Swapping `_target_` from monai.losses to medloss.losses keeps every number, except MONAI's defects.
+"""Swapping `_target_` from MONAI's losses to ours keeps every number, except its defects.
 
 Each known defect of MONAI 1.6.1 has a test of its own that states both values.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
@@ -28,6 +27,7 @@ class HardestVoxelsLoss(SegmentationLoss):
         k: fraction of the voxels, in (0, 1].
 
     Example:
+        >>> import torch
         >>> z = torch.tensor([[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]])
         >>> y = torch.tensor([[[[0, 1, 2, 0]]]])
         >>> loss = HardestVoxelsLoss(softmax=True, k=0.5)
