@@ -1,0 +1,84 @@
+"""A metric that was asked for, found by the host and checked before the work starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from medloss.evaluation.requests import Request
+from medloss.hookspecs import Metric
+from medloss.host import host
+from medloss.scoring import Case
+
+DEFAULT_METRICS = (
+    "dice",
+    "sensitivity",
+    "specificity",
+    "hausdorff95",
+    "average_symmetric_surface_distance",
+    "normalized_surface_dice",
+)
+
+
+@dataclass(frozen=True)
+class MetricChoice:
+    """A metric with its options.
+
+    Args:
+        column: what its values are called in tables and files.
+        record: what the metric says about itself.
+        function: from the facts that the record names to a number.
+        options: passed to ``function``: those given, and the defaults of the others.
+        given: names of the options that were asked for.
+    """
+
+    column: str
+    record: Metric
+    function: Callable[..., float]
+    options: Mapping[str, Any]
+    given: tuple[str, ...] = ()
+
+    @property
+    def defaults(self) -> str:
+        """The options that nobody gave, as text."""
+        left = (name for name in self.options if name not in self.given)
+        return ", ".join(f"{name}={self.options[name]}" for name in left)
+
+
+def choose_metric(request: Request) -> MetricChoice:
+    """Find the metric and compare the options with its signature.
+
+    Raises:
+        PluginError: there is no such metric, or it cannot be imported.
+        ValueError: it has no such option, or cannot do without one that is not given.
+
+    Example:
+        >>> from medloss.evaluation.requests import parse_request
+        >>> choose_metric(parse_request("normalized_surface_dice:tolerance=2"))
+        Traceback (most recent call last):
+        ValueError: normalized_surface_dice has no option 'tolerance'; it has tolerance_mm
+    """
+    offer = host().metric(request.name)
+    for fact in offer.record.facts:
+        if not hasattr(Case, fact):
+            raise ValueError(f"{request.name} needs {fact}, which label maps do not give")
+    function, options = offer.load(), dict(request.options)
+    parameters = list(inspect.signature(function).parameters.values())[len(offer.record.facts) :]
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for option in options:
+        if option not in known and not takes_any:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"{request.name} has no option {option!r}; {has}")
+    missing = [
+        p.name
+        for p in parameters
+        if p.name in known and p.name not in options and p.default is p.empty
+    ]
+    if missing:
+        raise ValueError(f"{request.name} needs a value for {', '.join(missing)}")
+    defaults = {p.name: p.default for p in parameters if p.name in known}
+    every = {**defaults, **options}
+    return MetricChoice(request.column, offer.record, function, every, tuple(options))

@@ -1,0 +1,98 @@
+"""What ``NAME:option=value,...`` on the command line asks for."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_WORDS = {"true": True, "false": False, "none": None}
+_OPENING = {"(": ")", "[": "]", "{": "}"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A metric or a loss by name, with its options in the order given."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def column(self) -> str:
+        """What its values are called in tables and files.
+
+        Example:
+            >>> Request("normalized_surface_dice", (("tolerance_mm", 2),)).column
+            'normalized_surface_dice[tolerance_mm=2]'
+            >>> Request("dice").column
+            'dice'
+        """
+        options = ",".join(f"{name}={value}" for name, value in self.options)
+        return f"{self.name}[{options}]" if options else self.name
+
+
+def parse_request(text: str) -> Request:
+    """Read ``NAME`` or ``NAME:option=value,option=value``.
+
+    Values are Python literals (numbers, lists, tuples, quoted text), ``true``, ``false`` or
+    ``none``; any other word is text. Nothing is executed.
+
+    Raises:
+        ValueError: the text has another form.
+
+    Example:
+        >>> parse_request("tversky:fp_weight=0.3,batch=true").options
+        (('fp_weight', 0.3), ('batch', True))
+        >>> parse_request("my-losses:dice:reduction=sum")
+        Request(name='my-losses:dice', options=(('reduction', 'sum'),))
+    """
+    head, equals, tail = text.partition("=")
+    # A full name has a colon of its own, "distribution:name", so the last one before "=" counts.
+    name, colon, first = head.rpartition(":") if equals else (text, "", "")
+    name = name.strip()
+    if not name or name.endswith(":") or bool(equals) != bool(colon):
+        raise ValueError(f"{text!r} is not of the form NAME or NAME:option=value,option=value")
+    options: dict[str, Any] = {}
+    for part in _parts(first + equals + tail) if equals else ():
+        option, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", option) or not value:
+            raise ValueError(f"{part.strip()!r} in {text!r} is not of the form option=value")
+        if option in options:
+            raise ValueError(f"option {option!r} is given twice in {text!r}")
+        options[option] = parse_value(value)
+    return Request(name, tuple(options.items()))
+
+
+def parse_value(text: str) -> Any:
+    """A literal, a word such as ``true``, or the text itself.
+
+    Example:
+        >>> [parse_value(text) for text in ("2", "1e-5", "[1, 2]", "True", "none", "mean")]
+        [2, 1e-05, [1, 2], True, None, 'mean']
+    """
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def _parts(text: str) -> list[str]:
+    """Split at the commas that stand in no bracket and no quotation."""
+    parts, closing, quote = [""], [""], ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in _OPENING:
+            closing.append(_OPENING[letter])
+        elif letter == closing[-1]:
+            closing.pop()
+        elif letter == "," and len(closing) == 1:
+            parts.append("")
+            continue
+        parts[-1] += letter
+    return parts

@@ -1,0 +1,165 @@
+"""The result files: every value of every case as CSV, and the whole study as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from medloss import __version__
+from medloss.evaluation.study import CaseResult, Study, study_labels
+from medloss.evaluation.tables import Summary, columns
+from medloss.scoring import Status
+
+CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "status", "message")
+FORMAT = 1
+"""Number of the layout of the JSON file; it grows when a reader would have to change."""
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Raise if ``path`` cannot be written, before any work is done for it.
+
+    Raises:
+        ValueError: it exists and ``force`` is not set, or its folder is missing or not writable.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder")
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists; --force overwrites it")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.parent} is no folder to write {path.name} to")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path.parent} is not writable")
+
+
+def write_csv(path: Path, cases: Sequence[CaseResult], study: Study) -> None:
+    """Write one line for each case, label and metric, and one for each failed case."""
+    with _whole(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+        for case in cases:
+            name = case.pair.name
+            for result in case.results:
+                label, title = label_text(result.label), study.name(result.label)
+                value = repr(result.value)
+                writer.writerow(
+                    (name, label, title, result.column, value, result.unit, result.status, "")
+                )
+            if case.error:
+                writer.writerow((name, "", "", "", "", "", "failed", case.error))
+
+
+def write_json(
+    path: Path, cases: Sequence[CaseResult], summaries: Sequence[Summary], study: Study
+) -> None:
+    """Write settings, cases and summary. NaN and infinity become null: JSON has neither."""
+    content = {
+        "medloss": __version__,
+        "format": FORMAT,
+        "settings": _settings(cases, study),
+        "cases": [_case(case, study) for case in cases],
+        "summary": [_summary(summary, study) for summary in summaries],
+    }
+    with _whole(path) as file:
+        json.dump(content, file, indent=1, allow_nan=False, default=str)
+        file.write("\n")
+
+
+def label_text(label: int | None) -> str:
+    """A label as the tables write it: ``all`` for the whole case."""
+    return "all" if label is None else str(label)
+
+
+def _settings(cases: Sequence[CaseResult], study: Study) -> dict[str, Any]:
+    options = [metric.options for metric in study.metrics] + [x.options for x in study.losses]
+    records = [metric.record for metric in study.metrics] + [x.record for x in study.losses]
+    asked = [
+        {
+            "metric": column.name,
+            "name": record.name,
+            "options": dict(chosen),
+            "unit": column.unit,
+            "better": column.better,
+        }
+        for column, record, chosen in zip(columns(study), records, options, strict=True)
+    ]
+    return {
+        "definition": study.definition,
+        "policies": {
+            "missed": study.policy.missed,
+            "both_empty": study.policy.both_empty,
+            "meaning": study.policy.describe(),
+        },
+        "metrics": asked[: len(study.metrics)],
+        "losses": asked[len(study.metrics) :],
+        "labels": [
+            {"label": label, "name": study.name(label)} for label in study_labels(cases, study)
+        ],
+    }
+
+
+def _case(case: CaseResult, study: Study) -> dict[str, Any]:
+    pair = case.pair
+    head = {
+        "case": pair.name,
+        "prediction": pair.prediction and str(pair.prediction),
+        "reference": pair.reference and str(pair.reference),
+    }
+    if case.error:
+        return {**head, "status": "failed", "error": case.error}
+    return {
+        **head,
+        "status": "ok",
+        "spacing_mm": case.spacing_mm,
+        "shape": case.shape,
+        "results": [
+            {
+                "label": "all" if result.label is None else result.label,
+                "name": study.name(result.label),
+                "metric": result.column,
+                "value": _number(result.value),
+                "unit": result.unit,
+                "status": result.status,
+            }
+            for result in case.results
+        ],
+    }
+
+
+def _summary(summary: Summary, study: Study) -> dict[str, Any]:
+    return {
+        "label": "all" if summary.label is None else summary.label,
+        "name": study.name(summary.label),
+        "metric": summary.column.name,
+        "n": summary.n,
+        "mean": _number(summary.mean),
+        "sd": _number(summary.sd),
+        "median": _number(summary.median),
+        "min": _number(summary.minimum),
+        "max": _number(summary.maximum),
+        "worst_case": summary.worst_case,
+        "statuses": {str(status): summary.statuses.get(str(status), 0) for status in Status},
+        "not_used": summary.not_used,
+        "failed": summary.failed,
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[TextIO]:
+    """A file that appears under its name only when all of it is written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
