@@ -140,10 +140,13 @@ _SUMMANDS: dict[str, Callable[[_Voxels, Term], Tensor]] = {
     "pp": lambda x, _: x.p * x.p,
     "tt": lambda x, _: x.y * x.y,
     "l1": lambda x, _: (x.p - x.y).abs(),
+    "power": lambda x, term: power((x.p - x.y).abs(), _gamma(term)),
+    "sqt": lambda x, _: (x.p - x.y) ** 2 * x.y,
     "ce": lambda x, _: -x.y * x.log_p,
     "ce_neg": lambda x, _: (x.y - 1) * x.log_not_p,
     "nlog": lambda x, _: -x.log_p,
     "focal": lambda x, term: -x.y * power(x.not_p, _gamma(term)) * x.log_p,
     "focal_neg": lambda x, term: (x.y - 1) * power(x.p, _gamma(term)) * x.log_not_p,
     "map": lambda x, term: x.p * x.maps[str(term.parameter)],
+    "map2": lambda x, term: (x.p - x.y) ** 2 * x.maps[str(term.parameter)],
 }

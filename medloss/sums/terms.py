@@ -25,12 +25,15 @@ class Term(NamedTuple):
     ``pp``     p²
     ``tt``     y²
     ``l1``     \|p − y\|
+    ``power``  \|p − y\|^γ             γ
+    ``sqt``    (p − y)² y
     ``ce``     −y log p
     ``ce_neg`` −(1 − y) log(1 − p)
     ``nlog``   −log p
     ``focal``  −y (1 − p)^γ log p       γ
     ``focal_neg`` −(1 − y) p^γ log(1 − p) γ
     ``map``    p φ                      name of the map φ, of shape (B, C, \*spatial)
+    ``map2``   (p − y)² φ               name of the map φ
     ========== ======================== =====================================================
     """
 

@@ -11,7 +11,10 @@ from torch import multiprocessing
 import medloss
 from medloss.sums import ClassSums, Term, class_sums
 
-TERMS = ("tp", "p", "t", "pp", "tt", "l1", "ce", "nlog", "v", Term("focal", 2.0), Term("map", "m"))
+TERMS = (
+    *("tp", "p", "t", "pp", "tt", "l1", "sqt", "ce", "nlog", "v"),
+    *(Term("focal", 2.0), Term("power", 1.5), Term("map", "m"), Term("map2", "m")),
+)
 
 
 def volume() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -42,6 +45,9 @@ def test_terms_by_hand() -> None:
     torch.testing.assert_close(s.tp, (p * g).sum(space))
     torch.testing.assert_close(s.pp, (p**2).sum(space))
     torch.testing.assert_close(s.l1, (p - g).abs().sum(space))
+    torch.testing.assert_close(s.sqt, ((p - g) ** 2 * g).sum(space))
+    torch.testing.assert_close(s["power", 1.5], ((p - g).abs() ** 1.5).sum(space))
+    torch.testing.assert_close(s["map2", "m"], ((p - g) ** 2 * phi).sum(space))
     torch.testing.assert_close(s.ce, -(g * p.log()).sum(space))
     torch.testing.assert_close(s["focal", 2.0], -(g * (1 - p) ** 2 * p.log()).sum(space))
     torch.testing.assert_close(s["map", "m"], (p * phi).sum(space))
