@@ -272,3 +272,19 @@ def test_ignoring_nothing_changes_no_number() -> None:
     ]
     assert theirs[1] == pytest.approx(3 * theirs[0])
     assert ours[1] == pytest.approx(ours[0])
+
+
+def test_half_precision_sums_overflow_in_monai() -> None:
+    """64³ voxels outside autocast: MONAI's Dice is 1 with gradient 0, with no warning."""
+    z = torch.zeros(1, 2, 64, 64, 64, dtype=torch.float16)
+    y = torch.zeros(1, 1, 64, 64, 64, dtype=torch.long)
+    y[:, :, :32] = 1
+    found = []
+    for module in (monai.losses, medloss.losses):
+        leaf = z.clone().requires_grad_()
+        value = module.DiceLoss(softmax=True, to_onehot_y=True)(leaf, y)
+        value.backward()
+        assert leaf.grad is not None
+        found.append((float(value.detach()), float(leaf.grad.abs().max()) > 0))
+    assert found[0] == (1.0, False)
+    assert found[1] == (pytest.approx(0.5), True)
