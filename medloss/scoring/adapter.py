@@ -1,0 +1,225 @@
+"""From a metric function to a MONAI metric: written once, for every metric of every plugin.
+
+The only entry here that needs torch and MONAI; nothing in :mod:`medloss.scoring` imports it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from monai.metrics.metric import CumulativeIterationMetric, IterationMetric
+from torch import Tensor
+
+from medloss.hookspecs import Metric
+from medloss.scoring.adapter_inputs import item_cases, item_spacings
+from medloss.scoring.adapter_options import OPTIONS, check_names, own_options
+from medloss.scoring.adapter_reduction import check_reduction, reduce_values
+from medloss.scoring.case import Case
+from medloss.scoring.scores import score
+from medloss.scoring.status import BothEmpty, EmptyPolicy, Missed, Status
+from medloss.spacing import parse_spacing
+
+STATUSES = tuple(Status)
+
+
+class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
+    """MONAI metric of one metric function; :func:`adapt` makes its subclasses.
+
+    The buffer keeps the value and the status of every case and class together, so that both are
+    gathered from all ranks.
+    """
+
+    record: ClassVar[Metric]
+    function: ClassVar[Callable[..., float]]
+    own_options: ClassVar[Mapping[str, inspect.Parameter]] = MappingProxyType({})
+    takes_any_option: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        include_background: bool | None = None,
+        reduction: str = "mean",
+        get_not_nans: bool = False,
+        *,
+        num_classes: int | None = None,
+        spacing_mm: float | Sequence[float] | str | None = None,
+        missed: Missed = "diagonal",
+        both_empty: BothEmpty = "exclude",
+        definition: str = "deepmind",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if not self.takes_any_option:
+            known = inspect.signature(type(self)).parameters
+            check_names(type(self).__name__, options, self.own_options, known)
+        check_reduction(reduction)
+        if num_classes is not None and num_classes < 2:
+            raise ValueError(f"num_classes: expected at least 2, got {num_classes!r}")
+        if include_background is None:
+            include_background = _background(self.record)
+        self.include_background = include_background
+        self.reduction = reduction
+        self.get_not_nans = get_not_nans
+        self.num_classes = num_classes
+        self.spacing_mm = spacing_mm
+        self.policy = EmptyPolicy(missed, both_empty)
+        self.definition = definition
+        self.options = options
+        # Values that the function refuses should fail here, not after an epoch of training.
+        cube = np.pad(np.ones((1, 1, 1), dtype=np.uint8), 1)
+        trial = Case(cube, cube, labels=(1,), spacing_mm=1.0, definition=definition)
+        if options:
+            self._score(trial, 1)
+
+    def __call__(
+        self,
+        y_pred: Tensor | Sequence[Tensor],
+        y: Tensor | Sequence[Tensor] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Score a batch and keep the result.
+
+        Args:
+            y_pred: prediction, binarised.
+            y: reference, of the same shape.
+            kwargs: ``spacing``: one number, one for each axis, a row for each item, or "voxel".
+
+        Returns:
+            (B, C) values.
+        """
+        scored: Tensor = IterationMetric.__call__(self, y_pred, y, **kwargs)
+        self.extend(scored)
+        return scored[..., 0]
+
+    def aggregate(self, reduction: str | None = None) -> Any:
+        """Reduce the values of all cases; with ``get_not_nans`` a pair with their number."""
+        values = self.get_buffer()
+        if values is None:
+            raise ValueError("nothing to aggregate: the metric was not called since its reset")
+        value, not_nans = reduce_values(values, reduction or self.reduction)
+        return (value, not_nans) if self.get_not_nans else value
+
+    def get_buffer(self) -> Tensor | None:
+        """Values of all cases so far and of all ranks, (N, C)."""
+        table = super().get_buffer()
+        return None if table is None else table[..., 0]
+
+    def statuses(self) -> list[list[Status]]:
+        """Status of every case and class so far, as :meth:`get_buffer` orders them."""
+        table = super().get_buffer()
+        codes = [] if table is None else table[..., 1].long().tolist()
+        return [[STATUSES[code] for code in row] for row in codes]
+
+    def status_counts(self) -> dict[Status, Tensor]:
+        """How many cases of each class have each status, (C,)."""
+        table = super().get_buffer()
+        codes = torch.zeros(0, 0) if table is None else table[..., 1]
+        return {status: (codes == n).sum(dim=0) for n, status in enumerate(STATUSES)}
+
+    def _compute_tensor(
+        self, y_pred: Tensor, y: Tensor | None = None, *, spacing: Any = None
+    ) -> Tensor:
+        if y is None:
+            raise ValueError("y: expected a reference, got None")
+        spacings = item_spacings(y_pred, y, self._spacing(spacing), needed=_measures(self.record))
+        batch = item_cases(y_pred, y, self.num_classes, background=self.include_background)
+        rows = []
+        for maps, spacing_mm in zip(batch, spacings, strict=True):
+            row = []
+            for reference, prediction, labels in maps:
+                case = Case(
+                    reference,
+                    prediction,
+                    labels=labels,
+                    spacing_mm=spacing_mm,
+                    definition=self.definition,
+                )
+                row += [self._score(case, label) for label in labels]
+            rows.append(row)
+        # MPS has no float64.
+        dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
+        return torch.tensor(rows, dtype=dtype, device=y_pred.device)
+
+    def _compute_list(
+        self,
+        y_pred: Sequence[Tensor],
+        y: Sequence[Tensor] | None = None,
+        *,
+        spacing: Any = None,
+    ) -> Tensor:
+        if y is None or len(y) != len(y_pred) or not len(y):
+            raise ValueError(f"y: expected as many items as y_pred has ({len(y_pred)}), got {y!r}")
+        spacing = self._spacing(spacing)
+        rows: Sequence[Any] = [None] * len(y)
+        if spacing is not None:
+            rows = parse_spacing(spacing, batch=len(y), axes=y[0].ndim - 1)
+        return torch.cat(
+            [
+                self._compute_tensor(p.detach().unsqueeze(0), t.detach().unsqueeze(0), spacing=row)
+                for p, t, row in zip(y_pred, y, rows, strict=True)
+            ]
+        )
+
+    def _spacing(self, spacing: Any) -> Any:
+        return self.spacing_mm if spacing is None else spacing
+
+    def _score(self, case: Case, label: int) -> tuple[float, int]:
+        found = score(type(self).function, self.record, case, label, self.policy, **self.options)
+        return found.value, STATUSES.index(found.status)
+
+
+def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
+    """The MONAI metric class of a metric function.
+
+    Args:
+        record: what the metric says about itself.
+        function: from the facts that the record names to a number; its further parameters become
+            options of the class.
+
+    Raises:
+        TypeError: the function has an option that every metric has already.
+
+    Example:
+        >>> import medloss.hookspecs
+        >>> record = medloss.hookspecs.Metric(
+        ...     name="volume_ratio", target="m:f", family="region", summary="-",
+        ...     facts=("counts",), better="higher",
+        ... )
+        >>> VolumeRatioMetric = adapt(record, lambda counts: counts.prediction / counts.reference)
+        >>> metric = VolumeRatioMetric()
+        >>> y = torch.tensor([[[[0, 1, 1, 1]], [[1, 0, 0, 0]]]])
+        >>> metric(y.flip(1), y).tolist()
+        [[0.3333333333333333, 3.0]]
+    """
+    own, takes_any = own_options(function, len(record.facts))
+    common = dict(inspect.signature(FactMetric).parameters)
+    rest = common.pop("options")
+    if clash := sorted(own.keys() & common.keys()):
+        raise TypeError(f"{record.name}: the option {clash[0]} is one that every metric has")
+    shown = common["include_background"].replace(default=_background(record), annotation="bool")
+    common["include_background"] = shown
+    parameters = [*common.values(), *own.values(), *([rest] if takes_any else [])]
+    attributes = {
+        "__module__": "medloss.metrics",  # serves every such class by name, so that they pickle
+        "__doc__": f"{inspect.getdoc(function) or record.summary}\n\n{OPTIONS}",
+        "__signature__": inspect.Signature(parameters),
+        "record": record,
+        "function": staticmethod(function),
+        "own_options": MappingProxyType(own),
+        "takes_any_option": takes_any,
+    }
+    return type(record.class_name, (FactMetric,), attributes)
+
+
+def _background(record: Metric) -> bool:
+    """MONAI's default: surface metrics leave out the background."""
+    return "surfaces" not in record.facts
+
+
+def _measures(record: Metric) -> bool:
+    """Whether the metric needs to know the size of a voxel."""
+    return "surfaces" in record.facts or record.unit != ""

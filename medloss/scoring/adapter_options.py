@@ -1,0 +1,60 @@
+"""Options of a MONAI metric class: those of every metric, and those of its function."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Collection
+
+OPTIONS = """\
+Called as MONAI's metrics are, ``metric(y_pred, y, spacing=...)``, with binarised (B, C, *spatial)
+tensors, lists of such (C, *spatial) tensors, or label maps (B, 1, *spatial) and ``num_classes``.
+
+Options:
+    include_background: whether channel 0 is scored; a single channel always is.
+    reduction: what :meth:`aggregate` does: none, mean, sum, mean_batch, sum_batch, mean_channel or
+        sum_channel, without NaN; NaN if nothing is left.
+    get_not_nans: whether :meth:`aggregate` also returns how many values took part.
+    num_classes: number of labels of label maps, background included.
+    spacing_mm: size of a voxel along each axis, or "voxel" for distances in voxels. Without it
+        the call's ``spacing`` or else the spacing of a MetaTensor is taken.
+    missed: what an infinite distance of a missed or spurious class counts: "diagonal" (of the
+        image, in mm), "inf" or "exclude".
+    both_empty: what a class in neither map counts: "exclude" or "perfect".
+    definition: preset of the surfaces.
+"""
+"""What every metric class says after the docstring of its function."""
+
+
+def own_options(
+    function: Callable[..., float], facts: int
+) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Parameters of a metric function after its facts, and whether it takes any option.
+
+    Example:
+        >>> def surface_share(surfaces, *, tolerance_mm=1.0): ...
+        >>> list(own_options(surface_share, facts=1)[0])
+        ['tolerance_mm']
+    """
+    parameters = list(inspect.signature(function).parameters.values())[facts:]
+    own = {
+        p.name: p.replace(kind=p.KEYWORD_ONLY)
+        for p in parameters
+        if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+    }
+    return own, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def check_names(
+    metric: str, options: Collection[str], own: Collection[str], known: Collection[str]
+) -> None:
+    """Raise unless every option is the metric's own.
+
+    Raises:
+        TypeError: names the option and the nearest of all known ones.
+    """
+    for option in options:
+        if option not in own:
+            near = difflib.get_close_matches(option, known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}"
+            raise TypeError(f"{metric} has no option {option!r}; {hint}")

@@ -1,0 +1,81 @@
+"""From a metric function and the facts of a case to a value under a policy for empty classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from medloss.scoring.case import Case
+from medloss.scoring.status import EmptyPolicy, Score, Status
+
+if TYPE_CHECKING:
+    from medloss.hookspecs import Metric
+
+
+def score(
+    function: Callable[..., float],
+    record: Metric,
+    case: Case,
+    label: int,
+    policy: EmptyPolicy | None = None,
+    **options: Any,
+) -> Score:
+    """Value of a metric for one class of a case, with the status of the class.
+
+    The function says by its mathematics what an empty class gives: infinity or NaN where it is
+    undefined. Only here does a policy replace it, and only as the policy says:
+
+    ==================  ===========================================================
+    status              value
+    ==================  ===========================================================
+    ok                  the function's
+    missed, spurious    the function's; if infinite, as ``policy.missed`` says
+    both_empty          the function's (specificity is 1); if NaN, perfect where
+                        ``policy.both_empty`` says so
+    not_annotated       NaN
+    ==================  ===========================================================
+
+    Args:
+        function: from the facts that the record names, in order, to a number.
+        record: what the metric says about itself.
+        case: the two label maps.
+        label: class to score.
+        policy: what missing classes count.
+        options: passed to the function.
+
+    Example:
+        >>> import numpy as np
+        >>> from medloss.hookspecs import Metric
+        >>> from medloss.scoring import Case, score
+        >>> volume = Metric(
+        ...     name="volume", target="m:f", family="region", summary="-",
+        ...     facts=("counts",), better="higher",
+        ... )
+        >>> case = Case(np.eye(3, dtype=int), np.ones((3, 3), dtype=int), labels=[1])
+        >>> score(lambda counts: counts.reference, volume, case, label=1)
+        Score(value=3.0, status=<Status.OK: 'ok'>)
+    """
+    policy = policy or EmptyPolicy()
+    status = case.status(label)
+    if status is Status.NOT_ANNOTATED:
+        return Score(math.nan, status)
+    value = float(function(*(case.fact(name, label) for name in record.facts), **options))
+    if math.isnan(value) and status is Status.BOTH_EMPTY and policy.both_empty == "perfect":
+        value = _perfect(record)
+    if math.isinf(value) and status is not Status.OK:
+        value = _missed(value, record, case, policy)
+    return Score(value, status)
+
+
+def _missed(value: float, record: Metric, case: Case, policy: EmptyPolicy) -> float:
+    if policy.missed == "exclude":
+        return math.nan
+    # Only a length can be replaced by a length.
+    return case.diagonal_mm if policy.missed == "diagonal" and record.unit == "mm" else value
+
+
+def _perfect(record: Metric) -> float:
+    if record.better == "lower":
+        return 0.0
+    return 1.0 if record.unit == "" else math.nan

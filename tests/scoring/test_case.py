@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scoring.shapes import box
+
+from medloss.scoring import Case, Counts, Status, count_classes, surface_distances
+from medloss.scoring import case as module
+
+SPACING = (0.78, 0.78, 6.5)
+
+
+@pytest.fixture
+def maps():
+    """Labels 1 (both), 2 (missed), 3 (spurious); 4 occurs nowhere; 1 touches the image's edge."""
+    reference = np.zeros((12, 11, 7), dtype=np.uint8)
+    prediction = reference.copy()
+    reference[0:5, 2:6, 1:4] = 1
+    prediction[0:6, 3:6, 1:5] = 1
+    reference[7:10, 7:10, 0:2] = 2
+    prediction[8:9, 1:3, 3:7] = 3
+    return reference, prediction
+
+
+@pytest.mark.parametrize("label", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["uint8", "int64", "fortran", "mixed order"])
+def test_facts_are_those_of_the_masks_of_the_whole_image(maps, label, kind):
+    reference, prediction = maps
+    if kind == "int64":
+        maps = reference.astype(np.int64), prediction
+    elif kind == "fortran":
+        maps = np.asfortranarray(reference), np.asfortranarray(prediction)
+    elif kind == "mixed order":
+        maps = np.asfortranarray(reference), prediction
+    case = Case(*maps, labels=range(5), spacing_mm=SPACING)
+    assert case.counts(label) == count_classes(reference, prediction, [label])[label]
+    whole = surface_distances(reference == label, prediction == label, SPACING)
+    cropped = case.surfaces(label)
+    np.testing.assert_allclose(cropped.reference_mm, whole.reference_mm, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(cropped.prediction_mm, whole.prediction_mm, rtol=0, atol=1e-9)
+    assert cropped.reference_area.sum() == pytest.approx(whole.reference_area.sum())
+    assert case.shape == reference.shape
+    assert case.spacing_mm == SPACING
+
+
+def test_labels_of_any_size_and_sign():
+    reference = np.zeros((5, 6), dtype=np.int32)
+    reference[1:3, 1:4] = -7
+    prediction = np.roll(reference, 1, axis=0)
+    prediction[4, 5] = 1 << 20
+    case = Case(reference, prediction, labels=[-7, 1 << 20], spacing_mm=1)
+    assert case.surfaces(-7).reference_mm[-1] == 1.0
+    assert case.status(1 << 20) is Status.SPURIOUS
+    assert len(case.surfaces(1 << 20).prediction_mm) == 4
+
+
+def test_status(maps):
+    case = Case(*maps, labels=range(5), annotated=[0, 1, 2, 3])
+    assert [case.status(label) for label in range(5)] == [
+        Status.OK,
+        Status.OK,
+        Status.MISSED,
+        Status.SPURIOUS,
+        Status.NOT_ANNOTATED,
+    ]
+    assert Case(*maps, labels=[4]).status(4) is Status.BOTH_EMPTY
+    assert Case(*maps, labels=[4]).status(4) == "both_empty"
+
+
+def test_every_fact_is_computed_once(maps, monkeypatch):
+    calls = []
+    for name in ("count_classes", "surface_distances", "label_boxes"):
+        inner = getattr(module, name)
+
+        def counted(*args, _name=name, _inner=inner, **kwargs):
+            calls.append(_name)
+            return _inner(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, counted)
+    case = Case(*maps, labels=[1, 2, 4], spacing_mm=1)
+    assert calls == []
+    for _ in range(3):
+        for label in (1, 2):
+            case.counts(label)
+            case.surfaces(label)
+            case.status(label)
+    assert sorted(calls) == [
+        "count_classes",
+        "label_boxes",
+        "surface_distances",
+        "surface_distances",
+    ]
+
+
+def test_work_on_a_class_follows_its_size(monkeypatch):
+    shapes = []
+    inner = module.surface_distances
+    monkeypatch.setattr(
+        module, "surface_distances", lambda r, *a, **k: shapes.append(r.shape) or inner(r, *a, **k)
+    )
+    reference = np.zeros((40, 50, 60), dtype=np.uint8)
+    reference[10:13, 20:24, 30:35] = 1
+    case = Case(reference, np.roll(reference, 1, axis=0), labels=[1, 2], spacing_mm=1)
+    case.surfaces(1)
+    case.surfaces(2)
+    assert shapes == [(4, 4, 5), (0, 0, 0)]
+
+
+def test_bool_maps_have_the_label_1():
+    mask = box((4, 4), (1, 1), (3, 3))
+    case = Case(mask, mask, labels=[1], spacing_mm="voxel")
+    assert case.counts(1) == Counts(tp=4, fp=0, fn=0, tn=12)
+    assert not case.surfaces(1).reference_mm.any()
+    assert case.spacing_mm == (1.0, 1.0)
+
+
+def test_the_diagonal_is_that_of_the_image(maps):
+    case = Case(*maps, labels=[1], spacing_mm=SPACING)
+    assert case.diagonal_mm == pytest.approx(math.hypot(12 * 0.78, 11 * 0.78, 7 * 6.5))
+
+
+def test_without_spacing_there_are_counts_but_no_distances(maps):
+    case = Case(*maps, labels=[1])
+    assert case.counts(1).tp == 5 * 3 * 3
+    for ask in (lambda: case.surfaces(1), lambda: case.diagonal_mm):
+        with pytest.raises(ValueError, match=r"spacing_mm: .*one number of mm.*'voxel'"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"prediction": np.zeros((4, 5), dtype=int)}, ValueError, r"prediction: .*\(4, 4\).*got"),
+        ({"reference": np.zeros((4, 4))}, TypeError, "reference: expected integers or bool, got f"),
+        ({"prediction": np.zeros(4, dtype=int)}, ValueError, r"prediction: expected a 2D or 3D"),
+        ({"spacing_mm": (1.0, -2.0)}, ValueError, "spacing_mm: expected"),
+        ({"spacing_mm": (1.0, math.nan)}, ValueError, "spacing_mm: expected"),
+        ({"spacing_mm": (1.0, 1.0, 1.0)}, ValueError, "spacing_mm: expected"),
+        ({"spacing_mm": "mm"}, ValueError, "spacing_mm: expected"),
+        ({"definition": "monay"}, ValueError, "definition: expected deepmind, got 'monay'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, error, message):
+    good = {"reference": np.zeros((4, 4), dtype=int), "prediction": np.zeros((4, 4), dtype=int)}
+    with pytest.raises(error, match=message):
+        Case(**{**good, "labels": [1], **change})
+
+
+def test_unknown_labels_and_facts_are_refused(maps):
+    case = Case(*maps, labels=[1, 2])
+    with pytest.raises(ValueError, match=r"label: expected one of \[1, 2\], got 3"):
+        case.counts(3)
+    with pytest.raises(ValueError, match="fact: expected counts or surfaces, got 'components'"):
+        case.fact("components", 1)
+
+
+@pytest.mark.parametrize("name", ["brain1", "brain2", "breast1"])
+def test_on_real_lesions_a_crop_and_the_whole_agree(data_dir, name):
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.ReadImage(str(data_dir / "lesions" / f"{name}_label.nrrd"))
+    reference = (sitk.GetArrayFromImage(image) > 0).astype(np.uint8)
+    spacing = image.GetSpacing()[::-1]
+    prediction = np.roll(reference, 2, axis=2)
+    found = Case(reference, prediction, labels=[1], spacing_mm=spacing).surfaces(1)
+    whole = surface_distances(reference, prediction, spacing)
+    np.testing.assert_allclose(found.reference_mm, whole.reference_mm, rtol=0, atol=1e-9)
+    # Moved by two voxels along x, no element is farther than that from where it came from.
+    assert 0 < found.reference_mm[-1] <= 2 * spacing[2] + 1e-9
+    assert Case(reference, prediction, labels=[1]).status(1) is Status.OK
