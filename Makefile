@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO := demo
+DEMO := $(CURDIR)/demo
+BUNDLE := bundles/brain_tissue_mr
+RUN := cd $(BUNDLE) && $(CURDIR)/$(BIN)/python -m monai.bundle run
 CHECKED := medloss plugins tests docs bundles
 
 .PHONY: help demo test lint format typecheck unit wheel clean
@@ -18,7 +20,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python bundles/demo.py --output $(DEMO)
+	$(RUN) --config_file configs/train.json --dataset_dir $(DEMO)/data --ckpt_dir $(DEMO)/models
+	$(RUN) --config_file configs/inference.json --dataset_dir $(DEMO)/data --ckpt_dir $(DEMO)/models \
+	    --output_dir $(DEMO)/predictions
+	$(BIN)/medloss eval $(DEMO)/predictions $(DEMO)/data/labelsTs --labels "1=grey matter,2=white matter" \
+	    --csv $(DEMO)/scores.csv --json $(DEMO)/scores.json --force
+	@echo "Weights, predictions and scores are in demo/; data/labelsTs holds the references."
 
 test: lint unit wheel
 
