@@ -15,7 +15,7 @@ from monai.bundle import ConfigWorkflow
 BUNDLES = Path(__file__).parents[2] / "bundles"
 LPS_1_2_MM = np.diag([-1.2, -1.0, 1.0, 1.0])
 """Neither the orientation nor the spacing that the networks work in."""
-SMALL = {"epochs": 1, "val_interval": 1, "patch_size": [32, 32, 32]}
+SMALL = {"epochs": 1, "val_interval": 1, "patch_size": [32, 32, 32], "steps_per_epoch": 4}
 
 
 @dataclass(frozen=True)

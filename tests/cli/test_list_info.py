@@ -29,7 +29,9 @@ def test_version() -> None:
 
 
 def test_help_names_every_command() -> None:
-    told = run("--help").output
+    done = run("--help")
+    told = done.output
+    assert done.exit_code == 0, (done.exception, done.output)
     assert all(command in told for command in ("eval", "info", "list"))
 
 
