@@ -80,6 +80,9 @@ class SegmentationLoss(_Loss):
     default_activation: ClassVar[Activation] = "probabilities"
     """What the input is when no activation is asked for."""
 
+    two_channels_equal_one: ClassVar[bool] = False
+    """Two softmax channels without background are promised to equal one sigmoid channel."""
+
     def __setattr__(self, name: str, value: Any) -> None:
         # Options are plain attributes: were a torch module registered as a submodule instead, the
         # default on the class would hide it.
@@ -199,6 +202,28 @@ class SegmentationLoss(_Loss):
             )
         return weight.to(like).expand(classes)
 
+    def reduce_classes(self, value: Tensor, present: Tensor | None) -> Tensor:
+        """Weight the classes and reduce over those that were annotated.
+
+        Args:
+            value: (B, C) for the classes that count, or (B, 1) for all of them together.
+            present: (B, C), which of them were annotated, or None where all were.
+        """
+        weight = self.class_weights(value.shape[1], value)
+        if weight is not None:
+            if value.shape[1] == 1:
+                raise ValueError("weight: expected None where a single class counts, got weights")
+            value = value * weight
+        if present is not None:
+            if value.shape[1] == 1:
+                present = present.any(1, keepdim=True)
+            value = torch.where(present, value, 0)
+        if self.reduction == "none":
+            return value
+        if self.reduction == "sum":
+            return value.sum()
+        return value.mean() if present is None else ratio(value.sum(), present.sum().to(value))
+
     def extra_repr(self) -> str:
         """All options, as the constructor takes them."""
         names = [f.name for f in dataclasses.fields(self)]
@@ -260,21 +285,7 @@ class RegionLoss(SumsLoss):
     def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weight the classes and reduce over those that were annotated."""
         s, present = self.counted(s, prepared)
-        value = self.per_class(s)
-        weight = self.class_weights(value.shape[1], value)
-        if weight is not None:
-            if value.shape[1] == 1:
-                raise ValueError("weight: expected None where a single class counts, got weights")
-            value = value * weight
-        if present is not None:
-            if value.shape[1] == 1:  # all classes together
-                present = present.any(1, keepdim=True)
-            value = torch.where(present, value, 0)
-        if self.reduction == "none":
-            return value
-        if self.reduction == "sum":
-            return value.sum()
-        return value.mean() if present is None else ratio(value.sum(), present.sum().to(value))
+        return self.reduce_classes(self.per_class(s), present)
 
 
 class VoxelLoss(SumsLoss):

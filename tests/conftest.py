@@ -1,4 +1,4 @@
-"""What all tests share: the inputs that `losses.md`-style worked values are given for."""
+"""What all tests share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # tests run in several processes on tiny tensors
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,6 +13,9 @@ from medloss.cli.offers import find_offers
 from medloss.hookspecs import Loss
 from medloss.host import Host, Offer, host
 
+_WIDE = 110
+"""Columns of a terminal from which on summaries stand in a table."""
+
 
 @click.command("list")
 @click.argument("names", nargs=-1)
@@ -87,20 +90,28 @@ def _as_data(offers: list[Offer[Any]], host: Host) -> dict[str, Any]:
 def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
     from rich.console import Console
     from rich.markup import escape
+    from rich.padding import Padding
     from rich.table import Table
 
     console = Console(highlight=False)
     for kind, title in (("loss", "Losses"), ("metric", "Metrics")):
+        chosen = [offer for offer in offers if _kind(offer) == kind]
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for column in ("name", "family", "plugin", "summary"):
-            table.add_column(column, header_style="bold", no_wrap=column == "name")
-        for offer in offers:
-            if _kind(offer) == kind:
-                record, plugin = offer.record, offer.plugin
-                where = f"{plugin.distribution} {plugin.version}"
-                table.add_row(*map(escape, (record.name, record.family, where, record.summary)))
+            table.add_column(column, header_style="bold", no_wrap=column != "summary")
+        for offer in chosen:
+            record, plugin = offer.record, offer.plugin
+            where = f"{plugin.distribution} {plugin.version}"
+            cells = [escape(cell) for cell in (record.name, record.family, where, record.summary)]
+            if console.width >= _WIDE:
+                table.add_row(*cells)
+                continue
+            # Beside three columns a summary would be a tower of words: it goes below.
+            console.print(f"[bold]{cells[0]}[/]  {cells[1]} {kind}, {cells[2]}")
+            console.print(Padding(cells[3], (0, 0, 0, 4)))
         if table.row_count:
             console.print(table)
+        if chosen:
             console.print()
     for plugin in host.plugins:
         if plugin.state != "ok":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -54,6 +54,8 @@ class BoundaryLoss(RegionLoss):
     Source:
         Kervadec 2019, arXiv:1812.07032.
     """
+
+    two_channels_equal_one: ClassVar[bool] = True
 
     spacing_mm: SpacingLike | None = None
     convention: Literal["surface", "kervadec", "symmetric"] = "surface"

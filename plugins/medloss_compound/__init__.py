@@ -33,3 +33,51 @@ def medloss_losses() -> Iterator[Loss]:
         cites=("arXiv:1808.05238",),
         example={"softmax": True},
     )
+    yield Loss(
+        name="bce_dice",
+        target="medloss_compound.bce_dice:BCEDiceLoss",
+        family="compound",
+        summary="Binary cross entropy of each class plus Dice loss, under one activation.",
+        cites=("arXiv:2006.14822", "arXiv:1809.10486"),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="dice_topk",
+        target="medloss_compound.dice_topk:DiceTopKLoss",
+        family="compound",
+        summary="Dice loss plus cross entropy over the hardest voxels, under one activation.",
+        cites=("doi:10.1016/j.media.2021.102035",),
+        example={"softmax": True, "k": 0.1},
+    )
+    yield Loss(
+        name="combo",
+        target="medloss_compound.combo:ComboLoss",
+        family="compound",
+        summary="Combo loss: cross entropy with a false-negative balance, mixed with Dice loss.",
+        cites=("arXiv:1805.02798",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="exponential_logarithmic",
+        target="medloss_compound.exponential_logarithmic:ExponentialLogarithmicLoss",
+        family="compound",
+        summary="Powers of the logarithms of Dice and of each probability, rare classes first.",
+        cites=("arXiv:1809.00076",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="unified_focal",
+        target="medloss_compound.unified_focal:UnifiedFocalLoss",
+        family="compound",
+        summary="Unified focal loss: focal cross entropy and focal Tversky with shared parameters.",
+        cites=("arXiv:2102.04525",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="structural_similarity",
+        target="medloss_compound.structural_similarity:StructuralSimilarityLoss",
+        family="compound",
+        summary="Cross entropy, counted again where prediction and target differ in structure.",
+        cites=("arXiv:1910.08711",),
+        example={"softmax": True},
+    )

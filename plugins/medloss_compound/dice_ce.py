@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from medloss.base import options
 from medloss_compound.compound import WeightedSum
 from medloss_distribution.cross_entropy import CrossEntropyLoss
@@ -44,6 +46,8 @@ class DiceCELoss(WeightedSum):
     Source:
         Isensee 2018, arXiv:1809.10486 (nnU-Net).
     """
+
+    two_channels_equal_one: ClassVar[bool] = True
 
     squared_pred: bool = False
     jaccard: bool = False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from medloss.base import VoxelLoss, options
-from medloss.sums import ClassSums
+from medloss.base import SegmentationLoss, VoxelLoss, options
+from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 
 
@@ -52,7 +52,7 @@ class CrossEntropyLoss(VoxelLoss):
         if self.sigmoid and self.label_smoothing:
             raise ValueError("label_smoothing: it spreads over exclusive classes, needs softmax")
 
-    def terms(self) -> tuple[str, ...]:
+    def terms(self) -> tuple[str | Term, ...]:
         """Sums of all forms; which are used depends on what the input turns out to be."""
         smoothing = ("nlog",) if self.label_smoothing else ()
         return ("ce", *(() if self.softmax else ("ce_neg",)), "t", "v", *smoothing)
@@ -60,11 +60,11 @@ class CrossEntropyLoss(VoxelLoss):
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
         weight = self.class_weights(s.ce.shape[1], s.ce)
-        positive = s.ce if weight is None else s.ce * _along_classes(weight, s.ce)
+        positive = s.ce if weight is None else s.ce * along_classes(weight, s.ce)
         if not self.exclusive(prepared):
             return positive + s.ce_neg
         if self.label_smoothing:
-            spread = s.nlog if weight is None else s.nlog * _along_classes(weight, s.nlog)
+            spread = s.nlog if weight is None else s.nlog * along_classes(weight, s.nlog)
             share = self.label_smoothing / prepared.input.shape[1]
             positive = (1 - self.label_smoothing) * positive + share * spread
         return positive.sum(1, keepdim=True)
@@ -75,9 +75,29 @@ class CrossEntropyLoss(VoxelLoss):
             return s.v
         if prepared.is_index:
             weight = self.class_weights(s.t.shape[1], s.t)
-            return s.t if weight is None else s.t * weight
+            return s.t if weight is None else s.t * along_classes(weight, s.t)
         return s.v[:, :1] if self.include_background else s.t
 
 
-def _along_classes(weight: Tensor, like: Tensor) -> Tensor:
+def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:
+    """The cross entropy that a loss is built on: with its options."""
+    names = (
+        "include_background",
+        "sigmoid",
+        "softmax",
+        "other_act",
+        "reduction",
+        "batch",
+        "weight",
+    )
+    return CrossEntropyLoss(**{name: getattr(loss, name) for name in names})
+
+
+def is_independent(prepared: Prepared) -> bool:
+    """Whether every channel is an object of its own, so that no channel is the background."""
+    return prepared.activation == "sigmoid" or prepared.input.shape[1] == 1
+
+
+def along_classes(weight: Tensor, like: Tensor) -> Tensor:
+    """One weight for each class, (C,), shaped to multiply (B, C, ...)."""
     return weight.view(1, -1, *[1] * (like.ndim - 2))

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from medloss import Loss, Metric, hookimpl
 
+_LEFT_ALONE = "it measures what was left alone, and a missed class leaves all of it alone"
+
 
 @hookimpl
 def medloss_losses() -> Iterator[Loss]:
@@ -42,6 +44,112 @@ def medloss_losses() -> Iterator[Loss]:
         cites=("arXiv:1810.07842",),
         example={"softmax": True},
     )
+    yield Loss(
+        name="jaccard",
+        target="medloss_region.jaccard:JaccardLoss",
+        family="region",
+        summary="Soft Jaccard (IoU) loss, linear or squared.",
+        cites=("doi:10.1007/978-3-319-50835-1_22", "arXiv:2302.05666"),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="log_cosh_dice",
+        target="medloss_region.log_cosh_dice:LogCoshDiceLoss",
+        family="region",
+        summary="Logarithm of the hyperbolic cosine of the Dice loss: Dice with a flat minimum.",
+        cites=("arXiv:2006.14822",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="penalty_generalized_dice",
+        target="medloss_region.penalty_generalized_dice:PenaltyGeneralizedDiceLoss",
+        family="region",
+        summary="Generalized Dice loss, bent so that its slope grows with the loss.",
+        cites=("doi:10.1016/j.media.2021.102035",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="generalized_wasserstein_dice",
+        target="medloss_region.generalized_wasserstein_dice:GeneralizedWassersteinDiceLoss",
+        family="region",
+        summary="Dice loss in which confusing two classes costs the distance between them.",
+        cites=("arXiv:1707.00478",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="asymmetric_similarity",
+        target="medloss_region.asymmetric_similarity:AsymmetricSimilarityLoss",
+        family="region",
+        summary="One minus the F_β score: Dice where a missed voxel costs β² false ones.",
+        cites=("arXiv:1803.11078",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="sensitivity_specificity",
+        target="medloss_region.sensitivity_specificity:SensitivitySpecificityLoss",
+        family="region",
+        summary="Mean squared error on object and background, each divided by its own volume.",
+        cites=("doi:10.1007/978-3-319-24574-4_1",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="noise_robust_dice",
+        target="medloss_region.noise_robust_dice:NoiseRobustDiceLoss",
+        family="region",
+        summary="Squared Dice loss with a lower power of the error, against wrong labels.",
+        cites=("doi:10.1109/TMI.2020.3000314",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="dice_semimetric",
+        target="medloss_region.dice_semimetric:DiceSemimetricLoss",
+        family="region",
+        summary="Dice loss that is least at p = g for soft labels too.",
+        cites=("arXiv:2303.16296",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="jaccard_metric",
+        target="medloss_region.jaccard_metric:JaccardMetricLoss",
+        family="region",
+        summary="Jaccard loss that is least at p = g for soft labels too.",
+        cites=("arXiv:2302.05666",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="mcc",
+        target="medloss_region.mcc:MCCLoss",
+        family="region",
+        summary="One minus Matthews' correlation coefficient, which counts true negatives too.",
+        cites=("doi:10.1109/ISBI48211.2021.9433782",),
+        example={"softmax": True},
+        alone=False,
+    )
+    yield Loss(
+        name="tvmf_dice",
+        target="medloss_region.tvmf_dice:TvMFDiceLoss",
+        family="region",
+        summary="Dice loss on the sharpened angle between prediction and label.",
+        cites=("arXiv:2207.07842",),
+        example={"softmax": True},
+        alone=False,
+    )
+    yield Loss(
+        name="lovasz_softmax",
+        target="medloss_region.lovasz_softmax:LovaszSoftmaxLoss",
+        family="region",
+        summary="Lovász softmax: the Jaccard loss of hard labels, extended to probabilities.",
+        cites=("arXiv:1705.08790",),
+        example={"softmax": True},
+    )
+    yield Loss(
+        name="lovasz_hinge",
+        target="medloss_region.lovasz_hinge:LovaszHingeLoss",
+        family="region",
+        summary="Lovász hinge: convex stand-in for the Jaccard loss on the margins of the logits.",
+        cites=("arXiv:1512.07797", "arXiv:1705.08790"),
+        example={"softmax": True},
+    )
 
 
 @hookimpl
@@ -73,4 +181,8 @@ def medloss_metrics() -> Iterator[Metric]:
         cites=("arXiv:2206.01653",),
         facts=("counts",),
         better="higher",
+        exempt={
+            "in_neither_map_is_undefined": _LEFT_ALONE,
+            "missed_and_spurious_are_not_perfect": _LEFT_ALONE,
+        },
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
@@ -38,7 +40,31 @@ def overlap(s: ClassSums, *, soft_label: bool) -> Tensor:
 
 
 @options
-class DiceLoss(RegionLoss):
+class DiceBase(RegionLoss):
+    """Options and sums that the losses on the soft Dice coefficient share."""
+
+    squared_pred: bool = False
+    soft_label: bool = False
+
+    two_channels_equal_one: ClassVar[bool] = True
+
+    def terms(self) -> tuple[str, ...]:
+        """Sums that the options need."""
+        if self.squared_pred:
+            return ("tp", "pp", "tt")
+        return ("l1", "p", "t") if self.soft_label else ("tp", "p", "t")
+
+    def coefficient(self, s: ClassSums, *, jaccard: bool = False) -> Tensor:
+        """Soft Dice or Jaccard coefficient of each sample and class, (B, C)."""
+        if self.squared_pred:  # Σpg is right for soft labels here: (p − g)² is in the denominator
+            sums = s.tp, s.pp, s.tt
+        else:
+            sums = overlap(s, soft_label=self.soft_label), s.p, s.t
+        return soft_dice(*sums, smooth_nr=self.smooth_nr, smooth_dr=self.smooth_dr, jaccard=jaccard)
+
+
+@options
+class DiceLoss(DiceBase):
     """Soft Dice loss, linear or squared, or its Jaccard form.
 
     Formula:
@@ -69,22 +95,8 @@ class DiceLoss(RegionLoss):
         Wang 2023, arXiv:2303.16296 (soft labels).
     """
 
-    squared_pred: bool = False
     jaccard: bool = False
-    soft_label: bool = False
-
-    def terms(self) -> tuple[str, ...]:
-        """Sums that the options need."""
-        if self.squared_pred:
-            return ("tp", "pp", "tt")
-        return ("l1", "p", "t") if self.soft_label else ("tp", "p", "t")
 
     def per_class(self, s: ClassSums) -> Tensor:
         """One minus the coefficient, (B, C)."""
-        if self.squared_pred:  # Σpg is right for soft labels here: (p − g)² is in the denominator
-            sums = s.tp, s.pp, s.tt
-        else:
-            sums = overlap(s, soft_label=self.soft_label), s.p, s.t
-        return 1 - soft_dice(
-            *sums, smooth_nr=self.smooth_nr, smooth_dr=self.smooth_dr, jaccard=self.jaccard
-        )
+        return 1 - self.coefficient(s, jaccard=self.jaccard)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -67,6 +67,8 @@ class GeneralizedDiceLoss(RegionLoss):
 
     w_type: Literal["square", "simple", "uniform"] = "square"
     soft_label: bool = False
+
+    two_channels_equal_one: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
@@ -40,6 +42,8 @@ class TverskyBase(RegionLoss):
     fp_weight: float = 0.5
     fn_weight: float = 0.5
     soft_label: bool = False
+
+    two_channels_equal_one: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

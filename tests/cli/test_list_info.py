@@ -29,10 +29,11 @@ def test_version() -> None:
 
 
 def test_help_names_every_command() -> None:
+    assert run("list").exit_code == 0  # importing that command must not hide the builtin list
     done = run("--help")
     told = done.output
     assert done.exit_code == 0, (done.exception, done.output)
-    assert all(command in told for command in ("eval", "info", "list"))
+    assert all(command in told for command in ("check", "eval", "info", "list"))
 
 
 @pytest.mark.parametrize(("kind", "offer"), OFFERS, ids=[f"{k}-{o.record.name}" for k, o in OFFERS])
@@ -79,7 +80,7 @@ def test_list_bundle_prints_the_block() -> None:
         (["list", "--kind", "lss"], "'loss', 'metric'"),
         (["info", "dcie"], "did you mean dice"),
         (["info"], "Missing argument 'NAME'"),
-        (["lits"], "no command is called 'lits'; there are: eval, info, list"),
+        (["lits"], "no command is called 'lits'; there are: check, eval, info, list"),
     ],
 )
 def test_usage_errors_are_one_sentence(arguments: list[str], words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
@@ -16,7 +17,8 @@ class HardestVoxelsLoss(SegmentationLoss):
     """Cross entropy over the hardest fraction of voxels.
 
     Formula:
-        L = mean of the n largest −log p_y over the voxels that count, n = max(1, ⌈k N⌉).
+        L = mean of the n largest −log p_y over the N voxels of a sample that count,
+        n = max(1, ⌈k N⌉); then the mean over the samples.
 
     Range: [0, ∞).
 
@@ -27,7 +29,6 @@ class HardestVoxelsLoss(SegmentationLoss):
         k: fraction of the voxels, in (0, 1].
 
     Example:
-        >>> import torch
         >>> z = torch.tensor([[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]])
         >>> y = torch.tensor([[[[0, 1, 2, 0]]]])
         >>> loss = HardestVoxelsLoss(softmax=True, k=0.5)
@@ -55,7 +56,14 @@ class HardestVoxelsLoss(SegmentationLoss):
             mask=prepared.mask,
         )
         each = voxels.ce.sum(1)
-        if prepared.mask is not None:
-            each = each[prepared.mask[:, 0] > 0]
-        count = max(1, math.ceil(self.k * each.numel()))
-        return each.flatten().topk(count).values.mean() if each.numel() else each.sum()
+        kept = torch.ones_like(each) if prepared.mask is None else prepared.mask[:, 0]
+        samples = [self.hardest(e[k > 0]) for e, k in zip(each, kept, strict=True)]
+        loss = torch.stack(samples)[:, None]  # (B, 1)
+        if self.reduction == "none":
+            return loss
+        return loss.mean() if self.reduction == "mean" else loss.sum()
+
+    def hardest(self, voxels: Tensor) -> Tensor:
+        """Mean of the hardest of the voxels that count in one sample."""
+        count = max(1, math.ceil(self.k * voxels.numel()))
+        return voxels.topk(count).values.mean() if voxels.numel() else voxels.sum()

@@ -1,0 +1,123 @@
+"""``medloss check``: hold losses and metrics to the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from medloss.cli.offers import find_offers
+from medloss.hookspecs import Loss
+from medloss.host import Offer
+
+if TYPE_CHECKING:
+    from medloss.testing import Outcome
+
+STYLE = {"passed": "green", "failed": "bold red", "exempt": "yellow"}
+
+
+@click.command("check")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--plugin", help="Everything that this plugin or distribution offers.")
+@click.option("--kind", type=click.Choice(["loss", "metric"]), help="Only losses or only metrics.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    plugin: str | None,
+    kind: Literal["loss", "metric"] | None,
+    as_json: bool,
+) -> None:
+    """Hold the losses and metrics NAME, or all of a plugin, to the contract.
+
+    Each is built with the options of its record's example and must be finite, differentiable,
+    symmetric, indifferent to what is masked, and usable in MONAI. It takes seconds for a loss.
+
+    Exit status: 0 if nothing failed, 1 if something failed, 2 if there is nothing to check.
+    """
+    if bool(names) == bool(plugin):
+        raise click.UsageError("expected a NAME or --plugin NAME")
+    checked = _checked(_chosen(names, plugin, kind), quiet=as_json)
+    outcomes = _print_json(checked) if as_json else _print_tables(checked)
+    if any(outcome.verdict == "failed" for outcome in outcomes):
+        context.exit(1)
+
+
+def _chosen(
+    names: tuple[str, ...], plugin: str | None, kind: Literal["loss", "metric"] | None
+) -> list[Offer[Any]]:
+    if plugin is None:
+        return list(dict.fromkeys(o for name in names for o in find_offers(name, kind)))
+    from medloss.testing.offers import plugin_offers
+
+    offers = [o for o in plugin_offers(plugin) if kind in (None, _kind(o))]
+    if not offers:
+        raise click.UsageError(f"--kind: the plugin {plugin!r} offers no {kind}")
+    return offers
+
+
+def _checked(
+    offers: Iterable[Offer[Any]], *, quiet: bool
+) -> Iterator[tuple[Offer[Any], list[Outcome]]]:
+    from rich.console import Console
+
+    from medloss.testing import contract_checks
+
+    console = Console(stderr=True, quiet=quiet)
+    for offer in offers:
+        outcomes = []
+        with console.status(offer.full_name) as status:
+            for check in contract_checks(offer):
+                status.update(f"{offer.full_name}: {check.check}")
+                outcomes.append(check.outcome())
+        yield offer, outcomes
+
+
+def _kind(offer: Offer[Any]) -> Literal["loss", "metric"]:
+    return "loss" if isinstance(offer.record, Loss) else "metric"
+
+
+def _print_json(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[Outcome]:
+    rows, everything = [], []
+    for offer, outcomes in checked:
+        checks = [asdict(outcome) for outcome in outcomes]
+        rows.append({"name": offer.full_name, "kind": _kind(offer), "checks": checks})
+        everything += outcomes
+    click.echo(json.dumps({"checked": rows, **_counts(everything)}, indent=2))
+    return everything
+
+
+def _print_tables(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[Outcome]:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    everything: list[Outcome] = []
+    for offer, outcomes in checked:
+        title = f"{_kind(offer)} {offer.full_name} ({offer.plugin.version})"
+        table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for column in ("check", "verdict", "sentence"):
+            table.add_column(column, header_style="bold", no_wrap=column != "sentence")
+        for outcome in outcomes:
+            verdict = f"[{STYLE[outcome.verdict]}]{outcome.verdict}[/]"
+            table.add_row(outcome.check, verdict, escape(outcome.message))
+        console.print(table)
+        console.print()
+        everything += outcomes
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in _counts(everything).items())
+    seconds = sum(outcome.seconds for outcome in everything)
+    console.print(f"[bold]{len(everything)} checks in {seconds:.0f} s: {counts}[/]")
+    for outcome in everything:
+        if outcome.verdict == "failed":
+            console.print(f"[bold red]failed[/] {escape(outcome.offer)}: {outcome.check}")
+    return everything
+
+
+def _counts(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    verdicts: list[str] = [outcome.verdict for outcome in outcomes]
+    return {verdict: verdicts.count(verdict) for verdict in STYLE}

@@ -1,0 +1,188 @@
+"""A loss under test: how to build it, what to call it with, and how results are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.hookspecs import Loss
+from medloss.host import Offer
+from medloss.testing.registry import ContractError, demand
+from medloss.testing.scenes import Scene, make_scene, ready_maps
+
+ACTIVATIONS = ("softmax", "sigmoid", "other_act", "use_softmax")
+SET_BY_CHECKS = ("reduction", "batch", "ignore_index", "to_onehot_y")
+"""Options of every loss that the checks choose themselves, whatever the example says."""
+
+CLASSES = (3, 2, 4, 5, 6, 7, 8, 1)
+"""Numbers of classes, in the order in which they are tried: options may fit only one number."""
+
+
+class LossSubject:
+    """A loss that is held to the contract.
+
+    Args:
+        offer: the loss.
+        options: of the class, beside those of the record's example and instead of them.
+    """
+
+    def __init__(self, offer: Offer[Loss], options: Mapping[str, Any]) -> None:
+        self.offer = offer
+        self.record = offer.record
+        self.given = dict(options)
+        example = {**offer.record.example, **options}
+        self.activation = "sigmoid" if example.get("sigmoid") else "softmax"
+        self.options = {k: v for k, v in example.items() if k not in ACTIVATIONS + SET_BY_CHECKS}
+
+    @cached_property
+    def target(self) -> Any:
+        """The class."""
+        return self.offer.load()
+
+    def build(self, *, activation: str | None = None, **options: Any) -> Any:
+        """The loss with the example's options.
+
+        Args:
+            activation: ``"softmax"``, ``"sigmoid"`` or ``""`` for none; the example's by default.
+            options: instead of the example's.
+        """
+        name = self.activation if activation is None else activation
+        chosen = {name: True} if name else {}
+        return self.target(**{**self.options, **chosen, **options})
+
+    @cached_property
+    def classes(self) -> int:
+        """The first number of classes that the loss takes with the example's options.
+
+        Raises:
+            ContractError: it takes none.
+        """
+        first = None
+        for classes in CLASSES:
+            try:
+                value(self.build(), self._filled(make_scene(classes)))
+            except (ValueError, TypeError, RuntimeError) as error:
+                first = first or error
+            else:
+                return classes
+        raise ContractError(
+            f"with the options of its example it takes no number of classes from 1 to 8, "
+            f"for 3 it raised {type(first).__name__}: {first}"
+        )
+
+    def scene(
+        self, *, classes: int | None = None, labels: Tensor | None = None, **how: Any
+    ) -> Scene:
+        """A small scene with what the loss cannot do without.
+
+        Args:
+            classes: of another number of classes than :attr:`classes`.
+            labels: instead of the scene's.
+            how: passed to :func:`make_scene`.
+        """
+        scene = make_scene(self.classes if classes is None else classes, **how)
+        if labels is not None:
+            scene = Scene(scene.logits, labels, scene.extras)
+        return self._filled(scene)
+
+    def ready_scene(self, **how: Any) -> Scene:
+        """A scene with every map ready, so that the loss need not make one from the labels."""
+        scene = self.scene(**how)
+        return scene.given(**ready_maps(scene))
+
+    def takes(self, activation: str) -> bool:
+        """Whether the loss takes this activation; a loss for exclusive classes may refuse sigmoid.
+
+        Raises:
+            ContractError: it refuses in another way than by a ValueError.
+        """
+        scene = self.scene()
+        try:
+            loss = self.build(activation=activation)
+            value(loss, Scene(scene.logits, scene.one_hot(), scene.extras))
+        except ValueError as error:
+            named = activation in str(error)
+            demand(named, f"it refuses {activation}=True without naming it: {error}")
+            return False
+        return True
+
+    def backgrounds(self) -> Iterator[bool]:
+        """Values of ``include_background`` that the example's options allow."""
+        yield True
+        try:
+            value(self.build(include_background=False), self.scene())
+        except ValueError:  # one channel, or one weight for each of the classes
+            return
+        yield False
+
+    def _filled(self, scene: Scene) -> Scene:
+        if not self.record.needs:
+            return scene
+        maps = ready_maps(scene)
+        return scene.given(**{name: maps[name] for name in self.record.needs})
+
+
+def value(loss: Any, scene: Scene) -> Tensor:
+    """The loss of a scene."""
+    result: Tensor = loss(scene.logits, scene.target, **scene.extras)
+    return result
+
+
+def value_and_gradient(loss: Any, scene: Scene) -> tuple[Tensor, Tensor]:
+    """The loss of a scene and the gradient of its sum on the logits.
+
+    Raises:
+        ContractError: no gradient reaches the logits.
+    """
+    leaf = scene.logits.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    result = loss(leaf, scene.target, **scene.extras)
+    demand(isinstance(result, Tensor), f"the loss returned a {type(result).__name__}, no tensor")
+    demand(result.requires_grad, "the value is cut off from the input: it has no gradient")
+    result.sum().backward()
+    if leaf.grad is None:
+        raise ContractError("no gradient reached the input")
+    return result.detach(), leaf.grad
+
+
+def demand_close(
+    got: Tensor, expected: Tensor, what: str, *, rtol: float = 1e-4, atol: float = 1e-7
+) -> None:
+    """Raise unless two tensors agree, up to rounding on the scale of the larger one.
+
+    Args:
+        got: what came.
+        expected: what was demanded.
+        what: subject of the sentence, for example ``"the gradient"``.
+        rtol: of the largest absolute value expected.
+        atol: added to it.
+
+    Raises:
+        ContractError: other shapes, or values farther apart.
+    """
+    demand(
+        got.shape == expected.shape,
+        f"{what} has the shape {list(got.shape)}, expected {list(expected.shape)}",
+    )
+    if not got.numel():
+        return
+    got, expected = got.double(), expected.double()
+    error, scale = float((got - expected).abs().max()), float(expected.abs().max())
+    good = error <= rtol * scale + atol
+    if got.ndim == 0:
+        demand(good, f"{what} is {float(got):.8g}, expected {float(expected):.8g}")
+    demand(good, f"{what} differs by up to {error:.3g}, where the largest value is {scale:.3g}")
+
+
+def demand_same(loss: Any, scene: Scene, expected: tuple[Tensor, Tensor], when: str) -> None:
+    """Raise unless value and gradient of a scene are the expected ones.
+
+    Raises:
+        ContractError: they are not; ``when`` begins the sentence.
+    """
+    result, gradient = value_and_gradient(loss, scene)
+    demand_close(result, expected[0], f"{when} the value")
+    demand_close(gradient, expected[1], f"{when} the gradient")

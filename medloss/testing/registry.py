@@ -1,0 +1,134 @@
+"""What a check is, and the list of all checks, for losses and for metrics."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Kind = Literal["loss", "metric"]
+SPACING_MM = (1.0, 2.0, 0.5)
+"""Different along each axis, so that a mixed-up axis is seen."""
+
+F = TypeVar("F", bound=Callable[[Any], None])
+
+
+class ContractError(AssertionError):
+    """A loss or metric does not do what the contract demands."""
+
+
+class ExemptError(Exception):
+    """The check does not apply to this loss or metric; the text says why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One demand of the contract.
+
+    Args:
+        name: the name of its function.
+        demand: one sentence, the first line of its docstring.
+        why: the rest of its docstring.
+        function: takes the subject; raises :class:`ContractError` with what came instead.
+        excusable: whether a record's ``exempt`` may name it.
+    """
+
+    name: str
+    demand: str
+    why: str
+    function: Callable[[Any], None]
+    excusable: bool
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __call__(self, subject: Any) -> None:
+        """Raise unless the subject does what is demanded.
+
+        Raises:
+            ContractError: it does not; the text says what came instead.
+            ExemptError: the check does not apply.
+        """
+        try:
+            self.function(subject)
+        except (ContractError, ExemptError):
+            raise
+        except Exception as error:  # a plugin may raise anything
+            raise ContractError(
+                f"it raised {type(error).__name__}: {_plain(str(error))[:300]}"
+            ) from error
+
+
+_MODULES: dict[Kind, tuple[str, ...]] = {
+    "loss": (
+        "offer_checks",
+        "loss_form",
+        "loss_calls",
+        "loss_values",
+        "loss_influence",
+        "loss_geometry",
+        "loss_training",
+    ),
+    "metric": ("offer_checks", "metric_form", "metric_checks"),
+}
+_CHECKS: dict[Kind, dict[str, Check]] = {"loss": {}, "metric": {}}
+
+
+def contract(*kinds: Kind, excusable: bool = True) -> Callable[[F], F]:
+    """Make a function a check of the contract.
+
+    Args:
+        kinds: ``"loss"``, ``"metric"`` or both.
+        excusable: whether mathematics can excuse from it. Pickling, for example, it cannot.
+    """
+
+    def add(function: F) -> F:
+        demand, _, why = (inspect.getdoc(function) or "").partition("\n\n")
+        name = function.__name__
+        check = Check(name, _plain(demand), why, function, excusable)
+        for kind in kinds:
+            _CHECKS[kind][name] = check
+        return function
+
+    return add
+
+
+def checks_of(kind: Kind) -> tuple[Check, ...]:
+    """Every check for losses, or for metrics, in the order in which they are told."""
+    for module in _MODULES[kind]:  # only now, so that metrics are checked without torch
+        importlib.import_module(f"medloss.testing.{module}")
+
+    def place(check: Check) -> int:
+        return _MODULES[kind].index(check.function.__module__.rpartition(".")[2])
+
+    return tuple(sorted(_CHECKS[kind].values(), key=place))
+
+
+def load_monai() -> None:
+    """Import what the checks need of MONAI, without its and ignite's warnings about torch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in ("data.meta_tensor", "engines.trainer", "metrics.metric"):
+            importlib.import_module(f"monai.{module}")
+
+
+def demand(condition: object, came: str) -> None:
+    """Raise unless the condition holds.
+
+    Args:
+        condition: what the contract demands.
+        came: what came instead; it continues a sentence that begins with "But".
+
+    Raises:
+        ContractError: the condition does not hold.
+    """
+    if not condition:
+        raise ContractError(came)
+
+
+def _plain(text: str) -> str:
+    """Text on one line, without the marks of a docstring."""
+    return " ".join(text.replace("``", "").split())

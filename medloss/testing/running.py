@@ -1,0 +1,186 @@
+"""Runs the contract: as a list of outcomes, as exceptions, or as functions for pytest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from unittest import SkipTest
+
+from medloss.hookspecs import Loss, Metric
+from medloss.host import Offer
+from medloss.testing.offers import find_offers, plugin_offers
+from medloss.testing.registry import Check, ContractError, ExemptError, Kind, checks_of
+
+Verdict = Literal["passed", "failed", "exempt"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one check.
+
+    Args:
+        offer: full name of the loss or metric.
+        check: name of the check.
+        verdict: ``"passed"``, ``"failed"`` or ``"exempt"``; what is exempt did not pass.
+        message: what was demanded, for a failure also what came, and the reason for an exemption.
+        seconds: how long it took.
+    """
+
+    offer: str
+    check: str
+    verdict: Verdict
+    message: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the demand was met."""
+        return self.verdict == "passed"
+
+
+@dataclass(frozen=True)
+class BoundCheck:
+    """A check of one loss or metric; calling it runs it, its text is its name."""
+
+    kind: Kind
+    offer: Offer[Any]
+    check: Check
+    subject: Any
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.offer.record.name}-{self.check.name}"
+
+    def __call__(self) -> None:
+        """Run the check as a test.
+
+        Raises:
+            ContractError: the demand is not met.
+            unittest.SkipTest: the loss or metric is exempt; pytest shows the reason.
+        """
+        outcome = self.outcome()
+        if outcome.verdict == "exempt":
+            raise SkipTest(outcome.message)
+        if outcome.verdict == "failed":
+            raise ContractError(f"{outcome.offer} fails {outcome.check}: {outcome.message}")
+
+    def outcome(self) -> Outcome:
+        """Run the check and tell what became of it."""
+        start = time.perf_counter()
+        verdict, message = self._judged()
+        seconds = time.perf_counter() - start
+        return Outcome(self.offer.full_name, self.check.name, verdict, message, seconds)
+
+    def _judged(self) -> tuple[Verdict, str]:
+        reason = exemptions(self.offer).get(self.check.name, "").strip()
+        reason = reason if self.check.excusable else ""
+        try:
+            self.check(self.subject)
+        except ExemptError as does_not_apply:
+            return "exempt", f"exempt: {does_not_apply}"
+        except ContractError as error:
+            if reason:
+                return "exempt", f"exempt: {reason} (without the exemption: {error})"
+            return "failed", f"{self.check.demand} But {error}."
+        if reason and not self.subject.given:
+            return "failed", (
+                f"What is exempt fails. But the check passes, so that the exemption "
+                f"({reason}) must go."
+            )
+        return "passed", self.check.demand
+
+
+def exemptions(offer: Offer[Any]) -> Mapping[str, str]:
+    """Checks from which the record of a loss or metric exempts it, with the reason."""
+    found: Mapping[str, str] = getattr(offer.record, "exempt", {})
+    return found
+
+
+def contract_checks(
+    name: str | Offer[Any] | None = None,
+    *,
+    plugin: str | None = None,
+    kind: Kind | None = None,
+    **options: Any,
+) -> list[BoundCheck]:
+    """Every check of a loss or metric, or of everything that a plugin offers.
+
+    Args:
+        name: of the loss or metric (both, if a loss and a metric have it), or its offer.
+        plugin: name of the plugin or of its distribution, instead of ``name``.
+        kind: only ``"loss"`` or only ``"metric"``.
+        options: of the loss or metric, instead of those of the record's example.
+
+    Raises:
+        PluginError: there is no such name or plugin.
+        TypeError: both or neither of ``name`` and ``plugin`` are given.
+
+    Example:
+        >>> checks = contract_checks("sensitivity")
+        >>> print(checks[0])
+        metric-sensitivity-summary_equals_docstring
+        >>> checks[0]()
+    """
+    if (name is None) == (plugin is None):
+        raise TypeError("name, plugin: expected one of them")
+    if isinstance(name, Offer):
+        offers: Sequence[Offer[Any]] = [name]
+    else:
+        offers = plugin_offers(plugin) if plugin is not None else find_offers(str(name), kind)
+    checks: list[BoundCheck] = []
+    for offer in offers:
+        each: Kind = "loss" if isinstance(offer.record, Loss) else "metric"
+        if kind in (None, each):
+            subject = _subject(offer, options)
+            checks += [BoundCheck(each, offer, check, subject) for check in checks_of(each)]
+    return checks
+
+
+def run_checks(
+    name: str | Offer[Any] | None = None,
+    *,
+    plugin: str | None = None,
+    kind: Kind | None = None,
+    **options: Any,
+) -> list[Outcome]:
+    """Run the contract and tell what became of each check; takes what :func:`contract_checks` does.
+
+    Example:
+        >>> all(outcome.passed for outcome in run_checks("sensitivity"))
+        True
+    """
+    checks = contract_checks(name, plugin=plugin, kind=kind, **options)
+    return [check.outcome() for check in checks]
+
+
+def check_loss(name: str | Offer[Loss], **options: Any) -> None:
+    """Raise on the first check that a loss fails.
+
+    Raises:
+        ContractError: one sentence on what was demanded and one on what came.
+    """
+    _run_until_failure(contract_checks(name, kind="loss", **options))
+
+
+def check_metric(name: str | Offer[Metric], **options: Any) -> None:
+    """Raise on the first check that a metric fails; see :func:`check_loss`."""
+    _run_until_failure(contract_checks(name, kind="metric", **options))
+
+
+def _subject(offer: Offer[Any], options: Mapping[str, Any]) -> Any:
+    if isinstance(offer.record, Loss):
+        from medloss.testing.loss_subject import LossSubject
+
+        return LossSubject(offer, options)
+    from medloss.testing.metric_subject import MetricSubject
+
+    return MetricSubject(offer, options)
+
+
+def _run_until_failure(checks: Sequence[BoundCheck]) -> None:
+    for check in checks:
+        try:
+            check()
+        except SkipTest:  # exempt, for a reason that the record gives
+            continue

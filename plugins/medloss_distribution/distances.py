@@ -1,0 +1,152 @@
+"""Maps of distances that weigh voxels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from medloss.distance import squared_distance
+from medloss.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.targets import Prepared
+from medloss_distribution.cross_entropy import is_independent
+
+
+def voxel_size(prepared: Prepared, given: SpacingLike | None) -> Spacing:
+    """Spacing from the call, else from the option ``given``, else from a MetaTensor.
+
+    Raises:
+        ValueError: nothing says how large a voxel is.
+    """
+    batch, _, *spatial = prepared.input.shape
+    if given is not None and not prepared.spacing_was_given:
+        return parse_spacing(given, batch=batch, axes=len(spatial))
+    if prepared.spacing_mm is None:
+        raise ValueError(
+            "spacing_mm: expected the size of a voxel (as option, keyword of the call, key of "
+            "the target mapping, or in a MetaTensor), got none; 'voxel' asks for voxel units"
+        )
+    return prepared.spacing_mm
+
+
+def voxels_that_count(prepared: Prepared) -> Tensor:
+    """(B, 1, *spatial) bool."""
+    if prepared.mask is not None:
+        return prepared.mask > 0
+    shape = (prepared.input.shape[0], 1, *prepared.input.shape[2:])
+    return torch.ones(shape, dtype=torch.bool, device=prepared.input.device)
+
+
+@torch.no_grad()
+def nearness(prepared: Prepared, spacing_mm: SpacingLike | None) -> Tensor:
+    """Nearness of each voxel to the border of each class, (B, C, *spatial).
+
+    1 is nearest, 0 farthest, inside and outside the class on scales of their own; 0 everywhere
+    where the class has no border, and outside where the target is an index, so that only the true
+    class of a voxel matters. A ready ``distance_map`` of any convention serves as well as one
+    computed here, since its scale cancels out.
+    """
+    valid = voxels_that_count(prepared)
+    of_class = prepared.one_hot() > 0.5
+    near = torch.zeros_like(of_class, dtype=prepared.input.dtype)
+    for side in (of_class,) if prepared.is_index else (of_class, ~of_class):
+        distance = prepared.extras.distance_map
+        if distance is None:
+            distance = _to(~side & valid, voxel_size(prepared, spacing_mm), near.dtype)
+        near = near + _inverted(distance.abs(), side & valid)
+    return near
+
+
+def _to(sites: Tensor, spacing_mm: Spacing, dtype: torch.dtype) -> Tensor:
+    """Distance in mm to the nearest site of each class, (B, C, *spatial)."""
+    samples = zip(sites, spacing_mm, strict=True)
+    return torch.stack([squared_distance(s, row, dtype=dtype) for s, row in samples]).sqrt()
+
+
+def _inverted(distance: Tensor, region: Tensor) -> Tensor:
+    """(largest − d) / (largest − smallest) in the region of each class, 0 elsewhere."""
+    axes = tuple(range(2, distance.ndim))
+    largest = torch.where(region, distance, -torch.inf).amax(axes, keepdim=True)
+    smallest = torch.where(region, distance, torch.inf).amin(axes, keepdim=True)
+    known = region & largest.isfinite()  # infinite: there is no border
+    depth = largest - smallest
+    scaled = torch.where(known, largest - distance, 0) / torch.where(known & (depth > 0), depth, 1)
+    return torch.where(known & (depth == 0), 1, scaled)  # one voxel deep: all of it is border
+
+
+def instances(prepared: Prepared) -> NDArray[np.int64]:
+    """Numbered instances of all foreground classes among the voxels that count, (B, *spatial).
+
+    As given in ``components``; otherwise connected components of each class, neighbours across
+    corners included, found on the host.
+
+    Raises:
+        ValueError: ``components`` of another shape, or negative.
+    """
+    valid = voxels_that_count(prepared)
+    given = prepared.extras.components
+    if given is not None:
+        if list(given.shape) != list(valid.shape):
+            raise ValueError(f"components: expected {list(valid.shape)}, got {list(given.shape)}")
+        if bool((given < 0).any()):
+            raise ValueError("components: expected numbers of at least 0, got negative ones")
+        numbered: NDArray[np.int64] = (given.to(valid.device) * valid)[:, 0].long().cpu().numpy()
+        return numbered
+    classes = (prepared.one_hot() > 0.5) & valid
+    objects = classes[:, 0 if is_independent(prepared) else 1 :].cpu().numpy()
+    found = np.zeros((objects.shape[0], *objects.shape[2:]), np.int64)
+    around = np.ones((3,) * (objects.ndim - 2))
+    for sample, of_sample in zip(found, objects, strict=True):
+        for of_class in of_sample:
+            labels, _ = ndimage.label(of_class, around)
+            sample[of_class] = labels[of_class] + sample.max()
+    return found
+
+
+def gap_width(
+    numbered: NDArray[np.int64], spacing_mm: Spacing, *, reach: float
+) -> NDArray[np.float64]:
+    """Distance to the nearest plus that to the second nearest instance, in mm, (B, *spatial).
+
+    Args:
+        numbered: instances, 0 where there is none.
+        spacing_mm: per sample and axis.
+        reach: farther instances in mm need not be seen; infinite where there are fewer than two.
+    """
+    return np.stack(
+        [_gap(sample, row, reach) for sample, row in zip(numbered, spacing_mm, strict=True)]
+    )
+
+
+def _gap(
+    numbered: NDArray[np.int64], spacing_mm: tuple[float, ...], reach: float
+) -> NDArray[np.float64]:
+    first = np.full(numbered.shape, np.inf)
+    second = np.full(numbered.shape, np.inf)
+    for number, box in _boxes(numbered, spacing_mm, reach):
+        distance = ndimage.distance_transform_edt(numbered[box] != number, sampling=spacing_mm)
+        second[box] = np.minimum(second[box], np.maximum(first[box], distance))
+        first[box] = np.minimum(first[box], distance)
+    width: NDArray[np.float64] = first + second
+    return width
+
+
+def _boxes(
+    numbered: NDArray[np.int64], spacing_mm: tuple[float, ...], reach: float
+) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Each instance and the box of voxels within reach of it."""
+    margins = [math.ceil(reach / step) for step in spacing_mm]
+    for number, box in enumerate(ndimage.find_objects(numbered), start=1):
+        if box is not None:
+            yield (
+                number,
+                tuple(
+                    slice(max(0, side.start - margin), side.stop + margin)
+                    for side, margin in zip(box, margins, strict=True)
+                ),
+            )

@@ -1,0 +1,64 @@
+"""Dice semimetric losses."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from medloss.base import RegionLoss, options
+from medloss.sums import ClassSums
+from medloss_region.dice import overlap
+
+VARIANTS = ("dml1", "dml2")
+
+
+@options
+class DiceSemimetricLoss(RegionLoss):
+    """Dice loss that is least at p = g for soft labels too.
+
+    Formula:
+        for each sample and class, with d = Σ |p − g|:
+        dml1: L = 1 − (Σ p + Σ g − d + smooth_nr) / (Σ p + Σ g + smooth_dr);
+        dml2: L = 1 − (2 Σ p g + smooth_nr) / (2 Σ p g + d + smooth_dr).
+        For labels of 0 and 1 both are the Dice loss; dml1 is ``dice`` with ``soft_label=True``.
+
+    Range: [0, 1]; 0 exactly at p = g.
+
+    Empty target:
+        value 1 and almost no gradient with the default smoothing, as Dice.
+
+    For label smoothing, averaged raters and resampled labels: the plain Dice loss of a label 0.5 is
+    least at p = 1.
+
+    Args:
+        variant: ``"dml1"`` or ``"dml2"``.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([[[[0.9, 0.4, 0.3], [0.2, 0.05, 0.6]]]], dtype=torch.float64)
+        >>> g = torch.tensor([[[[0.8, 0.6, 0.1], [0, 0, 0.3]]]], dtype=torch.float64)
+        >>> round(DiceSemimetricLoss(smooth_nr=0, smooth_dr=0)(p, g).item(), 12)
+        0.247058823529
+
+    Source:
+        Wang 2023, arXiv:2303.16296.
+    """
+
+    variant: Literal["dml1", "dml2"] = "dml1"
+
+    two_channels_equal_one: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant: expected one of {VARIANTS}, got {self.variant!r}")
+
+    def terms(self) -> tuple[str, ...]:
+        """Sums that the variant needs."""
+        return ("l1", "p", "t") if self.variant == "dml1" else ("l1", "tp")
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """One minus the coefficient, (B, C)."""
+        common = 2 * (overlap(s, soft_label=True) if self.variant == "dml1" else s.tp)
+        return 1 - (common + self.smooth_nr) / (common + s.l1 + self.smooth_dr)

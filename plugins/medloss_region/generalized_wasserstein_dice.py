@@ -1,0 +1,139 @@
+"""Generalized Wasserstein Dice loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medloss.base import RegionLoss, options
+from medloss.sums import ClassSums, Term
+from medloss.targets import Prepared
+
+
+@options
+class GeneralizedWassersteinDiceLoss(RegionLoss):
+    """Dice loss in which confusing two classes costs the distance between them.
+
+    Formula:
+        W(v) = Σ_c M[y(v), c] p_c(v), M the distances between classes, class 0 the background;
+        T = Σ_v (M[y(v), 0] − W(v)) over the voxels of the other classes;
+        L = 1 − (2 T + smooth_nr) / (2 T + Σ_v W(v) + smooth_dr) for each sample.
+        For two classes at distance 1 it is the Dice loss of class 1.
+
+    Range: [0, 1] where no class is farther from another than from the background, as in the paper;
+        otherwise, or with ``sigmoid``, it may exceed 1.
+
+    Empty target:
+        value 1 and almost no gradient with the default smoothing, as Dice.
+
+    Both sums are linear in p, so two maps of the size of the logits (rows of M gathered by label)
+    stand for all C x C pairs. Other implementations take M[y, 0] = 1 for granted.
+
+    Args:
+        distances: M, one row for each true class; zeros on the diagonal. By default every
+            confusion costs 1.
+        include_background: no difference; the background is the reference and never an object.
+        weight: none; M weights the classes.
+
+    Example:
+        >>> import torch
+        >>> z = [[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]]
+        >>> z = torch.tensor(z, dtype=torch.float64)[None, :, None]
+        >>> y = torch.tensor([[[[0, 1, 2, 0]]]])
+        >>> M = [[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]]
+        >>> loss = GeneralizedWassersteinDiceLoss(
+        ...     distances=M, softmax=True, smooth_nr=0, smooth_dr=0
+        ... )
+        >>> round(loss(z, y).item(), 12)
+        0.296323492062
+
+    Source:
+        Fidon 2017, arXiv:1707.00478.
+    """
+
+    distances: Sequence[Sequence[float]] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.include_background = True
+        if self.weight is not None:
+            raise ValueError("weight: expected None, the distances weight the classes")
+        if self.distances is not None:
+            self.distances = _checked(self.distances)
+
+    def check(self, prepared: Prepared) -> None:
+        """Refuse a matrix for another number of classes."""
+        super().check(prepared)
+        classes = prepared.input.shape[1]
+        if classes == 1:
+            raise ValueError("input: expected 2 or more classes, background first, got 1")
+        if self.distances is not None and len(self.distances) != classes:
+            raise ValueError(
+                f"distances: expected a row and a column for each of {classes} classes, "
+                f"got {len(self.distances)}"
+            )
+
+    def matrix(self, classes: int, like: Tensor) -> Tensor:
+        """M, (C, C), on the device and in the dtype of ``like``."""
+        if self.distances is None:
+            return 1 - torch.eye(classes, dtype=like.dtype, device=like.device)
+        return torch.tensor(self.distances, dtype=like.dtype, device=like.device)
+
+    @property
+    def on_objects(self) -> Term:
+        """The sum Σ p_c M[y, c] over the voxels of all classes but the background."""
+        return Term("map", f"class_distance:{self.distances}")
+
+    def terms(self) -> tuple[str | Term, ...]:
+        """Distances on the objects, probabilities on the background, and volumes."""
+        return (self.on_objects, Term("map", "background"), "t")
+
+    def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
+        """The row of M of each voxel's class, 0 on the background; and the background."""
+        rows = self.matrix(prepared.input.shape[1], prepared.input)
+        rows[0] = 0
+        if prepared.is_index:
+            distance = F.embedding(prepared.target[:, 0], rows).movedim(-1, 1)
+            background = (prepared.target == 0).to(prepared.input)
+        else:
+            distance = torch.einsum("bl...,lc->bc...", prepared.target, rows)
+            background = prepared.target[:, :1]
+        return {
+            str(self.on_objects.parameter): distance,
+            "background": background.expand_as(prepared.input),
+        }
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """One value for each sample, (B, 1)."""
+        matrix = self.matrix(s.t.shape[1], s.t)
+        on_objects = s[self.on_objects.name, str(self.on_objects.parameter)].sum(1, keepdim=True)
+        on_background = (s["map", "background"] * matrix[0]).sum(1, keepdim=True)
+        overlap = 2 * ((s.t * matrix[:, 0]).sum(1, keepdim=True) - on_objects)
+        return 1 - (overlap + self.smooth_nr) / (
+            overlap + on_objects + on_background + self.smooth_dr
+        )
+
+
+def _checked(distances: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    """As tuples of numbers.
+
+    Raises:
+        ValueError: no square matrix of distances, or one under which the loss has no bound.
+    """
+    matrix = torch.as_tensor(distances, dtype=torch.float64)
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] >= 2
+    if not (square and bool(matrix.isfinite().all()) and bool((matrix >= 0).all())):
+        raise ValueError(
+            f"distances: expected a square matrix of numbers of at least 0, got {distances!r}"
+        )
+    if bool((matrix.diagonal() != 0).any()):
+        raise ValueError(f"distances: expected zeros on the diagonal, got {distances!r}")
+    if not bool((matrix.amax(1) < 2 * matrix[:, 0])[1:].all()):
+        raise ValueError(
+            f"distances: expected every class less than twice as far from any other as from the "
+            f"background (column 0), got {distances!r}"
+        )
+    return tuple(tuple(row) for row in matrix.tolist())

@@ -1,0 +1,245 @@
+"""One loss for each check of the contract, broken so that this check fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from testing.good_losses import GoodLoss
+from torch import Tensor, nn
+
+from medloss.sums import ClassSums
+from medloss.targets import Prepared
+
+
+def doubled(when: Callable[[Prepared], bool]) -> Callable[[GoodLoss, Prepared], Tensor]:
+    """A ``compute`` that doubles the loss in some cases."""
+
+    def compute(self: GoodLoss, prepared: Prepared) -> Tensor:
+        value = GoodLoss.compute(self, prepared)
+        return 2 * value if when(prepared) else value
+
+    return compute
+
+
+def weighted(ramp: Callable[[Prepared], Tensor]) -> Callable[[GoodLoss, Prepared], Tensor]:
+    """A ``compute`` in which voxels have weights."""
+
+    def compute(self: GoodLoss, prepared: Prepared) -> Tensor:
+        mask = ramp(prepared) if prepared.mask is None else prepared.mask * ramp(prepared)
+        return GoodLoss.compute(self, replace(prepared, mask=mask))
+
+    return compute
+
+
+def index(prepared: Prepared, axis: int) -> Tensor:
+    shape = prepared.input.shape
+    along = torch.arange(shape[axis]).view(-1, *[1] * (len(shape) - axis - 1))
+    return along.expand(shape[0], 1, *shape[2:]).to(prepared.input)
+
+
+class NoSectionLoss(GoodLoss):
+    __doc__ = str(GoodLoss.__doc__).replace("Range:", "Range of")
+
+
+class NoWordLoss(GoodLoss):
+    __doc__ = str(GoodLoss.__doc__)
+
+    def __init__(self, *, silent: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.silent = silent
+
+    def extra_repr(self) -> str:
+        return f"options=..., silent={self.silent}"
+
+
+class WrongExampleLoss(GoodLoss):
+    __doc__ = str(GoodLoss.__doc__).replace("        0.2\n", "        0.3\n")
+
+
+class TrainableLoss(GoodLoss):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.balance = nn.Parameter(torch.zeros(()))
+
+
+class SilentReprLoss(GoodLoss):
+    def extra_repr(self) -> str:
+        return f"softmax={self.softmax}"
+
+
+class UnpicklableLoss(GoodLoss):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.closure = lambda x: x
+
+
+class ForgetfulCopyLoss(GoodLoss):
+    def __deepcopy__(self, memo: Any) -> GoodLoss:
+        return type(self)(softmax=self.softmax, sigmoid=self.sigmoid)
+
+
+class LenientLoss(GoodLoss):
+    def __post_init__(self) -> None:
+        self.sigmoid = self.sigmoid and not self.softmax
+        super().__post_init__()
+
+
+class MaskDroppingLoss(GoodLoss):
+    def forward(self, input: Tensor, target: Any, **extras: Any) -> Tensor:
+        if isinstance(target, Mapping):
+            target = {key: value for key, value in target.items() if key != "mask"}
+        return super().forward(input, target, **extras)
+
+
+class WrappedLoss(GoodLoss):
+    def forward(self, input: Tensor, target: Any, **extras: Any) -> Tensor:
+        value = super().forward(input, target, **extras)
+        return MetaTensor(value) if isinstance(input, MetaTensor) else value
+
+
+class BroadcastingLoss(GoodLoss):
+    def forward(self, input: Tensor, target: Any, **extras: Any) -> Tensor:
+        if isinstance(target, Tensor) and target.ndim == input.ndim - 1:
+            target = target[:, None]
+        return super().forward(input, target, **extras)
+
+
+class GuessingLoss(GoodLoss):
+    def activation(self) -> Any:
+        asked = super().activation()
+        return "sigmoid" if asked == "probabilities" else asked
+
+
+class OverflowingLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        return super().compute(prepared) + 0 * (prepared.input / 100).exp().mean()
+
+
+class HalfSumsLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        p = prepared.one_hot().detach()
+        factor = p.to(prepared.raw.dtype).sum() / p.sum().clamp_min(1)
+        return super().compute(prepared) * factor
+
+
+class HalfValueLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        return super().compute(prepared).to(prepared.raw.dtype)
+
+
+class DetachedFactorLoss(GoodLoss):
+    def per_class(self, s: ClassSums) -> Tensor:
+        value = super().per_class(s)
+        return value * value.detach()
+
+
+class WrongSignLoss(GoodLoss):
+    def per_class(self, s: ClassSums) -> Tensor:
+        return -super().per_class(s)
+
+
+class DrawingLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        torch.rand(())
+        return super().compute(prepared)
+
+
+class OverwritingLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        if not prepared.raw.requires_grad:
+            prepared.raw.zero_()
+        return value
+
+
+class FloatLabelLoss(GoodLoss):
+    compute = doubled(lambda x: x.label.is_floating_point() and x.label.shape[1] == 1)
+
+
+class BatchSizeLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        return super().compute(prepared) * prepared.input.shape[0]
+
+
+class FlatNoneLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        return value.mean(1) if self.reduction == "none" else value
+
+
+class MaskedLabelLoss(GoodLoss):
+    compute = doubled(lambda x: x.mask is not None and not x.label[..., 4:].any())
+
+
+class MaskedNaNLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        return super().compute(prepared) + 0 * prepared.raw.mean()
+
+
+class CountsMaskedLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        return value if prepared.mask is None else value * prepared.mask.mean()
+
+
+class IgnoresNothingLoss(GoodLoss):
+    def prepare(self, input: Any, target: Any, extras: Any) -> Prepared:
+        if self.ignore_index is not None and isinstance(target, Tensor):
+            target = torch.where(target == self.ignore_index, 0, target)
+        return super().prepare(input, target, extras)
+
+
+class ConstantLoss(GoodLoss):
+    def per_class(self, s: ClassSums) -> Tensor:
+        return super().per_class(s) + 0.5
+
+
+class KnowsAllLoss(GoodLoss):
+    def prepare(self, input: Any, target: Any, extras: Any) -> Prepared:
+        return replace(super().prepare(input, target, extras), present=None)
+
+
+class CornerLoss(GoodLoss):
+    compute = weighted(lambda x: sum(index(x, axis) for axis in range(2, x.input.ndim)))
+
+
+class FirstAxisLoss(GoodLoss):
+    compute = weighted(lambda x: 1 + (index(x, 2) - (x.input.shape[2] - 1) / 2).abs())
+
+
+class ContiguousLoss(GoodLoss):
+    compute = doubled(
+        lambda x: (
+            x.raw.ndim == 5
+            and x.raw.is_contiguous(memory_format=torch.channels_last_3d)
+            and not x.raw.is_contiguous()
+        )
+    )
+
+
+class VolumeLoss(GoodLoss):
+    compute = doubled(lambda x: x.input.ndim == 4)
+
+
+class BoastingLoss(GoodLoss):
+    compute = doubled(lambda x: x.activation == "softmax")
+
+
+class CompiledLoss(GoodLoss):
+    compute = doubled(lambda x: torch.compiler.is_compiling())
+
+
+class RoundedLoss(GoodLoss):
+    def forward(self, input: Tensor, target: Any, **extras: Any) -> Tensor:
+        value = super().forward(input, target, **extras)
+        return value.bfloat16().float() if torch.is_autocast_enabled("cpu") else value
+
+
+class UntrainableLoss(GoodLoss):
+    def forward(self, input: Tensor, target: Any, **extras: Any) -> Tensor:
+        kept = input.detach() if torch.is_autocast_enabled("cpu") else input
+        return super().forward(kept, target, **extras)

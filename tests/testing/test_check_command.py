@@ -1,0 +1,108 @@
+"""``medloss check``: what it runs, prints and returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from medloss.cli import COMMANDS, main
+from medloss.host import host
+
+PLUGIN = """
+from medloss import Metric, hookimpl
+
+@hookimpl
+def medloss_metrics():
+    words = dict(family="region", summary="Overlap over union.", facts=("counts",))
+    yield Metric(name="good_overlap", target="testing.good_metrics:good_metric", better="higher",
+                 **words)
+    yield Metric(name="bad_overlap", target="testing.broken_metrics:forgiving", better="higher",
+                 **words)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A distribution on the path, as an installer would put it there."""
+    (tmp_path / "medloss_for_check.py").write_text(PLUGIN)
+    info = tmp_path / "medloss_for_check-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: medloss-for-check\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[medloss]\nchecked = medloss_for_check\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    host.cache_clear()
+    yield "medloss-for-check"
+    host.cache_clear()
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["check", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMMANDS, "check", "Hold losses and metrics to the contract.")
+
+
+@pytest.mark.parametrize("name", ["checked", "medloss-for-check", "medloss-for-check:checked"])
+def test_a_plugin_is_checked_whole(plugin: str, name: str) -> None:
+    done = run("--plugin", name, "--json")
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert [row["name"] for row in told["checked"]] == [
+        "medloss-for-check:bad_overlap",
+        "medloss-for-check:good_overlap",
+    ]
+    failed = [
+        (row["name"], check["check"])
+        for row in told["checked"]
+        for check in row["checks"]
+        if check["verdict"] == "failed"
+    ]
+    assert failed == [("medloss-for-check:bad_overlap", "missed_and_spurious_are_not_perfect")]
+    assert (told["failed"], told["exempt"]) == (1, 0)
+
+
+def test_one_name_is_checked_and_success_is_0(plugin: str) -> None:
+    done = run("good_overlap")
+    assert done.exit_code == 0, done.output
+    assert "metric medloss-for-check:good_overlap (1.2)" in done.stdout
+    assert "symmetries_change_nothing" in done.stdout
+    assert "0 failed" in done.stdout
+
+
+def test_a_failure_says_what_was_demanded_and_what_came(plugin: str) -> None:
+    done = run("bad_overlap")
+    assert done.exit_code == 1
+    words = " ".join(done.stdout.split())
+    assert "failed medloss-for-check:bad_overlap: missed_and_spurious_are_not_perfect" in words
+    assert "a missed class has 1" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "expected a NAME or --plugin NAME"),
+        (["dice", "--plugin", "region"], "expected a NAME or --plugin NAME"),
+        (["dise"], "did you mean dice"),
+        (["--plugin", "regoin"], "no plugin or distribution is called 'regoin'; there are: "),
+        (["--plugin", "compound", "--kind", "metric"], "'compound' offers no metric"),
+    ],
+)
+def test_what_cannot_be_checked_is_2(arguments: list[str], words: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.split())
+
+
+def test_a_broken_plugin_is_2_with_its_reason(plugin: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MEDLOSS_DISABLE", "checked")
+    host.cache_clear()
+    done = run("--plugin", plugin)
+    assert done.exit_code == 2
+    assert "is disabled: listed in MEDLOSS_DISABLE" in " ".join(done.stderr.split())
