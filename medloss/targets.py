@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medloss.spacing import Spacing, SpacingLike, parse_spacing
-from medloss.sums import Activation
+from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
 
 Target = Tensor | Mapping[str, Any]
 """A label tensor, or a mapping with ``label`` and any of the fields of :class:`Extras`."""
@@ -40,12 +40,13 @@ class Extras:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Input and target as every loss wants them: checked, masked, in float32 or float64.
+    """Input and target as every loss wants them: checked, on one device, with what is ignored.
 
     Args:
-        input: (B, C, *spatial), logits, or probabilities where ``activation`` says so.
-        activation: how ``input`` becomes probabilities.
-        target: (B, 1, *spatial) int64 class indices or (B, C, *spatial) of the input's dtype.
+        values: (B, C, *spatial), logits, or probabilities where ``activation`` says so, of the
+            dtype given; class sums read it as it is. All else takes :attr:`input`.
+        activation: how ``values`` become probabilities.
+        target: (B, 1, *spatial) class indices, integers, or (B, C, *spatial) of any dtype.
         raw: the input as it was given, without wrapper, for losses of other libraries.
         label: the label as it was given, likewise.
         mask: (B, 1, *spatial) of the input's dtype, or None where every voxel counts.
@@ -55,7 +56,7 @@ class Prepared:
         extras: the remaining extra inputs, on the input's device.
     """
 
-    input: Tensor
+    values: Tensor
     activation: Activation
     target: Tensor
     raw: Tensor
@@ -67,16 +68,56 @@ class Prepared:
     extras: Extras
 
     @property
+    def input(self) -> Tensor:
+        """Values in float32 or float64, 0 in ignored voxels: not even a NaN there has influence."""
+        wide = self.values.to(work_dtype(self.values))
+        return wide if self.mask is None else torch.where(self.mask > 0, wide, 0)
+
+    @property
     def is_index(self) -> bool:
         """Whether the target holds class indices."""
-        return self.target.shape[1] != self.input.shape[1]
+        return self.target.shape[1] != self.values.shape[1]
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether a voxel has one class: softmax, or given probabilities of several classes."""
+        if self.activation == "softmax":
+            return True
+        return self.activation == "probabilities" and self.values.shape[1] > 1
 
     def one_hot(self) -> Tensor:
-        """Target of shape (B, C, *spatial)."""
+        """Target of shape (B, C, *spatial), in the input's dtype."""
+        dtype = work_dtype(self.values)
         if not self.is_index:
-            return self.target
-        classes = torch.arange(self.input.shape[1], device=self.target.device)
-        return (self.target == classes.view(1, -1, *[1] * (self.input.ndim - 2))).to(self.input)
+            return self.target.to(dtype)
+        classes = torch.arange(self.values.shape[1], device=self.target.device)
+        return (self.target == classes.view(1, -1, *[1] * (self.values.ndim - 2))).to(dtype)
+
+    def sums(
+        self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
+    ) -> ClassSums:
+        """:func:`medloss.sums.class_sums` of these inputs."""
+        return class_sums(
+            self.values,
+            self.target,
+            terms,
+            activation=self.activation,
+            mask=self.mask,
+            maps=maps,
+        )
+
+    def each_voxel(
+        self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
+    ) -> ClassSums:
+        """:func:`medloss.sums.voxel_terms` of these inputs."""
+        return voxel_terms(
+            self.values,
+            self.target,
+            terms,
+            activation=self.activation,
+            mask=self.mask,
+            maps=maps,
+        )
 
 
 def prepare(
@@ -107,17 +148,16 @@ def prepare(
     spacing_mm = _spacing(extras.spacing_mm, label, input)
     input, label = _plain(input, "input"), _plain(label, "target").to(input.device)
     _check_shapes(input, label, to_onehot_y)
-    values = input if input.dtype == torch.float64 else input.float()
+    values = input
     if callable(activation):
-        values, activation = _plain(activation(values), "other_act"), "probabilities"
+        wide = input.to(work_dtype(input))
+        values, activation = _plain(activation(wide), "other_act"), "probabilities"
     if activation == "probabilities":
         _check_probabilities(values)
     clean, mask = _target(label, values, ignore_index, to_onehot_y)
     mask = _joined_mask(mask, extras.mask, values)
-    if mask is not None:  # so that not even a NaN in an ignored voxel reaches a sum
-        values = torch.where(mask > 0, values, 0)
     return Prepared(
-        input=values,
+        values=values,
         activation=activation,
         target=clean,
         raw=input,
@@ -223,18 +263,24 @@ def _target(
         kept = label if mask is None else torch.where(mask, label, torch.zeros_like(label))
         if classes == 1:
             _check_range(kept, 1, "a single class holds values in [0, 1]")
-            return kept.to(values), mask
+            return kept, mask
         _check_range(kept, classes - 1, f"the input has {classes} classes")
         if kept.is_floating_point():
             _check_whole(kept)
-        return kept.long(), mask
+        return _index(kept, classes), mask
     _check_range(label, 1, "a target with one channel for each class holds values in [0, 1]")
-    dense = label.to(values)
     if ignore_index is None:
-        return dense, None
+        return label, None
     if 0 <= ignore_index < classes:
-        return dense, dense[:, ignore_index : ignore_index + 1] <= 0.5
-    return dense, (dense > 0).any(1, keepdim=True)
+        return label, label[:, ignore_index : ignore_index + 1] <= 0.5
+    return label, (label > 0).any(1, keepdim=True)
+
+
+def _index(label: Tensor, classes: int) -> Tensor:
+    """Class indices as integers; a byte each where they were no integers and it is enough."""
+    if label.dtype in (torch.uint8, torch.int64):
+        return label
+    return label.to(torch.uint8 if classes < 256 else torch.int64)
 
 
 def _check_range(label: Tensor, highest: int, why: str) -> None:
@@ -258,8 +304,8 @@ def _check_whole(label: Tensor) -> None:
 
 def _joined_mask(ignored: Tensor | None, given: Tensor | None, values: Tensor) -> Tensor | None:
     if given is None:
-        return None if ignored is None else ignored.to(values)
-    mask = _plain(given, "mask").to(values)
+        return None if ignored is None else ignored.to(work_dtype(values))
+    mask = _plain(given, "mask").to(values.device, work_dtype(values))
     expected = [values.shape[0], 1, *values.shape[2:]]
     if list(mask.shape) != expected:
         raise ValueError(f"mask: expected {expected}, got {list(mask.shape)}")
@@ -281,7 +327,7 @@ def _present(present: Any, values: Tensor) -> Tensor | None:
 def _dense(given: Tensor | None, name: str, values: Tensor) -> Tensor | None:
     if given is None:
         return None
-    plain = _plain(given, name).to(values)
+    plain = _plain(given, name).to(values.device, work_dtype(values))
     if plain.shape != values.shape:
         raise ValueError(f"{name}: expected {list(values.shape)}, got {list(plain.shape)}")
     return plain

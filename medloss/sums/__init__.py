@@ -1,6 +1,19 @@
 """Per-class sums over voxels, the one computation behind nearly every region and voxel loss."""
 
-from medloss.sums.reference import class_sums, voxel_terms
-from medloss.sums.terms import Activation, ClassSums, Term, any_over_batch
+from medloss.sums.choice import Choice, backends, chosen_backend
+from medloss.sums.engine import class_sums
+from medloss.sums.reference import voxel_terms
+from medloss.sums.terms import Activation, ClassSums, Term, any_over_batch, work_dtype
 
-__all__ = ["Activation", "ClassSums", "Term", "any_over_batch", "class_sums", "voxel_terms"]
+__all__ = [
+    "Activation",
+    "Choice",
+    "ClassSums",
+    "Term",
+    "any_over_batch",
+    "backends",
+    "chosen_backend",
+    "class_sums",
+    "voxel_terms",
+    "work_dtype",
+]

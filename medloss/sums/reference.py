@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from medloss.numeric import power
-from medloss.sums.terms import Activation, ClassSums, Term, as_terms
+from medloss.sums.request import Request
+from medloss.sums.terms import Activation, ClassSums, Term, as_terms, exponent, work_dtype
 
 
 def class_sums(
@@ -22,29 +23,23 @@ def class_sums(
     mask: Tensor | None = None,
     maps: Mapping[str, Tensor] | None = None,
 ) -> ClassSums:
-    """Sum terms of probability and target over the voxels of each sample and class.
-
-    Args:
-        input: (B, C, *spatial), logits, or probabilities where ``activation`` says so.
-        target: (B, 1, *spatial) class indices or (B, C, *spatial) one-hot, multi-label or soft.
-        terms: names, or :class:`Term` where a parameter is needed.
-        activation: how ``input`` becomes probabilities.
-        mask: (B, 1, *spatial), weight of each voxel; 0 ignores it.
-        maps: (B, C, *spatial) each, for the terms ``map``.
-
-    Returns:
-        Sums of shape (B, C) each, in the dtype of ``input``, at least float32.
-
-    Example:
-        >>> p = torch.tensor([[[[0.9, 0.4], [0.2, 0.1]]]])
-        >>> y = torch.tensor([[[[1, 1], [0, 0]]]])
-        >>> s = class_sums(p, y, ("tp", "p", "t"), activation="probabilities")
-        >>> s.tp.item(), s.t.item()
-        (1.2999999523162842, 2.0)
-    """
+    """As :func:`medloss.sums.class_sums`, differentiable in every tensor and to any order."""
     whole = as_terms(terms)
     each = _each(input, target, whole, activation, mask, maps)
     return ClassSums(torch.stack([value.flatten(2).sum(2) for value in each], 1), whole)
+
+
+def sums(request: Request) -> Tensor:
+    """Sums of shape (B, K, C) of a request."""
+    maps = {str(number): each for number, each in enumerate(request.maps)}
+    return class_sums(
+        request.input,
+        request.target,
+        request.terms,
+        activation=request.activation,
+        mask=request.mask,
+        maps=maps,
+    ).values
 
 
 def voxel_terms(
@@ -70,51 +65,86 @@ def _each(
     mask: Tensor | None,
     maps: Mapping[str, Tensor] | None,
 ) -> Iterator[Tensor]:
-    voxels = _Voxels(input, target, activation, maps or {})
+    if mask is not None:  # so that not even a NaN where the weight is 0 has influence
+        input = input.where(mask != 0, 0)
+    voxels = Voxels(input, target, activation, maps or {})
     for term in terms:
-        value = _SUMMANDS[term.name](voxels, term)
+        value = SUMMANDS[term.name](voxels, term)
         yield value if mask is None else value * mask.to(value)
 
 
-class _Voxels:
+class _Once:
+    """A property that is made once; torch.compile does not see through ``cached_property``."""
+
+    def __init__(self, made: Callable[[Any], Tensor]) -> None:
+        self.made = made
+        self.__doc__ = made.__doc__
+
+    def __get__(self, voxels: Voxels, owner: type) -> Tensor:
+        name = self.made.__name__
+        if name not in voxels.kept:
+            voxels.kept[name] = self.made(voxels)
+        return voxels.kept[name]
+
+
+class Voxels:
     """Probabilities, their logarithms and the target, each made once and only if a term asks."""
 
     def __init__(
         self, input: Tensor, target: Tensor, activation: Activation, maps: Mapping[str, Tensor]
     ) -> None:
-        self.input = input if input.dtype == torch.float64 else input.float()
+        self.input = input.to(work_dtype(input))
         self.target = target
         self.activation = activation
         self.maps = maps
+        self.kept: dict[str, Tensor] = {}
 
-    @cached_property
+    @_Once
     def p(self) -> Tensor:
+        """Probability."""
         if self.activation == "probabilities":
             return self.input
         return self.input.softmax(1) if self.activation == "softmax" else self.input.sigmoid()
 
-    @cached_property
+    @_Once
     def log_p(self) -> Tensor:
+        """Its logarithm."""
         if self.activation == "probabilities":
             return _log(self.input)
         if self.activation == "softmax":
             return self.input.log_softmax(1)
         return F.logsigmoid(self.input)
 
-    @cached_property
+    @_Once
     def log_not_p(self) -> Tensor:
+        """The logarithm of its complement."""
         if self.activation == "sigmoid":
             return F.logsigmoid(-self.input)
-        return _log(self.not_p)
+        if self.activation == "probabilities":
+            return _log(self.not_p)
+        # 1 − p of the most probable class is summed over the others: where it is sure, and p
+        # rounds to 1, a difference would lose all of it, and the gradient with it.
+        best = self.best
+        others = self.input.masked_fill(best, -torch.inf).logsumexp(1, keepdim=True)
+        of_best = others - self.input.logsumexp(1, keepdim=True)
+        return torch.where(best, of_best, torch.log1p(-self.p.masked_fill(best, 0)))
 
-    @cached_property
+    @_Once
     def not_p(self) -> Tensor:
+        """One minus probability."""
         if self.activation == "sigmoid":
             return (-self.input).sigmoid()
-        return -torch.expm1(self.log_p) if self.activation == "softmax" else 1 - self.p
+        return self.log_not_p.exp() if self.activation == "softmax" else 1 - self.p
 
-    @cached_property
+    @_Once
+    def best(self) -> Tensor:
+        """Whether the class is the (first) most probable one of its voxel."""
+        where = self.input.argmax(1, keepdim=True)
+        return torch.zeros_like(self.input, dtype=torch.bool).scatter_(1, where, True)
+
+    @_Once
     def y(self) -> Tensor:
+        """The target of each class."""
         if self.target.shape[1] == self.input.shape[1]:
             return self.target.to(self.input.dtype)
         classes = torch.arange(self.input.shape[1], device=self.target.device)
@@ -126,13 +156,7 @@ def _log(probability: Tensor) -> Tensor:
     return probability.clamp_min(torch.finfo(probability.dtype).tiny).log()
 
 
-def _gamma(term: Term) -> float:
-    if not isinstance(term.parameter, float | int):
-        raise ValueError(f"{term.name}: expected a number as parameter, got {term.parameter!r}")
-    return float(term.parameter)
-
-
-_SUMMANDS: dict[str, Callable[[_Voxels, Term], Tensor]] = {
+SUMMANDS: dict[str, Callable[[Voxels, Term], Tensor]] = {
     "v": lambda x, _: torch.ones_like(x.input),
     "p": lambda x, _: x.p,
     "t": lambda x, _: x.y,
@@ -140,13 +164,14 @@ _SUMMANDS: dict[str, Callable[[_Voxels, Term], Tensor]] = {
     "pp": lambda x, _: x.p * x.p,
     "tt": lambda x, _: x.y * x.y,
     "l1": lambda x, _: (x.p - x.y).abs(),
-    "power": lambda x, term: power((x.p - x.y).abs(), _gamma(term)),
+    "power": lambda x, term: power((x.p - x.y).abs(), exponent(term)),
     "sqt": lambda x, _: (x.p - x.y) ** 2 * x.y,
     "ce": lambda x, _: -x.y * x.log_p,
     "ce_neg": lambda x, _: (x.y - 1) * x.log_not_p,
     "nlog": lambda x, _: -x.log_p,
-    "focal": lambda x, term: -x.y * power(x.not_p, _gamma(term)) * x.log_p,
-    "focal_neg": lambda x, term: (x.y - 1) * power(x.p, _gamma(term)) * x.log_not_p,
+    "focal": lambda x, term: -x.y * power(x.not_p, exponent(term)) * x.log_p,
+    "focal_neg": lambda x, term: (x.y - 1) * power(x.p, exponent(term)) * x.log_not_p,
     "map": lambda x, term: x.p * x.maps[str(term.parameter)],
     "map2": lambda x, term: (x.p - x.y) ** 2 * x.maps[str(term.parameter)],
 }
+"""What each term sums."""

@@ -41,10 +41,28 @@ class Term(NamedTuple):
     parameter: float | str | None = None
 
 
+WITH_EXPONENT = ("power", "focal", "focal_neg")
+"""Terms with an exponent as parameter."""
+
+WITH_MAP = ("map", "map2")
+"""Terms whose parameter names a map."""
+
+
 def as_terms(terms: Sequence[str | Term]) -> tuple[Term, ...]:
     """Terms from terms or their bare names, each once, in the order given."""
     whole = (Term(term) if isinstance(term, str) else term for term in terms)
     return tuple(dict.fromkeys(whole))
+
+
+def exponent(term: Term) -> float:
+    """The number that a power or focal term carries.
+
+    Raises:
+        ValueError: it carries none.
+    """
+    if not isinstance(term.parameter, float | int):
+        raise ValueError(f"{term.name}: expected a number as parameter, got {term.parameter!r}")
+    return float(term.parameter)
 
 
 @dataclass(frozen=True)
@@ -99,6 +117,11 @@ class ClassSums:
         if batch == "world" and _ranks():
             values = _SumOverRanks.apply(values)  # type: ignore[no-untyped-call]
         return ClassSums(values, self.terms)
+
+
+def work_dtype(input: Tensor) -> torch.dtype:
+    """What is computed in, and the dtype of sums: float64 for float64, else float32."""
+    return torch.float64 if input.dtype == torch.float64 else torch.float32
 
 
 def any_over_batch(present: Tensor, batch: bool | Literal["world"]) -> Tensor:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 import medloss
 from medloss.base import SegmentationLoss, SumsLoss, options
-from medloss.sums import Term, class_sums
+from medloss.sums import Term
 from medloss.targets import Prepared
 
 
@@ -70,7 +71,7 @@ class WeightedSum(SegmentationLoss):
                 values[name] = self._other(name, loss, prepared)
         self._last = {name: value.detach() for name, value in values.items()}
         rank = max(value.ndim for value in values.values())
-        total = prepared.input.new_zeros(())
+        total = torch.zeros((), device=prepared.values.device)
         for name, weight in self.term_weights.items():
             value = values[name]
             if 0 < value.ndim < rank:  # (B, C) beside (B, C, *spatial)
@@ -97,14 +98,7 @@ class WeightedSum(SegmentationLoss):
         if not terms:
             return {}
         maps = {k: v for loss in shared.values() for k, v in loss.maps(prepared).items()}
-        sums = class_sums(
-            prepared.input,
-            prepared.target,
-            terms,
-            activation=prepared.activation,
-            mask=prepared.mask,
-            maps=maps,
-        )
+        sums = prepared.sums(terms, maps)
         return {name: loss.from_sums(sums, prepared) for name, loss in shared.items()}
 
     def _other(self, name: str, loss: nn.Module, prepared: Prepared) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss.base import options
 from medloss.numeric import power, ratio
-from medloss.sums import ClassSums, class_sums, voxel_terms
+from medloss.sums import ClassSums, voxel_terms
 from medloss.targets import Prepared
 from medloss_compound.compound import WeightedSum
 from medloss_distribution.each_voxel import EachVoxelLoss
@@ -49,7 +49,7 @@ class PowerCrossEntropy(EachVoxelLoss):
 
     def each(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Value of each voxel, and 1 for each that counts."""
-        g, exclusive = prepared.one_hot(), self.cross_entropy.exclusive(prepared)
+        g, exclusive = prepared.one_hot(), prepared.is_exclusive
         # for a target of 0, ce_neg is −log(1 − p) whatever the true one is
         logs = voxel_terms(
             prepared.input,
@@ -72,13 +72,7 @@ class PowerCrossEntropy(EachVoxelLoss):
         """
         share, classes = self._buffers["frequency"], prepared.input.shape[1]
         if share is None:
-            s = class_sums(
-                prepared.input,
-                prepared.target,
-                ("t", "v"),
-                activation=prepared.activation,
-                mask=prepared.mask,
-            ).over_batch(self.batch)
+            s = prepared.sums(("t", "v")).over_batch(self.batch)
             positive, negative = ratio(s.v, s.t), ratio(s.v, s.v - s.t)
         else:
             if len(share) != classes:

@@ -50,7 +50,7 @@ class StructuralError(EachVoxelLoss):
 
     def each(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Weighted cross entropy and weight; in float32, variances near 0 would cancel out."""
-        g, exclusive = prepared.one_hot().double(), self.cross_entropy.exclusive(prepared)
+        g, exclusive = prepared.one_hot().double(), prepared.is_exclusive
         voxels = voxel_terms(
             prepared.input.double(), g, ("ce", "ce_neg", "p"), activation=prepared.activation
         )

@@ -10,7 +10,7 @@ from medloss.numeric import power
 from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 from medloss_compound.compound import WeightedSum
-from medloss_distribution.cross_entropy import along_classes, is_independent
+from medloss_distribution.cross_entropy import along_classes
 
 
 @options
@@ -31,7 +31,7 @@ class UnifiedCrossEntropy(VoxelLoss):
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted loss, (B, C, ...); softmax voxels (B, 1, ...)."""
         value = self.delta * (s.ce if self.asymmetric else s.focal)
-        exclusive = self.exclusive(prepared)
+        exclusive = prepared.is_exclusive
         if exclusive and self.include_background:
             value = torch.cat([(1 - self.delta) * s.focal[:, :1], value[:, 1:]], 1)
         elif not exclusive:
@@ -43,7 +43,7 @@ class UnifiedCrossEntropy(VoxelLoss):
 
     def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Number of voxels (and independent classes)."""
-        return s.v.amax(1, keepdim=True) if self.exclusive(prepared) else s.v
+        return s.v.amax(1, keepdim=True) if prepared.is_exclusive else s.v
 
 
 @options
@@ -93,7 +93,7 @@ class UnifiedTversky(SumsLoss):
         """Each independent class has a background of its own, which is half of its loss."""
         fp, fn = s.p - s.tp, s.t - s.tp
         confusion = self.confusion(s.tp, fp, fn)
-        if not is_independent(prepared):
+        if prepared.is_exclusive:
             return self.exclusive.from_sums(confusion, prepared)
         positive = self.positive.from_sums(confusion, prepared)
         rest = self.confusion(s.v - s.p - fn, fn, fp)

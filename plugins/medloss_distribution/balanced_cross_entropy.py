@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medloss.base import VoxelLoss, options
 from medloss.numeric import ratio
-from medloss.sums import ClassSums, voxel_terms
+from medloss.sums import ClassSums
 from medloss.targets import Prepared
 from medloss_distribution.cross_entropy import along_classes
 
@@ -65,18 +65,12 @@ class BalancedCrossEntropyLoss(VoxelLoss):
         s, _ = self.counted(s, prepared)
         beta = self.share(s, prepared)
         if self.reduction == "none":
-            voxels = voxel_terms(
-                prepared.input,
-                prepared.target,
-                self.terms(),
-                activation=prepared.activation,
-                mask=prepared.mask,
-            )
+            voxels = prepared.each_voxel(self.terms())
             voxels, _ = self.counted(voxels, prepared, pool=False)
             beta = beta.reshape(*beta.shape, *[1] * (prepared.input.ndim - 2))
             return self.balanced(voxels, beta, prepared)
         total = self.balanced(s, beta, prepared).sum()
-        exclusive = self.exclusive(prepared)
+        exclusive = prepared.is_exclusive
         return total if self.reduction == "sum" else ratio(total, (s.t if exclusive else s.v).sum())
 
     def share(self, s: ClassSums, prepared: Prepared) -> Tensor:
@@ -84,7 +78,7 @@ class BalancedCrossEntropyLoss(VoxelLoss):
         if self.beta is None:
             return (1 - ratio(s.t, s.v)).clamp(self.least, 1 - self.least)
         beta = torch.full_like(s.t, self.beta)
-        if self.include_background and self.exclusive(prepared):
+        if self.include_background and prepared.is_exclusive:
             beta[:, 0] = 1 - self.beta
         return beta
 
@@ -94,6 +88,6 @@ class BalancedCrossEntropyLoss(VoxelLoss):
         weight = self.class_weights(positive.shape[1], positive)
         if weight is not None:
             positive = positive * along_classes(weight, positive)
-        if self.exclusive(prepared):
+        if prepared.is_exclusive:
             return positive.sum(1, keepdim=True)
         return positive + (1 - beta) * s.ce_neg

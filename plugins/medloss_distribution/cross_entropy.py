@@ -61,7 +61,7 @@ class CrossEntropyLoss(VoxelLoss):
         """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
         weight = self.class_weights(s.ce.shape[1], s.ce)
         positive = s.ce if weight is None else s.ce * along_classes(weight, s.ce)
-        if not self.exclusive(prepared):
+        if not prepared.is_exclusive:
             return positive + s.ce_neg
         if self.label_smoothing:
             spread = s.nlog if weight is None else s.nlog * along_classes(weight, s.nlog)
@@ -71,7 +71,7 @@ class CrossEntropyLoss(VoxelLoss):
 
     def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weights of the true classes, or the number of voxels (and independent classes)."""
-        if not self.exclusive(prepared):
+        if not prepared.is_exclusive:
             return s.v
         if prepared.is_index:
             weight = self.class_weights(s.t.shape[1], s.t)
@@ -91,11 +91,6 @@ def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:
         "weight",
     )
     return CrossEntropyLoss(**{name: getattr(loss, name) for name in names})
-
-
-def is_independent(prepared: Prepared) -> bool:
-    """Whether every channel is an object of its own, so that no channel is the background."""
-    return prepared.activation == "sigmoid" or prepared.input.shape[1] == 1
 
 
 def along_classes(weight: Tensor, like: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from torch import Tensor
 from medloss.distance import squared_distance
 from medloss.spacing import Spacing, SpacingLike, parse_spacing
 from medloss.targets import Prepared
-from medloss_distribution.cross_entropy import is_independent
 
 
 def voxel_size(prepared: Prepared, given: SpacingLike | None) -> Spacing:
@@ -98,7 +97,7 @@ def instances(prepared: Prepared) -> NDArray[np.int64]:
         numbered: NDArray[np.int64] = (given.to(valid.device) * valid)[:, 0].long().cpu().numpy()
         return numbered
     classes = (prepared.one_hot() > 0.5) & valid
-    objects = classes[:, 0 if is_independent(prepared) else 1 :].cpu().numpy()
+    objects = classes[:, 1 if prepared.is_exclusive else 0 :].cpu().numpy()
     found = np.zeros((objects.shape[0], *objects.shape[2:]), np.int64)
     around = np.ones((3,) * (objects.ndim - 2))
     for sample, of_sample in zip(found, objects, strict=True):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
 from medloss.numeric import ratio
-from medloss.sums import ClassSums, Term, voxel_terms
+from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 from medloss_distribution.cross_entropy import CrossEntropyLoss, along_classes, cross_entropy_of
 
@@ -60,7 +60,7 @@ class EachVoxelLoss(SegmentationLoss):
         of_class = self.class_weights(value.shape[1], value)
         if of_class is not None:
             value = value * along_classes(of_class, value)
-        if ce.exclusive(prepared):
+        if prepared.is_exclusive:
             return value.sum(1, keepdim=True), weight.sum(1, keepdim=True)
         return value, weight
 
@@ -75,17 +75,11 @@ def weighed(
         prepared: checked inputs.
         map: (B, 1 or C, *spatial); of exclusive classes that of the true one counts.
     """
-    voxels = voxel_terms(
-        prepared.input,
-        prepared.target,
-        ce.terms(),
-        activation=prepared.activation,
-        mask=prepared.mask,
-    )
+    voxels = prepared.each_voxel(ce.terms())
     counted, _ = ce.counted(voxels, prepared, pool=False)
     weight = ce.normalizer(counted, prepared)
     if map is not None:
         voxels = ClassSums(voxels.values * map[:, None], voxels.terms)
         counted, _ = ce.counted(voxels, prepared, pool=False)
     value = ce.per_class(counted, prepared)
-    return value, weight.sum(1, keepdim=True) if ce.exclusive(prepared) else weight
+    return value, weight.sum(1, keepdim=True) if prepared.is_exclusive else weight

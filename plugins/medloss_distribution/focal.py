@@ -80,9 +80,9 @@ class FocalLoss(VoxelLoss):
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted focal loss, (B, C, ...)."""
         shape = (1, -1, *[1] * (s.v.ndim - 2))
-        positive, negative = self.alphas(s.v, self.exclusive(prepared))
+        positive, negative = self.alphas(s.v, prepared.is_exclusive)
         value = s.focal if positive is None else s.focal * positive.view(shape)
-        if not self.exclusive(prepared):
+        if not prepared.is_exclusive:
             value = value + (s.focal_neg if negative is None else s.focal_neg * negative)
         weight = self.class_weights(s.v.shape[1], s.v)
         return value if weight is None else value * weight.view(shape)

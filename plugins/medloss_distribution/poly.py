@@ -64,7 +64,7 @@ class PolyLoss(CrossEntropyLoss):
     def check(self, prepared: Prepared) -> None:
         """The focal form is one of independent classes."""
         super().check(prepared)
-        if self.gamma and self.exclusive(prepared):
+        if self.gamma and prepared.is_exclusive:
             raise ValueError("gamma: the focal form is one of independent classes, needs sigmoid")
 
     def terms(self) -> tuple[str | Term, ...]:
@@ -86,6 +86,6 @@ class PolyLoss(CrossEntropyLoss):
         if weight is not None:
             missed = missed * along_classes(weight, missed)
         cross_entropy = super().per_class(s, prepared)
-        if self.exclusive(prepared):
+        if prepared.is_exclusive:
             return cross_entropy + self.epsilon * missed.sum(1, keepdim=True)
         return cross_entropy + self.epsilon * (missed + s.p - s.tp)

@@ -77,7 +77,7 @@ class WeightedCrossEntropyLoss(VoxelLoss):
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
         positive = s.ce * along_classes(self.weights(s.ce, prepared), s.ce)
-        if self.exclusive(prepared):
+        if prepared.is_exclusive:
             return positive.sum(1, keepdim=True)
         return positive + s.ce_neg
 
@@ -85,14 +85,14 @@ class WeightedCrossEntropyLoss(VoxelLoss):
         """Weight of the positives of each class that counts, (C,)."""
         beta = torch.as_tensor(self._buffers["positive"])
         weight = for_classes(beta, like, "beta").clone()
-        if beta.ndim == 0 and self.include_background and self.exclusive(prepared):
+        if beta.ndim == 0 and self.include_background and prepared.is_exclusive:
             weight[0] = 1
         of_class = self.class_weights(like.shape[1], like)
         return weight if of_class is None else weight * of_class
 
     def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weights of what was summed, or the number of voxels (and independent classes)."""
-        exclusive = self.exclusive(prepared)
+        exclusive = prepared.is_exclusive
         if self.normalise == "voxels" or (self.normalise is None and not exclusive):
             return s.t if exclusive else s.v
         positive = s.t * self.weights(s.t, prepared)

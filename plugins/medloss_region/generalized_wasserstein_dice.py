@@ -96,11 +96,11 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         rows = self.matrix(prepared.input.shape[1], prepared.input)
         rows[0] = 0
         if prepared.is_index:
-            distance = F.embedding(prepared.target[:, 0], rows).movedim(-1, 1)
+            distance = F.embedding(prepared.target[:, 0].long(), rows).movedim(-1, 1)
             background = (prepared.target == 0).to(prepared.input)
         else:
-            distance = torch.einsum("bl...,lc->bc...", prepared.target, rows)
-            background = prepared.target[:, :1]
+            distance = torch.einsum("bl...,lc->bc...", prepared.one_hot(), rows)
+            background = prepared.one_hot()[:, :1]
         return {
             str(self.on_objects.parameter): distance,
             "background": background.expand_as(prepared.input),

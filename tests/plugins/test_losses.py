@@ -218,12 +218,12 @@ def test_compound_shows_each_term() -> None:
 
 
 def test_compound_sums_once_for_all_its_terms(monkeypatch: pytest.MonkeyPatch) -> None:
-    from medloss_compound import compound
+    from medloss import targets
 
     calls = []
-    original = compound.class_sums
+    original = targets.class_sums
     monkeypatch.setattr(
-        compound, "class_sums", lambda *a, **k: calls.append(a[2]) or original(*a, **k)
+        targets, "class_sums", lambda *a, **k: calls.append(a[2]) or original(*a, **k)
     )
     terms = ["dice", "cross_entropy", "focal", {"name": "boundary", "spacing_mm": 1.0}]
     medloss.loss("compound", terms=terms, softmax=True)(Z_MULTI, Y_MULTI)

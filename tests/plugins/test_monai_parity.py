@@ -38,7 +38,8 @@ def check(name: str, input: torch.Tensor, target: torch.Tensor, **options: Any) 
         results.append((value.detach().squeeze(), leaf.grad))
     (theirs, their_grad), (ours, our_grad) = results
     torch.testing.assert_close(ours, theirs, **BOTH_SIDES)
-    torch.testing.assert_close(our_grad, their_grad, rtol=1e-5, atol=1e-8)
+    # sums of terms that nearly cancel: a rounding step of the largest is all one may ask
+    torch.testing.assert_close(our_grad, their_grad, rtol=1e-5, atol=2e-7)
 
 
 REGION_OPTIONS = [

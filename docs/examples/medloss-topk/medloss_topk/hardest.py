@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
-from medloss.sums import voxel_terms
 from medloss.targets import Prepared
 
 
@@ -48,14 +47,7 @@ class HardestVoxelsLoss(SegmentationLoss):
 
     def compute(self, prepared: Prepared) -> Tensor:
         """The loss on inputs that the base class has checked, masked and brought to float32."""
-        voxels = voxel_terms(
-            prepared.input,
-            prepared.target,
-            ("ce",),
-            activation=prepared.activation,
-            mask=prepared.mask,
-        )
-        each = voxels.ce.sum(1)
+        each = prepared.each_voxel(("ce",)).ce.sum(1)
         kept = torch.ones_like(each) if prepared.mask is None else prepared.mask[:, 0]
         samples = [self.hardest(e[k > 0]) for e, k in zip(each, kept, strict=True)]
         loss = torch.stack(samples)[:, None]  # (B, 1)

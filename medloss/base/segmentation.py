@@ -1,11 +1,11 @@
-"""What every loss shares: options, activation, class weights, masks and reduction, once."""
+"""The base of all losses: what a training loop calls becomes checked inputs, then a number."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,31 +13,10 @@ from torch.nn.modules.loss import _Loss
 
 from medloss.numeric import ratio
 from medloss.spacing import SpacingLike
-from medloss.sums import Activation, ClassSums, Term, any_over_batch, class_sums, voxel_terms
+from medloss.sums import Activation
 from medloss.targets import Extras, Prepared, Target, prepare
 
-T = TypeVar("T")
 REDUCTIONS = ("mean", "sum", "none")
-
-
-@dataclass_transform(
-    eq_default=False, kw_only_default=True, field_specifiers=(dataclasses.field, dataclasses.Field)
-)
-def options(cls: type[T]) -> type[T]:
-    """Turn the annotated attributes of a loss class into keyword-only options of its constructor.
-
-    Example:
-        >>> @options
-        ... class MeanProbabilityLoss(RegionLoss):
-        ...     scale: float = 1.0
-        ...     def terms(self):
-        ...         return ("p", "v")
-        ...     def per_class(self, s):
-        ...         return self.scale * s.p / s.v
-        >>> MeanProbabilityLoss(softmax=True, scale=2.0).scale
-        2.0
-    """
-    return dataclass(eq=False, repr=False, kw_only=True)(cls)
 
 
 @dataclass(eq=False, repr=False)
@@ -228,112 +207,6 @@ class SegmentationLoss(_Loss):
         """All options, as the constructor takes them."""
         names = [f.name for f in dataclasses.fields(self)]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-
-
-class SumsLoss(SegmentationLoss):
-    """A loss that is a function of per-class sums over voxels."""
-
-    def terms(self) -> Sequence[str | Term]:
-        """The terms to sum."""
-        raise TypeError(f"{type(self).__name__}: a loss on class sums must define terms()")
-
-    def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
-        """Maps of shape (B, C, *spatial) for terms that need one, by name."""
-        return {}
-
-    def compute(self, prepared: Prepared) -> Tensor:
-        """Sum the terms and form the loss."""
-        return self.from_sums(
-            class_sums(
-                prepared.input,
-                prepared.target,
-                self.terms(),
-                activation=prepared.activation,
-                mask=prepared.mask,
-                maps=self.maps(prepared),
-            ),
-            prepared,
-        )
-
-    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
-        """The reduced loss from sums over all classes, background included."""
-        raise TypeError(f"{type(self).__name__}: a loss on class sums must define from_sums()")
-
-    def counted(
-        self, s: ClassSums, prepared: Prepared, *, pool: bool = True
-    ) -> tuple[ClassSums, Tensor | None]:
-        """Sums of the classes that count, over the batch where asked, and which were annotated."""
-        present = prepared.present
-        if present is not None:
-            s = s.only(present)
-        if pool and self.batch is not False:
-            s = s.over_batch(self.batch)
-            present = None if present is None else any_over_batch(present, self.batch)
-        if not self.include_background:
-            s = s.without_background()
-            present = None if present is None else present[:, 1:]
-        return s, present
-
-
-class RegionLoss(SumsLoss):
-    """A loss with one value for each (sample, class): :meth:`per_class`."""
-
-    def per_class(self, s: ClassSums) -> Tensor:
-        """Loss of each sample and class, (B, C), from its sums."""
-        raise TypeError(f"{type(self).__name__}: a region loss must define per_class()")
-
-    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
-        """Weight the classes and reduce over those that were annotated."""
-        s, present = self.counted(s, prepared)
-        return self.reduce_classes(self.per_class(s), present)
-
-
-class VoxelLoss(SumsLoss):
-    """A loss that is a mean over voxels: :meth:`per_class` is linear in the terms.
-
-    Being linear, it gives the sum over voxels from summed terms and the value of each voxel from
-    the terms of each voxel, so that ``reduction="none"`` needs no second formula.
-    """
-
-    def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
-        """Weighted loss, (B, C, ...), linear in the terms."""
-        raise TypeError(f"{type(self).__name__}: a voxel loss must define per_class()")
-
-    def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
-        """What the sum is divided by, (B, C)."""
-        return s.v
-
-    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
-        """Divide the sum over everything by the number, or weight, of what was summed."""
-        if self.reduction == "none":
-            return self.each_voxel(prepared)
-        s, _ = self.counted(s, prepared)
-        total = self.per_class(s, prepared)
-        if self.reduction == "sum":
-            return self.summed(total, s)
-        return ratio(total.sum(), self.normalizer(s, prepared).sum())
-
-    def exclusive(self, prepared: Prepared) -> bool:
-        """Whether a voxel has one class: softmax, or given probabilities of several classes."""
-        if prepared.activation == "softmax":
-            return True
-        return prepared.activation == "probabilities" and prepared.input.shape[1] > 1
-
-    def summed(self, total: Tensor, s: ClassSums) -> Tensor:
-        """``reduction="sum"``."""
-        return total.sum()
-
-    def each_voxel(self, prepared: Prepared) -> Tensor:
-        """``reduction="none"``: (B, C, *spatial)."""
-        voxels = voxel_terms(
-            prepared.input,
-            prepared.target,
-            self.terms(),
-            activation=prepared.activation,
-            mask=prepared.mask,
-            maps=self.maps(prepared),
-        )
-        return self.per_class(self.counted(voxels, prepared, pool=False)[0], prepared)
 
 
 def _weights(given: Any, name: str) -> Tensor | None:

@@ -1,0 +1,95 @@
+"""Losses that are functions of per-class sums over voxels, or means over voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from medloss.base.segmentation import SegmentationLoss
+from medloss.numeric import ratio
+from medloss.sums import ClassSums, Term, any_over_batch
+from medloss.targets import Prepared
+
+
+class SumsLoss(SegmentationLoss):
+    """A loss that is a function of per-class sums over voxels."""
+
+    def terms(self) -> Sequence[str | Term]:
+        """The terms to sum."""
+        raise TypeError(f"{type(self).__name__}: a loss on class sums must define terms()")
+
+    def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
+        """Maps of shape (B, C, *spatial) for terms that need one, by name."""
+        return {}
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """Sum the terms and form the loss."""
+        return self.from_sums(prepared.sums(self.terms(), self.maps(prepared)), prepared)
+
+    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """The reduced loss from sums over all classes, background included."""
+        raise TypeError(f"{type(self).__name__}: a loss on class sums must define from_sums()")
+
+    def counted(
+        self, s: ClassSums, prepared: Prepared, *, pool: bool = True
+    ) -> tuple[ClassSums, Tensor | None]:
+        """Sums of the classes that count, over the batch where asked, and which were annotated."""
+        present = prepared.present
+        if present is not None:
+            s = s.only(present)
+        if pool and self.batch is not False:
+            s = s.over_batch(self.batch)
+            present = None if present is None else any_over_batch(present, self.batch)
+        if not self.include_background:
+            s = s.without_background()
+            present = None if present is None else present[:, 1:]
+        return s, present
+
+
+class RegionLoss(SumsLoss):
+    """A loss with one value for each (sample, class): :meth:`per_class`."""
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """Loss of each sample and class, (B, C), from its sums."""
+        raise TypeError(f"{type(self).__name__}: a region loss must define per_class()")
+
+    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Weight the classes and reduce over those that were annotated."""
+        s, present = self.counted(s, prepared)
+        return self.reduce_classes(self.per_class(s), present)
+
+
+class VoxelLoss(SumsLoss):
+    """A loss that is a mean over voxels: :meth:`per_class` is linear in the terms.
+
+    Being linear, it gives the sum over voxels from summed terms and the value of each voxel from
+    the terms of each voxel, so that ``reduction="none"`` needs no second formula.
+    """
+
+    def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Weighted loss, (B, C, ...), linear in the terms."""
+        raise TypeError(f"{type(self).__name__}: a voxel loss must define per_class()")
+
+    def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """What the sum is divided by, (B, C)."""
+        return s.v
+
+    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Divide the sum over everything by the number, or weight, of what was summed."""
+        if self.reduction == "none":
+            return self.each_voxel(prepared)
+        s, _ = self.counted(s, prepared)
+        total = self.per_class(s, prepared)
+        if self.reduction == "sum":
+            return self.summed(total, s)
+        return ratio(total.sum(), self.normalizer(s, prepared).sum())
+
+    def summed(self, total: Tensor, s: ClassSums) -> Tensor:
+        """``reduction="sum"``."""
+        return total.sum()
+
+    def each_voxel(self, prepared: Prepared) -> Tensor:
+        """``reduction="none"``: (B, C, *spatial)."""
+        voxels = prepared.each_voxel(self.terms(), self.maps(prepared))
+        return self.per_class(self.counted(voxels, prepared, pool=False)[0], prepared)

@@ -1,0 +1,219 @@
+"""Softmax kernels: class sums, and their gradient by the logits.
+
+``trues`` lists the terms that only the true class of a voxel adds to (rows: code, position among
+the sums), ``others`` those that every class adds to (code, position, map); ``p_at`` is the position
+of Σp or -1, ``v_at`` that of Σ1; ``needs`` the bits of :mod:`medloss.sums.cpu.tiles`. ``both`` is
+one tile, or two where ``others`` needs the logits beside their exponentials. One row and
+column more than classes takes labels that are no class.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medloss.sums.cpu import others as other_classes
+from medloss.sums.cpu import tiles, voxels
+from medloss.sums.cpu.compiling import kernel, part
+from medloss.sums.cpu.rows import add_scaled, complement, dot, fill, multiply, total
+from medloss.sums.cpu.scalars import ONE, ZERO, smallest
+from medloss.sums.cpu.stored import encode
+from medloss.sums.cpu.term_rows import add_slope, value_row
+from medloss.sums.cpu.tiles import NEED_M, NEED_TRUE_L
+
+Array = Any
+ROWS = 21
+"""Rows of scratch that the kernels need."""
+
+
+@kernel
+def sums(
+    x: Array, target: Array, mask: Array, maps: Any,
+    trues: Array, true_gammas: Array, others: Array, other_gammas: Array,
+    p_at: int, v_at: int, needs: int,
+    b: int, begin: int, end: int,
+    both: Array, rows: Array, labels: Array, bins: Array, out: Array,
+) -> None:  # fmt: skip
+    """Add the sums over voxels ``begin`` to ``end`` of sample ``b`` to ``out`` (terms, C + 1)."""
+    classes, size = x.shape[1], both.shape[2]
+    tile, kept = both[0], both[-1]
+    norms, w, highest = rows[:3], rows[3], rows[4]
+    p, q, lp, lq, y, f, row = rows[5], rows[6], rows[7], rows[8], rows[9], rows[10], rows[11]
+    best, of_best = rows[12], rows[13]
+    fill(w, ONE, size)
+    for s in range(begin, end, size):
+        n = min(size, end - s)
+        voxels.weight_row(mask, b, s, w, n)
+        if v_at >= 0:
+            out[v_at, 0] += total(w, n)
+        same = voxels.target_labels(target, labels, b, s, classes, n)
+        tiles.load_tile(x[b], s, n, kept, highest)
+        tiles.clear_tile(mask, w, kept, highest, n)
+        if needs & NEED_TRUE_L:
+            tiles.pick_from_tile(kept, labels, lp, n)
+        tiles.exponentials(both, highest, norms, needs, n)
+        if needs & NEED_M:
+            other_classes.most_probable(kept, highest, best, n)
+            other_classes.log_of_others(kept, highest, norms[2], best, row, of_best, n)
+        if len(trues):
+            _true_class(tile, norms, highest, labels, needs, p, q, lp, n)
+            for k in range(len(trues)):  # each is linear in y, which here is the weight
+                value_row(trues[k, 0], true_gammas[k], p, q, lp, lq, w, f, row, n)
+                tiles.add_by_class(row, labels, same, classes, bins, out[trues[k, 1]], n)
+        if len(others):
+            for c in range(classes):
+                tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
+                if needs & NEED_M:
+                    other_classes.put(q, lq, best, of_best, c, n)
+                voxels.target_row(target, labels, b, c, s, y, n)
+                for k in range(len(others)):
+                    voxels.map_row(maps, others[k, 2], b, c, s, f, n)
+                    value_row(others[k, 0], other_gammas[k], tile[c], q, lp, lq, y, f, row, n)
+                    out[others[k, 1], c] += dot(row, w, n)
+                if p_at >= 0:
+                    out[p_at, c] += dot(tile[c], w, n)
+        elif p_at >= 0:
+            multiply(norms[1], w, n)
+            for c in range(classes):
+                out[p_at, c] += dot(tile[c], norms[1], n)
+
+
+@kernel
+def slopes(
+    x: Array, target: Array, mask: Array, maps: Any,
+    trues: Array, true_gammas: Array, others: Array, other_gammas: Array,
+    p_at: int, v_at: int, needs: int,
+    b: int, begin: int, end: int,
+    both: Array, rows: Array, labels: Array, g: Array, out: Array,
+) -> None:  # fmt: skip
+    """Write the gradient of Σ g S by the logits, for gradients ``g`` (terms, C + 1) of the sums.
+
+    With A = ∂/∂log p it is A − p Σ A, the sum over classes.
+    """
+    classes, size = x.shape[1], both.shape[2]
+    tile, kept = both[0], both[-1]
+    norms, w, highest = rows[:3], rows[3], rows[4]
+    p, q, lp, lq, y, f, row = rows[5], rows[6], rows[7], rows[8], rows[9], rows[10], rows[11]
+    best, of_best, rest, by_rest = rows[12], rows[13], rows[14], rows[15]
+    by_p, by_lp, by_lq, summed, of_true = rows[16], rows[17], rows[18], rows[19], rows[20]
+    one = g.dtype.type(1)
+    fill(w, ONE, size)
+    for s in range(begin, end, size):
+        n = min(size, end - s)
+        voxels.weight_row(mask, b, s, w, n)
+        voxels.target_labels(target, labels, b, s, classes, n)
+        tiles.load_tile(x[b], s, n, kept, highest)
+        tiles.clear_tile(mask, w, kept, highest, n)
+        if needs & NEED_TRUE_L:
+            tiles.pick_from_tile(kept, labels, lp, n)
+        tiles.exponentials(both, highest, norms, needs, n)
+        if needs & NEED_M:
+            other_classes.most_probable(kept, highest, best, n)
+            other_classes.log_of_others(kept, highest, norms[2], best, row, of_best, n)
+            fill(rest, ZERO, n)
+            fill(by_rest, ZERO, n)
+        fill(summed, ZERO, n)
+        fill(of_true, ZERO, n)
+        if len(trues):
+            _true_class(tile, norms, highest, labels, needs, p, q, lp, n)
+            fill(by_p, ZERO, n)
+            fill(by_lp, ZERO, n)
+            for k in range(len(trues)):  # each is linear in y, which here is the gradient
+                tiles.pick(g[trues[k, 1]], labels, y, n)
+                add_slope(
+                    trues[k, 0], true_gammas[k], one, p, q, lp, lq, y, f,
+                    by_p, by_lp, by_lq, row, n,
+                )  # fmt: skip
+            add_scaled(of_true, by_lp, one, n)
+            multiply(by_p, p, n)
+            add_scaled(of_true, by_p, one, n)
+        if len(others):
+            for c in range(classes):
+                tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
+                if needs & NEED_M:
+                    other_classes.put(q, lq, best, of_best, c, n)
+                voxels.target_row(target, labels, b, c, s, y, n)
+                fill(by_p, g[p_at, c] if p_at >= 0 else ZERO * one, n)
+                fill(by_lp, ZERO, n)
+                fill(by_lq, ZERO, n)
+                for k in range(len(others)):
+                    voxels.map_row(maps, others[k, 2], b, c, s, f, n)
+                    add_slope(
+                        others[k, 0], other_gammas[k], g[others[k, 1], c], tile[c], q, lp, lq, y, f,
+                        by_p, by_lp, by_lq, row, n,
+                    )  # fmt: skip
+                _by_log_p(tile[c], by_p, by_lp, kept[c], n)
+                if needs & NEED_M:
+                    other_classes.by_log_p(
+                        tile[c], q, by_lq, best, rest, by_rest, c, smallest(one), kept[c], n
+                    )
+                add_scaled(summed, kept[c], one, n)
+            if needs & NEED_M:
+                for c in range(classes):
+                    other_classes.spread(kept[c], tile[c], best, rest, by_rest, summed, c, n)
+            add_scaled(summed, of_true, one, n)
+            for c in range(classes):
+                _finish(kept[c], tile[c], summed, of_true, labels, c, row, n)
+                _store_weighted(out[b, c, s : s + n], row, w, n)
+        else:
+            if p_at >= 0:
+                for c in range(classes):
+                    add_scaled(summed, tile[c], g[p_at, c], n)
+            _scale(summed, norms[1], of_true, w, n)
+            for c in range(classes):
+                slope = g[p_at, c] if p_at >= 0 else ZERO * one
+                _store_linear(
+                    out[b, c, s : s + n], tile[c], slope, norms[1], summed, of_true, labels, c, n
+                )
+
+
+@part
+def _true_class(
+    tile: Array, norms: Array, highest: Array, labels: Array, needs: int,
+    p: Array, q: Array, lp: Array, n: int,
+) -> None:  # fmt: skip
+    tiles.pick_from_tile(tile, labels, p, n)
+    multiply(p, norms[1], n)
+    complement(p, q, n)
+    if needs & NEED_TRUE_L:
+        tiles.log_softmax(lp, highest, norms[2], n)
+
+
+@part
+def _by_log_p(p: Array, by_p: Array, by_lp: Array, row: Array, n: int) -> None:
+    for i in range(n):
+        row[i] = p[i] * by_p[i] + by_lp[i]
+
+
+@part
+def _finish(
+    a: Array, p: Array, summed: Array, of_true: Array, labels: Array, c: int, row: Array, n: int
+) -> None:
+    label = labels.dtype.type(c)
+    for i in range(n):
+        row[i] = (a[i] - p[i] * summed[i]) + (of_true[i] if labels[i] == label else ZERO)
+
+
+@part
+def _store_weighted(out: Array, row: Array, w: Array, n: int) -> None:
+    for i in range(n):
+        out[i] = encode(row[i] * w[i], out)
+
+
+@part
+def _scale(summed: Array, inverse: Array, of_true: Array, w: Array, n: int) -> None:
+    for i in range(n):
+        whole = summed[i] * inverse[i] + of_true[i]
+        inverse[i] *= w[i]
+        summed[i] = whole * inverse[i]
+        of_true[i] *= w[i]
+
+
+@part
+def _store_linear(
+    out: Array, e: Array, slope: Any, inverse: Array, summed: Array,
+    of_true: Array, labels: Array, c: int, n: int,
+) -> None:  # fmt: skip
+    label = labels.dtype.type(c)
+    for i in range(n):
+        value = e[i] * (slope * inverse[i] - summed[i])
+        out[i] = encode(value + (of_true[i] if labels[i] == label else ZERO), out)

@@ -1,0 +1,135 @@
+"""Kernels for sigmoid and given probabilities: classes do not meet, each row is on its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medloss.sums.cpu import tiles, voxels
+from medloss.sums.cpu.compiling import kernel, part
+from medloss.sums.cpu.rows import (
+    complement,
+    dot,
+    fill,
+    load,
+    log_sigmoid,
+    logarithm,
+    sigmoid,
+    store,
+    total,
+)
+from medloss.sums.cpu.scalars import ONE, ZERO, smallest
+from medloss.sums.cpu.term_rows import add_slope, value_row
+
+Array = Any
+ROWS = 12
+"""Rows of scratch that the kernels need."""
+
+
+@kernel
+def sums(
+    x: Array, target: Array, mask: Array, maps: Any,
+    terms: Array, gammas: Array, v_at: int, needs: int, logits: bool,
+    b: int, begin: int, end: int,
+    rows: Array, labels: Array, bins: Array, out: Array,
+) -> None:  # fmt: skip
+    """Add the sums over voxels ``begin`` to ``end`` of sample ``b`` to ``out`` (terms, C + 1)."""
+    classes, size = x.shape[1], rows.shape[1]
+    w, z, p, q, lp, lq, y, f, row = (
+        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8]
+    )  # fmt: skip
+    fill(w, ONE, size)
+    for s in range(begin, end, size):
+        n = min(size, end - s)
+        voxels.weight_row(mask, b, s, w, n)
+        if v_at >= 0:
+            out[v_at, 0] += total(w, n)
+        voxels.target_labels(target, labels, b, s, classes, n)
+        for c in range(classes):
+            load(x[b, c, s : s + n], z, n)
+            if len(mask):
+                voxels.clear_row(z, w, n)
+            _activate(z, logits, needs, p, q, lp, lq, n)
+            voxels.target_row(target, labels, b, c, s, y, n)
+            for k in range(len(terms)):
+                voxels.map_row(maps, terms[k, 2], b, c, s, f, n)
+                value_row(terms[k, 0], gammas[k], p, q, lp, lq, y, f, row, n)
+                out[terms[k, 1], c] += dot(row, w, n)
+
+
+@kernel
+def slopes(
+    x: Array, target: Array, mask: Array, maps: Any,
+    terms: Array, gammas: Array, v_at: int, needs: int, logits: bool,
+    b: int, begin: int, end: int,
+    rows: Array, labels: Array, g: Array, out: Array,
+) -> None:  # fmt: skip
+    """Write the gradient of Σ g S by the input, for gradients ``g`` (terms, C + 1) of the sums."""
+    classes, size = x.shape[1], rows.shape[1]
+    w, z, p, q, lp, lq, y, f, row = (
+        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8]
+    )  # fmt: skip
+    by_p, by_lp, by_lq = rows[9], rows[10], rows[11]
+    fill(w, ONE, size)
+    for s in range(begin, end, size):
+        n = min(size, end - s)
+        voxels.weight_row(mask, b, s, w, n)
+        voxels.target_labels(target, labels, b, s, classes, n)
+        for c in range(classes):
+            load(x[b, c, s : s + n], z, n)
+            if len(mask):
+                voxels.clear_row(z, w, n)
+            _activate(z, logits, needs, p, q, lp, lq, n)
+            voxels.target_row(target, labels, b, c, s, y, n)
+            fill(by_p, ZERO, n)
+            fill(by_lp, ZERO, n)
+            fill(by_lq, ZERO, n)
+            for k in range(len(terms)):
+                voxels.map_row(maps, terms[k, 2], b, c, s, f, n)
+                add_slope(
+                    terms[k, 0], gammas[k], g[terms[k, 1], c], p, q, lp, lq, y, f,
+                    by_p, by_lp, by_lq, row, n,
+                )  # fmt: skip
+            if logits:
+                _by_logit(p, q, by_p, by_lp, by_lq, row, n)
+            else:
+                _by_probability(p, q, by_p, by_lp, by_lq, row, needs, n)
+            store(out[b, c, s : s + n], row, w, n)
+
+
+@part
+def _activate(
+    z: Array, logits: bool, needs: int, p: Array, q: Array, lp: Array, lq: Array, n: int
+) -> None:
+    if logits:
+        sigmoid(z, p, q, lp, n)
+        if needs & (tiles.NEED_L | tiles.NEED_M):
+            log_sigmoid(z, lp, lq, n)
+    else:
+        load(z, p, n)
+        if needs & tiles.NEED_Q:
+            complement(p, q, n)
+        if needs & tiles.NEED_L:
+            logarithm(p, lp, n)
+        if needs & tiles.NEED_M:
+            logarithm(q, lq, n)
+
+
+@part
+def _by_logit(
+    p: Array, q: Array, by_p: Array, by_lp: Array, by_lq: Array, row: Array, n: int
+) -> None:
+    for i in range(n):
+        row[i] = p[i] * q[i] * by_p[i] + (q[i] * by_lp[i] - p[i] * by_lq[i])
+
+
+@part
+def _by_probability(
+    p: Array, q: Array, by_p: Array, by_lp: Array, by_lq: Array, row: Array, needs: int, n: int
+) -> None:
+    load(by_p, row, n)
+    if needs & tiles.NEED_L:
+        for i in range(n):
+            row[i] += by_lp[i] / p[i] if p[i] >= smallest(p[i]) else ZERO
+    if needs & tiles.NEED_M:
+        for i in range(n):
+            row[i] -= by_lq[i] / q[i] if q[i] >= smallest(q[i]) else ZERO

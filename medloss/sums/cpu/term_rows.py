@@ -1,0 +1,180 @@
+"""Each term of class sums as a loop over one row, and its derivative.
+
+The rows: ``p``, ``q`` = 1 − p, ``l`` = log p, ``m`` = log(1 − p), target ``y``, map ``f``. Which of
+them a request needs is known beforehand (:data:`NEEDS`); the others may hold anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medloss.sums.cpu.compiling import part
+from medloss.sums.cpu.rows import fill, load, power, power_slope
+from medloss.sums.cpu.scalars import ONE, ZERO
+
+Array = Any
+
+CODES = {
+    name: code
+    for code, name in enumerate(
+        (
+            *("v", "p", "t", "tp", "pp", "tt", "l1", "power", "sqt", "ce", "ce_neg", "nlog"),
+            *("focal", "focal_neg", "map", "map2"),
+        )
+    )
+}
+"""Terms by number, since kernels know no strings."""
+
+NEEDS = {"ce": "l", "nlog": "l", "focal": "ql", "ce_neg": "qm", "focal_neg": "qm"}
+"""Rows beyond p, y and map from which a term and its derivative are made."""
+
+CONSTANT = ("v", "t", "tt")
+"""Terms without the probability: no gradient."""
+
+OF_TRUE_CLASS = {"t": "t", "tp": "tp", "tt": "t", "ce": "ce", "focal": "focal"}
+"""Terms that with class indices only the true class of a voxel adds to, made linear in y."""
+
+
+@part
+def value_row(
+    code: int,
+    gamma: Any,
+    p: Array,
+    q: Array,
+    l: Array,  # noqa: E741
+    m: Array,
+    y: Array,
+    f: Array,
+    row: Array,
+    n: int,
+) -> None:
+    """What the term sums, before the weight of the voxel."""
+    if code == 0:
+        fill(row, ONE, n)
+    elif code == 1:
+        for i in range(n):
+            row[i] = p[i]
+    elif code == 2:
+        for i in range(n):
+            row[i] = y[i]
+    elif code == 3:
+        for i in range(n):
+            row[i] = p[i] * y[i]
+    elif code == 4:
+        for i in range(n):
+            row[i] = p[i] * p[i]
+    elif code == 5:
+        for i in range(n):
+            row[i] = y[i] * y[i]
+    elif code == 6:
+        for i in range(n):
+            row[i] = abs(p[i] - y[i])
+    elif code == 7:
+        for i in range(n):
+            row[i] = abs(p[i] - y[i])
+        power(row, gamma, n)
+    elif code == 8:
+        for i in range(n):
+            row[i] = (p[i] - y[i]) * (p[i] - y[i]) * y[i]
+    elif code == 9:
+        for i in range(n):
+            row[i] = -y[i] * l[i]
+    elif code == 10:
+        for i in range(n):
+            row[i] = (y[i] - ONE) * m[i]
+    elif code == 11:
+        for i in range(n):
+            row[i] = -l[i]
+    elif code == 12:
+        load(q, row, n)
+        power(row, gamma, n)
+        for i in range(n):
+            row[i] *= -y[i] * l[i]
+    elif code == 13:
+        load(p, row, n)
+        power(row, gamma, n)
+        for i in range(n):
+            row[i] *= (y[i] - ONE) * m[i]
+    elif code == 14:
+        for i in range(n):
+            row[i] = p[i] * f[i]
+    else:
+        for i in range(n):
+            row[i] = (p[i] - y[i]) * (p[i] - y[i]) * f[i]
+
+
+@part
+def add_slope(
+    code: int,
+    gamma: Any,
+    g: Any,
+    p: Array,
+    q: Array,
+    l: Array,  # noqa: E741
+    m: Array,
+    y: Array,
+    f: Array,
+    by_p: Array,
+    by_l: Array,
+    by_m: Array,
+    row: Array,
+    n: int,
+) -> None:
+    """Add ``g`` times the term's derivatives by p, log p and log(1 − p); ``row`` is scratch."""
+    twice = g + g
+    if code == 1:
+        for i in range(n):
+            by_p[i] += g
+    elif code == 3:
+        for i in range(n):
+            by_p[i] += g * y[i]
+    elif code == 4:
+        for i in range(n):
+            by_p[i] += twice * p[i]
+    elif code == 6:
+        for i in range(n):
+            d = p[i] - y[i]
+            by_p[i] += g if d > ZERO else (-g if d < ZERO else ZERO)
+    elif code == 7:
+        for i in range(n):
+            row[i] = abs(p[i] - y[i])
+        power_slope(row, gamma, n)
+        for i in range(n):
+            d = p[i] - y[i]
+            by_p[i] += g * (row[i] if d > ZERO else (-row[i] if d < ZERO else ZERO))
+    elif code == 8:
+        for i in range(n):
+            by_p[i] += twice * (p[i] - y[i]) * y[i]
+    elif code == 9:
+        for i in range(n):
+            by_l[i] -= g * y[i]
+    elif code == 10:
+        for i in range(n):
+            by_m[i] += g * (y[i] - ONE)
+    elif code == 11:
+        for i in range(n):
+            by_l[i] -= g
+    elif code == 12:
+        load(q, row, n)
+        power(row, gamma, n)
+        for i in range(n):
+            by_l[i] -= g * y[i] * row[i]
+        load(q, row, n)
+        power_slope(row, gamma, n)
+        for i in range(n):
+            by_p[i] += g * y[i] * row[i] * l[i]
+    elif code == 13:
+        load(p, row, n)
+        power(row, gamma, n)
+        for i in range(n):
+            by_m[i] += g * (y[i] - ONE) * row[i]
+        load(p, row, n)
+        power_slope(row, gamma, n)
+        for i in range(n):
+            by_p[i] += g * (y[i] - ONE) * row[i] * m[i]
+    elif code == 14:
+        for i in range(n):
+            by_p[i] += g * f[i]
+    elif code == 15:
+        for i in range(n):
+            by_p[i] += twice * (p[i] - y[i]) * f[i]

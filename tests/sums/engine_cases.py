@@ -1,0 +1,97 @@
+"""Inputs for the tests of the backends, and what they are compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.sums import Term, class_sums
+from medloss.sums.reference import class_sums as reference_sums
+
+ROUGH = ("l1", *(Term("power", gamma) for gamma in (1.5, 1.0, 0.5)))
+"""Terms with a corner where p meets y."""
+SMOOTH = (
+    *("v", "p", "t", "tp", "pp", "tt", "sqt", "ce", "ce_neg", "nlog", Term("power", 2.0)),
+    *(Term("focal", gamma) for gamma in (2.0, 0.0, 0.7)),
+    *(Term("focal_neg", gamma) for gamma in (1.5, 3.0)),
+    *(Term("map", "m"), Term("map2", "m")),
+)
+ALL_TERMS = SMOOTH + ROUGH
+STEADY = tuple(
+    term for term in SMOOTH if term not in ("ce_neg", Term("focal", 0.7)) and term[0] != "focal_neg"
+)
+"""Terms without log(1 - p) or its like, which in float32 softmax is at the mercy of rounding."""
+SPACE = (5, 15, 59)
+"""Odd sides, and more voxels than one tile holds."""
+
+
+def case(
+    activation: str,
+    kind: str,
+    dtype: torch.dtype,
+    *,
+    shape: tuple[int, ...] = (2, 5, *SPACE),
+    masked: bool = True,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Keyword arguments of class sums."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    one = (shape[0], 1, *shape[2:])
+    z = 3 * normal(shape)
+    target = {
+        "index": torch.randint(0, max(shape[1], 2), one, generator=generator),
+        "one-hot": (normal(shape) > 0.5).to(dtype),
+        "soft": normal(shape).sigmoid().to(dtype),
+    }[kind]
+    mask = normal(one).sigmoid() * (normal(one) > -1)
+    return {
+        "input": (z.sigmoid() if activation == "probabilities" else z).to(dtype),
+        "target": target,
+        "activation": activation,
+        "mask": mask.to(dtype if dtype.itemsize > 2 else torch.float32) if masked else None,
+        "maps": {"m": normal(shape).to(dtype if dtype.itemsize > 2 else torch.float32)},
+    }
+
+
+def exactly(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The same numbers in float64."""
+
+    def wide(value: Any) -> Any:
+        return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    maps = {name: wide(each) for name, each in arguments["maps"].items()}
+    return {**{name: wide(value) for name, value in arguments.items()}, "maps": maps}
+
+
+def sums_and_gradient(
+    arguments: dict[str, Any], terms: Any, *, reference: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Values (B, K, C), and the gradient of one fixed weighting of them."""
+    leaf = arguments["input"].detach().requires_grad_()
+    function = reference_sums if reference else class_sums
+    values = function(**{**arguments, "input": leaf}, terms=terms).values
+    generator = torch.Generator().manual_seed(99)
+    weights = torch.randn(values.shape, generator=generator, dtype=torch.float64)
+    if values.requires_grad:
+        (values * weights.to(values)).sum().backward()
+    gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    return values.detach(), gradient
+
+
+def assert_equal_to_reference(
+    arguments: dict[str, Any], terms: Any, *, rtol: float = 1e-5, gradient_tol: float = 1e-5
+) -> None:
+    """Values and gradients against the reference in float64, each on its own scale."""
+    values, gradient = sums_and_gradient(arguments, terms)
+    expected, expected_gradient = sums_and_gradient(exactly(arguments), terms, reference=True)
+    largest = expected.abs().amax((0, 2), keepdim=True).clamp_min(1)
+    assert float(((values.double() - expected).abs() / largest).max()) < rtol
+    assert gradient.dtype == arguments["input"].dtype
+    error = (gradient.double() - expected_gradient).abs().max()
+    assert float(error) < gradient_tol * max(1.0, float(expected_gradient.abs().max()))
