@@ -13,6 +13,7 @@ from medloss._version import __version__
 if TYPE_CHECKING:
     from medloss import losses as losses
     from medloss import metrics as metrics
+    from medloss.fused_head import FusedHead as FusedHead
     from medloss.hookspecs import Loss as Loss
     from medloss.hookspecs import Metric as Metric
     from medloss.hookspecs import hookimpl as hookimpl
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from medloss.host import metric as metric
 
 _HOME = {
+    "FusedHead": "medloss.fused_head",
     "Loss": "medloss.hookspecs",
     "Metric": "medloss.hookspecs",
     "hookimpl": "medloss.hookspecs",

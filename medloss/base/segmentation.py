@@ -123,9 +123,12 @@ class SegmentationLoss(_Loss):
         device = input.device.type if isinstance(input, Tensor) else "cpu"
         # Sums of a volume overflow half precision, whatever autocast would choose.
         with torch.autocast(device_type=device, enabled=False):
-            prepared = self.prepare(input, target, extras)
-            self.check(prepared)
-            return self.compute(prepared)
+            return self.evaluate(self.prepare(input, target, extras))
+
+    def evaluate(self, prepared: Prepared) -> Tensor:
+        """Value of the loss on prepared inputs."""
+        self.check(prepared)
+        return self.compute(prepared)
 
     def prepare(self, input: Tensor, target: Target, extras: Extras) -> Prepared:
         """Check and unify the inputs under this loss's options."""
@@ -148,7 +151,7 @@ class SegmentationLoss(_Loss):
 
     def check(self, prepared: Prepared) -> None:
         """Refuse what makes no sense for this number of classes."""
-        if prepared.input.shape[1] > 1:
+        if prepared.values.shape[1] > 1:
             return
         if prepared.activation == "softmax":
             raise ValueError(

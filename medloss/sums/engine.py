@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from medloss.sums import operators, reference
@@ -57,20 +59,74 @@ def class_sums(
         (1.3, 2.0)
     """
     whole = as_terms(terms)
-    maps = maps or {}
-    _check(input, target, whole, mask, maps)
-    choice = chosen_backend(input, (target, mask, *maps.values()))
-    if choice.name == REFERENCE:
-        return reference.class_sums(
-            input, target, whole, activation=activation, mask=mask, maps=maps
+    request, backend = _request(input, target, whole, activation, mask, maps or {})
+    if backend == REFERENCE:
+        return ClassSums(reference.sums(request), whole)
+    return ClassSums(operators.class_sums(*operators.arguments(request, backend)), whole)
+
+
+def class_sums_slopes(
+    gradient: Tensor,
+    input: Tensor,
+    target: Tensor,
+    terms: Sequence[str | Term],
+    *,
+    activation: Activation,
+    mask: Tensor | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Gradient by the input of class sums, for those who save less than autograd does.
+
+    Args:
+        gradient: (B, K, C), by the sums.
+        input: as for :func:`class_sums`, like all that follows.
+        target: likewise.
+        terms: likewise.
+        activation: likewise.
+        mask: likewise.
+        maps: likewise.
+
+    Returns:
+        A tensor like ``input``.
+
+    Example:
+        >>> import torch
+        >>> z, y = torch.zeros(1, 2, 3, 3), torch.ones(1, 1, 3, 3, dtype=torch.long)
+        >>> slopes = class_sums_slopes(torch.ones(1, 1, 2), z, y, ("ce",), activation="softmax")
+        >>> slopes[0, :, 0, 0]
+        tensor([ 0.5000, -0.5000])
+    """
+    request, backend = _request(input, target, as_terms(terms), activation, mask, maps or {})
+    if backend != REFERENCE:
+        slopes: Tensor = operators.class_sums_slopes(
+            gradient, *operators.arguments(request, backend)
         )
+        return slopes
+    with torch.enable_grad():
+        leaf = input.detach().requires_grad_()
+        sums = reference.sums(replace(request, input=leaf))
+        if not sums.requires_grad:  # terms without the probability
+            return torch.zeros_like(input)
+        return torch.autograd.grad(sums, leaf, gradient)[0]
+
+
+def _request(
+    input: Tensor,
+    target: Tensor,
+    terms: tuple[Term, ...],
+    activation: Activation,
+    mask: Tensor | None,
+    maps: Mapping[str, Tensor],
+) -> tuple[Request, str]:
+    """Checked arguments, and the backend that serves them."""
+    _check(input, target, terms, mask, maps)
+    choice = chosen_backend(input, (target, mask, *maps.values()))
     names = list(maps)
     numbered = tuple(
-        Term(term.name, names.index(str(term.parameter))) if term.name in WITH_MAP else term
-        for term in whole
+        Term(term.name, str(names.index(str(term.parameter)))) if term.name in WITH_MAP else term
+        for term in terms
     )
-    request = Request(input, target, mask, tuple(maps.values()), numbered, activation)
-    return ClassSums(operators.class_sums(*operators.arguments(request, choice.name)), whole)
+    return Request(input, target, mask, tuple(maps.values()), numbered, activation), choice.name
 
 
 def _check(
