@@ -11,6 +11,7 @@ from medloss._version import __version__
 from medloss.host import PluginError
 
 COMMANDS = {
+    "bench": "Measure time and memory of losses beside others.",
     "check": "Hold losses and metrics to the contract.",
     "eval": "Score predictions against references.",
     "info": "Show the card of a loss or metric.",

@@ -15,16 +15,44 @@ from medloss.host import Offer
 
 
 @click.command("info")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--kind", type=click.Choice(["loss", "metric"]), help="Where both have the name.")
-def info_command(name: str, kind: str | None) -> None:
+@click.option("--env", is_flag=True, help="Show versions, machine, and what sums classes where.")
+def info_command(name: str | None, kind: str | None, env: bool) -> None:
     """Show the card of the loss or metric NAME.
 
     The card has the formula, range, source, every option with its default, what the loss is at a
     perfect, an all-wrong and an empty case (computed on the spot), and the bundle block.
     """
+    if (name is None) != env:
+        raise click.UsageError("expected either the NAME of a loss or metric, or --env")
+    if name is None:
+        _print_environment()
+        return
     for offer in find_offers(name, kind):
         _print_card(offer)
+
+
+def _print_environment() -> None:
+    import torch
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from medloss.bench.environment import environment
+    from medloss.sums import backends, chosen_backend
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for what, value in environment().items():
+        table.add_row(what, escape(value))
+    devices = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    for device in devices:
+        for dtype in (torch.float32, torch.bfloat16):
+            choice = chosen_backend(torch.empty(1, 2, 1, 1, device=device, dtype=dtype))
+            which = f"class sums, {device}, {str(dtype).removeprefix('torch.')}"
+            table.add_row(which, f"{choice.name}: {escape(choice.why)}")
+    table.add_row("class-sums backends", ", ".join(backends()))
+    Console(highlight=False).print(table)
 
 
 def _print_card(offer: Offer[Any]) -> None:

@@ -79,8 +79,8 @@ def test_list_bundle_prints_the_block() -> None:
         (["list", "--json", "--bundle"], "expected one of them"),
         (["list", "--kind", "lss"], "'loss', 'metric'"),
         (["info", "dcie"], "did you mean dice"),
-        (["info"], "Missing argument 'NAME'"),
-        (["lits"], "no command is called 'lits'; there are: check, eval, info, list"),
+        (["info"], "expected either the NAME of a loss or metric, or --env"),
+        (["lits"], "no command is called 'lits'; there are: bench, check, eval, info, list"),
     ],
 )
 def test_usage_errors_are_one_sentence(arguments: list[str], words: str) -> None:
@@ -168,3 +168,14 @@ def test_cards_are_read_from_docstrings() -> None:
     assert card.sections["Formula"] == "a = b + c;\nd = e."
     assert card.sections["Notes"] == "A paragraph that goes on.\nAfter the sections."
     assert argument_help(documented) == {"x": "one and more."}
+
+
+def test_info_tells_the_environment_and_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEDLOSS_BACKEND", raising=False)
+    told = run("info", "--env").output
+    assert f"medloss                    {__version__}" in told
+    assert "class sums, cpu, bfloat16  numba: compiled loops on the CPU" in told
+    monkeypatch.setenv("MEDLOSS_BACKEND", "chunked")
+    assert "float32   chunked: MEDLOSS_BACKEND says so" in run("info", "--env").output
+    for arguments in (("info",), ("info", "dice", "--env")):
+        assert "either the NAME of a loss or metric, or --env" in run(*arguments).output
