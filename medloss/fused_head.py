@@ -16,7 +16,7 @@ from medloss.sums import ClassSums, Term, class_sums, class_sums_slopes
 from medloss.sums.terms import as_terms, work_dtype
 from medloss.targets import Extras, Prepared, Target
 
-SLAB_BYTES = {"cpu": 1 << 22}
+SLAB_BYTES = {"cpu": 1 << 23}
 """Logits of one slab: on a CPU they stay in a shared cache."""
 SLAB_BYTES_ELSEWHERE = 1 << 27
 """Elsewhere large enough that starting an operation does not count."""
