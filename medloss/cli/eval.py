@@ -45,23 +45,21 @@ _FEW_CASES = 10
 @click.option(
     "--missed",
     type=click.Choice(["diagonal", "inf", "exclude"]),
-    default="diagonal",
-    show_default=True,
-    help="What a distance counts when only one side has the label.",
+    help="What a distance counts when only one side has the label.  "
+    "[default: the preset's: diagonal; 374 mm with brats2023]",
 )
 @click.option(
     "--both-empty",
     type=click.Choice(["exclude", "perfect"]),
-    default="exclude",
-    show_default=True,
-    help="What a metric counts when neither side has the label.",
+    help="What a metric counts when neither side has the label.  "
+    "[default: the preset's: exclude; perfect with brats2023]",
 )
 @click.option(
-    "--definition",
-    type=click.Choice(["deepmind"]),
+    "--preset",
+    type=click.Choice(["deepmind", "exact", "monai", "medpy", "metricsreloaded", "brats2023"]),
     default="deepmind",
     show_default=True,
-    help="How surfaces and percentiles are defined.",
+    help="Whose definition of surfaces and percentiles.",
 )
 @click.option(
     "--csv", "csv_path", metavar="FILE", type=click.Path(path_type=Path), help="Every value."
@@ -83,9 +81,9 @@ def eval_command(
     labels: str | None,
     metrics: tuple[str, ...],
     losses: tuple[str, ...],
-    missed: Missed,
-    both_empty: BothEmpty,
-    definition: str,
+    missed: Missed | None,
+    both_empty: BothEmpty | None,
+    preset: str,
     csv_path: Path | None,
     json_path: Path | None,
     force: bool,
@@ -112,7 +110,7 @@ def eval_command(
         for path in outputs:
             writers.check_output(path, force=force)
         pairs = pairing.pair_paths(prediction, reference)
-        study = _study(labels, metrics, losses, missed, both_empty, definition)
+        study = _study(labels, metrics, losses, missed, both_empty, preset)
 
     with _progress(len(pairs)) as advance:
         found = [advance(case) for case in evaluate(pairs, study)]
@@ -143,9 +141,9 @@ def _study(
     labels: str | None,
     metrics: tuple[str, ...],
     losses: tuple[str, ...],
-    missed: Missed,
-    both_empty: BothEmpty,
-    definition: str,
+    missed: Missed | None,
+    both_empty: BothEmpty | None,
+    preset: str,
 ) -> Study:
     from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
     from medloss.evaluation.labels import parse_labels
@@ -162,8 +160,8 @@ def _study(
         metrics=tuple(choose_metric(parse_request(text)) for text in metrics or DEFAULT_METRICS),
         losses=chosen_losses,
         labels=None if labels is None else parse_labels(labels),
-        policy=EmptyPolicy(missed=missed, both_empty=both_empty),
-        definition=definition,
+        policy=EmptyPolicy.of(preset, missed, both_empty),
+        preset=preset,
     )
     columns = [metric.column for metric in study.metrics] + [loss.column for loss in study.losses]
     for column in columns:

@@ -1,6 +1,41 @@
 """Exact Euclidean distances on voxel grids, in millimetres."""
 
-from medloss.distance.separable import squared_distance
-from medloss.distance.signed import CONVENTIONS, EMPTY, signed_distance
+from medloss.distance.choice import chosen_distance_backend, distance_backends
+from medloss.distance.components import connected_components
+from medloss.distance.prepared import (
+    known_voxels,
+    map_of_target,
+    masks_of_classes,
+    masks_of_prediction,
+    voxel_size,
+)
+from medloss.distance.signed import (
+    CONVENTIONS,
+    EMPTY,
+    Convention,
+    Empty,
+    check_map_options,
+    distance_to_border,
+    signed_distance,
+)
+from medloss.distance.transform import distances, edt
 
-__all__ = ["CONVENTIONS", "EMPTY", "signed_distance", "squared_distance"]
+__all__ = [
+    "CONVENTIONS",
+    "EMPTY",
+    "Convention",
+    "Empty",
+    "check_map_options",
+    "chosen_distance_backend",
+    "connected_components",
+    "distance_backends",
+    "distance_to_border",
+    "distances",
+    "edt",
+    "known_voxels",
+    "map_of_target",
+    "masks_of_classes",
+    "masks_of_prediction",
+    "signed_distance",
+    "voxel_size",
+]

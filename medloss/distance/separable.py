@@ -1,53 +1,63 @@
-"""Exact squared distance transforms in plain torch, on any device.
+"""Exact distances in plain torch, on any device: the backend that every other must equal.
 
 The squared distance to the nearest site is separable: along one axis after another,
-``d²(i) = min_j d²(j) + cost(i − j)``. Offsets are tried in the order of their cost and the search
+``d²(i) = min_k d²(k) + cost(|i − k|)``. Offsets are tried in the order of their cost and the search
 ends when the next cost alone exceeds every distance found, so the result is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Site = Literal["centre", "voxel"]
 
-
-def squared_distance(
-    sites: Tensor, spacing_mm: Sequence[float], *, to: Site = "centre", dtype: torch.dtype
+def distances(
+    mask: Tensor,
+    spacing_mm: Sequence[Sequence[float]],
+    *,
+    radius: float,
+    inside: int,
+    outside: int,
+    skip: int,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """Squared distance in mm² from each voxel centre to the nearest site.
+    r"""Distance in mm from the centre of each voxel to the nearest voxel of the other kind.
 
     Args:
-        sites: (N, *spatial) bool.
-        spacing_mm: size of a voxel along each spatial axis.
-        to: distance to the site's ``"centre"``, or to the nearest point of its ``"voxel"``, the
-            box around the centre.
-        dtype: of the result.
+        mask: (B, C, \*spatial) bool, 2D or 3D.
+        spacing_mm: a row of sizes for each sample.
+        radius: half the extent of the boxes that are measured to, in voxels: 0 is to centres, 0.5
+            to the nearest point of a voxel.
+        inside: what distances of True voxels are multiplied with, -1, 0 or 1.
+        outside: likewise of False voxels.
+        skip: channels of 0 that are put before those of the mask.
+        dtype: float32 or float64.
 
     Returns:
-        (N, *spatial); infinite where an item has no site.
-
-    Example:
-        >>> sites = torch.tensor([[[True, False, False]]])
-        >>> squared_distance(sites, (1.0, 2.0), dtype=torch.float64)
-        tensor([[[ 0.,  4., 16.]]], dtype=torch.float64)
-        >>> squared_distance(sites, (1.0, 2.0), to="voxel", dtype=torch.float64)
-        tensor([[[0., 1., 9.]]], dtype=torch.float64)
+        (B, skip + C, \*spatial); where there is no voxel of the other kind, infinite times the
+        factor (0 where that is 0).
     """
-    has_site = sites.flatten(1).any(1)
-    if not bool(has_site.all()):  # an item without a site would keep the search from ending early
-        squared = torch.full_like(sites, torch.inf, dtype=dtype)
-        if bool(has_site.any()):
-            squared[has_site] = squared_distance(sites[has_site], spacing_mm, to=to, dtype=dtype)
-        return squared
-    squared = torch.where(sites, 0.0, torch.inf).to(dtype)
-    for axis, step in enumerate(spacing_mm, start=1):
-        squared = _along(squared, axis, float(step), 0.5 if to == "voxel" else 0.0)
-    return squared
+    batch, classes, *spatial = mask.shape
+    out = torch.zeros((batch, skip + classes, *spatial), dtype=dtype, device=mask.device)
+    for signed, kinds, row in zip(out[:, skip:], mask, spacing_mm, strict=True):
+        for sites, factor in ((~kinds, inside), (kinds, outside)):
+            if factor:  # each is 0 on its own sites
+                signed += factor * _to(sites, row, radius, dtype)
+    return out
+
+
+def _to(sites: Tensor, steps: Sequence[float], radius: float, dtype: torch.dtype) -> Tensor:
+    """Distance from each voxel to the nearest site, (C, *spatial)."""
+    distance = torch.full_like(sites, torch.inf, dtype=dtype)
+    found = sites.flatten(1).any(1)
+    if bool(found.any()):  # a class without a site would keep the search from ending early
+        squared = torch.where(sites[found], 0.0, torch.inf).to(dtype)
+        for axis, step in enumerate(steps, start=1):
+            squared = _along(squared, axis, float(step), radius)
+        distance[found] = squared.sqrt()
+    return distance
 
 
 def _along(squared: Tensor, axis: int, step: float, radius: float) -> Tensor:

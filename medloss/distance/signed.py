@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medloss.distance.separable import squared_distance
-from medloss.spacing import Spacing
+from medloss.distance.transform import checked_mask, distances
+from medloss.spacing import Spacing, SpacingLike, parse_spacing
 
 Convention = Literal["surface", "kervadec", "symmetric"]
 Empty = Literal["distance_to_border", "zero"]
@@ -19,10 +19,12 @@ EMPTY = ("distance_to_border", "zero")
 @torch.no_grad()
 def signed_distance(
     mask: Tensor,
-    spacing_mm: Spacing,
+    spacing_mm: SpacingLike,
     *,
     convention: Convention = "surface",
     empty: Empty = "distance_to_border",
+    known: Tensor | None = None,
+    skip: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     r"""Signed distance in mm from each voxel centre to the boundary of a mask.
@@ -38,51 +40,94 @@ def signed_distance(
         distance between centres on both sides, which jumps from −s to +s across a face.
 
     Args:
-        mask: (B, C, \*spatial) bool.
-        spacing_mm: per sample and axis.
+        mask: (B, C, \*spatial); what is not 0 is inside.
+        spacing_mm: size of a voxel, for all or for each sample.
         convention: where zero is.
         empty: map of a mask that is empty (or full): ``distance_to_border`` is plus (minus) the
             distance to the border of the image, the least that an unseen object can be away;
             ``zero`` makes the class silent.
-        dtype: of the result.
+        known: (B, 1, \*spatial) bool; no distance is measured to a voxel that is not known, and
+            its own is 0.
+        skip: channels of 0 that are put before those of the mask.
+        dtype: of the result, float32 or float64.
+
+    Raises:
+        ValueError: a mask of another shape, a spacing or a word that cannot be meant.
 
     Example:
-        >>> mask = torch.tensor([[[[False, False, True, True, False]]]])
-        >>> signed_distance(mask, ((1.0, 2.0),))
+        >>> mask = torch.tensor([[[[0, 0, 1, 1, 0]]]])
+        >>> signed_distance(mask, (1.0, 2.0))
         tensor([[[[ 3.,  1., -1., -1.,  1.]]]])
     """
-    maps = [
-        _signed(sample, row, convention, empty, dtype)
-        for sample, row in zip(mask, spacing_mm, strict=True)
-    ]
-    return torch.stack(maps)
-
-
-def _signed(
-    mask: Tensor, spacing_mm: tuple[float, ...], convention: str, empty: str, dtype: torch.dtype
-) -> Tensor:
-    """Maps of the classes of one sample, (C, *spatial)."""
-    to: Literal["centre", "voxel"] = "voxel" if convention == "surface" else "centre"
-    outside = squared_distance(mask, spacing_mm, to=to, dtype=dtype).sqrt()
-    inside = squared_distance(~mask, spacing_mm, to=to, dtype=dtype).sqrt()
+    check_map_options(convention, empty)
+    whole = checked_mask(mask)
+    spacing = parse_spacing(spacing_mm, batch=mask.shape[0], axes=mask.ndim - 2)
+    radius = 0.5 if convention == "surface" else 0.0
+    if known is None:
+        signed = distances(whole, spacing, radius=radius, inside=-1, skip=skip, dtype=dtype)
+    else:
+        signed = _among(whole, known, spacing, radius, skip, dtype)
+    counted = signed[:, skip:]
     if convention == "kervadec":
-        inside = (inside - min(spacing_mm)).clamp_min(0)
-    signed = torch.where(mask, -inside, outside)
-    one_sided = signed.isinf()
-    if empty == "zero":
-        return torch.where(one_sided, 0, signed)
-    border = _distance_to_border(mask, spacing_mm, dtype)
-    return torch.where(one_sided, border.copysign(signed), signed)
+        for sample, inside, row in zip(counted, whole, spacing, strict=True):
+            sample.copy_(torch.where(inside, (sample + min(row)).clamp_max_(0), sample))
+    empties, fulls = _one_sided(whole, known, counted)
+    for b, c in (empties | fulls).nonzero().tolist():
+        border = distance_to_border(counted.shape[2:], spacing[b], like=counted)
+        counted[b, c] = 0 if empty == "zero" else border if empties[b, c] else -border
+    if known is not None:
+        counted.masked_fill_(~known, 0)
+    return signed
 
 
-def _distance_to_border(mask: Tensor, spacing_mm: tuple[float, ...], dtype: torch.dtype) -> Tensor:
-    """Distance from each voxel centre to the nearest face of the image, broadcastable to mask."""
-    nearest = torch.full_like(mask, torch.inf, dtype=dtype)
-    for axis, step in enumerate(spacing_mm, start=1):
-        length = mask.shape[axis]
-        index = torch.arange(length, device=mask.device, dtype=dtype)
+def check_map_options(convention: str, empty: str) -> None:
+    """Refuse words that name no convention.
+
+    Raises:
+        ValueError: the word is none of those there are.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention: expected one of {CONVENTIONS}, got {convention!r}")
+    if empty not in EMPTY:
+        raise ValueError(f"empty: expected one of {EMPTY}, got {empty!r}")
+
+
+def _among(
+    mask: Tensor, known: Tensor, spacing: Spacing, radius: float, skip: int, dtype: torch.dtype
+) -> Tensor:
+    """Signed distances to known voxels alone."""
+    inside = distances(
+        mask | ~known, spacing, radius=radius, inside=-1, outside=0, skip=skip, dtype=dtype
+    )
+    outside = distances(
+        mask & known, spacing, radius=radius, inside=0, outside=1, skip=skip, dtype=dtype
+    )
+    inside[:, skip:].masked_fill_(~mask, 0)
+    return inside.add_(outside)
+
+
+def _one_sided(mask: Tensor, known: Tensor | None, signed: Tensor) -> tuple[Tensor, Tensor]:
+    """Which masks have no voxel inside, and which have only those, (B, C) each."""
+    if known is None:  # then all of the map is infinite, the first voxel too
+        first = signed.flatten(2)[:, :, :1]
+        return (first == torch.inf).all(2), (first == -torch.inf).all(2)
+    inside, outside = ((side & known).flatten(2).any(2) for side in (mask, ~mask))
+    return ~inside, inside & ~outside
+
+
+def distance_to_border(
+    shape: tuple[int, ...] | torch.Size, spacing_mm: tuple[float, ...], *, like: Tensor
+) -> Tensor:
+    """Distance in mm from each voxel centre to the nearest face of the image.
+
+    An axis of a single voxel has no faces, unless every axis is one: a slice of a volume has the
+    distances of an image.
+    """
+    nearest = torch.full(shape, torch.inf, dtype=like.dtype, device=like.device)
+    for axis, (length, step) in enumerate(zip(shape, spacing_mm, strict=True)):
+        if length == 1 and max(shape) > 1:
+            continue
+        index = torch.arange(length, device=like.device, dtype=like.dtype)
         along = (torch.minimum(index, length - 1 - index) + 0.5) * step
-        shape = [1] * mask.ndim
-        shape[axis] = length
-        nearest = torch.minimum(nearest, along.view(shape))
+        nearest = torch.minimum(nearest, along.view(-1, *[1] * (len(shape) - axis - 1)))
     return nearest

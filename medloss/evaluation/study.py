@@ -35,14 +35,14 @@ class Study:
         losses: one value for the whole case.
         labels: names by label, or ``None`` for every label that any file holds.
         policy: what a label that is missing on one side or both counts.
-        definition: preset of the surface metrics.
+        preset: definition of the surface metrics.
     """
 
     metrics: tuple[MetricChoice, ...]
     losses: tuple[LossChoice, ...] = ()
     labels: dict[int, str] | None = None
     policy: EmptyPolicy = field(default_factory=EmptyPolicy)
-    definition: str = "deepmind"
+    preset: str = "deepmind"
 
     def name(self, label: int | None) -> str:
         """Name of a label, empty where it has none."""
@@ -122,7 +122,7 @@ def check_options(study: Study) -> None:
         prediction=cube,
         labels=(1,),
         spacing_mm=(1.0, 1.0, 1.0),
-        definition=study.definition,
+        preset=study.preset,
     )
     for metric in study.metrics:
         if metric.given:
@@ -148,7 +148,7 @@ def _evaluate(pair: Pair, study: Study) -> CaseResult:
         prediction=maps[0],
         labels=labels,
         spacing_mm=reference.spacing_mm,
-        definition=study.definition,
+        preset=study.preset,
     )
     results = [result for label in labels for result in _score(case, label, study)]
     if study.losses:
@@ -180,7 +180,7 @@ def _complete(case: CaseResult, labels: tuple[int, ...], study: Study) -> CaseRe
         prediction=empty,
         labels=(1,),
         spacing_mm=case.spacing_mm,
-        definition=study.definition,
+        preset=study.preset,
     )
     scored = tuple(_score(absent, 1, study))
     results: list[Result] = []

@@ -74,14 +74,14 @@ def print_failed(console: Console, cases: Sequence[CaseResult]) -> None:
 
 
 def print_notes(console: Console, cases: Sequence[CaseResult], study: Study) -> None:
-    """Print what the numbers mean: definition, policies, unit."""
+    """Print what the numbers mean: preset, policies, unit."""
     good = sum(not case.error for case in cases)
     if good and not study_labels(cases, study) and not study.losses:
         console.print("No file holds a label other than 0, so there is nothing to score.")
     policy = study.policy.describe()
     defaults = "".join(f" {c.name}: {c.defaults}." for c in columns(study) if c.defaults)
     console.print(
-        f"{good} of {len(cases)} cases scored. Definition: {study.definition}, distances in mm. "
+        f"{good} of {len(cases)} cases scored. Preset: {study.preset}, distances in mm. "
         f"{policy[:1].upper()}{policy[1:]}.{defaults}",
         markup=False,
     )

@@ -16,7 +16,7 @@ from medloss.evaluation.study import CaseResult, Study, study_labels
 from medloss.evaluation.tables import Summary, columns
 from medloss.scoring import Status
 
-CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "status", "message")
+CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "preset", "status", "message")
 FORMAT = 1
 """Number of the layout of the JSON file; it grows when a reader would have to change."""
 
@@ -47,11 +47,12 @@ def write_csv(path: Path, cases: Sequence[CaseResult], study: Study) -> None:
             for result in case.results:
                 label, title = label_text(result.label), study.name(result.label)
                 value = repr(result.value)
+                unit, status = result.unit, result.status
                 writer.writerow(
-                    (name, label, title, result.column, value, result.unit, result.status, "")
+                    (name, label, title, result.column, value, unit, study.preset, status, "")
                 )
             if case.error:
-                writer.writerow((name, "", "", "", "", "", "failed", case.error))
+                writer.writerow((name, "", "", "", "", "", study.preset, "failed", case.error))
 
 
 def write_json(
@@ -89,7 +90,7 @@ def _settings(cases: Sequence[CaseResult], study: Study) -> dict[str, Any]:
         for column, record, chosen in zip(columns(study), records, options, strict=True)
     ]
     return {
-        "definition": study.definition,
+        "preset": study.preset,
         "policies": {
             "missed": study.policy.missed,
             "both_empty": study.policy.both_empty,

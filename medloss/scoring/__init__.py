@@ -1,16 +1,19 @@
-"""What is known of one case, each fact once; needs numpy and scipy, neither torch nor MONAI."""
+"""What is known of one case, each fact once; needs numpy and numba, neither torch nor MONAI."""
 
 from medloss.scoring.case import Case
 from medloss.scoring.counts import Counts, count_classes
+from medloss.scoring.presets import PRESETS, Preset
 from medloss.scoring.scores import score
 from medloss.scoring.status import EmptyPolicy, Score, Status
-from medloss.scoring.surfaces import DEFINITIONS, SurfaceDistances, surface_distances
+from medloss.scoring.surface.distances import SurfaceDistances
+from medloss.scoring.surfaces import surface_distances
 
 __all__ = [
-    "DEFINITIONS",
+    "PRESETS",
     "Case",
     "Counts",
     "EmptyPolicy",
+    "Preset",
     "Score",
     "Status",
     "SurfaceDistances",

@@ -16,7 +16,7 @@ from monai.metrics.metric import CumulativeIterationMetric, IterationMetric
 from torch import Tensor
 
 from medloss.hookspecs import Metric
-from medloss.scoring.adapter_inputs import item_cases, item_spacings
+from medloss.scoring.adapter_inputs import ignored_voxels, item_cases, item_spacings
 from medloss.scoring.adapter_options import OPTIONS, check_names, own_options
 from medloss.scoring.adapter_reduction import check_reduction, reduce_values
 from medloss.scoring.case import Case
@@ -47,9 +47,10 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         *,
         num_classes: int | None = None,
         spacing_mm: float | Sequence[float] | str | None = None,
-        missed: Missed = "diagonal",
-        both_empty: BothEmpty = "exclude",
-        definition: str = "deepmind",
+        missed: Missed | None = None,
+        both_empty: BothEmpty | None = None,
+        preset: str = "deepmind",
+        ignore_index: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -66,12 +67,15 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         self.get_not_nans = get_not_nans
         self.num_classes = num_classes
         self.spacing_mm = spacing_mm
-        self.policy = EmptyPolicy(missed, both_empty)
-        self.definition = definition
+        self.policy = EmptyPolicy.of(preset, missed, both_empty)
+        self.preset = preset
+        if ignore_index is not None and num_classes is None:
+            raise ValueError("ignore_index: expected num_classes too, for label maps")
+        self.ignore_index = ignore_index
         self.options = options
         # Values that the function refuses should fail here, not after an epoch of training.
         cube = np.pad(np.ones((1, 1, 1), dtype=np.uint8), 1)
-        trial = Case(cube, cube, labels=(1,), spacing_mm=1.0, definition=definition)
+        trial = Case(cube, cube, labels=(1,), spacing_mm=1.0, preset=preset)
         if options:
             self._score(trial, 1)
 
@@ -86,7 +90,8 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         Args:
             y_pred: prediction, binarised.
             y: reference, of the same shape.
-            kwargs: ``spacing``: one number, one for each axis, a row for each item, or "voxel".
+            kwargs: ``spacing``: one number, one for each axis, a row for each item, or "voxel";
+                ``mask``: (B, 1, *spatial), voxels of 0 do not count.
 
         Returns:
             (B, C) values.
@@ -121,14 +126,20 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         return {status: (codes == n).sum(dim=0) for n, status in enumerate(STATUSES)}
 
     def _compute_tensor(
-        self, y_pred: Tensor, y: Tensor | None = None, *, spacing: Any = None
+        self,
+        y_pred: Tensor,
+        y: Tensor | None = None,
+        *,
+        spacing: Any = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         if y is None:
             raise ValueError("y: expected a reference, got None")
         spacings = item_spacings(y_pred, y, self._spacing(spacing), needed=_measures(self.record))
+        y, ignored = ignored_voxels(y, mask, self.ignore_index)
         batch = item_cases(y_pred, y, self.num_classes, background=self.include_background)
         rows = []
-        for maps, spacing_mm in zip(batch, spacings, strict=True):
+        for maps, spacing_mm, left_out in zip(batch, spacings, ignored, strict=True):
             row = []
             for reference, prediction, labels in maps:
                 case = Case(
@@ -136,7 +147,8 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
                     prediction,
                     labels=labels,
                     spacing_mm=spacing_mm,
-                    definition=self.definition,
+                    preset=self.preset,
+                    ignored=left_out,
                 )
                 row += [self._score(case, label) for label in labels]
             rows.append(row)
@@ -150,6 +162,7 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         y: Sequence[Tensor] | None = None,
         *,
         spacing: Any = None,
+        mask: Sequence[Tensor] | None = None,
     ) -> Tensor:
         if y is None or len(y) != len(y_pred) or not len(y):
             raise ValueError(f"y: expected as many items as y_pred has ({len(y_pred)}), got {y!r}")
@@ -157,10 +170,11 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         rows: Sequence[Any] = [None] * len(y)
         if spacing is not None:
             rows = parse_spacing(spacing, batch=len(y), axes=y[0].ndim - 1)
+        masks = [None] * len(y) if mask is None else [m.unsqueeze(0) for m in mask]
         return torch.cat(
             [
-                self._compute_tensor(p.detach().unsqueeze(0), t.detach().unsqueeze(0), spacing=row)
-                for p, t, row in zip(y_pred, y, rows, strict=True)
+                self._compute_tensor(p.unsqueeze(0), t.unsqueeze(0), spacing=row, mask=m)
+                for p, t, row, m in zip(y_pred, y, rows, masks, strict=True)
             ]
         )
 

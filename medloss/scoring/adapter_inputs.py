@@ -49,6 +49,37 @@ def item_spacings(
     return parse_spacing(spacing, batch=batch, axes=axes)
 
 
+def ignored_voxels(
+    y: Tensor, mask: Tensor | None, ignore_index: int | None
+) -> tuple[Tensor, Sequence[NDArray[np.bool_] | None]]:
+    """The reference with background where it is ignored, and for each item where that is.
+
+    Args:
+        y: reference, batch first.
+        mask: (B, 1, *spatial), voxels of 0 do not count; or ``None``.
+        ignore_index: label of a reference of label maps whose voxels do not count, or ``None``.
+
+    Raises:
+        ValueError: a mask of another shape, or a label to ignore in channels.
+    """
+    ignored = None
+    if mask is not None:
+        if mask.shape != y[:, :1].shape:
+            raise ValueError(f"mask: expected {list(y[:, :1].shape)}, got {list(mask.shape)}")
+        ignored = _plain(mask) == 0
+    if ignore_index is not None:
+        if y.shape[1] != 1:
+            raise ValueError(
+                f"ignore_index: expected y as label maps (B, 1, *spatial), got {list(y.shape)}"
+            )
+        marked = _plain(y) == ignore_index
+        y = torch.where(marked, torch.zeros_like(y), y)
+        ignored = marked if ignored is None else ignored | marked
+    if ignored is None:
+        return y, [None] * len(y)
+    return y, list(ignored[:, 0].cpu().numpy())
+
+
 def item_cases(
     y_pred: Tensor, y: Tensor, num_classes: int | None, *, background: bool
 ) -> Iterator[list[Maps]]:

@@ -19,9 +19,13 @@ Options:
     spacing_mm: size of a voxel along each axis, or "voxel" for distances in voxels. Without it
         the call's ``spacing`` or else the spacing of a MetaTensor is taken.
     missed: what an infinite distance of a missed or spurious class counts: "diagonal" (of the
-        image, in mm), "inf" or "exclude".
-    both_empty: what a class in neither map counts: "exclude" or "perfect".
-    definition: preset of the surfaces.
+        image, in mm), a number of mm, "inf" or "exclude". By default the preset's: the diagonal, or
+        374 mm for brats2023.
+    both_empty: what a class in neither map counts: "exclude" or "perfect". By default the
+        preset's: exclude, or perfect for brats2023.
+    preset: definition of the surface metrics: deepmind, exact, monai, medpy, metricsreloaded or
+        brats2023.
+    ignore_index: label of the reference whose voxels do not count; in label maps only.
 """
 """What every metric class says after the docstring of its function."""
 

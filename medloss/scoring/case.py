@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.boxes import Box, label_boxes
-from medloss.scoring.counts import Counts, count_classes
+from medloss.scoring.counts import Counts, class_counts
+from medloss.scoring.maps import LabelMaps
+from medloss.scoring.presets import find_preset
 from medloss.scoring.status import Status
-from medloss.scoring.surfaces import SurfaceDistances, check_definition, surface_distances
+from medloss.scoring.surface.distances import SurfaceDistances
+from medloss.scoring.surfaces import class_surfaces
 from medloss.spacing import parse_spacing
 
 
@@ -26,12 +28,14 @@ class Case:
         labels: classes that can be asked for; they need not occur.
         spacing_mm: size of a voxel along each axis, one number for all axes, or ``"voxel"`` for
             distances in voxels. Without it there are counts but no distances.
-        definition: preset of the surfaces, see :data:`medloss.scoring.DEFINITIONS`.
+        preset: definition of the surface metrics, see :data:`medloss.scoring.PRESETS`.
         annotated: the labels that were annotated in this case, all by default.
+        ignored: where it is true, voxels do not count, and neither do surface elements that are
+            made of such a voxel; surfaces themselves are those of the whole maps.
 
     Raises:
         TypeError: a map that does not hold integers or bool.
-        ValueError: shapes, spacing, labels or definition that do not fit.
+        ValueError: shapes, spacing, labels or preset that do not fit.
 
     Example:
         >>> reference = np.zeros((4, 4), dtype=np.uint8)
@@ -52,8 +56,9 @@ class Case:
         *,
         labels: Collection[int],
         spacing_mm: float | Sequence[float] | str | None = None,
-        definition: str = "deepmind",
+        preset: str = "deepmind",
         annotated: Collection[int] | None = None,
+        ignored: NDArray[Any] | None = None,
     ) -> None:
         reference = _label_map("reference", reference)
         prediction = _label_map("prediction", prediction)
@@ -62,19 +67,19 @@ class Case:
                 f"prediction: expected the shape of the reference {reference.shape}, "
                 f"got {prediction.shape}"
             )
-        check_definition(definition)
+        if ignored is not None and np.shape(ignored) != reference.shape:
+            raise ValueError(
+                f"ignored: expected the shape of the reference {reference.shape}, "
+                f"got {np.shape(ignored)}"
+            )
+        self.preset = find_preset(preset).name
         self.labels = tuple(labels)
-        self.definition = definition
         self.annotated = None if annotated is None else frozenset(annotated)
         self.shape = reference.shape
         self.spacing_mm = None
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
-        # Files hold the first axis fastest, numpy's loops run fastest along the last one. Turned
-        # round, views of such maps have the same facts.
-        self._turned = reference.flags.f_contiguous
-        self._maps = (reference.T, prediction.T) if self._turned else (reference, prediction)
-        self._surfaces: dict[int, SurfaceDistances] = {}
+        self._given = (reference, prediction, ignored)
 
     @property
     def diagonal_mm(self) -> float:
@@ -87,7 +92,8 @@ class Case:
 
     def counts(self, label: int) -> Counts:
         """Voxels of a class that both maps, one of them or none have."""
-        return self._counts[self._known(label)]
+        volume = None if self.spacing_mm is None else math.prod(self.spacing_mm)
+        return class_counts(self._maps, self._known(label), volume)
 
     def status(self, label: int) -> Status:
         """Whether a class occurs in both maps, in one or in none, or was not annotated."""
@@ -104,14 +110,8 @@ class Case:
         Raises:
             ValueError: the case has no spacing.
         """
-        spacing = self._spacing()[::-1] if self._turned else self._spacing()
-        if self._known(label) not in self._surfaces:
-            # Within the box of the class the rest of the image is as empty as what lies outside.
-            reference, prediction = (m[self._box(label)] == label for m in self._maps)
-            self._surfaces[label] = surface_distances(
-                reference, prediction, spacing, definition=self.definition
-            )
-        return self._surfaces[label]
+        self._spacing()
+        return self._surfaces[self._known(label)]
 
     def fact(self, name: str, label: int) -> Any:
         """A fact by the name that metric records use, such as ``"counts"``.
@@ -125,19 +125,13 @@ class Case:
         return facts[name](label)
 
     @cached_property
-    def _counts(self) -> dict[int, Counts]:
-        return count_classes(*self._maps, self.labels)
+    def _maps(self) -> LabelMaps:
+        reference, prediction, ignored = self._given
+        return LabelMaps(reference, prediction, self.labels, ignored)
 
     @cached_property
-    def _boxes(self) -> dict[int, Box]:
-        return label_boxes(self._maps, [c for c in self.labels if self._occurs(c)])
-
-    def _box(self, label: int) -> Box:
-        return self._boxes.get(label, (slice(0, 0),) * len(self.shape))
-
-    def _occurs(self, label: int) -> bool:
-        counts = self.counts(label)
-        return bool(counts.reference or counts.prediction)
+    def _surfaces(self) -> dict[int, SurfaceDistances]:
+        return class_surfaces(self._maps, self.labels, self._spacing(), self.preset)
 
     def _known(self, label: int) -> int:
         if label not in self.labels:

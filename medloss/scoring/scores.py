@@ -71,8 +71,9 @@ def score(
 def _missed(value: float, record: Metric, case: Case, policy: EmptyPolicy) -> float:
     if policy.missed == "exclude":
         return math.nan
-    # Only a length can be replaced by a length.
-    return case.diagonal_mm if policy.missed == "diagonal" and record.unit == "mm" else value
+    if record.unit != "mm" or policy.missed == "inf":
+        return value  # only a length can be replaced by a length
+    return case.diagonal_mm if policy.missed == "diagonal" else float(policy.missed)
 
 
 def _perfect(record: Metric) -> float:

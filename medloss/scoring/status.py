@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
-Missed = Literal["diagonal", "inf", "exclude"]
+from medloss.scoring.presets import find_preset
+
+MissedWord = Literal["diagonal", "inf", "exclude"]
+Missed = MissedWord | float
 BothEmpty = Literal["exclude", "perfect"]
 
 
@@ -35,12 +39,13 @@ class EmptyPolicy:
 
     Args:
         missed: an infinite distance of a missed or spurious class counts as the diagonal of the
-            image in mm (``"diagonal"``), as infinity (``"inf"``), or not at all (``"exclude"``).
+            image in mm (``"diagonal"``), as so many mm (a number), as infinity (``"inf"``), or not
+            at all (``"exclude"``).
         both_empty: a class in neither map does not count (``"exclude"``), or counts as a perfect
             result (``"perfect"``).
 
     Raises:
-        ValueError: any other word.
+        ValueError: any other word, or a number that is no distance.
 
     Example:
         >>> EmptyPolicy(missed="inf").describe()
@@ -51,23 +56,47 @@ class EmptyPolicy:
     both_empty: BothEmpty = "exclude"
 
     def __post_init__(self) -> None:
-        for name, words in (("missed", Missed), ("both_empty", BothEmpty)):
+        for name, words, rest in (
+            ("missed", MissedWord, " or a number of mm"),
+            ("both_empty", BothEmpty, ""),
+        ):
             value = getattr(self, name)
-            if value not in get_args(words):
+            if rest and isinstance(value, int | float) and 0 <= value < math.inf:
+                continue
+            if not isinstance(value, str) or value not in get_args(words):
                 expected = " or ".join(repr(word) for word in get_args(words))
-                raise ValueError(f"{name}: expected {expected}, got {value!r}")
+                raise ValueError(f"{name}: expected {expected}{rest}, got {value!r}")
+
+    @classmethod
+    def of(
+        cls, preset: str, missed: Missed | None = None, both_empty: BothEmpty | None = None
+    ) -> EmptyPolicy:
+        """The policy that a preset has of its own, unless told otherwise.
+
+        Example:
+            >>> EmptyPolicy.of("brats2023")
+            EmptyPolicy(missed=374.0, both_empty='perfect')
+        """
+        own = find_preset(preset)
+        return cls(
+            own.missed if missed is None else missed,
+            own.both_empty if both_empty is None else both_empty,
+        )
 
     def describe(self) -> str:
         """One line to print beside the results."""
-        missed = {
+        words = {
             "diagonal": "distance counts as the image diagonal",
             "inf": "infinite distance",
             "exclude": "infinite distance excluded",
         }
         both_empty = {"exclude": "excluded", "perfect": "counts as perfect"}
-        return (
-            f"missed or spurious: {missed[self.missed]}; in neither: {both_empty[self.both_empty]}"
+        missed = (
+            words[self.missed]
+            if isinstance(self.missed, str)
+            else f"distance counts as {self.missed:g} mm"
         )
+        return f"missed or spurious: {missed}; in neither: {both_empty[self.both_empty]}"
 
 
 @dataclass(frozen=True)

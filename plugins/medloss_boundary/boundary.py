@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
-from medloss.distance import CONVENTIONS, EMPTY, signed_distance
-from medloss.spacing import SpacingLike, parse_spacing
+from medloss.base import options
 from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
+from medloss_boundary.distance_loss import DistanceLoss
 
 
 @options
-class BoundaryLoss(RegionLoss):
+class BoundaryLoss(DistanceLoss):
     """Boundary loss: probability times signed distance to the true boundary, in mm.
 
     Formula:
@@ -33,7 +31,8 @@ class BoundaryLoss(RegionLoss):
 
     Spacing is taken from ``spacing_mm`` of the call or target mapping, else of the constructor,
     else from a MetaTensor; without any it is refused, ``spacing_mm="voxel"`` asks for voxels.
-    A ready ``distance_map`` needs no spacing and saves the transform.
+    A ready ``distance_map`` needs no spacing and saves the transform: the loss is then one more sum
+    in the pass of whatever stands beside it.
 
     Args:
         spacing_mm: size of a voxel where the call does not say it; it outranks a MetaTensor's.
@@ -55,56 +54,19 @@ class BoundaryLoss(RegionLoss):
         Kervadec 2019, arXiv:1812.07032.
     """
 
-    two_channels_equal_one: ClassVar[bool] = True
-
-    spacing_mm: SpacingLike | None = None
-    convention: Literal["surface", "kervadec", "symmetric"] = "surface"
-    empty: Literal["distance_to_border", "zero"] = "distance_to_border"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.convention not in CONVENTIONS:
-            raise ValueError(f"convention: expected one of {CONVENTIONS}, got {self.convention!r}")
-        if self.empty not in EMPTY:
-            raise ValueError(f"empty: expected one of {EMPTY}, got {self.empty!r}")
-
     @property
-    def term(self) -> Term:
-        """The sum Σ p φ; losses with equal options share one map."""
-        return Term("map", f"signed_distance:{self.convention}:{self.empty}:{self.spacing_mm}")
+    def map_name(self) -> str:
+        """Name of the map φ; losses with equal options share it."""
+        return self.named("signed_distance")
 
     def terms(self) -> tuple[str | Term, ...]:
         """Σ p φ and the number of voxels."""
-        return (self.term, "v")
+        return (Term("map", self.map_name), "v")
 
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """The signed distance map of the target."""
-        ready = prepared.extras.distance_map
-        return {str(self.term.parameter): self.distance_map(prepared) if ready is None else ready}
-
-    def distance_map(self, prepared: Prepared) -> Tensor:
-        """The map, computed from the target.
-
-        Raises:
-            ValueError: nothing says how large a voxel is.
-        """
-        batch, _, *spatial = prepared.input.shape
-        spacing = prepared.spacing_mm
-        if self.spacing_mm is not None and not prepared.spacing_was_given:
-            spacing = parse_spacing(self.spacing_mm, batch=batch, axes=len(spatial))
-        if spacing is None:
-            raise ValueError(
-                "spacing_mm: expected the size of a voxel (as option, keyword of the call, key of "
-                "the target mapping, or in a MetaTensor), got none; 'voxel' asks for voxel units"
-            )
-        return signed_distance(
-            prepared.one_hot() > 0.5,
-            spacing,
-            convention=self.convention,
-            empty=self.empty,
-            dtype=prepared.input.dtype,
-        )
+        return {self.map_name: self.to_target(prepared)}
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Mean of p φ over the voxels, (B, C)."""
-        return s.map / s.v.clamp_min(1)
+        return s["map", self.map_name] / s.v.clamp_min(1)

@@ -1,15 +1,48 @@
-"""Surface metrics: summaries of the distances between two surfaces, weighted by area."""
+"""Surface metrics: summaries of the distances between two surfaces."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from medloss.scoring import SurfaceDistances
 
-ROUNDING_MM = 1e-9
-"""A distance of exactly the tolerance is within it, whatever the rounding of its square root."""
+
+def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float:
+    """Hausdorff distance: the farthest that the surfaces are apart, or any percentile of it.
+
+    Formula:
+        max(max d(G → P), max d(P → G)), with d(G → P) the distances from the surface of the
+        reference G to that of the prediction P. With a percentile below 100, the distance within
+        which so much of the surface lies takes the place of each maximum; by the preset
+        ``medpy`` it is that of both surfaces together.
+
+    Range:
+        0 (best) to infinity, in mm.
+
+    Empty:
+        infinite if the class is missed or spurious, NaN if it is in neither map.
+
+    Args:
+        surfaces: distances between the surfaces of the class.
+        percentile: above 0, up to 100, the maximum. A single voxel far away decides the maximum.
+
+    Example:
+        >>> import numpy as np
+        >>> from medloss.scoring import surface_distances
+        >>> cube = np.zeros((20, 20, 20), dtype=bool)
+        >>> cube[4:12, 4:12, 4:12] = True
+        >>> far = cube.copy()
+        >>> far[19, 8, 8] = True
+        >>> found = surface_distances(cube, far, spacing_mm=1.0)
+        >>> hausdorff(found), hausdorff(found, percentile=99)
+        (8.0, 0.0)
+
+    Source:
+        Huttenlocher et al. 1993, doi:10.1109/34.232073.
+    """
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile: expected above 0 and up to 100, got {percentile!r}")
+    return surfaces.percentile(percentile)
 
 
 def hausdorff95(surfaces: SurfaceDistances) -> float:
@@ -18,7 +51,8 @@ def hausdorff95(surfaces: SurfaceDistances) -> float:
     Formula:
         max(q95 d(G → P), q95 d(P → G)), with d(G → P) the distances from the surface of the
         reference G to that of the prediction P, and q95 their percentile by area: the distance
-        within which 95 % of the surface lies.
+        within which 95 % of the surface lies. The preset ``medpy`` takes the percentile of both
+        surfaces together, which is smaller.
 
     Range:
         0 (best) to infinity, in mm.
@@ -30,6 +64,7 @@ def hausdorff95(surfaces: SurfaceDistances) -> float:
         surfaces: distances between the surfaces of the class.
 
     Example:
+        >>> import numpy as np
         >>> from medloss.scoring import surface_distances
         >>> cube = np.zeros((20, 20, 20), dtype=bool)
         >>> cube[4:12, 4:12, 4:12] = True
@@ -40,7 +75,45 @@ def hausdorff95(surfaces: SurfaceDistances) -> float:
         Huttenlocher et al. 1993, doi:10.1109/34.232073; the definition on surface elements is that
         of Nikolov et al., arXiv:1809.04430.
     """
-    return _hausdorff(surfaces, percent=95)
+    return surfaces.percentile(95)
+
+
+def average_surface_distance(surfaces: SurfaceDistances) -> float:
+    """Average surface distance (ASD), one way: from the prediction to the reference.
+
+    Formula:
+        ∫ d(p, G) dp / |P|, the integral over the surface P of the prediction, with its area |P|
+        and the surface G of the reference. What the prediction leaves out hardly shows: use a
+        symmetric one unless the other way is of no interest.
+
+    Range:
+        0 (best) to infinity, in mm.
+
+    Empty:
+        infinite if the class is missed or spurious, NaN if it is in neither map.
+
+    Args:
+        surfaces: distances between the surfaces of the class.
+
+    Example:
+        >>> import numpy as np
+        >>> from medloss.scoring import surface_distances
+        >>> row = np.zeros((3, 12), dtype=bool)
+        >>> row[1, 1:11] = True
+        >>> half = row.copy()
+        >>> half[1, 6:] = False
+        >>> found = surface_distances(row, half, spacing_mm=1.0, preset="monai")
+        >>> average_surface_distance(found), average_surface_distance(
+        ...     surface_distances(half, row, spacing_mm=1.0, preset="monai")
+        ... )
+        (0.0, 1.5)
+
+    Source:
+        Heimann et al. 2009, doi:10.1109/TMI.2009.2013851.
+    """
+    reference, prediction = surfaces.means
+    # A missed class has no prediction to start from, and nothing that is near the reference.
+    return math.inf if math.isinf(reference) else prediction
 
 
 def average_symmetric_surface_distance(surfaces: SurfaceDistances) -> float:
@@ -61,6 +134,7 @@ def average_symmetric_surface_distance(surfaces: SurfaceDistances) -> float:
         surfaces: distances between the surfaces of the class.
 
     Example:
+        >>> import numpy as np
         >>> from medloss.scoring import surface_distances
         >>> square = np.zeros((8, 8), dtype=bool)
         >>> square[2:5, 2:5] = True
@@ -73,12 +147,47 @@ def average_symmetric_surface_distance(surfaces: SurfaceDistances) -> float:
     Source:
         Heimann et al. 2009, doi:10.1109/TMI.2009.2013851.
     """
-    area = float(surfaces.reference_area.sum() + surfaces.prediction_area.sum())
-    if not area:
-        return math.nan
-    reference = float((surfaces.reference_mm * surfaces.reference_area).sum())
-    prediction = float((surfaces.prediction_mm * surfaces.prediction_area).sum())
-    return (reference + prediction) / area
+    sides = [
+        (mean, area) for mean, area in zip(surfaces.means, surfaces.areas, strict=True) if area
+    ]
+    whole = sum(area for _, area in sides)
+    return sum(mean * area for mean, area in sides) / whole if whole else math.nan
+
+
+def mean_average_surface_distance(surfaces: SurfaceDistances) -> float:
+    """Mean average surface distance (MASD): the mean of the two directed means.
+
+    Formula:
+        (∫ d(g, P) dg / |G| + ∫ d(p, G) dp / |P|) / 2, integrals over the surfaces G of the
+        reference and P of the prediction, and |·| their areas. Both surfaces count the same
+        however large they are, unlike in the pooled ASSD.
+
+    Range:
+        0 (best) to infinity, in mm.
+
+    Empty:
+        infinite if the class is missed or spurious, NaN if it is in neither map.
+
+    Args:
+        surfaces: distances between the surfaces of the class.
+
+    Example:
+        >>> import numpy as np
+        >>> from medloss.scoring import surface_distances
+        >>> row = np.zeros((3, 12), dtype=bool)
+        >>> row[1, 1:11] = True
+        >>> half = row.copy()
+        >>> half[1, 6:] = False
+        >>> mean_average_surface_distance(
+        ...     surface_distances(row, half, spacing_mm=1.0, preset="monai")
+        ... )
+        0.75
+
+    Source:
+        Beneš and Zitová 2015, doi:10.1111/jmi.12186.
+    """
+    means = [mean for mean in surfaces.means if not math.isnan(mean)]
+    return sum(means) / len(means) if means else math.nan
 
 
 def normalized_surface_dice(surfaces: SurfaceDistances, *, tolerance_mm: float = 1.0) -> float:
@@ -99,34 +208,20 @@ def normalized_surface_dice(surfaces: SurfaceDistances, *, tolerance_mm: float =
         tolerance_mm: τ, a distance that does not matter, such as the one between two experts.
 
     Example:
+        >>> import numpy as np
         >>> from medloss.scoring import surface_distances
         >>> cube = np.zeros((20, 20, 20), dtype=bool)
         >>> cube[4:12, 4:12, 4:12] = True
-        >>> found = surface_distances(cube, np.roll(cube, 3, axis=0), spacing_mm=1.0)
+        >>> found = surface_distances(cube, np.roll(cube, 2, axis=0), spacing_mm=(1.5, 1, 1))
         >>> normalized_surface_dice(found, tolerance_mm=3.0)
         1.0
         >>> round(normalized_surface_dice(found, tolerance_mm=1.0), 3)
-        0.647
+        0.691
 
     Source:
         Nikolov et al., arXiv:1809.04430.
     """
     if not 0 <= tolerance_mm < math.inf:
         raise ValueError(f"tolerance_mm: expected a distance of at least 0, got {tolerance_mm!r}")
-    area = float(surfaces.reference_area.sum() + surfaces.prediction_area.sum())
-    if not area:
-        return math.nan
-    within = 0.0
-    for mm, element_area in (
-        (surfaces.reference_mm, surfaces.reference_area),
-        (surfaces.prediction_mm, surfaces.prediction_area),
-    ):
-        end = np.searchsorted(mm, tolerance_mm + ROUNDING_MM, side="right")
-        within += float(element_area[:end].sum())
-    return within / area
-
-
-def _hausdorff(surfaces: SurfaceDistances, percent: float) -> float:
-    """Larger of the two directed percentiles; a surface without elements has none."""
-    directed = surfaces.directed_percentiles(percent)
-    return max((mm for mm in directed if not math.isnan(mm)), default=math.nan)
+    whole = sum(surfaces.areas)
+    return sum(surfaces.within(tolerance_mm)) / whole if whole else math.nan

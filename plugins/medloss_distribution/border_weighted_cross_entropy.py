@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
+from medloss.distance import masks_of_classes, voxel_size
 from medloss.spacing import SpacingLike
 from medloss.targets import Prepared
 from medloss_distribution.cross_entropy import CrossEntropyLoss
-from medloss_distribution.distances import gap_width, instances, voxel_size
+from medloss_distribution.distances import gap_width, instances
 from medloss_distribution.each_voxel import EachVoxelLoss, weighed
 
 REACH = 6.0
@@ -80,5 +81,5 @@ class BorderWeightedCrossEntropyLoss(EachVoxelLoss):
         width = gap_width(instances(prepared), spacing, reach=REACH * self.sigma_mm)
         squared = torch.as_tensor(width).to(prepared.input)[:, None].square()
         border = self.w0 * torch.exp(-squared / (2 * self.sigma_mm**2))
-        objects = prepared.one_hot()[:, 1 if prepared.is_exclusive else 0 :]
-        return torch.where((objects > 0.5).any(1, keepdim=True), 0, border)
+        objects = masks_of_classes(prepared, skip=1 if prepared.is_exclusive else 0)
+        return torch.where(objects.any(1, keepdim=True), 0, border)

@@ -11,26 +11,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from medloss.distance import squared_distance
-from medloss.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.distance import connected_components, distances, masks_of_classes, voxel_size
+from medloss.spacing import Spacing, SpacingLike
+from medloss.sums import work_dtype
 from medloss.targets import Prepared
-
-
-def voxel_size(prepared: Prepared, given: SpacingLike | None) -> Spacing:
-    """Spacing from the call, else from the option ``given``, else from a MetaTensor.
-
-    Raises:
-        ValueError: nothing says how large a voxel is.
-    """
-    batch, _, *spatial = prepared.input.shape
-    if given is not None and not prepared.spacing_was_given:
-        return parse_spacing(given, batch=batch, axes=len(spatial))
-    if prepared.spacing_mm is None:
-        raise ValueError(
-            "spacing_mm: expected the size of a voxel (as option, keyword of the call, key of "
-            "the target mapping, or in a MetaTensor), got none; 'voxel' asks for voxel units"
-        )
-    return prepared.spacing_mm
 
 
 def voxels_that_count(prepared: Prepared) -> Tensor:
@@ -51,20 +35,15 @@ def nearness(prepared: Prepared, spacing_mm: SpacingLike | None) -> Tensor:
     computed here, since its scale cancels out.
     """
     valid = voxels_that_count(prepared)
-    of_class = prepared.one_hot() > 0.5
-    near = torch.zeros_like(of_class, dtype=prepared.input.dtype)
+    of_class, dtype = masks_of_classes(prepared), work_dtype(prepared.values)
+    near = torch.zeros_like(of_class, dtype=dtype)
     for side in (of_class,) if prepared.is_index else (of_class, ~of_class):
         distance = prepared.extras.distance_map
         if distance is None:
-            distance = _to(~side & valid, voxel_size(prepared, spacing_mm), near.dtype)
+            spacing = voxel_size(prepared, spacing_mm)
+            distance = distances(~side & valid, spacing, inside=0, dtype=dtype)
         near = near + _inverted(distance.abs(), side & valid)
     return near
-
-
-def _to(sites: Tensor, spacing_mm: Spacing, dtype: torch.dtype) -> Tensor:
-    """Distance in mm to the nearest site of each class, (B, C, *spatial)."""
-    samples = zip(sites, spacing_mm, strict=True)
-    return torch.stack([squared_distance(s, row, dtype=dtype) for s, row in samples]).sqrt()
 
 
 def _inverted(distance: Tensor, region: Tensor) -> Tensor:
@@ -96,15 +75,9 @@ def instances(prepared: Prepared) -> NDArray[np.int64]:
             raise ValueError("components: expected numbers of at least 0, got negative ones")
         numbered: NDArray[np.int64] = (given.to(valid.device) * valid)[:, 0].long().cpu().numpy()
         return numbered
-    classes = (prepared.one_hot() > 0.5) & valid
+    classes = masks_of_classes(prepared) & valid
     objects = classes[:, 1 if prepared.is_exclusive else 0 :].cpu().numpy()
-    found = np.zeros((objects.shape[0], *objects.shape[2:]), np.int64)
-    around = np.ones((3,) * (objects.ndim - 2))
-    for sample, of_sample in zip(found, objects, strict=True):
-        for of_class in of_sample:
-            labels, _ = ndimage.label(of_class, around)
-            sample[of_class] = labels[of_class] + sample.max()
-    return found
+    return np.stack([connected_components(of_sample) for of_sample in objects])
 
 
 def gap_width(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from medloss import Loss, Metric, hookimpl
 
+_VOLUME_ONLY = "it compares volumes, wherever they lie"
 _LEFT_ALONE = "it measures what was left alone, and a missed class leaves all of it alone"
 
 
@@ -184,5 +185,70 @@ def medloss_metrics() -> Iterator[Metric]:
         exempt={
             "in_neither_map_is_undefined": _LEFT_ALONE,
             "missed_and_spurious_are_not_perfect": _LEFT_ALONE,
+        },
+    )
+    yield Metric(
+        name="jaccard",
+        target="medloss_region.metrics:jaccard",
+        family="region",
+        summary="Jaccard index (intersection over union): the overlap over what either map has.",
+        cites=("doi:10.1111/j.1469-8137.1912.tb05611.x",),
+        facts=("counts",),
+        better="higher",
+    )
+    yield Metric(
+        name="precision",
+        target="medloss_region.metrics:precision",
+        family="region",
+        summary="Precision (positive predictive value): share of the prediction that is right.",
+        cites=("arXiv:2206.01653",),
+        facts=("counts",),
+        better="higher",
+    )
+    yield Metric(
+        name="accuracy",
+        target="medloss_region.metrics:accuracy",
+        family="region",
+        summary="Accuracy: share of all voxels on which the two maps agree about the class.",
+        cites=("arXiv:2206.01653",),
+        facts=("counts",),
+        better="higher",
+        exempt={
+            "in_neither_map_is_undefined": "a class left out by both maps is agreed on everywhere",
+        },
+    )
+    yield Metric(
+        name="mcc",
+        target="medloss_region.metrics:mcc",
+        family="region",
+        summary="Matthews' correlation coefficient: the correlation of the two masks.",
+        cites=("doi:10.1016/0005-2795(75)90109-9",),
+        facts=("counts",),
+        better="higher",
+    )
+    yield Metric(
+        name="volume_difference",
+        target="medloss_region.metrics_volume:volume_difference",
+        family="region",
+        summary="Absolute volume difference: how much larger or smaller the prediction is, in mm³.",
+        cites=("doi:10.1109/TMI.2009.2013851",),
+        facts=("counts",),
+        unit="mm3",
+        better="lower",
+        exempt={
+            "worse_when_moved": _VOLUME_ONLY,
+            "in_neither_map_is_undefined": "two empty volumes are equally large, which is no ratio",
+        },
+    )
+    yield Metric(
+        name="volume_similarity",
+        target="medloss_region.metrics_volume:volume_similarity",
+        family="region",
+        summary="Volume similarity: one minus the difference of the volumes over their sum.",
+        cites=("doi:10.1186/s12880-015-0068-x",),
+        facts=("counts",),
+        better="higher",
+        exempt={
+            "worse_when_moved": _VOLUME_ONLY,
         },
     )

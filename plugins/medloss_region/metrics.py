@@ -84,5 +84,113 @@ def specificity(counts: Counts) -> float:
     return _ratio(counts.tn, counts.tn + counts.fp)
 
 
+def jaccard(counts: Counts) -> float:
+    """Jaccard index (intersection over union): the overlap over what either map has.
+
+    Formula:
+        |G ∩ P| / |G ∪ P| = TP / (TP + FP + FN), with reference G, prediction P. With D the Dice
+        coefficient it is D / (2 - D): the two rank single cases alike, but not means.
+
+    Range:
+        0 (no overlap) to 1 (identical), no unit.
+
+    Empty:
+        0 if the class is missed or spurious, NaN if it is in neither map.
+
+    Args:
+        counts: voxels of the class.
+
+    Example:
+        >>> jaccard(Counts(tp=3, fp=1, fn=1, tn=20))
+        0.6
+
+    Source:
+        Jaccard 1912, doi:10.1111/j.1469-8137.1912.tb05611.x.
+    """
+    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn)
+
+
+def precision(counts: Counts) -> float:
+    """Precision (positive predictive value): share of the prediction that is right.
+
+    Formula:
+        |G ∩ P| / |P| = TP / (TP + FP), with reference G, prediction P.
+
+    Range:
+        0 (all wrong) to 1 (no false positive), no unit. A prediction that is too small has 1 too.
+
+    Empty:
+        0 if the class is spurious, NaN if the prediction is empty.
+
+    Args:
+        counts: voxels of the class.
+
+    Example:
+        >>> precision(Counts(tp=3, fp=1, fn=5, tn=20))
+        0.75
+
+    Source:
+        Maier-Hein et al., Metrics Reloaded, arXiv:2206.01653.
+    """
+    return _ratio(counts.tp, counts.prediction)
+
+
+def accuracy(counts: Counts) -> float:
+    """Accuracy: share of all voxels on which the two maps agree about the class.
+
+    Formula:
+        (TP + TN) / (TP + TN + FP + FN).
+
+    Range:
+        0 to 1 (identical), no unit. It grows with the field of view: near 1 for any small structure
+        in a large image, found or not.
+
+    Empty:
+        1 - |G| / N if the class is missed, 1 - |P| / N if it is spurious (N voxels of the image), 1
+        if it is in neither map, NaN for an image without voxels.
+
+    Args:
+        counts: voxels of the class.
+
+    Example:
+        >>> accuracy(Counts(tp=3, fp=1, fn=1, tn=15))
+        0.9
+
+    Source:
+        Maier-Hein et al., Metrics Reloaded, arXiv:2206.01653.
+    """
+    return _ratio(counts.tp + counts.tn, counts.voxels)
+
+
+def mcc(counts: Counts) -> float:
+    """Matthews' correlation coefficient: the correlation of the two masks.
+
+    Formula:
+        (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN)).
+
+    Range:
+        -1 (all inverted) over 0 (no better than chance) to 1 (identical), no unit.
+
+    Empty:
+        NaN if either map is empty or filled: a constant has no correlation.
+
+    Args:
+        counts: voxels of the class.
+
+    Example:
+        >>> mcc(Counts(tp=4, fp=1, fn=1, tn=4))
+        0.6
+
+    Source:
+        Matthews 1975, doi:10.1016/0005-2795(75)90109-9.
+    """
+    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
+    product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)  # whole numbers have no overflow
+    if not product:
+        return math.nan
+    root = math.isqrt(product)  # exact for equal maps, where the result must be 1
+    return (tp * tn - fp * fn) / (root if root * root == product else math.sqrt(product))
+
+
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else math.nan

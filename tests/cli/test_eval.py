@@ -76,7 +76,7 @@ def test_every_value_in_the_csv_file(folders):
     assert result.exit_code == 0, result.output
     assert "Wrote out.csv." in result.stdout
     found = rows(folders / "out.csv")
-    assert ",".join(found[0]) == "case,label,name,metric,value,unit,status,message"
+    assert ",".join(found[0]) == "case,label,name,metric,value,unit,preset,status,message"
     assert len(found) == 3 * 3 * 6
     assert pick(found, "a", "1", "dice") == {
         "case": "a",
@@ -85,6 +85,7 @@ def test_every_value_in_the_csv_file(folders):
         "metric": "dice",
         "value": "1.0",
         "unit": "",
+        "preset": "deepmind",
         "status": "ok",
         "message": "",
     }
@@ -112,7 +113,7 @@ def test_settings_cases_and_summary_in_the_json_file(folders):
 
     assert content["medloss"] == __version__
     settings = content["settings"]
-    assert settings["definition"] == "deepmind"
+    assert settings["preset"] == "deepmind"
     assert settings["policies"]["missed"] == "diagonal"
     assert settings["policies"]["both_empty"] == "exclude"
     assert "diagonal" in str(settings["policies"]["meaning"])
@@ -208,7 +209,7 @@ def test_all_cases_may_fail_and_the_files_still_say_why(folders):
         (["pred", "ref", "--labels", "liver"], "'liver' is no label"),
         (["pred", "ref", "--labels", "0"], "background"),
         (["pred", "ref", "--missed", "zero"], "'zero' is not one of"),
-        (["pred", "ref", "--definition", "mine"], "'mine' is not"),
+        (["pred", "ref", "--preset", "mine"], "'mine' is not"),
         (["pred", "ref", "--csv", "gone/o.csv"], "gone is no folder"),
         (["pred", "ref", "--csv", "pred"], "pred is a folder"),
         (["pred", "ref", "--csv", "o", "--json", "./o"], "name the same file"),

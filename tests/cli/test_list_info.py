@@ -48,7 +48,20 @@ def test_list_shows_name_family_plugin_version_and_summary(kind: str, offer: Any
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--kind", "loss", "--family", "boundary"], {"boundary"}),
+        (
+            ["--kind", "loss", "--family", "boundary"],
+            {
+                "boundary",
+                "boundary_dou",
+                "generalized_surface",
+                "hausdorff_dt",
+                "hausdorff_erosion",
+                "log_hausdorff_dt",
+                "region_wise",
+                "shape_aware",
+                "surface_dice",
+            },
+        ),
         (["--kind", "metric", "--family", "region"], {"dice", "sensitivity", "specificity"}),
         (["dice", "--kind", "metric"], {"dice"}),
         (["medloss:tversky"], {"tversky"}),

@@ -1,9 +1,10 @@
-"""Distance transforms against brute force and scipy."""
+"""Distance transforms against brute force and scipy, by every backend."""
 
 from __future__ import annotations
 
 import math
-from itertools import product
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,50 +13,91 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
+from torch import Tensor
 
-from medloss.distance import signed_distance, squared_distance
-from medloss.distance.signed import Convention
+from medloss.distance import (
+    Convention,
+    chosen_distance_backend,
+    distance_backends,
+    distances,
+    edt,
+    signed_distance,
+)
+from medloss.distance.choice import VARIABLE, load
 
 SPACINGS = st.sampled_from([0.3, 0.5, 0.78, 1.0, 2.5, 6.5, 10.0])
+SHAPES = [(7, 5), (4, 5, 6), (1, 9, 2), (6, 1), (1, 1, 1), (3, 40, 17), (70, 3)]
+Case = tuple[Tensor, tuple[float, ...]]
 
 
-def brute_force(sites: np.ndarray, spacing_mm: tuple[float, ...], radius: float) -> np.ndarray:
-    """Every voxel against every site, the site being a box of half-width ``radius`` voxels."""
-    grid = np.stack(np.meshgrid(*map(np.arange, sites.shape), indexing="ij"), -1).reshape(
-        -1, sites.ndim
-    )
-    away = np.abs(grid[:, None] - grid[sites.ravel()][None])
-    outside_box = np.maximum(away - radius, 0) * np.asarray(spacing_mm)
-    return (outside_box**2).sum(-1).min(1).reshape(sites.shape)
+@pytest.fixture(params=distance_backends())
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(VARIABLE, request.param)
+    return str(request.param)
+
+
+def brute_force(mask: np.ndarray, spacing_mm: tuple[float, ...], radius: float) -> np.ndarray:
+    """From every True voxel to every False one, each a box of half-width ``radius`` voxels."""
+    grid = np.argwhere(np.ones_like(mask)).reshape(*mask.shape, mask.ndim)
+    inside, outside = grid[mask], grid[~mask]
+    out = np.zeros(mask.shape)
+    if not len(outside):
+        out[mask] = np.inf
+    elif len(inside):
+        away = np.maximum(np.abs(inside[:, None] - outside[None]) - radius, 0)
+        out[mask] = np.sqrt(((away * np.asarray(spacing_mm)) ** 2).sum(-1).min(1))
+    return out
 
 
 @st.composite
-def masks(draw: Any) -> tuple[torch.Tensor, tuple[float, ...]]:
-    shape = draw(st.sampled_from([(7, 5), (4, 5, 6), (1, 9, 2), (6, 1)]))
-    density = draw(st.sampled_from([0.02, 0.2, 0.9]))
-    seed = draw(st.integers(0, 10**6))
-    mask = np.random.default_rng(seed).random(shape) < density
-    mask.flat[draw(st.integers(0, mask.size - 1))] = True
+def masks(draw: Any) -> Case:
+    """From empty to full, one voxel anywhere and noise of any density."""
+    shape = draw(st.sampled_from(SHAPES))
+    density = draw(st.sampled_from([0.0, 0.02, 0.2, 0.9, 1.0]))
+    mask = np.random.default_rng(draw(st.integers(0, 10**6))).random(shape) < density
+    if draw(st.booleans()):
+        mask.flat[draw(st.integers(0, mask.size - 1))] ^= True
     return torch.from_numpy(mask), tuple(draw(SPACINGS) for _ in shape)
 
 
-@given(masks())
-@settings(max_examples=60, deadline=None, derandomize=True)
-def test_squared_distance_equals_brute_force(case: tuple[torch.Tensor, tuple[float, ...]]) -> None:
+@given(masks(), st.sampled_from([0.0, 0.5]))
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_every_backend_equals_brute_force(case: Case, radius: float) -> None:
     mask, spacing_mm = case
-    for to, radius in (("centre", 0.0), ("voxel", 0.5)):
-        got = squared_distance(mask[None], spacing_mm, to=to, dtype=torch.float64)[0]  # type: ignore[arg-type]
-        np.testing.assert_allclose(got, brute_force(mask.numpy(), spacing_mm, radius), atol=1e-9)
+    inside = brute_force(mask.numpy(), spacing_mm, radius)
+    outside = brute_force(~mask.numpy(), spacing_mm, radius)
+    for name in distance_backends():
+        measure = load(name).distances
+        for dtype, rtol in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
+            options: dict[str, Any] = {"radius": radius, "skip": 0, "dtype": dtype}
+            both = measure(mask[None, None], [spacing_mm], inside=-1, outside=1, **options)
+            np.testing.assert_allclose(both[0, 0], outside - inside, rtol=rtol, atol=0)
+            one = measure(mask[None, None], [spacing_mm], inside=1, outside=0, **options)
+            np.testing.assert_allclose(one[0, 0], inside, rtol=rtol, atol=0)
+            other = measure(mask[None, None], [spacing_mm], inside=0, outside=1, **options)
+            np.testing.assert_allclose(other[0, 0], outside, rtol=rtol, atol=0)
+
+
+@given(masks())
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_edt_equals_scipy(case: Case) -> None:
+    mask, spacing_mm = case
+    if mask.all():
+        assert edt(mask[None, None], spacing_mm).isinf().all()
+        return
+    expected = distance_transform_edt(mask.numpy(), sampling=spacing_mm)
+    got = edt(mask[None, None], spacing_mm, dtype=torch.float64)[0, 0]
+    np.testing.assert_allclose(got, expected, atol=1e-9)
 
 
 @given(masks())
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_symmetric_map_equals_scipy(case: tuple[torch.Tensor, tuple[float, ...]]) -> None:
+def test_symmetric_map_equals_scipy(case: Case) -> None:
     mask, spacing_mm = case
     got = signed_distance(
-        mask[None, None], (spacing_mm,), convention="symmetric", empty="zero", dtype=torch.float64
+        mask[None, None], spacing_mm, convention="symmetric", empty="zero", dtype=torch.float64
     )
-    if mask.all():
+    if mask.all() or not mask.any():
         assert (got == 0).all()
         return
     inside = distance_transform_edt(mask.numpy(), sampling=spacing_mm)
@@ -63,61 +105,223 @@ def test_symmetric_map_equals_scipy(case: tuple[torch.Tensor, tuple[float, ...]]
     np.testing.assert_allclose(got[0, 0], outside - inside, atol=1e-9)
 
 
-def test_float32_is_as_good_as_its_rounding() -> None:
+def blobs(shape: tuple[int, ...], share: float, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(*shape, generator=generator)
+    pool = torch.nn.functional.avg_pool3d(noise, 3, 1, 1)
+    return pool > pool.flatten().kthvalue(int((1 - share) * pool.numel())).values
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3])
+def test_large_volumes_equal_scipy(backend: str, share: float) -> None:
+    """Beyond one block of columns; large objects and small ones."""
+    mask = blobs((1, 2, 48, 61, 53), share)
+    spacing_mm = (2.5, 0.7, 1.1)
+    got = edt(~mask, spacing_mm)
+    for c in range(2):
+        expected = distance_transform_edt(~mask[0, c].numpy(), sampling=spacing_mm)
+        np.testing.assert_allclose(got[0, c], expected, rtol=1e-6, atol=0)
+
+
+def test_distances_of_hundreds_of_millimetres_in_half_precision_units() -> None:
+    """Squares beyond 65504 are no concern: what is squared is float32."""
+    mask = torch.ones(1, 1, 300, 2)
+    mask[..., 0, 0] = 0
+    expected = distance_transform_edt(mask[0, 0].numpy(), sampling=(5.0, 1.0))
+    got = edt(mask.half(), (5.0, 1.0))
+    assert got.dtype == torch.float32
+    np.testing.assert_allclose(got[0, 0], expected, rtol=1e-6, atol=0)
+
+
+def test_float32_is_as_good_as_its_rounding(backend: str) -> None:
     mask = torch.zeros(1, 1, 200, 3, 200, dtype=torch.bool)
     mask[..., 0, 0, 0] = True
-    exact = signed_distance(mask, ((3.0, 1.0, 0.7),), dtype=torch.float64)
-    single = signed_distance(mask, ((3.0, 1.0, 0.7),))
+    exact = signed_distance(mask, (3.0, 1.0, 0.7), dtype=torch.float64)
+    single = signed_distance(mask, (3.0, 1.0, 0.7))
     torch.testing.assert_close(single.double(), exact, rtol=3e-7, atol=0)
 
 
-def test_zero_lies_on_the_voxel_faces() -> None:
+def test_zero_lies_on_the_voxel_faces(backend: str) -> None:
     mask = torch.zeros(1, 1, 8, 6, dtype=torch.bool)
     mask[..., 3:5, 2:4] = True
-    phi = signed_distance(mask, ((2.0, 0.5),))[0, 0]
+    phi = signed_distance(mask, (2.0, 0.5))[0, 0]
     torch.testing.assert_close(phi[:, 2], torch.tensor([5.0, 3, 1, -0.25, -0.25, 1, 3, 5]))
     torch.testing.assert_close(phi[3], torch.tensor([0.75, 0.25, -0.25, -0.25, 0.25, 0.75]))
     assert float(phi[2, 1]) == pytest.approx(math.hypot(1.0, 0.25))  # to the corner of the block
 
 
+def test_surface_map_never_jumps_by_more_than_a_voxel() -> None:
+    """Continuous across the surface: |φ(a) − φ(b)| is at most the distance of two neighbours."""
+    spacing_mm = (1.0, 2.0, 0.5)
+    phi = signed_distance(blobs((1, 1, 20, 17, 23), 0.3), spacing_mm, dtype=torch.float64)
+    for axis, step in enumerate(spacing_mm, start=2):
+        assert float(phi.diff(dim=axis).abs().max()) <= step + 1e-12
+
+
 def test_kervadec_map_of_the_papers_code() -> None:
-    row = torch.tensor([[[[0, 0, 0, 1, 1, 1, 0, 0, 0]]]]).bool()
-    phi = signed_distance(row, ((1.0, 1.0),), convention="kervadec")[0, 0, 0]
+    row = torch.tensor([[[[0, 0, 0, 1, 1, 1, 0, 0, 0]]]])
+    phi = signed_distance(row, 1.0, convention="kervadec")[0, 0, 0]
     assert phi.tolist() == [3, 2, 1, 0, -1, 0, 1, 2, 3]
 
 
 def test_kervadec_map_keeps_the_rim_at_zero_in_millimetres() -> None:
     """The paper's code subtracts 1 from millimetres: +0.5 on the rim of 0.5 mm voxels."""
-    row = torch.tensor([[[[0, 0, 1, 1, 1, 0, 0]]]]).bool()
-    phi = signed_distance(row, ((0.5, 0.5),), convention="kervadec")[0, 0, 0]
+    row = torch.tensor([[[[0, 0, 1, 1, 1, 0, 0]]]])
+    phi = signed_distance(row, 0.5, convention="kervadec")[0, 0, 0]
     assert phi.tolist() == [1.0, 0.5, 0, -0.5, 0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize("convention", ["surface", "kervadec", "symmetric"])
 def test_empty_and_full_masks(convention: Convention) -> None:
     mask = torch.stack([torch.zeros(3, 4), torch.ones(3, 4)]).bool()[None]
-    silent = signed_distance(mask, ((1.0, 2.0),), convention=convention, empty="zero")
+    silent = signed_distance(mask, (1.0, 2.0), convention=convention, empty="zero")
     assert (silent == 0).all()
-    border = signed_distance(mask, ((1.0, 2.0),), convention=convention)[0]
+    border = signed_distance(mask, (1.0, 2.0), convention=convention)[0]
     expected = torch.tensor([[0.5, 0.5, 0.5, 0.5], [1.0, 1.5, 1.5, 1.0], [0.5, 0.5, 0.5, 0.5]])
     torch.testing.assert_close(border[0], expected)
     torch.testing.assert_close(border[1], -expected)
+    volume = signed_distance(mask[..., None], (1.0, 2.0, 0.1), convention=convention)
+    torch.testing.assert_close(volume[0, ..., 0], border)  # a slice is an image
 
 
-def test_each_sample_has_its_own_spacing() -> None:
-    mask = torch.zeros(2, 1, 5, 5, dtype=torch.bool)
+@pytest.mark.parametrize("name", distance_backends())
+def test_each_sample_has_its_own_spacing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, name)
+    mask = torch.zeros(2, 2, 5, 5, dtype=torch.bool)
     mask[..., 2, 2] = True
-    both = signed_distance(mask, ((1.0, 1.0), (3.0, 0.5)))
-    for index, row in enumerate(((1.0, 1.0), (3.0, 0.5))):
-        torch.testing.assert_close(both[index : index + 1], signed_distance(mask[:1], (row,)))
+    mask[:, 1, 0] = True
+    rows = ((1.0, 1.0), (3.0, 0.5))
+    both = signed_distance(mask, rows, skip=1)
+    assert (both[:, 0] == 0).all()
+    for index, row in enumerate(rows):
+        torch.testing.assert_close(both[index : index + 1, 1:], signed_distance(mask[:1], row))
 
 
-@pytest.mark.parametrize("flip", list(product([False, True], repeat=3))[1:])
-def test_flips_commute(flip: tuple[bool, ...]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    mask = torch.rand(1, 2, 6, 5, 4, generator=generator) > 0.7
-    axes = [axis + 2 for axis, turned in enumerate(flip) if turned]
+TURNS: list[Callable[[Tensor], Tensor]] = [
+    *(
+        (lambda t, axes=axes: t.flip(axes))
+        for axes in ([2], [3, 4], [2, 3, 4])
+    ),
+    lambda t: t.transpose(2, 3).flip(2),
+    lambda t: t.transpose(3, 4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_flips_and_turns_commute(turn: Callable[[Tensor], Tensor]) -> None:
+    mask = blobs((1, 2, 6, 5, 4), 0.4)
+    torch.testing.assert_close(signed_distance(turn(mask), 2.0), turn(signed_distance(mask, 2.0)))
+
+
+def test_an_axis_in_another_place_takes_its_spacing_along() -> None:
+    mask, spacing_mm = blobs((1, 1, 6, 5, 9), 0.4), (1.0, 2.0, 0.5)
+    whole = signed_distance(mask, spacing_mm)
+    for order in ((0, 2, 1), (2, 0, 1), (2, 1, 0)):
+        axes = (0, 1, *(2 + axis for axis in order))
+        turned = signed_distance(mask.permute(axes), [spacing_mm[axis] for axis in order])
+        torch.testing.assert_close(turned, whole.permute(axes), rtol=1e-6, atol=0)
+
+
+@given(masks(), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_unknown_voxels_are_neither_inside_nor_outside(case: Case, seed: int) -> None:
+    """The known voxels have the distances that they have among themselves."""
+    mask, spacing_mm = case
+    known = torch.from_numpy(np.random.default_rng(seed).random(mask.shape) < 0.6)
+    options: dict[str, Any] = {"convention": "symmetric", "empty": "zero", "dtype": torch.float64}
+    got = signed_distance(mask[None, None], spacing_mm, known=known[None, None], **options)[0, 0]
+    places = np.argwhere(known.numpy()) * np.asarray(spacing_mm)
+    kinds = mask[known].numpy()
+    expected = np.zeros(len(places))
+    if kinds.any() and not kinds.all():
+        away = np.sqrt(((places[:, None] - places[None]) ** 2).sum(-1))
+        away[kinds[:, None] == kinds[None]] = np.inf
+        expected = np.where(kinds, -1, 1) * away.min(1)
+    np.testing.assert_allclose(got[known], expected, atol=1e-9)
+    assert (got[~known] == 0).all()
+
+
+def test_unknown_voxels_beside_an_empty_or_full_class() -> None:
+    mask = torch.zeros(1, 2, 3, 4, dtype=torch.bool)
+    mask[:, 1] = True
+    mask[..., 0] = ~mask[..., 0]
+    known = torch.ones(1, 1, 3, 4, dtype=torch.bool)
+    known[..., 0] = False
+    plain = signed_distance(torch.zeros(1, 1, 3, 4), 1.0)
+    got = signed_distance(mask, 1.0, known=known)
+    torch.testing.assert_close(got[0, 0, :, 1:], plain[0, 0, :, 1:])
+    torch.testing.assert_close(got[0, 1, :, 1:], -plain[0, 0, :, 1:])
+    nothing = signed_distance(mask, 1.0, known=torch.zeros_like(known))
+    assert (nothing == 0).all()
+
+
+@pytest.mark.parametrize("batch", [(0, 2, 3, 4), (1, 0, 3, 4), (1, 2, 0, 4)])
+def test_nothing_to_measure(batch: tuple[int, ...]) -> None:
+    assert edt(torch.zeros(batch), 1.0).shape == batch
+    assert signed_distance(torch.zeros(batch), 1.0).shape == batch
+
+
+def test_any_memory_layout() -> None:
+    mask = blobs((2, 3, 6, 5, 7), 0.4)
+    expected = signed_distance(mask, 1.5)
+    last = mask.to(memory_format=torch.channels_last_3d)
+    wide = torch.zeros(2, 3, 6, 5, 14, dtype=torch.bool)
+    wide[..., ::2] = mask
+    for other in (last, wide[..., ::2]):
+        assert not other.is_contiguous()
+        assert torch.equal(signed_distance(other, 1.5), expected)
+
+
+def test_many_threads_and_many_callers_measure_the_same() -> None:
+    mask = blobs((2, 2, 20, 33, 65), 0.2)
+    expected = signed_distance(mask, 1.0)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        assert torch.equal(signed_distance(mask, 1.0), expected)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: signed_distance(mask, 1.0), range(8)))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(each, expected) for each in found)
+
+
+def test_compiled_without_a_break() -> None:
+    mask = blobs((1, 1, 6, 5, 7), 0.4)
     spacing = ((1.0, 2.0, 0.5),)
-    torch.testing.assert_close(
-        signed_distance(mask.flip(axes), spacing), signed_distance(mask, spacing).flip(axes)
+    compiled = torch.compile(
+        lambda m: 2 * distances(m, spacing), fullgraph=True, backend="aot_eager"
     )
+    torch.testing.assert_close(compiled(mask), 2 * distances(mask, spacing))
+    torch.compiler.reset()
+
+
+def test_choice_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = torch.zeros(1, 1, 2, 2, dtype=torch.bool)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert chosen_distance_backend(mask).name == "numba"
+    assert chosen_distance_backend(mask.to("meta")).name == "torch"
+    monkeypatch.setenv(VARIABLE, "torch")
+    assert chosen_distance_backend(mask) == ("torch", f"{VARIABLE} says so")
+    monkeypatch.setenv(VARIABLE, "numba")
+    with pytest.raises(ValueError, match="numba cannot measure here: it runs on the CPU"):
+        chosen_distance_backend(mask.to("meta"))
+    monkeypatch.setenv(VARIABLE, "magic")
+    with pytest.raises(ValueError, match="expected one of numba, torch, got 'magic'"):
+        chosen_distance_backend(mask)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda m: edt(m[0], 1.0), ValueError, "mask: expected"),
+        (lambda m: edt(m.numpy(), 1.0), TypeError, "mask: expected a torch.Tensor"),
+        (lambda m: edt(m, 0.0), ValueError, "spacing_mm: expected"),
+        (lambda m: edt(m, (1.0, 2.0, 3.0)), ValueError, "spacing_mm: expected"),
+        (lambda m: signed_distance(m, 1.0, convention="mine"), ValueError, "convention: expected"),
+        (lambda m: signed_distance(m, 1.0, empty="some"), ValueError, "empty: expected"),
+    ],
+)
+def test_refusals(call: Callable[[Tensor], Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        call(torch.zeros(1, 1, 3, 4))

@@ -6,16 +6,31 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scoring.shapes import ball, blobs, box, brute_force, brute_force_percentile
 
-from medloss.scoring import surface_distances
+from medloss.scoring import count_classes, surface_distances
 from medloss_boundary.metrics import (
+    average_surface_distance,
     average_symmetric_surface_distance,
+    hausdorff,
     hausdorff95,
+    mean_average_surface_distance,
     normalized_surface_dice,
 )
+from medloss_boundary.metrics_band import boundary_dice, boundary_iou
+from medloss_region.metrics import dice, jaccard
 
 FUNCTIONS = (hausdorff95, average_symmetric_surface_distance, normalized_surface_dice)
+LENGTHS = (
+    hausdorff,
+    hausdorff95,
+    average_surface_distance,
+    average_symmetric_surface_distance,
+    mean_average_surface_distance,
+)
+SHARES = (normalized_surface_dice, boundary_iou, boundary_dice)
+SURFACES = ("deepmind", "exact", "monai")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -177,7 +192,7 @@ def test_symmetric_and_proportional_to_the_size_of_a_voxel(seed, factor):
     scaled = surface_distances(reference, prediction, spacing * factor)
     for function in FUNCTIONS:
         assert function(swapped) == pytest.approx(function(found), rel=1e-12)
-    for function in FUNCTIONS[:2]:
+    for function in LENGTHS:
         assert function(scaled) == pytest.approx(factor * function(found), rel=1e-9)
     assert normalized_surface_dice(scaled, tolerance_mm=1.5 * factor) == pytest.approx(
         normalized_surface_dice(found, tolerance_mm=1.5), rel=1e-9
@@ -196,3 +211,149 @@ def test_a_tolerance_that_is_no_distance_is_refused(tolerance_mm):
     found = surface_distances(*blobs(0, (4, 4)), 1.0)
     with pytest.raises(ValueError, match="tolerance_mm: expected"):
         normalized_surface_dice(found, tolerance_mm=tolerance_mm)
+
+
+@pytest.mark.parametrize("preset", SURFACES)
+def test_every_metric_of_a_missed_a_spurious_and_an_absent_class(preset):
+    mask = box((5, 5, 5), (1, 1, 1), (3, 3, 3))
+    empty = np.zeros_like(mask)
+    for pair in ((mask, empty), (empty, mask)):
+        found = surface_distances(*pair, 1.0, preset=preset)
+        assert [function(found) for function in LENGTHS] == [math.inf] * 5
+        assert [function(found) for function in SHARES] == [0.0] * 3
+    absent = surface_distances(empty, empty, 1.0, preset=preset)
+    assert all(math.isnan(function(absent)) for function in (*LENGTHS, *SHARES))
+
+
+@pytest.mark.parametrize("preset", [*SURFACES, "medpy", "metricsreloaded", "brats2023"])
+def test_every_metric_of_equal_maps(preset):
+    mask, _ = blobs(3, (7, 6, 5))
+    found = surface_distances(mask, mask, (0.8, 1.0, 2.5), preset=preset)
+    assert [function(found) for function in LENGTHS] == [0.0] * 5
+    assert [function(found) for function in SHARES] == [1.0] * 3
+
+
+def test_exact_surfaces_of_shifted_cubes_are_those_of_the_closed_form():
+    # Side a, shifted by t: every point of a face has the exact distance, so that the only error is
+    # that of the midpoint rule, which falls with the square of the voxel.
+    a, t, tau = 20, 5, 2
+    assd = (a**2 * t + t * (a - 2 * t) ** 2 + 2 * a * t**2 - 8 / 3 * t**3 + 2 * a * t**2) / (
+        6 * a**2
+    )
+    nsd = (4 * a * (a - t + tau) + a**2 - (a - 2 * tau) ** 2) / (6 * a**2)
+    errors = []
+    for per_mm in (1, 2):
+        first = box([n * per_mm for n in (31, 26, 26)], [3 * per_mm] * 3, [23 * per_mm] * 3)
+        found = surface_distances(
+            first, np.roll(first, t * per_mm, axis=0), 1 / per_mm, preset="exact"
+        )
+        assert hausdorff(found) == t
+        assert normalized_surface_dice(found, tolerance_mm=tau) == pytest.approx(nsd, abs=1e-12)
+        assert found.areas == pytest.approx((6 * a**2,) * 2)
+        errors.append(abs(average_symmetric_surface_distance(found) - assd))
+    assert errors[0] < 0.01
+    assert errors[1] < errors[0] / 3.5
+
+
+def test_exact_surfaces_need_no_cubes():
+    # The closed form in mm holds for voxels of any shape: a = 20, t = 4.8 (metrics by hand).
+    first = box((38, 40, 12), (5, 6, 2), (30, 31, 10))  # 25 x 25 x 8 voxels of 0.8, 0.8, 2.5 mm
+    found = surface_distances(first, np.roll(first, 6, axis=0), (0.8, 0.8, 2.5), preset="exact")
+    a, t, m = 20.0, 4.8, 4.8
+    assd = (a**2 * t + m * (a - 2 * m) ** 2 + 2 * a * m**2 - 8 / 3 * m**3 + 2 * a * t**2) / (
+        6 * a**2
+    )
+    assert assd == pytest.approx(1.66144, abs=1e-5)
+    assert average_symmetric_surface_distance(found) == pytest.approx(assd, abs=0.005)
+    assert normalized_surface_dice(found, tolerance_mm=2.0) == pytest.approx(0.63333, abs=0.02)
+    # The same masks by counting voxels: 29 % less, and 9 points of NSD more.
+    counted = surface_distances(first, np.roll(first, 6, axis=0), (0.8, 0.8, 2.5), preset="monai")
+    assert average_symmetric_surface_distance(counted) < 0.75 * assd
+
+
+@pytest.mark.parametrize("preset", SURFACES)
+def test_concentric_balls_approach_the_gap_as_voxels_shrink(preset):
+    errors = []
+    for voxel_mm in (2.0, 1.0, 0.5):
+        small, large = (ball((50, 50, 50), voxel_mm, (25, 25, 25), r) for r in (20, 23))
+        found = surface_distances(small, large, voxel_mm, preset=preset)
+        values = [function(found) for function in LENGTHS]
+        errors.append(max(abs(value - 3) for value in values))
+        assert errors[-1] < 1.2 * voxel_mm
+    assert errors[2] < errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("preset", SURFACES)
+def test_nested_balls_have_other_means_each_way(preset):
+    # Radii 12 and 20 mm, centres 5 mm apart.
+    small, big = (ball((50, 50, 50), 0.5, (25 + d, 25, 25), r) for d, r in ((5, 12), (0, 20)))
+    found = surface_distances(small, big, 0.5, preset=preset)
+    outwards, inwards = 8 - 25 / 36, 8 + 25 / 60
+    assert found.means == pytest.approx((outwards, inwards), abs=0.5)
+    assert average_surface_distance(found) == found.means[1]
+    masd, assd = mean_average_surface_distance(found), average_symmetric_surface_distance(found)
+    assert masd == pytest.approx(sum(found.means) / 2)
+    assert assd > masd  # the larger ball has the larger mean
+    assert hausdorff(found) == pytest.approx(13, abs=1)
+
+
+def test_any_percentile():
+    first = box((3, 12), (1, 1), (2, 2))
+    second = box((3, 12), (1, 5), (2, 6))
+    found = surface_distances(first, second, 1.0)  # half the area at 3, half at 4
+    assert [hausdorff(found, percentile=p) for p in (1, 50, 51, 100)] == [3.0, 3.0, 4.0, 4.0]
+    assert hausdorff95(found) == hausdorff(found, percentile=95)
+    for percentile in (0, -1, 101, math.nan):
+        with pytest.raises(ValueError, match="percentile: expected above 0"):
+            hausdorff(found, percentile=percentile)
+
+
+@pytest.mark.parametrize("preset", ["monai", "medpy"])
+@pytest.mark.parametrize("seed", range(5))
+def test_percentiles_between_two_distances_are_numpy_s(preset, seed):
+    masks = blobs(seed, (9, 8, 7))
+    found = surface_distances(*masks, (0.7, 1.3, 2.0), preset=preset)
+    lists = [
+        np.repeat(mm, area.astype(int))
+        for mm, area in (
+            (found.reference_mm, found.reference_area),
+            (found.prediction_mm, found.prediction_area),
+        )
+    ]
+    for percentile in (0.1, 10, 50, 77.7, 95, 99.9, 100):
+        each = [np.percentile(values, percentile) for values in lists]
+        assert found.directed_percentiles(percentile) == pytest.approx(each, rel=1e-12)
+        pooled = np.percentile(np.concatenate(lists), percentile)
+        expected = pooled if preset == "medpy" else max(each)
+        assert hausdorff(found, percentile=percentile) == pytest.approx(expected, rel=1e-12)
+
+
+def band_by_hand(mask, spacing, width):
+    border = mask & ~ndimage.binary_erosion(mask)
+    return mask & (ndimage.distance_transform_edt(~border, sampling=spacing) <= width + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("shape", "spacing"), [((30, 26), (1.0, 0.7)), ((16, 15, 14), (0.8, 1.0, 2.5))]
+)
+def test_boundary_bands_are_those_of_a_distance_transform(seed, shape, spacing):
+    rng = np.random.default_rng(seed)
+    reference = ndimage.gaussian_filter(rng.random(shape), 2) > 0.5
+    prediction = np.roll(reference, 1, axis=0) & (rng.random(shape) < 0.97)
+    found = surface_distances(reference, prediction, spacing)
+    for width in (0.0, 1.0, 2.0, 3.3, 50.0):
+        a, b = (band_by_hand(mask, spacing, width) for mask in (reference, prediction))
+        both, either = (a & b).sum(), (a | b).sum()
+        assert boundary_iou(found, width_mm=width) == both / either
+        assert boundary_dice(found, width_mm=width) == 2 * both / (a.sum() + b.sum())
+    with pytest.raises(ValueError, match="width_mm: expected a distance of at least 0, got -1"):
+        boundary_iou(found, width_mm=-1)
+
+
+def test_a_wide_band_is_the_whole_mask():
+    reference, prediction = blobs(7, (8, 8, 8))
+    found = surface_distances(reference, prediction, 1.0)
+    counts = count_classes(reference, prediction, [1])[1]
+    assert boundary_iou(found, width_mm=20) == pytest.approx(jaccard(counts))
+    assert boundary_dice(found, width_mm=20) == pytest.approx(dice(counts))

@@ -61,3 +61,17 @@ def brute_force(reference: Mask, prediction: Mask, spacing: Sequence[float]) -> 
 def brute_force_percentile(mm: Any, area: Any, share: float) -> float:
     """Smallest distance d such that the elements within d have the share of the area."""
     return min(d for d in mm if area[mm <= d + 1e-9].sum() >= share * area.sum() - 1e-9)
+
+
+def by_distance(mm: Any, area: Any) -> Any:
+    """Each distance once, rounded, with the area of all elements that have it; (2, n)."""
+    distances, which = np.unique(np.round(mm, 8), return_inverse=True)
+    return np.array([distances, np.bincount(which, weights=area, minlength=len(distances))])
+
+
+def sides(found: Any) -> list[Any]:
+    """Both directions of surface distances by distance."""
+    return [
+        by_distance(found.reference_mm, found.reference_area),
+        by_distance(found.prediction_mm, found.prediction_area),
+    ]

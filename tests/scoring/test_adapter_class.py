@@ -34,7 +34,8 @@ def test_the_signature_is_complete():
         "spacing_mm",
         "missed",
         "both_empty",
-        "definition",
+        "preset",
+        "ignore_index",
         "tolerance_mm",
     ]
     defaults = {p.name: p.default for p in inspect.signature(SurfaceDice).parameters.values()}

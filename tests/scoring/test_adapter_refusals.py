@@ -53,7 +53,7 @@ def test_lists_of_unequal_length_and_a_lacking_reference_are_refused():
         ({"reduction": "median"}, ValueError, "reduction: expected one of none, mean, .*'median'"),
         ({"missed": "zero"}, ValueError, "missed: expected"),
         ({"both_empty": 1}, ValueError, "both_empty: expected"),
-        ({"definition": "monay"}, ValueError, "definition: expected deepmind"),
+        ({"preset": "monay"}, ValueError, "preset: expected one of deepmind, exact"),
         ({"num_classes": 1}, ValueError, "num_classes: expected at least 2, got 1"),
     ],
 )

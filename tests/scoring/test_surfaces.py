@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scoring.shapes import ball, blobs, box, brute_force
+from scoring.shapes import ball, blobs, box, brute_force, by_distance, sides
 
 from medloss.scoring import surface_distances
-
-NAMES = ("reference_mm", "reference_area", "prediction_mm", "prediction_area")
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -20,13 +18,8 @@ def test_equal_to_all_pairs_of_elements(seed, shape, anisotropic):
     spacing = (0.78, 0.9, 6.5)[-len(shape) :] if anisotropic else (1.0,) * len(shape)
     reference, prediction = blobs(seed, shape)
     found = surface_distances(reference, prediction, spacing)
-    directed = brute_force(reference, prediction, spacing)
-    for (mm, area), names in zip(directed, (NAMES[:2], NAMES[2:]), strict=True):
-        order = np.lexsort((area, np.round(mm, 9)))
-        mine = [getattr(found, name) for name in names]
-        my_order = np.lexsort((mine[1], np.round(mine[0], 9)))
-        np.testing.assert_allclose(mine[0][my_order], mm[order], rtol=0, atol=1e-9)
-        np.testing.assert_allclose(mine[1][my_order], area[order], rtol=0, atol=1e-12)
+    for mine, pairs in zip(sides(found), brute_force(reference, prediction, spacing), strict=True):
+        np.testing.assert_allclose(mine, by_distance(*pairs), rtol=0, atol=1e-9)
 
 
 def test_two_single_voxels_k_apart():
@@ -34,15 +27,14 @@ def test_two_single_voxels_k_apart():
     first, second = np.zeros((2, 9, 3, 3), dtype=bool)
     first[1, 1, 1] = second[6, 1, 1] = True
     found = surface_distances(first, second, 2.0)
-    np.testing.assert_array_equal(found.reference_mm, [8.0] * 4 + [10.0] * 4)
-    np.testing.assert_allclose(found.reference_area, math.sqrt(3) / 8 * 4, rtol=1e-15)
+    half = math.sqrt(3) / 8 * 4 * 4
+    np.testing.assert_allclose(sides(found)[0], [[8.0, 10.0], [half, half]], rtol=1e-14)
 
 
 def test_the_edge_of_the_image_is_surface():
     # A full image has the surface of its box: 6 faces less what the rounded edges cost.
     full = np.ones((4, 4, 4), dtype=bool)
     found = surface_distances(full, full, 1.0)
-    assert len(found.reference_mm) == 5**3 - 3**3
     faces, edges, tips = 6 * 9, 12 * 3 * math.sqrt(2) / 2, 8 * math.sqrt(3) / 8
     assert found.reference_area.sum() == pytest.approx(faces + edges + tips)
     assert not found.reference_mm.any()
@@ -54,8 +46,8 @@ def test_a_mask_at_the_edge_has_the_distances_of_the_same_mask_inside():
     inside = surface_distances(
         np.pad(reference, 4), np.pad(prediction, 4), spacing_mm=(0.78, 0.78, 6.5)
     )
-    for name in NAMES:
-        np.testing.assert_allclose(getattr(at_edge, name), getattr(inside, name), atol=1e-9)
+    for mine, theirs in zip(sides(at_edge), sides(inside), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-9)
 
 
 @settings(max_examples=40, deadline=None)
@@ -75,11 +67,8 @@ def test_flips_and_permutations_of_axes_with_their_spacing_change_nothing(seed, 
         np.flip(prediction, flipped).transpose(order),
         [spacing[axis] for axis in order],
     )
-    for name in NAMES:
-        if name.endswith("mm"):
-            np.testing.assert_allclose(getattr(turned, name), getattr(found, name), atol=1e-9)
-        else:
-            assert getattr(turned, name).sum() == pytest.approx(getattr(found, name).sum())
+    for mine, theirs in zip(sides(turned), sides(found), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-7)
 
 
 @settings(max_examples=30, deadline=None)
@@ -130,19 +119,25 @@ def test_integer_masks_and_voxel_units():
 
 
 @pytest.mark.parametrize(
-    ("reference", "prediction", "spacing", "definition", "message"),
+    ("reference", "prediction", "spacing", "preset", "message"),
     [
         ((3, 3), (3, 4), 1.0, "deepmind", r"prediction_mask: expected .*\(3, 3\), got \(3, 4\)"),
         ((3,), (3,), 1.0, "deepmind", r"2D or 3D"),
         ((3, 3), (3, 3), (1.0, -1.0), "deepmind", r"spacing_mm: expected"),
         ((3, 3), (3, 3), (1.0, 1.0, 1.0), "deepmind", r"spacing_mm: expected"),
-        ((3, 3), (3, 3), 1.0, "deep_mind", r"definition: expected deepmind, got 'deep_mind'"),
+        (
+            (3, 3),
+            (3, 3),
+            1.0,
+            "deep_mind",
+            r"preset: expected one of deepmind, exact, .*got 'deep_mind'",
+        ),
     ],
 )
-def test_what_does_not_fit_is_refused(reference, prediction, spacing, definition, message):
+def test_what_does_not_fit_is_refused(reference, prediction, spacing, preset, message):
     masks = np.ones(reference, dtype=bool), np.ones(prediction, dtype=bool)
     with pytest.raises(ValueError, match=message):
-        surface_distances(*masks, spacing, definition=definition)
+        surface_distances(*masks, spacing, preset=preset)
 
 
 def test_results_cannot_be_changed_by_a_metric():

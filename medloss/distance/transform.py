@@ -1,0 +1,118 @@
+"""Distances of masks, by the backend that suits: an operator of torch, and the plain transform."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.distance.choice import chosen_distance_backend, load
+from medloss.spacing import Spacing, SpacingLike, parse_spacing
+
+
+def distances(
+    mask: Tensor,
+    spacing_mm: Spacing,
+    *,
+    radius: float = 0.0,
+    inside: int = 1,
+    outside: int = 1,
+    skip: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """As :func:`medloss.distance.separable.distances`, by the chosen backend."""
+    backend = chosen_distance_backend(mask).name
+    steps = [step for row in spacing_mm for step in row]
+    wide = dtype == torch.float64
+    result: Tensor = _operator(mask, steps, radius, inside, outside, skip, wide, backend)
+    return result
+
+
+def edt(
+    mask: Tensor, spacing_mm: SpacingLike = "voxel", *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    r"""Exact Euclidean distance transform: from each True voxel to the nearest False one, in mm.
+
+    Between voxel centres, as ``scipy.ndimage.distance_transform_edt``; 0 at False voxels. The image
+    border is no end of the object: a mask without a False voxel is infinitely deep.
+
+    Args:
+        mask: (B, C, \*spatial), 2D or 3D; what is not 0 is True.
+        spacing_mm: size of a voxel, for all or for each sample; ``"voxel"`` is 1 everywhere.
+        dtype: float32 or float64.
+
+    Raises:
+        ValueError: a mask of another shape, or a spacing that cannot be meant.
+
+    Example:
+        >>> mask = torch.tensor([[[[0, 1, 1, 1], [0, 1, 1, 1]]]])
+        >>> edt(mask, (1.0, 0.5))[0, 0]
+        tensor([[0.0000, 0.5000, 1.0000, 1.5000],
+                [0.0000, 0.5000, 1.0000, 1.5000]])
+
+    Source:
+        Felzenszwalb 2012, doi:10.4086/toc.2012.v008a019: the transform is separable.
+    """
+    whole = checked_mask(mask)
+    spacing = parse_spacing(spacing_mm, batch=mask.shape[0], axes=mask.ndim - 2)
+    return distances(whole, spacing, outside=0, dtype=dtype)
+
+
+def checked_mask(mask: Tensor) -> Tensor:
+    """The mask as bool.
+
+    Raises:
+        TypeError: it is no tensor.
+        ValueError: it is not (B, C, H, W) or (B, C, H, W, D).
+    """
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask: expected a torch.Tensor, got {type(mask).__name__}")
+    if mask.ndim not in (4, 5):
+        raise ValueError(f"mask: expected (B, C, H, W) or (B, C, H, W, D), got {list(mask.shape)}")
+    return mask.detach() != 0 if mask.dtype != torch.bool else mask.detach()
+
+
+def _measure(
+    mask: Tensor,
+    steps: list[float],
+    radius: float,
+    inside: int,
+    outside: int,
+    skip: int,
+    wide: bool,
+    backend: str,
+) -> Tensor:
+    axes = mask.ndim - 2
+    rows = [steps[i : i + axes] for i in range(0, len(steps), axes)]
+    return load(backend).distances(
+        mask,
+        rows,
+        radius=radius,
+        inside=inside,
+        outside=outside,
+        skip=skip,
+        dtype=_dtype(wide),
+    )
+
+
+def _fake(
+    mask: Tensor, steps: Any, radius: Any, i: Any, o: Any, skip: int, wide: bool, _: Any
+) -> Tensor:
+    shape = (mask.shape[0], skip + mask.shape[1], *mask.shape[2:])
+    return mask.new_empty(shape, dtype=_dtype(wide))
+
+
+def _dtype(wide: bool) -> torch.dtype:
+    return torch.float64 if wide else torch.float32
+
+
+# An operator, so that a compiled graph need not break at it.
+_operator = torch.library.custom_op(
+    "medloss::distances",
+    _measure,
+    mutates_args=(),
+    schema="(Tensor mask, float[] steps, float radius, int inside, int outside, int skip, "
+    "bool wide, str backend) -> Tensor",
+)
+_operator.register_fake(_fake)

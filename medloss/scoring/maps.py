@@ -1,0 +1,186 @@
+"""Two label maps in the form that the kernels read: small codes, one memory order, three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.scoring.surface import threads
+from medloss.scoring.surface.compiling import kernel
+
+Box = tuple[int, int, int, int, int, int]
+"""Where it begins along each axis, and its size."""
+
+MOST_CODES = 1 << 16
+_PIECE = 1 << 20
+
+
+class LabelMaps:
+    """Reference and prediction as codes from 1 on, in C order with three axes.
+
+    Files hold the first axis fastest, numpy's loops run fastest along the last one: turned round,
+    such maps have the same facts. A 2D map is one slice, and ``flat``.
+
+    Args:
+        reference: label map, 2D or 3D, integers or bool.
+        prediction: label map of the same shape.
+        labels: those that will be asked for.
+        ignored: where it is true, voxels do not count.
+
+    Raises:
+        ValueError: more labels than codes.
+    """
+
+    def __init__(
+        self,
+        reference: NDArray[Any],
+        prediction: NDArray[Any],
+        labels: Sequence[int],
+        ignored: NDArray[Any] | None = None,
+    ) -> None:
+        self.turned = reference.flags.f_contiguous and not reference.flags.c_contiguous
+        self.flat = reference.ndim == 2
+        self.shape = reference.shape
+        self.codes, self.many, (one, other) = _coded((reference, prediction), labels)
+        self.reference, self.prediction = self._laid(one), self._laid(other)
+        nothing = np.empty((0, 0, 0), dtype=np.uint8)
+        self.ignored = _fixed(
+            nothing if ignored is None else self._laid(np.asarray(ignored) != 0).view(np.uint8)
+        )
+
+    def spacing(self, spacing_mm: Sequence[float]) -> tuple[float, float, float]:
+        """Spacing along the three axes of the codes, infinite along the only slice of a 2D map."""
+        a, *rest = spacing_mm[::-1] if self.turned else spacing_mm
+        if self.flat:
+            return (np.inf, a, rest[0])
+        return (a, rest[0], rest[1])
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Voxels of each code that the reference, the prediction and both have, (3, codes)."""
+        return self._overview[0]
+
+    @cached_property
+    def box(self) -> Box | None:
+        """Smallest box that holds every code of both maps, ``None`` if there are none."""
+        return self._overview[1]
+
+    @cached_property
+    def voxels(self) -> int:
+        """Voxels that count."""
+        return self.reference.size - int(np.count_nonzero(self.ignored))
+
+    @cached_property
+    def _overview(self) -> tuple[NDArray[np.int64], Box | None]:
+        shape = self.reference.shape
+        if not self.reference.size:
+            return np.zeros((3, self.many), dtype=np.int64), None
+        pieces = min(shape[0], max(1, self.reference.size // _PIECE), 16)
+        edges = np.linspace(0, shape[0], pieces + 1).astype(int).tolist()
+        look = partial(_overview, self.reference, self.prediction, self.ignored, self.many)
+        found = threads.run([partial(look, *piece) for piece in pairwise(edges)])
+        counts = np.sum([each[0] for each in found], axis=0)
+        used = [np.flatnonzero(np.sum([each[n] for each in found], axis=0)) for n in (1, 2, 3)]
+        if not all(map(len, used)):
+            return counts, None
+        low, high = [int(u[0]) for u in used], [int(u[-1]) for u in used]
+        size = [b - a + 1 for a, b in zip(low, high, strict=True)]
+        return counts, (*low, *size)  # type: ignore[return-value]
+
+    def _laid(self, array: NDArray[Any]) -> NDArray[Any]:
+        array = array.T if self.turned else array
+        array = np.ascontiguousarray(array[None] if self.flat else array)
+        return _fixed(array)
+
+
+def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to: one type for the kernels, whatever the array is."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _coded(
+    maps: Sequence[NDArray[Any]], labels: Sequence[int]
+) -> tuple[dict[int, int], int, list[NDArray[Any]]]:
+    """Code of each label, one more than the largest code, and the maps in codes.
+
+    Labels serve as codes where they can. Code 0 is what lies outside of every class, so the label 0
+    needs another one if it is asked for.
+    """
+    plain = [m.view(np.uint8) if m.dtype.kind == "b" else m for m in maps]
+    least, most = _range(plain)
+    least, most = min([least, *labels]), max([most, *labels])
+    shift = int(0 in labels)
+    if least >= 0 and most + shift < MOST_CODES:
+        dtype = np.min_scalar_type(max(most + shift, 1))
+        coded = [m.astype(dtype, copy=False) for m in plain]
+        if shift:
+            coded = [np.add(m, 1, dtype=dtype) for m in coded]
+        return {label: label + shift for label in labels}, most + shift + 1, coded
+    known = np.unique(np.array(labels, dtype=np.int64))
+    if len(known) >= MOST_CODES:
+        raise ValueError(f"labels: expected fewer than {MOST_CODES}, got {len(known)}")
+    coded = [_positions(m, known) for m in plain]
+    return {int(label): n + 1 for n, label in enumerate(known)}, len(known) + 1, coded
+
+
+def _range(maps: Sequence[NDArray[Any]]) -> tuple[int, int]:
+    if all(m.dtype == np.uint8 for m in maps):
+        return 0, max([0, *(int(m.max()) for m in maps if m.size)])
+    filled = [m for m in maps if m.size]
+    return min([0, *(int(m.min()) for m in filled)]), max([0, *(int(m.max()) for m in filled)])
+
+
+def _positions(array: NDArray[Any], known: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Number of each value among the sorted known ones, from 1; 0 for any other value."""
+    out = np.zeros(array.shape, dtype=np.uint16, order="F" if array.flags.f_contiguous else "C")
+    if len(known):
+        for n in range(len(array)):  # slice by slice: the positions are eight bytes each
+            index = np.minimum(np.searchsorted(known, array[n]), len(known) - 1)
+            out[n] = np.where(known[index] == array[n], index + 1, 0)
+    return out
+
+
+@kernel
+def _overview(reference, prediction, ignored, codes, first, last):  # type: ignore[no-untyped-def]
+    """Counts of each code in some slices, and which places along each axis hold any."""
+    counts = np.zeros((3, codes), np.int64)
+    used_x = np.zeros(reference.shape[0], np.int64)
+    used_y = np.zeros(reference.shape[1], np.int64)
+    used_z = np.zeros(reference.shape[2], np.int64)
+    depth = reference.shape[2]
+    for x in range(first, last):
+        for y in range(reference.shape[1]):
+            a, b = reference[x, y], prediction[x, y]
+            some = a[0] | b[0]
+            for z in range(depth):
+                some |= a[z] | b[z]
+            if some == 0:
+                continue
+            used_x[x] = 1
+            used_y[y] = 1
+            for z in range(depth):
+                used_z[z] |= (a[z] | b[z]) != 0
+            if ignored.size:
+                for z in range(depth):
+                    if not ignored[x, y, z]:
+                        counts[0, a[z]] += 1
+                        counts[1, b[z]] += 1
+                        counts[2, a[z]] += a[z] == b[z]
+                continue
+            start, c, d = 0, a[0], b[0]
+            for z in range(1, depth + 1):  # by runs of equal pairs
+                if z == depth or a[z] != c or b[z] != d:
+                    counts[0, c] += z - start
+                    counts[1, d] += z - start
+                    if c == d:
+                        counts[2, c] += z - start
+                    if z < depth:
+                        start, c, d = z, a[z], b[z]
+    return counts, used_x, used_y, used_z

@@ -1,0 +1,122 @@
+"""Distances between the surfaces of one class, and the statistics that metrics are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.scoring.counts import Counts
+from medloss.scoring.presets import PRESETS, Preset
+
+Floats = NDArray[np.float64]
+
+SHARE_ROUNDING = 1e-10
+"""Rounding allowed in a sum of area shares, so that it does not decide which distance is taken."""
+
+ROUNDING_MM = 1e-9
+"""A distance of exactly the tolerance is within it, whatever the rounding of its square root."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceDistances:
+    """Distances between the surfaces of one class, both ways; each pair of arrays sorted by mm.
+
+    An entry stands for all elements with the same way to the other surface.
+
+    Args:
+        reference_mm: from elements of the reference's surface to the prediction's surface;
+            infinite if the prediction has none.
+        reference_area: how much of the reference's surface has this distance: area in mm² (in 2D
+            length in mm), or number of voxels where the preset counts voxels.
+        prediction_mm: from elements of the prediction's surface to the reference's surface.
+        prediction_area: how much of the prediction's surface has this distance.
+        preset: definition by which they were made.
+        band: counts of the voxels within a distance in mm of their own mask's border.
+    """
+
+    reference_mm: Floats
+    reference_area: Floats
+    prediction_mm: Floats
+    prediction_area: Floats
+    preset: str
+    band: Callable[[float], Counts] = field(repr=False)
+
+    @cached_property
+    def areas(self) -> tuple[float, float]:
+        """Size of the whole surface: reference's, prediction's."""
+        return float(self.reference_area.sum()), float(self.prediction_area.sum())
+
+    @cached_property
+    def means(self) -> tuple[float, float]:
+        """Mean distance by area: reference's, prediction's. NaN for a surface without elements."""
+        sums = (
+            float((self.reference_mm * self.reference_area).sum()),
+            float((self.prediction_mm * self.prediction_area).sum()),
+        )
+        reference, prediction = (
+            total / area if area else math.nan for total, area in zip(sums, self.areas, strict=True)
+        )
+        return reference, prediction
+
+    def directed_percentiles(self, percent: float) -> tuple[float, float]:
+        """Distance within which ``percent`` of a surface lies: reference's, prediction's.
+
+        The smallest distance at which the cumulated share of area reaches ``percent``; with a
+        preset that interpolates, numpy's default. NaN for a surface without elements.
+        """
+        preset = PRESETS[self.preset]
+        return (
+            _percentile(self.reference_mm, self.reference_area, percent, preset),
+            _percentile(self.prediction_mm, self.prediction_area, percent, preset),
+        )
+
+    def percentile(self, percent: float) -> float:
+        """Larger of the two directed percentiles; with a preset that pools, that of both together.
+
+        100 is the maximum by any preset. A surface without elements has no say; NaN if both have
+        none.
+        """
+        preset = PRESETS[self.preset]
+        if preset.pools and percent < 100:
+            mm = np.concatenate([self.reference_mm, self.prediction_mm])
+            order = np.argsort(mm, kind="stable")
+            area = np.concatenate([self.reference_area, self.prediction_area])
+            return _percentile(mm[order], area[order], percent, preset)
+        directed = self.directed_percentiles(percent)
+        return max((mm for mm in directed if not math.isnan(mm)), default=math.nan)
+
+    def within(self, tolerance_mm: float) -> tuple[float, float]:
+        """Size of the part of each surface that lies within a tolerance of the other one."""
+        sides = (
+            (self.reference_mm, self.reference_area),
+            (self.prediction_mm, self.prediction_area),
+        )
+        reference, prediction = (
+            float(area[: mm.searchsorted(tolerance_mm + ROUNDING_MM, side="right")].sum())
+            for mm, area in sides
+        )
+        return reference, prediction
+
+
+def _percentile(mm: Floats, area: Floats, percent: float, preset: Preset) -> float:
+    if not len(mm):
+        return math.nan
+    share = percent / 100
+    reached = area.cumsum()
+    if not preset.interpolates:
+        entry = int(reached.searchsorted((share - SHARE_ROUNDING) * reached[-1]))
+        return float(mm[min(entry, len(mm) - 1)])
+    rank = (float(reached[-1]) - 1) * share
+    lower = math.floor(rank + ROUNDING_MM)
+    one, other = (
+        float(mm[min(int(reached.searchsorted(n, side="right")), len(mm) - 1)])
+        for n in (lower, lower + 1)
+    )
+    # Not `one + (other - one) * 0`: the two may be infinite.
+    part = max(rank - lower, 0.0)
+    return one if one == other or not part else one + (other - one) * part

@@ -1,0 +1,177 @@
+"""Faces of voxels: the exact boundary of a mask, in the midpoints of equal parts of each face.
+
+The distance of a point to the boundary of a mask is the distance to the nearest voxel that is
+outside of the mask if the point is inside, and inside if it is outside. A point on a face lies on
+both sides' voxels: if the mask holds one of them only, the distance is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.scoring.surface.compiling import kernel
+from medloss.scoring.surface.offsets import Spacing, all_steps, lengths, radius_mm
+from medloss.scoring.surface.rows import FAR, IGNORED, is_ignored, label_row, with_room, worth_a_try
+
+# mypy: disable-error-code="no-untyped-def"
+
+MOST_PARTS = 4
+"""Parts of the side of a face, where voxels are that much longer than they are thick."""
+
+
+@dataclass(frozen=True, eq=False)
+class NearFaces:
+    """Voxels by increasing distance from each point of a face between two voxels.
+
+    Args:
+        steps: (p, n, 3) from the voxel before the face, for the points of all faces.
+        bins: (p, n) of the distance.
+        mm: (bins,) distances.
+        area: (p,) area of each point's part of the face.
+        points: (p, 3) from the centre of the voxel before the face, in voxels.
+        first: (4,) the first point of each axis.
+        pad: largest step along each axis.
+    """
+
+    steps: NDArray[np.int64]
+    bins: NDArray[np.int64]
+    mm: NDArray[np.float64]
+    area: NDArray[np.float64]
+    points: NDArray[np.float64]
+    first: NDArray[np.int64]
+    pad: tuple[int, int, int]
+
+
+@cache
+def near_faces(spacing: Spacing) -> NearFaces:
+    """Points of the faces, and voxels of at most :func:`radius_mm` around them.
+
+    A side is cut in so many parts that they are about as long as the shortest side, at most
+    :data:`MOST_PARTS`.
+    """
+    finite = [mm for mm in spacing if math.isfinite(mm)]
+    parts = [min(MOST_PARTS, round(mm / min(finite))) if math.isfinite(mm) else 1 for mm in spacing]
+    points, area, first = [], [], [0]
+    for axis in range(3):
+        if math.isfinite(spacing[axis]):
+            axes = [
+                np.array([0.5]) if n == axis else (np.arange(count) + 0.5) / count - 0.5
+                for n, count in enumerate(parts)
+            ]
+            grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+            whole = math.prod(mm for n, mm in enumerate(spacing) if n != axis and math.isfinite(mm))
+            points.append(grid)
+            area += [whole / len(grid)] * len(grid)
+        first.append(sum(map(len, points)))
+    every = np.concatenate(points)
+    radius = radius_mm(spacing)
+    steps = all_steps(spacing, radius + 1.5 * max(finite))
+    mm = np.array([lengths(np.maximum(np.abs(steps - p) - 0.5, 0), spacing) for p in every])
+    shortest = int((mm <= radius).sum(axis=1).min())
+    order = np.argsort(mm, axis=1, kind="stable")[:, :shortest]
+    mm = np.take_along_axis(mm, order, axis=1)
+    # Rounded only to be told apart: equal lengths may differ in their last bit.
+    _, found, bins = np.unique(np.round(mm, 9), return_index=True, return_inverse=True)
+    near = steps[order]
+    pad = tuple(int(most) for most in np.abs(near).max(axis=(0, 1)))
+    return NearFaces(
+        near,
+        bins.reshape(mm.shape),
+        mm.ravel()[found],
+        np.array(area),
+        every,
+        np.array(first),
+        pad,  # type: ignore[arg-type]
+    )
+
+
+@kernel
+def mark(labels, box, flat, pad, outside, bits, first, last, volume):
+    """Copy the labels into the padded volume."""
+    for i in range(first, last):
+        if i == box[3]:
+            continue
+        for j in range(box[4]):
+            line = label_row(labels, box, i, j, outside)
+            out = volume[i + pad[0], j + pad[1]][pad[2] : pad[2] + box[5]]
+            for k in range(box[5]):
+                out[k] = line[k]
+
+
+@kernel
+def search(
+    labels, other, box, flat, pad, outside, ignored, wanted, bits, volume, near, first, last
+):
+    """Distance of each point of the faces in some slices to the other map's boundary.
+
+    The arguments and results are those of :class:`medloss.scoring.surface.kinds.Kind`. Slice ``i``
+    holds the faces after the voxels of slice ``i - 1``.
+    """
+    offsets, bins, first_point = near
+    keys, used = np.empty(1024, np.int64), 0
+    places = np.empty(1024, np.uint32)
+    seen = np.zeros(wanted.size, np.int64)
+    tried, failed = np.zeros_like(seen), np.zeros_like(seen)
+    flat_volume = volume.ravel()
+    most = 2 * first_point[3]
+    pair = np.zeros(2, labels.dtype)
+    empty = outside[0]
+    for i in range(first - 1, last - 1):
+        for j in range(-1, box[4]):
+            here = label_row(labels, box, i, j, outside)
+            below = label_row(labels, box, i + 1, j, outside)
+            right = label_row(labels, box, i, j + 1, outside)
+            some = empty
+            for k in range(box[5]):
+                some |= here[k] | below[k] | right[k]
+            if some == 0:
+                continue
+            row = ((i + pad[0]) * volume.shape[1] + j + pad[1]) * volume.shape[2] + pad[2]
+            for k in range(-1, box[5]):
+                pair[0] = here[k] if k >= 0 else empty
+                for axis in range(3):
+                    pair[1] = empty
+                    if axis == 0 and k >= 0:
+                        pair[1] = below[k]
+                    elif axis == 1 and k >= 0:
+                        pair[1] = right[k]
+                    elif axis == 2 and k + 1 < box[5]:
+                        pair[1] = here[k + 1]
+                    if pair[0] == pair[1]:
+                        continue
+                    counts = not ignored.size or not (
+                        is_ignored(ignored, box, i, j, k)
+                        or is_ignored(
+                            ignored, box, i + (axis == 0), j + (axis == 1), k + (axis == 2)
+                        )
+                    )
+                    keys = with_room(keys, used, most)
+                    places = with_room(places, used, most)
+                    place = row + k
+                    for c in pair:
+                        if not wanted[c]:
+                            continue
+                        for point in range(first_point[axis], first_point[axis + 1]):
+                            found = FAR if counts else IGNORED
+                            if counts and worth_a_try(c, seen, tried, failed):
+                                inside = flat_volume[place] == c
+                                n = 0
+                                while (
+                                    n < offsets.shape[1]
+                                    and (flat_volume[place + offsets[point, n]] == c) == inside
+                                ):
+                                    n += 1
+                                tried[c] += 1
+                                if n < offsets.shape[1]:
+                                    found = bins[point, n]
+                                else:
+                                    failed[c] += 1
+                            keys[used] = (np.int64(c) << 32) | (point << 16) | found
+                            places[used] = place
+                            used += 1
+    return keys[:used], places[:used]

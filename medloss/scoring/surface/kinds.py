@@ -1,0 +1,132 @@
+"""Three kinds of surface elements, made one thing for the engine.
+
+Each has two kernels, which work on some slices of a box:
+
+``mark(labels, box, flat, pad, outside, bits, first, last, volume)``
+    writes the surface of a map into a volume that is padded by ``pad`` on each side.
+
+``search(labels, other, box, flat, pad, outside, ignored, wanted, bits, volume, near, first, last)``
+    finds, for each element of the surface of ``labels``, the nearest one of the same class in the
+    ``volume`` that was marked from the ``other`` map. ``wanted`` says which classes are searched,
+    ``ignored`` which voxels do not count. It returns a key for each element in the order of the
+    image, ``class << 32 | code << 16 | bin of the distance``, and its place in the volume.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.scoring.maps import Box
+from medloss.scoring.presets import Surface
+from medloss.scoring.surface import cells, faces, voxels
+from medloss.scoring.surface.faces import near_faces
+from medloss.scoring.surface.offsets import Spacing, linear, near_steps
+from medloss.scoring.surfels import element_areas
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """Surface elements of a kind on the grid of a box.
+
+    Args:
+        mark: kernel.
+        search: kernel.
+        slices: how many there are along the first axis.
+        pad: margin of the volume, along each axis.
+        shape: of the volume.
+        dtype: of the volume; ``None`` for that of the labels.
+        near: what the search kernel takes.
+        mm: distance of each bin.
+        area: of each code.
+        points: (3, codes) where an element of each code is, from its place, in voxels.
+        half: (3, codes) half the size of the element that a code is a point of.
+        whole: the codes that stand for a whole element.
+    """
+
+    mark: Any
+    search: Any
+    slices: int
+    pad: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    dtype: Any
+    near: tuple[Any, ...]
+    mm: Floats
+    area: Floats
+    points: Floats
+    half: Floats
+    whole: NDArray[np.bool_]
+
+
+def make_kind(surface: Surface, box: Box, spacing: Spacing) -> Kind:
+    """The kind that a preset names, on the grid of a box of voxels."""
+    if surface == "faces":
+        return _faces(box, spacing)
+    return _grid(surface, box, spacing)
+
+
+def _grid(surface: Surface, box: Box, spacing: Spacing) -> Kind:
+    flat = math.isinf(spacing[0])
+    near = near_steps(spacing)
+    module, extra = (cells, 1) if surface == "cells" else (voxels, 0)
+    elements = [n + extra for n in box[3:]]
+    if flat:
+        elements[0] = 1
+    a, b, c = (n + 2 * p for n, p in zip(elements, near.pad, strict=True))
+    rest = near.steps, near.mm, near.start_at, near.per_mm, spacing[2]
+    area = _cell_areas(spacing) if surface == "cells" else np.ones(1)
+    nowhere = np.zeros((3, len(area)))
+    offsets = linear(near.steps, (a, b, c))
+    return Kind(
+        mark=module.mark,
+        search=module.search,
+        slices=elements[0],
+        pad=near.pad,
+        shape=(a, b, c),
+        dtype=np.uint8 if surface == "cells" else None,
+        near=(offsets, *rest),
+        mm=near.mm,
+        area=area,
+        points=nowhere,
+        half=nowhere,
+        whole=np.ones(len(area), dtype=bool),
+    )
+
+
+def _cell_areas(spacing: Spacing) -> Floats:
+    """Area by code; in a 2D map both halves of a code are that of the square."""
+    if math.isfinite(spacing[0]):
+        return element_areas(spacing)
+    return np.tile(element_areas(spacing[1:]), 16)
+
+
+def _faces(box: Box, spacing: Spacing) -> Kind:
+    near = near_faces(spacing)
+    a, b, c = (p + 1 for p in near.pad)
+    shape = (box[3] + 2 * a, box[4] + 2 * b, box[5] + 2 * c)
+    offsets = np.stack([linear(steps, shape) for steps in near.steps])
+    whole = np.zeros(len(near.points), dtype=bool)
+    whole[near.first[:-1][np.diff(near.first) > 0]] = True
+    half = np.full((3, len(near.points)), 0.5)
+    for axis in range(3):
+        half[axis, near.first[axis] : near.first[axis + 1]] = 0
+    return Kind(
+        mark=faces.mark,
+        search=faces.search,
+        slices=box[3] + 1,
+        pad=(a, b, c),
+        shape=shape,
+        dtype=None,
+        near=(offsets, near.bins, near.first),
+        mm=near.mm,
+        area=near.area,
+        points=near.points.T,
+        half=half,
+        whole=whole,
+    )

@@ -1,0 +1,65 @@
+"""What losses on distance maps share: their options, and the map of the target."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from medloss.base import RegionLoss, options
+from medloss.distance import Convention, Empty, check_map_options, map_of_target, signed_distance
+from medloss.distance import masks_of_prediction as predicted
+from medloss.distance.prepared import known_voxels, voxel_size
+from medloss.spacing import SpacingLike
+from medloss.sums import work_dtype
+from medloss.targets import Prepared
+
+
+@options
+class DistanceLoss(RegionLoss):
+    """A region loss on distances to the boundary of the target, or of the prediction too.
+
+    Spacing is taken from ``spacing_mm`` of the call or target mapping, else of the constructor,
+    else from a MetaTensor; without any it is refused, ``spacing_mm="voxel"`` asks for voxels.
+    """
+
+    two_channels_equal_one: ClassVar[bool] = True
+
+    spacing_mm: SpacingLike | None = None
+    convention: Convention = "surface"
+    empty: Empty = "distance_to_border"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_map_options(self.convention, self.empty)
+
+    @property
+    def skip(self) -> int:
+        """How many classes need no map."""
+        return 0 if self.include_background else 1
+
+    def named(self, what: str) -> str:
+        """Name of a map that losses with equal options share."""
+        return f"{what}:{self.convention}:{self.empty}:{self.spacing_mm}:{self.skip}"
+
+    def to_target(self, prepared: Prepared) -> Tensor:
+        """Signed distances to the boundary of the target, ready or computed, (B, C, *spatial)."""
+        return map_of_target(
+            prepared,
+            self.spacing_mm,
+            convention=self.convention,
+            empty=self.empty,
+            skip=self.skip,
+        )
+
+    def to_prediction(self, prepared: Prepared) -> Tensor:
+        """Signed distances to where the prediction passes 0.5, a constant for the gradient."""
+        return signed_distance(
+            predicted(prepared, self.skip),
+            voxel_size(prepared, self.spacing_mm),
+            convention=self.convention,
+            empty=self.empty,
+            known=known_voxels(prepared),
+            skip=self.skip,
+            dtype=work_dtype(prepared.values),
+        )

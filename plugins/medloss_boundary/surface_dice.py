@@ -1,0 +1,134 @@
+"""Surface Dice as a loss."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medloss.base import RegionLoss, options
+from medloss.distance import distances, masks_of_classes, voxel_size
+from medloss.distance.prepared import known_voxels
+from medloss.spacing import SpacingLike
+from medloss.sums import ClassSums, Term, work_dtype
+from medloss.targets import Prepared
+from medloss_boundary.rims import rim, soft_rim
+
+TERMS = tuple(map(Term, ("near_true", "near_predicted", "predicted", "true")))
+CHUNK = 1 << 22
+"""Pairs of a rim voxel and an offset that are looked at together."""
+
+
+@options
+class SurfaceDiceLoss(RegionLoss):
+    """Surface Dice: share of both boundaries that is not within a tolerance in mm of the other.
+
+    Formula:
+        L = 1 − (Σ ∂p [d(∂g) ≤ τ] + Σ ∂g max_{d ≤ τ} ∂p + smooth_nr) / (Σ ∂p + Σ ∂g + smooth_dr)
+        for each sample and class; ∂x = x − (least x of the voxel and its face neighbours), 0 beyond
+        the image: for a mask its rim; d between voxel centres in mm, τ = ``tolerance_mm``.
+
+    For masks it is 1 − normalized surface Dice (NSD) of rim voxels that count one each; the metric
+    ``normalized_surface_dice`` weighs surface elements by area. Where neither rim is within τ of
+    the other there is hardly a gradient: train it beside a region loss, with a τ of some voxels
+    first. A ready ``distance_map`` is not used: one distance transform of the true rim of each
+    class, and a look at every voxel within τ of it.
+
+    Range: [0, 1] for smooth_nr = smooth_dr.
+
+    Empty target:
+        as Dice: false positives cost 1, with little gradient; ``smooth_nr`` and ``smooth_dr``
+        decide where it begins. A class that fills the image has the image border as rim.
+
+    Spacing is taken as in ``boundary``.
+
+    Args:
+        tolerance_mm: τ.
+        spacing_mm: size of a voxel where the call does not say it; it outranks a MetaTensor's.
+
+    Example:
+        >>> import torch
+        >>> g = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
+        >>> g[..., 1:4, 1:4] = 1
+        >>> moved = g.roll(1, -1)
+        >>> [round(SurfaceDiceLoss(tolerance_mm=t, spacing_mm=1.0)(moved, g).item(), 6)
+        ...  for t in (0.0, 1.0)]
+        [0.5, 0.0]
+
+    Source:
+        Nikolov 2018, arXiv:1809.04430 (the metric); as a loss after MIST, arXiv:2407.21343.
+    """
+
+    two_channels_equal_one: ClassVar[bool] = True
+
+    tolerance_mm: float = 1.0
+    spacing_mm: SpacingLike | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.tolerance_mm < math.inf:
+            raise ValueError(f"tolerance_mm: expected at least 0, got {self.tolerance_mm!r}")
+
+    def terms(self) -> tuple[str, ...]:
+        """The number of voxels; rims are no sums of terms of a single voxel."""
+        return ("v",)
+
+    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Add the sums over the rims."""
+        return super().from_sums(ClassSums(self.rims(prepared), TERMS), prepared)
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """Of each sample and class, (B, C)."""
+        near = s.near_true + s.near_predicted + self.smooth_nr
+        return 1 - near / (s.predicted + s.true + self.smooth_dr)
+
+    def rims(self, prepared: Prepared) -> Tensor:
+        """Sums over the rims, (B, 4, C)."""
+        spacing = voxel_size(prepared, self.spacing_mm)
+        p, true = prepared.each_voxel(("p",)).p, masks_of_classes(prepared)
+        known = known_voxels(prepared)
+        if known is not None:
+            p, true = p * known, true & known
+        predicted, true = soft_rim(p), rim(true)
+        away = distances(true, spacing, inside=0, dtype=work_dtype(prepared.values))
+        # a distance that equals the tolerance may round to either side of it
+        near = away <= self.tolerance_mm * (1 + 1e-6)
+        found = torch.stack(list(map(self._near_predicted, predicted, true, spacing)))
+        sums = [predicted * near, predicted, true.to(predicted)]
+        near_true, all_predicted, all_true = (each.flatten(2).sum(2) for each in sums)
+        return torch.stack([near_true, found, all_predicted, all_true], 1)
+
+    def _near_predicted(
+        self, predicted: Tensor, true: Tensor, spacing_mm: tuple[float, ...]
+    ) -> Tensor:
+        """Σ ∂g max_{d ≤ τ} ∂p of each class of a sample, (C,)."""
+        reach = [
+            min(math.floor(self.tolerance_mm * (1 + 1e-6) / step), length - 1)
+            for step, length in zip(spacing_mm, true.shape[1:], strict=True)
+        ]
+        padded = F.pad(predicted, [r for n in reversed(reach) for r in (n, n)])
+        strides = padded.stride()[1:]
+        within = [
+            sum(k * stride for k, stride in zip(offset, strides, strict=True))
+            for offset in itertools.product(*(range(-n, n + 1) for n in reach))
+            if math.hypot(*(k * s for k, s in zip(offset, spacing_mm, strict=True)))
+            <= self.tolerance_mm * (1 + 1e-6)
+        ]
+        offsets = torch.tensor(within, device=true.device)
+        sums = []
+        for values, voxels in zip(padded.flatten(1), true, strict=True):
+            shift = voxels.nonzero() + torch.tensor(reach, device=true.device)
+            centres = (shift * torch.tensor(strides, device=true.device)).sum(1)
+            around = (
+                part[:, None] + offsets for part in centres.split(max(1, CHUNK // len(within)))
+            )
+            # only where each largest value is, so that no more is kept for the gradient
+            best = [
+                every.gather(1, values.detach()[every].argmax(1, keepdim=True)) for every in around
+            ]
+            sums.append(values[torch.cat(best)[:, 0]].sum())
+        return torch.stack(sums)
