@@ -104,8 +104,8 @@ def medloss_metrics() -> Iterator[Metric]:
         name="hausdorff",
         target="medloss_boundary.metrics:hausdorff",
         family="boundary",
-        summary="Hausdorff distance: the farthest that the surfaces are apart, or any percentile of "
-        "it.",
+        summary="Hausdorff distance: the farthest that the surfaces are apart, or any percentile "
+        "of it.",
         cites=("doi:10.1109/34.232073",),
         facts=("surfaces",),
         unit="mm",
