@@ -116,6 +116,18 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--plot", "plot_path", metavar="FILE", type=_FILE, help="Draw the ratios, .png or .svg."
 )
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option(
+    "--metrics",
+    is_flag=True,
+    help="Measure HD95 + ASSD + NSD of label maps instead of losses, beside other packages.",
+)
+@click.option(
+    "--case",
+    "cases",
+    type=click.Choice(["a", "b", "c", "d", "tiny"]),
+    multiple=True,
+    help="Of --metrics: one organ, 14, 105, 14 hopeless; repeatable. [default: a b c d]",
+)
 @click.pass_context
 def bench_command(
     context: click.Context,
@@ -139,6 +151,8 @@ def bench_command(
     markdown_path: Path | None,
     plot_path: Path | None,
     force: bool,
+    metrics: bool,
+    cases: tuple[str, ...],
 ) -> None:
     """Measure time and memory of losses, forward plus backward, beside other libraries'.
 
@@ -151,14 +165,19 @@ def bench_command(
 
     with _usage_errors():
         _check_outputs(json_path, markdown_path, plot_path, force=force)
+        if cases and not metrics:
+            raise ValueError("--case is an option of --metrics")
         if source is not None:
             _refuse_measuring(context)
             report = _read(source)
+        elif metrics:
+            _refuse_losses(context)
+            report = _metrics(cases, rounds, quick=quick, rivals=bool(sources), memory=memory)
         else:
             losses, place = _losses((*names, *more)), find_device(device)
             if warm_heap:
                 _restart_warm()
-    if source is None:
+    if source is None and not metrics:
         from medloss.bench.suite import Plan, run
 
         plan = Plan(
@@ -205,6 +224,35 @@ def _refuse_measuring(context: click.Context) -> None:
         name = parameter.name
         if name and name not in shown and context.get_parameter_source(name) != default:
             raise ValueError(f"--from measures nothing, so {parameter.opts[0]} has no use")
+
+
+def _refuse_losses(context: click.Context) -> None:
+    """With ``--metrics`` no loss is measured, so the options of losses would be ignored."""
+    loss_only = {
+        *("names", "more", "shapes", "dtypes", "labels_dtype", "threads", "compiled", "device"),
+        *("spread", "seed", "warm_heap", "plot_path"),
+    }
+    default = click.core.ParameterSource.DEFAULT
+    for parameter in context.command.params:
+        name = parameter.name
+        if name in loss_only and context.get_parameter_source(name) != default:
+            raise ValueError(f"--metrics measures no loss, so {parameter.opts[0]} has no use")
+
+
+def _metrics(
+    cases: tuple[str, ...], rounds: int | None, *, quick: bool, rivals: bool, memory: bool
+) -> Report:
+    from medloss.bench.metrics import MetricPlan, run
+
+    plan = MetricPlan(
+        cases=tuple(dict.fromkeys(cases)) or (("tiny",) if quick else ("a", "b", "c", "d")),
+        rivals=rivals,
+        rounds=rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
+        memory=memory,
+        **({"copy_bytes": _QUICK_COPY} if quick else {}),
+    )
+    with _status() as tell:
+        return run(plan, tell)
 
 
 def _read(path: Path) -> Report:

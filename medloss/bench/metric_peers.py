@@ -1,0 +1,270 @@
+"""The surface metrics of others that ours are measured beside, one adapter each.
+
+Every adapter turns another package into a function of a reference and a prediction, label maps of
+uint8, that gives for each label the three values HD95, ASSD and NSD in mm; NaN where it has none.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOLERANCE_MM = 2.0
+NAN = float("nan")
+
+Labels = NDArray[np.uint8]
+Values = NDArray[np.float64]
+"""(labels, 3)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all entrants do.
+
+    Args:
+        reference: label map.
+        prediction: label map.
+        labels: classes to score.
+        spacing_mm: size of a voxel.
+    """
+
+    reference: Labels
+    prediction: Labels
+    labels: tuple[int, ...]
+    spacing_mm: tuple[float, float, float]
+
+
+Score = Callable[[Task], Values]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another package.
+
+    Args:
+        name: in tables.
+        needs: the module to import.
+        install: the package that has it.
+        preset: of ours that has the same definition.
+        computes: what it computes, in words.
+        score: the adapter.
+        most_classes: it loops over classes; with more of them it would take minutes.
+        differs: how its definition differs from the preset's; its values are then not checked.
+        has: which of the three values it gives.
+        close: relative difference that its precision explains.
+    """
+
+    name: str
+    needs: str
+    install: str
+    preset: str
+    computes: str
+    score: Score
+    most_classes: int = 1000
+    differs: str = ""
+    has: tuple[bool, bool, bool] = (True, True, True)
+    close: float = 1e-9
+
+    def why_not(self, task: Task) -> str:
+        """Why it does not take part, or nothing."""
+        if find_spec(self.needs) is None:
+            return f"{self.needs} is not installed (pip install {self.install})"
+        if len(task.labels) > self.most_classes:
+            return f"not run: {len(task.labels)} classes one after another take minutes"
+        return ""
+
+
+def ours(preset: str) -> Score:
+    """The three metrics of this package."""
+    from medloss.scoring import Case
+    from medloss_boundary.metrics import (
+        average_symmetric_surface_distance,
+        hausdorff95,
+        normalized_surface_dice,
+    )
+
+    def score(task: Task) -> Values:
+        case = Case(
+            task.reference,
+            task.prediction,
+            labels=task.labels,
+            spacing_mm=task.spacing_mm,
+            preset=preset,
+        )
+        found = [case.surfaces(label) for label in task.labels]
+        return np.array(
+            [
+                (
+                    hausdorff95(each),
+                    average_symmetric_surface_distance(each),
+                    normalized_surface_dice(each, tolerance_mm=TOLERANCE_MM),
+                )
+                for each in found
+            ]
+        )
+
+    return score
+
+
+def _exacta(surface: str) -> Score:
+    def score(task: Task) -> Values:
+        chosen: dict[str, dict[str, Any]] = {
+            name: {"surface": surface} for name in ("hd95", "assd")
+        }
+        chosen["nsd"] = {"surface": surface, "tolerance": TOLERANCE_MM}
+        found = import_module("exacta.functional").evaluate(
+            task.prediction[None],
+            task.reference[None],
+            metrics=chosen,
+            spacing=task.spacing_mm,
+            num_classes=max(task.labels) + 1,
+            include_background=True,
+        )
+        columns = [
+            np.asarray(found[name])[0][list(task.labels)] for name in ("hd95", "assd", "nsd")
+        ]
+        return np.stack(columns, axis=1)
+
+    return score
+
+
+def _each(one: Callable[[Any, Any, Task], Sequence[float]]) -> Score:
+    """One class after another, as a package of binary masks is used."""
+
+    def score(task: Task) -> Values:
+        return np.array(
+            [one(task.reference == n, task.prediction == n, task) for n in task.labels], dtype=float
+        )
+
+    return score
+
+
+def _monai(reference: Any, prediction: Any, task: Task) -> Sequence[float]:
+    metrics, torch = import_module("monai.metrics"), import_module("torch")
+    y, y_pred = (torch.from_numpy(mask)[None, None] for mask in (reference, prediction))
+    options = {"include_background": True, "spacing": list(task.spacing_mm)}
+    return (
+        float(metrics.compute_hausdorff_distance(y_pred, y, percentile=95, **options)),
+        float(metrics.compute_average_surface_distance(y_pred, y, symmetric=True, **options)),
+        float(metrics.compute_surface_dice(y_pred, y, [TOLERANCE_MM], **options)),
+    )
+
+
+def _deepmind(reference: Any, prediction: Any, task: Task) -> Sequence[float]:
+    package = import_module("surface_distance")
+    found = package.compute_surface_distances(reference, prediction, task.spacing_mm)
+    means = package.compute_average_surface_distance(found)
+    areas = [found[f"surfel_areas_{which}"].sum() for which in ("gt", "pred")]
+    return (
+        package.compute_robust_hausdorff(found, 95),
+        float(np.average(means, weights=areas)),
+        package.compute_surface_dice_at_tolerance(found, TOLERANCE_MM),
+    )
+
+
+def _medpy(reference: Any, prediction: Any, task: Task) -> Sequence[float]:
+    binary = import_module("medpy.metric.binary")
+    masks = (prediction, reference, task.spacing_mm)
+    return binary.hd95(*masks), binary.assd(*masks), NAN
+
+
+def _mikan(task: Task) -> Values:
+    evaluator = import_module("mikan").ArrayEvaluator(
+        task.reference, task.prediction, task.spacing_mm[::-1]
+    )
+    chosen = evaluator.labels(list(task.labels))
+    found = chosen.metrics(["hd95", "assd"])
+    rows = [found] if isinstance(found, list) else [list(each.values()) for each in found.values()]
+    return np.array([(*row, NAN) for row in rows])
+
+
+def _panoptica(task: Task) -> Values:
+    module = import_module("panoptica")
+    module.disable_citation_reminder()
+    chosen = [module.Metric.HD95, module.Metric.ASSD, module.Metric.NSD]
+    evaluator = module.Panoptica_Evaluator(
+        expected_input=module.InputType.MATCHED_INSTANCE, instance_metrics=chosen
+    )
+    found = evaluator.evaluate(task.prediction, task.reference, voxelspacing=task.spacing_mm)
+    result = found["ungrouped"]
+    mode = module.MetricMode.ALL
+    return np.array([result.get_list_metric(metric, mode) for metric in chosen]).T
+
+
+@functools.cache
+def peers() -> tuple[Peer, ...]:
+    """All peers."""
+    monai = "compute_hausdorff_distance, compute_average_surface_distance, compute_surface_dice"
+    return (
+        Peer(
+            "exacta, voxels",
+            "exacta",
+            "exacta==0.0.1a5",
+            "monai",
+            "exacta.functional.evaluate, surface='voxels'",
+            _exacta("voxels"),
+        ),
+        Peer(
+            "exacta, surfels",
+            "exacta",
+            "exacta==0.0.1a5",
+            "deepmind",
+            "exacta.functional.evaluate, surface='surfels'",
+            _exacta("surfels"),
+        ),
+        Peer(
+            "MONAI",
+            "monai",
+            "monai",
+            "monai",
+            f"{monai}, class by class; they compute in float32",
+            _each(_monai),
+            most_classes=20,
+            close=1e-5,
+        ),
+        Peer(
+            "surface-distance",
+            "surface_distance",
+            "surface-distance",
+            "deepmind",
+            "DeepMind's package, class by class",
+            _each(_deepmind),
+        ),
+        Peer(
+            "mikan-rs",
+            "mikan",
+            "mikan-rs",
+            "monai",
+            "mikan.ArrayEvaluator, HD95 and ASSD (it has no NSD)",
+            _mikan,
+            most_classes=20,
+            differs="it does not count the edge of the image as surface; no NSD",
+        ),
+        Peer(
+            "panoptica",
+            "panoptica",
+            "panoptica",
+            "medpy",
+            "panoptica.Panoptica_Evaluator on matched instances, HD95, ASSD and NSD",
+            _panoptica,
+            differs="its ASSD is the mean of the means, its NSD has a tolerance of its own, and it "
+            "leaves out classes without overlap",
+        ),
+        Peer(
+            "MedPy",
+            "medpy",
+            "medpy",
+            "medpy",
+            "medpy.metric.binary hd95 and assd (it has no NSD), class by class",
+            _each(_medpy),
+            most_classes=1,
+            has=(True, True, False),
+        ),
+    )
