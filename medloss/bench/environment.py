@@ -11,17 +11,18 @@ from pathlib import Path
 from medloss import __version__
 
 PACKAGES = ("torch", "monai", "numba", "numpy", "exacta", "nnunetv2")
+METRIC_PACKAGES = ("surface-distance", "mikan-rs", "panoptica", "medpy")
 ALLOCATOR = ("MALLOC_", "THP_MEM_ALLOC_ENABLE", "PYTORCH_CUDA_ALLOC_CONF", "LD_PRELOAD")
 """Beginnings of the variables that change how memory is handed out."""
 _HUGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _PROCESSORS = Path("/proc/cpuinfo")
 
 
-def environment() -> dict[str, str]:
+def environment(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Versions, machine and allocator settings, to read."""
     return {
         "medloss": __version__,
-        **{name: version for name in PACKAGES if (version := _version(name))},
+        **{name: version for name in packages if (version := _version(name))},
         "Python": platform.python_version(),
         "system": platform.platform(),
         "processor": _processor(),

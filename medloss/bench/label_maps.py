@@ -103,7 +103,8 @@ class _Field:
         zoom = [n / (m - 2) for n, m in zip(shape, coarse, strict=True)]
         fine = ndimage.zoom(values, zoom, order=3, mode="nearest")
         cut: Floats = fine[tuple(slice(n) for n in shape)]
-        return cut / cut.std()
+        noise: Floats = cut / cut.std()
+        return noise
 
 
 def _ellipsoids(scene: Scene, rng: np.random.Generator) -> list[tuple[Any, Any]]:

@@ -1,7 +1,8 @@
-"""The suite of metrics: HD95, ASSD and NSD of every class of two label maps, ours beside others'."""
+"""The suite of metrics: HD95, ASSD and NSD of every class of label maps, ours and others'."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from medloss.bench import measure
 from medloss.bench.devices import CPU
-from medloss.bench.environment import environment
+from medloss.bench.environment import METRIC_PACKAGES, PACKAGES, environment
 from medloss.bench.floor import LARGE, Copy
 from medloss.bench.label_maps import SCENES, make_pair
 from medloss.bench.metric_peers import Peer, Score, Task, Values, ours, peers
@@ -61,10 +62,11 @@ class MetricPlan:
 
 def run(plan: MetricPlan, tell: Tell = lambda text: None) -> Report:
     """Measure everything; ``tell`` hears what is being done."""
+    found = environment((*PACKAGES, *METRIC_PACKAGES))
     copy = Copy("cpu", plan.copy_bytes)
     with _quiet():
         tables = tuple(_table(name, plan, copy, tell) for name in plan.cases)
-    return Report("metrics", {**plan.settings(), "device": "cpu"}, environment(), tables)
+    return Report("metrics", {**plan.settings(), "device": "cpu"}, found, tables)
 
 
 def _table(name: str, plan: MetricPlan, copy: Copy, tell: Tell) -> Table:
@@ -192,15 +194,14 @@ def _rival(peer: Peer, expected: Values, task: Task) -> _Subject:
     return subject
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Other packages' warnings and log lines would fill the terminal."""
-
-    def __enter__(self) -> None:  # type: ignore[override]
-        super().__enter__()
+    level = logging.root.manager.disable
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        self._level = logging.root.manager.disable
         logging.disable(logging.WARNING)
-
-    def __exit__(self, *error: object) -> None:
-        logging.disable(self._level)
-        super().__exit__(*error)
+        try:
+            yield
+        finally:
+            logging.disable(level)

@@ -13,6 +13,7 @@ from medloss.bench.results import Contest, Report, Table
 
 WIDTH = 100
 _NAME_WIDTH = 30
+_MEASURED = {"losses": ", forward plus backward", "metrics": ", all labels and three metrics"}
 
 
 def print_report(console: Console, report: Report) -> None:
@@ -20,7 +21,7 @@ def print_report(console: Console, report: Report) -> None:
     for table in report.tables:
         print_table(console, table)
     console.print(
-        "ms: median and range of the rounds, forward plus backward. x floor: against moving the "
+        f"ms: median and range of the rounds{_MEASURED[report.suite]}. x floor: against moving the "
         "bytes that any implementation must move at the rate of a copy. x ours: how many times our "
         "time, ratio within each round, median and range. memory: peak beyond what was held "
         f"before, in multiples of the {_unit(report)}. value: ours, and whether the rival's is "
