@@ -13,6 +13,8 @@ from torch import Tensor
 from medloss.spacing import Spacing, SpacingLike, parse_spacing
 from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
 
+STORED = (torch.float16, torch.bfloat16)
+
 Target = Tensor | Mapping[str, Any]
 """A label tensor, or a mapping with ``label`` and any of the fields of :class:`Extras`."""
 
@@ -25,7 +27,8 @@ class Extras:
         mask: (B, 1, *spatial), bool or in [0, 1]; voxels of 0 have no influence at all.
         present: (B, C), which classes were annotated in each sample.
         spacing_mm: size of a voxel.
-        distance_map: (B, C, *spatial), a ready map instead of one computed in each step.
+        distance_map: (B, C, *spatial), a ready map instead of one computed in each step; of 16 bits
+            it stays.
         skeleton: (B, C, *spatial).
         components: (B, 1, *spatial), numbered instances.
     """
@@ -327,7 +330,9 @@ def _present(present: Any, values: Tensor) -> Tensor | None:
 def _dense(given: Tensor | None, name: str, values: Tensor) -> Tensor | None:
     if given is None:
         return None
-    plain = _plain(given, name).to(values.device, work_dtype(values))
+    plain = _plain(given, name).to(values.device)
+    if plain.dtype not in STORED:  # the sums read those as they are
+        plain = plain.to(work_dtype(values))
     if plain.shape != values.shape:
         raise ValueError(f"{name}: expected {list(values.shape)}, got {list(plain.shape)}")
     return plain

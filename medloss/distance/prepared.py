@@ -65,7 +65,7 @@ def map_of_target(
         ValueError: there is no ready map, and nothing says how large a voxel is.
     """
     if prepared.extras.distance_map is not None:
-        return prepared.extras.distance_map
+        return prepared.extras.distance_map.to(work_dtype(prepared.values))
     return signed_distance(
         masks_of_classes(prepared, skip),
         voxel_size(prepared, spacing_mm),

@@ -65,7 +65,8 @@ class BoundaryLoss(DistanceLoss):
 
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """The signed distance map of the target."""
-        return {self.map_name: self.to_target(prepared)}
+        ready = prepared.extras.distance_map  # of 16 bits the sums read it as it is
+        return {self.map_name: self.to_target(prepared) if ready is None else ready}
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Mean of p φ over the voxels, (B, C)."""

@@ -102,7 +102,7 @@ class ShapeAwareLoss(CrossEntropyLoss):
             true, found = true & known, found & known
         contour = rim(found)
         if prepared.extras.distance_map is not None:
-            away = prepared.extras.distance_map.abs()
+            away = prepared.extras.distance_map.abs().to(work_dtype(prepared.values))
         else:
             away = self.to_contour(rim(true), prepared)
         total = torch.where(contour, away, 0).flatten(2).sum(2)

@@ -42,7 +42,7 @@ def nearness(prepared: Prepared, spacing_mm: SpacingLike | None) -> Tensor:
         if distance is None:
             spacing = voxel_size(prepared, spacing_mm)
             distance = distances(~side & valid, spacing, inside=0, dtype=dtype)
-        near = near + _inverted(distance.abs(), side & valid)
+        near = near + _inverted(distance.abs().to(dtype), side & valid)
     return near
 
 

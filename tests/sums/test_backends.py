@@ -177,6 +177,26 @@ def test_several_maps_and_exponents_at_once(backend: str) -> None:
     assert_equal_to_reference(arguments, terms)
 
 
+MAPS = [torch.float32, torch.float16]
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", MAPS)
+@pytest.mark.parametrize("terms", [("tp", "p", "ce", "v"), ("tp", "nlog"), ()])
+@pytest.mark.parametrize("classes", [2, 7])
+def test_maps_of_any_dtype_beside_few_terms(
+    backend: str, dtype: torch.dtype, terms: tuple[str, ...], classes: int
+) -> None:
+    for masked in (True, False):
+        arguments = case("softmax", "index", torch.float32, shape=(2, classes, *SPACE))
+        arguments["mask"] = arguments["mask"] if masked else None
+        m = (100 * arguments["maps"]["m"]).to(dtype)
+        arguments["maps"] = {"m": m, "half": (m / 2).to(dtype)}
+        assert_equal_to_reference(arguments, (*terms, Term("map", "m")))
+        both = (*terms, Term("map", "half"), Term("map", "m"))
+        assert_equal_to_reference(arguments, both)
+
+
 @every_backend
 def test_no_sample(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MEDLOSS_BACKEND")

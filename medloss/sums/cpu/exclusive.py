@@ -1,8 +1,9 @@
 """Softmax kernels: class sums, and their gradient by the logits.
 
 ``trues`` lists the terms that only the true class of a voxel adds to (rows: code, position among
-the sums), ``others`` those that every class adds to (code, position, map); ``p_at`` is the position
-of Σp or -1, ``v_at`` that of Σ1; ``needs`` the bits of :mod:`medloss.sums.cpu.tiles`. ``both`` is
+the sums), ``others`` those that every class adds to (code, position, map), ``mapped`` the Σpφ where
+there is nothing else that every class adds to but Σp; ``p_at`` is the position of Σp or -1,
+``v_at`` that of Σ1; ``needs`` the bits of :mod:`medloss.sums.cpu.tiles`. ``both`` is
 one tile, or two where ``others`` needs the logits beside their exponentials. One row and
 column more than classes takes labels that are no class.
 """
@@ -16,7 +17,7 @@ from medloss.sums.cpu import tiles, voxels
 from medloss.sums.cpu.compiling import kernel, part
 from medloss.sums.cpu.rows import add_scaled, complement, dot, fill, multiply, total
 from medloss.sums.cpu.scalars import ONE, ZERO, smallest
-from medloss.sums.cpu.stored import encode
+from medloss.sums.cpu.stored import decode, encode
 from medloss.sums.cpu.term_rows import add_slope, value_row
 from medloss.sums.cpu.tiles import NEED_M, NEED_TRUE_L
 
@@ -28,7 +29,7 @@ ROWS = 21
 @kernel
 def sums(
     x: Array, target: Array, mask: Array, maps: Any,
-    trues: Array, true_gammas: Array, others: Array, other_gammas: Array,
+    trues: Array, true_gammas: Array, others: Array, other_gammas: Array, mapped: Array,
     p_at: int, v_at: int, needs: int,
     b: int, begin: int, end: int,
     both: Array, rows: Array, labels: Array, bins: Array, out: Array,
@@ -71,16 +72,20 @@ def sums(
                     out[others[k, 1], c] += dot(row, w, n)
                 if p_at >= 0:
                     out[p_at, c] += dot(tile[c], w, n)
-        elif p_at >= 0:
+        elif p_at >= 0 or len(mapped):
             multiply(norms[1], w, n)
             for c in range(classes):
-                out[p_at, c] += dot(tile[c], norms[1], n)
+                if p_at >= 0:
+                    out[p_at, c] += dot(tile[c], norms[1], n)
+                for k in range(len(mapped)):
+                    read = maps[mapped[k, 2]][b, c, s : s + n]
+                    out[mapped[k, 1], c] += _dot_map(tile[c], norms[1], read, n)
 
 
 @kernel
 def slopes(
     x: Array, target: Array, mask: Array, maps: Any,
-    trues: Array, true_gammas: Array, others: Array, other_gammas: Array,
+    trues: Array, true_gammas: Array, others: Array, other_gammas: Array, mapped: Array,
     p_at: int, v_at: int, needs: int,
     b: int, begin: int, end: int,
     both: Array, rows: Array, labels: Array, g: Array, out: Array,
@@ -158,9 +163,22 @@ def slopes(
             if p_at >= 0:
                 for c in range(classes):
                     add_scaled(summed, tile[c], g[p_at, c], n)
+            for k in range(len(mapped)):
+                for c in range(classes):
+                    read = maps[mapped[k, 2]][b, c, s : s + n]
+                    _add_product(summed, tile[c], read, g[mapped[k, 1], c], n)
             _scale(summed, norms[1], of_true, w, n)
             for c in range(classes):
                 slope = g[p_at, c] if p_at >= 0 else ZERO * one
+                if len(mapped):
+                    fill(by_p, slope, n)
+                    for k in range(len(mapped)):
+                        read = maps[mapped[k, 2]][b, c, s : s + n]
+                        _add_map(by_p, read, g[mapped[k, 1], c], n)
+                    _store_mapped(
+                        out[b, c, s : s + n], tile[c], by_p, norms[1], summed, of_true, labels, c, n
+                    )
+                    continue
                 _store_linear(
                     out[b, c, s : s + n], tile[c], slope, norms[1], summed, of_true, labels, c, n
                 )
@@ -176,6 +194,26 @@ def _true_class(
     complement(p, q, n)
     if needs & NEED_TRUE_L:
         tiles.log_softmax(lp, highest, norms[2], n)
+
+
+@part
+def _dot_map(e: Array, inverse: Array, stored: Array, n: int) -> Any:
+    result = e.dtype.type(0)
+    for i in range(n):
+        result += e[i] * inverse[i] * decode(stored[i])
+    return result
+
+
+@part
+def _add_product(row: Array, e: Array, stored: Array, factor: Any, n: int) -> None:
+    for i in range(n):
+        row[i] += factor * e[i] * decode(stored[i])
+
+
+@part
+def _add_map(row: Array, stored: Array, factor: Any, n: int) -> None:
+    for i in range(n):
+        row[i] += factor * decode(stored[i])
 
 
 @part
@@ -216,4 +254,15 @@ def _store_linear(
     label = labels.dtype.type(c)
     for i in range(n):
         value = e[i] * (slope * inverse[i] - summed[i])
+        out[i] = encode(value + (of_true[i] if labels[i] == label else ZERO), out)
+
+
+@part
+def _store_mapped(
+    out: Array, e: Array, slopes: Array, inverse: Array, summed: Array,
+    of_true: Array, labels: Array, c: int, n: int,
+) -> None:  # fmt: skip
+    label = labels.dtype.type(c)
+    for i in range(n):
+        value = e[i] * (slopes[i] * inverse[i] - summed[i])
         out[i] = encode(value + (of_true[i] if labels[i] == label else ZERO), out)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from medloss.sums.cpu import exclusive, independent, tiles
 from medloss.sums.cpu.scratch import Scratch, scratch
@@ -50,7 +52,7 @@ class Plan:
             view(flat.input),
             index(flat.target) if flat.is_index else dense(flat.target),
             none if flat.mask is None else view(flat.mask[:, 0].to(flat.work_dtype).contiguous()),
-            tuple(view(each.to(flat.work_dtype).contiguous()) for each in flat.maps) or (no_map,),
+            tuple(map(view, _of_one_dtype(flat))) or (no_map,),
         )
         if self.softmax:
             self._exclusive(placed, flat.is_index, gradient)
@@ -68,12 +70,16 @@ class Plan:
             if term.name in of_true
         ]
         others = [(at, term) for at, term in placed if term.name not in (*of_true, "p")]
+        mapped: list[Placed] = []
+        if all(term.name == "map" for _, term in others):
+            mapped, others = others, mapped
         needs = self._needs(others)
         if any("l" in NEEDS.get(term.name, "") for _, term in trues):
             needs |= tiles.NEED_TRUE_L
         self.arguments = (
             *self._table(trues),
             *self._table(others),
+            self._table(mapped)[0],
             p_at[0] if p_at else -1,
             self.v_at,
             needs,
@@ -119,3 +125,10 @@ class Plan:
     def scratch(self) -> Scratch:
         """For the calling thread."""
         return scratch(self.classes, self.size, self.tiles, self.rows, self.dtype)
+
+
+def _of_one_dtype(flat: Request) -> list[Tensor]:
+    """The maps as they are stored, where all are alike and the kernels read it."""
+    dtypes = {each.dtype for each in flat.maps}
+    stays = dtypes in ({torch.float16}, {torch.bfloat16}) and flat.work_dtype == torch.float32
+    return [(each if stays else each.to(flat.work_dtype)).contiguous() for each in flat.maps]
