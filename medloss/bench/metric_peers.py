@@ -125,11 +125,10 @@ def _exacta(surface: str) -> Score:
             metrics=chosen,
             spacing=task.spacing_mm,
             num_classes=max(task.labels) + 1,
-            include_background=True,
+            include_background=False,
         )
-        columns = [
-            np.asarray(found[name])[0][list(task.labels)] for name in ("hd95", "assd", "nsd")
-        ]
+        rows = [label - 1 for label in task.labels]
+        columns = [np.asarray(found[name])[0][rows] for name in ("hd95", "assd", "nsd")]
         return np.stack(columns, axis=1)
 
     return score
@@ -236,6 +235,7 @@ def peers() -> tuple[Peer, ...]:
             "deepmind",
             "DeepMind's package, class by class",
             _each(_deepmind),
+            most_classes=20,
         ),
         Peer(
             "mikan-rs",
@@ -254,6 +254,7 @@ def peers() -> tuple[Peer, ...]:
             "medpy",
             "panoptica.Panoptica_Evaluator on matched instances, HD95, ASSD and NSD",
             _panoptica,
+            most_classes=20,
             differs="its ASSD is the mean of the means, its NSD has a tolerance of its own, and it "
             "leaves out classes without overlap",
         ),

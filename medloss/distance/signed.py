@@ -72,12 +72,35 @@ def signed_distance(
         for sample, inside, row in zip(counted, whole, spacing, strict=True):
             sample.copy_(torch.where(inside, (sample + min(row)).clamp_max_(0), sample))
     empties, fulls = _one_sided(whole, known, counted)
-    for b, c in (empties | fulls).nonzero().tolist():
-        border = distance_to_border(counted.shape[2:], spacing[b], like=counted)
-        counted[b, c] = 0 if empty == "zero" else border if empties[b, c] else -border
+    fill_borderless(counted, empties, fulls, spacing, empty)
     if known is not None:
         counted.masked_fill_(~known, 0)
     return signed
+
+
+def fill_borderless(
+    maps: Tensor, empties: Tensor, fulls: Tensor, spacing: Spacing, empty: Empty
+) -> None:
+    """Write what a class without a border has as its map, in place.
+
+    Args:
+        maps: (B, C, *spatial).
+        empties: (B, C), whether the class is nowhere.
+        fulls: (B, C), whether it is everywhere.
+        spacing: size of a voxel of each sample, mm.
+        empty: what such a map is.
+    """
+    if not torch.compiler.is_compiling():
+        for b, c in (empties | fulls).nonzero().tolist():
+            border = distance_to_border(maps.shape[2:], spacing[b], like=maps)
+            maps[b, c] = 0 if empty == "zero" else border if empties[b, c] else -border
+        return
+    # What to do may not depend on the data in a compiled graph: every map is written.
+    shape = (*empties.shape, *[1] * (maps.ndim - 2))
+    borders = [distance_to_border(maps.shape[2:], row, like=maps) for row in spacing]
+    signs = fulls.to(maps) * -1 + empties.to(maps)
+    filled = torch.stack(borders)[:, None] * signs.view(shape) * (empty != "zero")
+    maps.copy_(torch.where((empties | fulls).view(shape), filled, maps))
 
 
 def check_map_options(convention: str, empty: str) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from medloss.distance import (
     Convention,
+    Empty,
     chosen_distance_backend,
     distance_backends,
     distances,
@@ -293,6 +294,20 @@ def test_compiled_without_a_break() -> None:
         lambda m: 2 * distances(m, spacing), fullgraph=True, backend="aot_eager"
     )
     torch.testing.assert_close(compiled(mask), 2 * distances(mask, spacing))
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("empty", ["distance_to_border", "zero"])
+def test_signed_maps_compile_whatever_the_masks_hold(empty: Empty) -> None:
+    mask = torch.cat([blobs((2, 1, 6, 5, 7), 0.4), torch.zeros(2, 2, 6, 5, 7).bool()], 1)
+    mask[:, 2] = True
+    spacing = ((1.0, 2.0, 0.5), (3.0, 1.0, 1.0))
+
+    def measure(masks: Tensor) -> Tensor:
+        return signed_distance(masks, spacing, empty=empty)
+
+    compiled = torch.compile(measure, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(mask), measure(mask))
     torch.compiler.reset()
 
 

@@ -9,7 +9,7 @@ that is wrong altogether, is left to a search among tiles.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -56,11 +56,11 @@ def directed_distances(
     sweep = _Sweep(maps, maps.box, make_kind(preset.surface, maps.box, spacing), codes)
     reference = sweep.search(maps.reference, maps.prediction)
     prediction = sweep.search(maps.prediction, maps.reference)
+    del sweep.volume  # before the elements are sorted, which takes memory too
     sides = [
         _Side(reference, prediction, sweep, spacing),
         _Side(prediction, reference, sweep, spacing),
     ]
-    del sweep.volume
     tables = threads.run([side.near for side in sides])
     found = threads.run(
         [
@@ -91,8 +91,8 @@ class _Sweep:
         edges = np.linspace(0, kind.slices, min(tasks, kind.slices, 64) + 1).astype(int).tolist()
         self.pieces = list(pairwise(edges))
 
-    def search(self, own: NDArray[Any], other: NDArray[Any]) -> Elements:
-        """Keys and places of all elements of the surface of one map, searched on the other's."""
+    def search(self, own: NDArray[Any], other: NDArray[Any]) -> list[Elements]:
+        """Elements of the surface of one map, searched on the other's; piece by piece."""
         kind, maps = self.kind, self.maps
         frame = (self.box, maps.flat, kind.pad, self.outside)
         threads.run(
@@ -102,36 +102,35 @@ class _Sweep:
             ]
         )
         rest = (maps.ignored, self.wanted, self.bits, self.volume, kind.near)
-        found = threads.run(
+        return threads.run(
             [
                 partial(kind.search, own, other, *frame, *rest, first, last)
                 for first, last in self.pieces
             ]
         )
-        keys, places = (np.concatenate(each) for each in zip(*found, strict=True))
-        return keys, places
 
 
 class _Side:
     """Elements of one map, and all those of the other to measure the far ones to."""
 
-    def __init__(self, own: Elements, other: Elements, sweep: _Sweep, spacing: Spacing) -> None:
-        self.kind, self.spacing, self.keys = sweep.kind, spacing, own[0]
+    def __init__(
+        self, own: list[Elements], other: list[Elements], sweep: _Sweep, spacing: Spacing
+    ) -> None:
+        self.kind, self.spacing, self.own = sweep.kind, spacing, own
         self.rows = np.full(sweep.maps.many, -1)
         self.rows[list(sweep.codes)] = np.arange(len(sweep.codes))
-        is_far = own[0] & FAR == FAR
-        self.far = _by_class(own[0][is_far], own[1][is_far])
+        self.far = _by_class(*_chosen(own, lambda keys: keys & FAR == FAR))
         self.targets: dict[int, Elements] = {}
         if self.far:
             meant = np.zeros(sweep.maps.many, dtype=np.bool_)
             meant[list(self.far)] = True
-            chosen = meant[other[0] >> 32]
-            self.targets = _by_class(other[0][chosen], other[1][chosen])
+            self.targets = _by_class(*_chosen(other, lambda keys: meant[keys >> 32]))
 
     def near(self) -> Floats:
         """How much of the surface of each class has the distance of each bin."""
         table = np.zeros((int(self.rows.max()) + 1, len(self.kind.mm)))
-        _add(self.keys, self.rows, self.kind.area, table)
+        for keys, _ in self.own:
+            _add(keys, self.rows, self.kind.area, table)
         return table
 
     def distances(self, code: int, near: Floats) -> Directed:
@@ -170,6 +169,16 @@ class _Side:
         where = np.empty((3, len(keys)))
         _locate(places, codes, self.kind.shape, self.kind.points, where)
         return where, codes
+
+
+def _chosen(pieces: list[Elements], which: Callable[[Keys], NDArray[np.bool_]]) -> Elements:
+    """Some elements of all pieces; the pieces are never joined, which would take them twice."""
+    masks = [which(keys) for keys, _ in pieces]
+    keys, places = (
+        np.concatenate([piece[n][mask] for piece, mask in zip(pieces, masks, strict=True)])
+        for n in (0, 1)
+    )
+    return keys, places
 
 
 def _by_class(keys: Keys, places: NDArray[np.uint32]) -> dict[int, Elements]:
