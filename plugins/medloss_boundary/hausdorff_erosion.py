@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
 from medloss.numeric import ratio
 from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
+from medloss_boundary.eroded_sums import eroded_sums
+from medloss_boundary.probabilities import probabilities
 
 ERODED, VOXELS = Term("eroded"), Term("v")
 
@@ -82,40 +83,12 @@ class HausdorffErosionLoss(RegionLoss):
 
     def survivors(self, prepared: Prepared) -> Tensor:
         """Σ_k k^alpha Σ_v e_k, (B, C)."""
-        error = (prepared.each_voxel(("p",)).p - prepared.one_hot()).square()
-        mask = prepared.mask
-        if mask is not None:
-            error = error * mask
-        total = torch.zeros_like(error[:, :, :1].flatten(2)[:, :, 0])
-        for k in range(1, self.erosions + 1):
-            error = (cross_mean(error) - 0.5).clamp_min(0)
-            if mask is not None:
-                error = error * (mask > 0)
-            if self.normalize:
-                error = stretched(error, mask)
-            total = total + k**self.alpha * error.flatten(2).sum(2)
-        return total
-
-
-def cross_mean(x: Tensor) -> Tensor:
-    """Mean over a voxel and its face neighbours along every axis longer than 1; 0 beyond."""
-    axes = [axis for axis in range(2, x.ndim) if x.shape[axis] > 1]
-    total = x
-    for axis in axes:
-        length = x.shape[axis]
-        padded = F.pad(x, [0, 0] * (x.ndim - 1 - axis) + [1, 1])
-        total = total + padded.narrow(axis, 0, length) + padded.narrow(axis, 2, length)
-    return total / (2 * len(axes) + 1)
-
-
-def stretched(x: Tensor, mask: Tensor | None) -> Tensor:
-    """(x − least) / (largest − least) of each sample and class; flat ones stay."""
-    axes = tuple(range(2, x.ndim))
-    low, high = x, x
-    if mask is not None:
-        low = torch.where(mask > 0, x, torch.inf)
-        high = torch.where(mask > 0, x, -torch.inf)
-    low, high = low.amin(axes, keepdim=True), high.amax(axes, keepdim=True)
-    varies = (high > low) & (high - low).isfinite()
-    scaled = (x - torch.where(varies, low, 0)) / torch.where(varies, high - low, 1)
-    return scaled if mask is None else scaled * (mask > 0)
+        return eroded_sums(
+            probabilities(prepared),
+            prepared.target,
+            prepared.mask,
+            skip=0 if self.include_background else 1,
+            number=self.erosions,
+            alpha=self.alpha,
+            normalize=self.normalize,
+        )

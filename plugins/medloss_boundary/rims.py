@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,15 +18,20 @@ def eroded(x: Tensor) -> Tensor:
         x: (B, C, *spatial), bool or of at least 0.
     """
     out = x
-    for axis in range(2, x.ndim):
-        length = x.shape[axis]
-        if length == 1:
-            continue
-        padding = [0, 0] * (x.ndim - 1 - axis) + [1, 1]
-        padded = F.pad(x, padding)
-        before, after = padded.narrow(axis, 0, length), padded.narrow(axis, 2, length)
+    for before, after in _neighbours(x):
         out = torch.minimum(out, torch.minimum(before, after))
     return out
+
+
+def _neighbours(x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The face neighbours of every voxel along each axis longer than 1; 0 beyond."""
+    for axis in _axes(x):
+        padded = F.pad(x, [0, 0] * (x.ndim - 1 - axis) + [1, 1])
+        yield padded.narrow(axis, 0, x.shape[axis]), padded.narrow(axis, 2, x.shape[axis])
+
+
+def _axes(x: Tensor) -> list[int]:
+    return [axis for axis in range(2, x.ndim) if x.shape[axis] > 1]
 
 
 def rim(mask: Tensor) -> Tensor:
@@ -43,3 +50,27 @@ def rim(mask: Tensor) -> Tensor:
 def soft_rim(p: Tensor) -> Tensor:
     """Probability minus its erosion: the rim, for probabilities."""
     return p - eroded(p)
+
+
+def soft_rim_slopes(p: Tensor, slope: Tensor) -> Tensor:
+    """Gradient by ``p``, for a gradient of its soft rim; equal neighbours share it."""
+    steps, least = [], p
+    for axis, (before, after) in zip(_axes(p), _neighbours(p), strict=True):
+        lower = torch.minimum(before, after)
+        steps.append((axis, least, lower, before, after))
+        least = torch.minimum(least, lower)
+    out, kept = slope.clone(), -slope
+    for axis, least, lower, before, after in reversed(steps):
+        passed, kept = kept, _share_of_lower(least, lower).mul_(kept)
+        passed = passed.sub_(kept)
+        of_before = _share_of_lower(before, after).mul_(passed)
+        of_after = passed.sub_(of_before)
+        n = p.shape[axis] - 1
+        out.narrow(axis, 0, n).add_(of_before.narrow(axis, 1, n))
+        out.narrow(axis, 1, n).add_(of_after.narrow(axis, 0, n))
+    return out.add_(kept)
+
+
+def _share_of_lower(one: Tensor, other: Tensor) -> Tensor:
+    """What ``one`` has in the minimum of both: 1, of equal ones 1/2, or 0."""
+    return (other - one).sign_().add_(1).mul_(0.5)

@@ -19,7 +19,7 @@ from worked_inputs import block, f64, one_hot
 import medloss
 import medloss.targets
 from medloss.distance import signed_distance
-from medloss_boundary.rims import rim
+from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
 
 IN_MM = (
     "boundary",
@@ -157,6 +157,88 @@ def test_erosion_keeps_a_gradient() -> None:
     )
 
 
+def eroded_in_full(
+    p: Tensor, g: Tensor, mask: Tensor | None, *, erosions: int, alpha: float, normalize: bool
+) -> Tensor:
+    """The formula by autograd: whole volumes, and nothing left out."""
+    error = (p - g) ** 2 if mask is None else (p - g) ** 2 * mask
+    axes = [axis for axis in range(2, p.ndim) if p.shape[axis] > 1]
+    total = torch.zeros_like(p[:, :, 0].flatten(2)[..., 0])
+    for k in range(1, erosions + 1):
+        around = error
+        for axis in axes:
+            no = torch.zeros_like(error.narrow(axis, 0, 1))
+            padded = torch.cat([no, error, no], axis)
+            around = around + padded.narrow(axis, 0, p.shape[axis])
+            around = around + padded.narrow(axis, 2, p.shape[axis])
+        error = (around / (2 * len(axes) + 1) - 0.5).clamp_min(0)
+        if mask is not None:
+            error = error * mask
+        if normalize:
+            flat = error.flatten(2)
+            there = torch.ones_like(flat) if mask is None else mask.flatten(2).expand_as(flat)
+            low = flat.masked_fill(there == 0, torch.inf).amin(2, keepdim=True)
+            high = flat.masked_fill(there == 0, -torch.inf).amax(2, keepdim=True)
+            spread = torch.where(high > low, high - low, 1)
+            low = torch.where(high > low, low, 0)
+            error = ((flat - low) / spread * (there > 0)).view(p.shape)
+        total = total + k**alpha * error.flatten(2).sum(2)
+    number = p[0, 0].numel() if mask is None else mask.flatten(2).sum(2)
+    return total / number
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["objects", "all wrong", "sparse"]))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_erosion_in_boxes_is_erosion_of_whole_volumes(seed: int, what: str) -> None:
+    """Value and gradient, with and without a mask, flat volumes, images and single classes."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    spatial = [1 + int(9 * uniform(1)) for _ in range(2 + seed % 2)]
+    coarse = uniform(2, 2, *[1 + n // 3 for n in spatial])
+    g = torch.nn.functional.interpolate(coarse, spatial).round()
+    p = (1 - g if what != "sparse" else g) * 0.9 + 0.1 * uniform(2, 2, *spatial)
+    if what == "all wrong":
+        g, p = torch.zeros_like(g), 0.9 + 0.1 * uniform(2, 2, *spatial)
+    mask = (uniform(2, 1, *spatial) > 0.2).double() if seed % 3 else None
+    options: dict[str, Any] = {"erosions": 4, "alpha": 1.5, "normalize": seed % 5 > 1}
+    if mask is not None and not bool(mask.flatten(2).any(2).all()):
+        return
+    leaves = [p.clone().requires_grad_() for _ in range(2)]
+    other = medloss.loss("hausdorff_erosion", other_act=lambda x: x, reduction="none", **options)
+    values = [eroded_in_full(leaves[0], g, mask, **options), other(leaves[1], g, mask=mask)]
+    weights = uniform(2, 2)
+    for each in values:
+        (each * weights).sum().backward()
+    torch.testing.assert_close(values[1], values[0])
+    torch.testing.assert_close(leaves[1].grad, leaves[0].grad)
+
+
+def test_what_is_left_is_stretched_from_the_least_of_the_whole_image() -> None:
+    """All that counts near the error is left, but a voxel far off is not: 0 is the least."""
+    g = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    p, mask = g.clone(), g.clone()
+    p[..., 3:6, 3:6] = mask[..., 3:6, 3:6] = mask[..., 0, 0] = 1
+    options: dict[str, Any] = {"erosions": 1, "alpha": 0.0, "normalize": True}
+    got = medloss.loss("hausdorff_erosion", **options)(p, g, mask=mask)
+    # over 5/2 neighbours: 1/2 in the corners of the block, 3/2 at its sides, 5/2 in the middle
+    assert float(got) == pytest.approx((4 * 0.2 + 4 * 0.6 + 1) / 10, abs=1e-12)
+    assert float(got) == pytest.approx(float(eroded_in_full(p, g, mask, **options)), abs=1e-12)
+
+
+def test_background_that_does_not_count_has_no_erosions_and_no_gradient() -> None:
+    _, y = noisy(8)
+    p = 0.9 * one_hot((y + 1) % 3, 3) + 0.1 / 3
+    for name, options in (("hausdorff_erosion", {}), ("surface_dice", {"spacing_mm": 1.0})):
+        whole = medloss.loss(name, reduction="none", **options)(p, y)
+        some = medloss.loss(name, reduction="none", include_background=False, **options)(p, y)
+        torch.testing.assert_close(some, whole[:, 1:])
+        slope = gradient(name, p, y, include_background=False, **options)
+        assert float(slope[:, 0].abs().max()) == 0 < float(slope[:, 1:].abs().max())
+
+
 def test_gradient_passes_through_the_probability_alone() -> None:
     """Distances are constants: the gradient on p is 2 (p − g) φ / N, and φ / N."""
     p, g = block(2)
@@ -242,6 +324,51 @@ def test_surface_dice_of_masks_is_the_score_of_their_rims(seed: int, tolerance: 
     assert value("surface_dice", masks[1], masks[1], tolerance_mm=tolerance, **options) == (
         pytest.approx(0.0 if b.any() else 1.0, abs=1e-9)
     )
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.5, 1.0, 2.3]))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_surface_dice_of_probabilities_by_the_formula(seed: int, tolerance: float) -> None:
+    """Value and gradient of the rims by autograd, with distances by scipy."""
+    z, y = noisy(seed, 2)
+    mask = (torch.rand(2, 1, 6, 5, 7, generator=torch.Generator().manual_seed(seed)) > 0.1).double()
+    mask = mask if seed % 2 else torch.ones_like(mask)
+    leaves = [z.sigmoid()[:, 1:].clone().requires_grad_() for _ in range(2)]
+    p, near, total = leaves[0] * mask, [], []
+    predicted, grid = (
+        soft_rim(p),
+        torch.stack(torch.meshgrid(*map(torch.arange, (6, 5, 7)), indexing="ij"), -1),
+    )
+    apart = ((grid[:, :, :, None, None, None] - grid) * torch.tensor(SPACING_MM)).norm(dim=-1)
+    for b in range(2):
+        true = torch.from_numpy(rims_of((y[b, 0] * mask[b, 0]).numpy() > 0))
+        within = (apart <= tolerance + 1e-6)[true]
+        values = torch.where(within, predicted[b, 0], -1).flatten(1)
+        seen = values.amax(1).sum() if len(values) else 0
+        near.append((predicted[b, 0] * within.any(0)).sum() + seen)
+        total.append(predicted[b, 0].sum() + true.sum())
+    expected = 1 - (torch.stack(near) + 1e-5) / (torch.stack(total) + 1e-5)
+    loss = medloss.loss(
+        "surface_dice", spacing_mm=SPACING_MM, tolerance_mm=tolerance, reduction="none"
+    )
+    got = loss(leaves[1], y.double(), mask=mask)
+    torch.testing.assert_close(got[:, 0], expected)
+    for each in (got, expected):
+        (each.flatten() * torch.tensor([1.0, 2.0])).sum().backward()
+    kept = mask > 0  # among ignored voxels all rims are 0, and any of them may be the largest
+    torch.testing.assert_close(leaves[1].grad[kept], leaves[0].grad[kept])
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 6), (5, 6), (1, 5, 6), (1, 1, 1)])
+@pytest.mark.parametrize("values", [3, 10**6])
+def test_slopes_of_a_soft_rim_are_those_of_autograd(shape: tuple[int, ...], values: int) -> None:
+    """Equal neighbours, of which few values make many, share a slope in the same way."""
+    generator = torch.Generator().manual_seed(values)
+    whole = torch.randint(0, values, (2, 1, *shape), generator=generator)
+    p = (whole / values).double().requires_grad_()
+    slope = torch.rand(p.shape, generator=generator, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(soft_rim(p), p, slope)
+    torch.testing.assert_close(soft_rim_slopes(p.detach(), slope), expected)
 
 
 def test_surface_dice_draws_the_prediction_to_the_surface() -> None:
