@@ -24,8 +24,8 @@ demo: $(VENV)/.installed
 	$(RUN) --config_file configs/inference.json --dataset_dir $(DEMO)/data --ckpt_dir $(DEMO)/models \
 	    --output_dir $(DEMO)/predictions
 	$(BIN)/medloss eval $(DEMO)/predictions $(DEMO)/data/labelsTs --labels "1=grey matter,2=white matter" \
-	    --csv $(DEMO)/scores.csv --json $(DEMO)/scores.json --force
-	@echo "Weights, predictions and scores are in demo/; data/labelsTs holds the references."
+	    --output $(DEMO)/scores --force
+	@echo "Weights and predictions are in demo/; open demo/scores/report.html for the scores."
 
 test: lint unit wheel
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from medloss.host import list_metrics as list_metrics
     from medloss.host import loss as loss
     from medloss.host import metric as metric
+    from medloss.integrations.sliding_window import SlidingWindowScore as SlidingWindowScore
 
 _HOME = {
     "FusedHead": "medloss.fused_head",
@@ -29,6 +30,7 @@ _HOME = {
     "Metric": "medloss.hookspecs",
     "hookimpl": "medloss.hookspecs",
     "PluginError": "medloss.host",
+    "SlidingWindowScore": "medloss.integrations.sliding_window",
     "list_losses": "medloss.host",
     "list_metrics": "medloss.host",
     "loss": "medloss.host",

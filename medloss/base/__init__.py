@@ -1,7 +1,17 @@
 """What every loss shares: options, activation, class weights, masks and reduction, once."""
 
+from medloss.base.in_parts import LossInParts
 from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss
 from medloss.base.options import options
+from medloss.base.part_sums import NotAdditiveError
 from medloss.base.segmentation import SegmentationLoss
 
-__all__ = ["RegionLoss", "SegmentationLoss", "SumsLoss", "VoxelLoss", "options"]
+__all__ = [
+    "LossInParts",
+    "NotAdditiveError",
+    "RegionLoss",
+    "SegmentationLoss",
+    "SumsLoss",
+    "VoxelLoss",
+    "options",
+]

@@ -13,9 +13,11 @@ from medloss.host import PluginError
 COMMANDS = {
     "bench": "Measure time and memory of losses beside others.",
     "check": "Hold losses and metrics to the contract.",
+    "compare": "Compare several runs on the same cases.",
     "eval": "Score predictions against references.",
     "info": "Show the card of a loss or metric.",
     "list": "List every loss and metric on offer.",
+    "report": "Write the page of a study again.",
 }
 
 

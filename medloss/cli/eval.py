@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from medloss.cli.eval_bundle import BundleOptions, bundle_options
+from medloss.cli.eval_inputs import InputOptions, input_options
+from medloss.cli.eval_outputs import OutputOptions, command_text, output_options
+
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
-    from medloss.evaluation.study import CaseResult, Study
+    from medloss.evaluation.study import Study
     from medloss.scoring.status import BothEmpty, Missed
-
-_FEW_CASES = 10
 
 
 @click.command("eval", short_help="Score predictions against references.")
-@click.argument("prediction", metavar="PRED", type=click.Path(path_type=Path))
-@click.argument("reference", metavar="REF", type=click.Path(path_type=Path))
-@click.option(
-    "--labels",
-    metavar="LABELS",
-    help="1,2 or 1=anterior,2=posterior or a JSON file such as a dataset.json.  "
-    "[default: every label found in any file]",
-)
+@click.argument("prediction", metavar="PRED", type=click.Path(path_type=Path), required=False)
+@click.argument("reference", metavar="REF", type=click.Path(path_type=Path), required=False)
+@input_options
+@bundle_options
 @click.option(
     "-m",
     "--metric",
@@ -61,84 +59,51 @@ _FEW_CASES = 10
     show_default=True,
     help="Whose definition of surfaces and percentiles.",
 )
-@click.option(
-    "--csv", "csv_path", metavar="FILE", type=click.Path(path_type=Path), help="Every value."
-)
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Settings, every value and the summary.",
-)
-@click.option("--force", is_flag=True, help="Overwrite the files of --csv and --json.")
-@click.option("--per-case", is_flag=True, help="Show every case, however many there are.")
+@output_options
 @click.pass_context
 def eval_command(
     context: click.Context,
-    prediction: Path,
-    reference: Path,
-    labels: str | None,
+    prediction: Path | None,
+    reference: Path | None,
     metrics: tuple[str, ...],
     losses: tuple[str, ...],
     missed: Missed | None,
     both_empty: BothEmpty | None,
     preset: str,
-    csv_path: Path | None,
-    json_path: Path | None,
-    force: bool,
-    per_case: bool,
+    inputs: InputOptions,
+    bundle: BundleOptions,
+    outputs: OutputOptions,
 ) -> None:
     """Score predictions against references, in millimetres.
 
-    PRED and REF are two images or two folders, whose images (.nii, .nii.gz, .nrrd, .mha, .mhd) are
-    paired by name. Images hold labels, or probabilities with the classes as their last axis.
+    PRED and REF are two images or two folders, whose images (.nii, .nii.gz, .nrrd, .mha, .mhd, of
+    PRED also nnU-Net's .npz) are paired by name; or --manifest says which belong together. Images
+    hold labels, or probabilities or masks with the classes as their last axis. With --bundle a
+    MONAI bundle predicts, and PRED is left out.
 
-    Exit code: 0 when every case was scored, 1 when a case failed, 2 for a wrong command.
+    Exit code: 0 when every case was scored, 1 when a case failed, 2 for a wrong command, 3 when a
+    mean is worse than --fail-under or --fail-over, 130 after Ctrl-C.
     """
-    # Imported here: the help needs no numpy.
-    from rich.console import Console
-
-    from medloss.evaluation import pairing, terminal, writers
-    from medloss.evaluation.study import complete, evaluate
-    from medloss.evaluation.tables import summarise
-
-    outputs = [path for path in (csv_path, json_path) if path]
     with _usage_errors():
-        if len(outputs) != len({path.resolve() for path in outputs}):
-            raise ValueError(f"--csv and --json name the same file, {csv_path}")
-        for path in outputs:
-            writers.check_output(path, force=force)
-        pairs = pairing.pair_paths(prediction, reference)
-        study = _study(labels, metrics, losses, missed, both_empty, preset)
+        outputs.check()
+        predicted = bundle.open(prediction, reference, inputs, outputs)
+        pairs, left_out = (
+            (predicted.pairs, ()) if predicted else inputs.pairs(prediction, reference)
+        )
+        study = _study(inputs, left_out, metrics, losses, missed, both_empty, preset)
+        study = outputs.extend(study, missed, both_empty)
+        study = predicted.extend(study) if predicted else study
+        thresholds = outputs.thresholds(study)
+        outputs.prepare()
+    from medloss.cli.eval_run import run
 
-    with _progress(len(pairs)) as advance:
-        found = [advance(case) for case in evaluate(pairs, study)]
-    cases = complete(found, study)
-    summaries = summarise(cases, study)
-    if csv_path:
-        writers.write_csv(csv_path, cases, study)
-    if json_path:
-        writers.write_json(json_path, cases, summaries, study)
-
-    console = Console(highlight=False)
-    if per_case or len(cases) <= _FEW_CASES:
-        terminal.print_cases(console, cases, study)
-    if len(cases) > 1:
-        terminal.print_summary(console, summaries, study)
-    terminal.print_notes(console, cases, study)
-    terminal.print_failed(console, cases)
-    if outputs:
-        click.echo(f"Wrote {' and '.join(map(str, outputs))}.")
-    if context.find_root().params.get("debug"):
-        for case in cases:
-            click.echo(case.trace, err=True, nl=False)
-    if any(case.error for case in cases):
-        context.exit(1)
+    command, debug = command_text(context), bool(context.find_root().params.get("debug"))
+    context.exit(run(pairs, study, outputs, thresholds, command, debug=debug, bundle=predicted))
 
 
 def _study(
-    labels: str | None,
+    inputs: InputOptions,
+    left_out: tuple[str, ...],
     metrics: tuple[str, ...],
     losses: tuple[str, ...],
     missed: Missed | None,
@@ -146,7 +111,6 @@ def _study(
     preset: str,
 ) -> Study:
     from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
-    from medloss.evaluation.labels import parse_labels
     from medloss.evaluation.requests import parse_request
     from medloss.evaluation.study import Study, check_options
     from medloss.scoring import EmptyPolicy
@@ -156,10 +120,13 @@ def _study(
         from medloss.evaluation.losses import choose_loss  # torch
 
         chosen_losses = tuple(choose_loss(parse_request(text)) for text in losses)
+    classes = inputs.classes()
     study = Study(
         metrics=tuple(choose_metric(parse_request(text)) for text in metrics or DEFAULT_METRICS),
         losses=chosen_losses,
-        labels=None if labels is None else parse_labels(labels),
+        labels=None if classes is None else classes.names,
+        regions={} if classes is None else classes.regions,
+        inputs=inputs.inputs(classes, left_out),
         policy=EmptyPolicy.of(preset, missed, both_empty),
         preset=preset,
     )
@@ -180,23 +147,3 @@ def _usage_errors() -> Iterator[None]:
         yield
     except (PluginError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[CaseResult], CaseResult]]:
-    """A bar on a terminal, and nothing in a log file."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        "cases", *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("", total=total)
-
-        def advance(case: CaseResult) -> CaseResult:
-            progress.advance(task)
-            return case
-
-        yield advance

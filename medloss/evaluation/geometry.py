@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ SPACING_TOLERANCE = 0.001
 
 POSITION_TOLERANCE = 0.1
 """Largest distance between the same corner of both grids, in voxels of the smallest side."""
+
+_SAME_DIRECTION = 1e-3
 
 
 def check_same_grid(prediction: Image, reference: Image) -> None:
@@ -29,14 +32,18 @@ def check_same_grid(prediction: Image, reference: Image) -> None:
     if np.any(np.abs(sizes[0] - sizes[1]) > SPACING_TOLERANCE * sizes[1]):
         _differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm")
     apart = _corners(prediction) - _corners(reference)
-    apart_mm = float(np.linalg.norm(apart, axis=1).max())
-    if apart_mm > POSITION_TOLERANCE * sizes[1].min():
-        _differ(
-            "affine",
-            _matrix(prediction.affine),
-            _matrix(reference.affine),
-            f"the same voxel lies up to {apart_mm:.6g} mm apart",
-        )
+    apart_mm, tolerance_mm = _largest(apart), POSITION_TOLERANCE * float(sizes[1].min())
+    if apart_mm <= tolerance_mm:
+        return
+    effect = f"the same voxel lies up to {apart_mm:.6g} mm apart"
+    if _largest(apart - apart[0]) <= tolerance_mm:
+        origins = [_listed(image.affine[:3, 3]) for image in (prediction, reference)]
+        _differ("origin", origins[0], origins[1], f"mm; {effect}")
+    cosines = [_directions(image) for image in (prediction, reference)]
+    if np.abs(cosines[0] - cosines[1]).max() > _SAME_DIRECTION:
+        matrices = [_matrix(directions) for directions in cosines]
+        _differ("direction", matrices[0], matrices[1], f"direction cosines; {effect}")
+    _differ("affine", _matrix(prediction.affine), _matrix(reference.affine), effect)
 
 
 def _corners(image: Image) -> NDArray[np.float64]:
@@ -45,7 +52,16 @@ def _corners(image: Image) -> NDArray[np.float64]:
     return corners @ image.affine[:3, :3].T + image.affine[:3, 3]
 
 
-def _differ(what: str, prediction: str, reference: str, unit: str) -> None:
+def _largest(vectors: NDArray[np.float64]) -> float:
+    return float(np.linalg.norm(vectors, axis=1).max())
+
+
+def _directions(image: Image) -> NDArray[np.float64]:
+    cosines: NDArray[np.float64] = image.affine[:3, : len(image.shape)] / image.spacing_mm
+    return cosines
+
+
+def _differ(what: str, prediction: str, reference: str, unit: str) -> NoReturn:
     raise CaseError(
         f"prediction and reference differ in {what}: {prediction} against {reference} ({unit})"
     )
@@ -56,5 +72,8 @@ def _by(sizes: tuple[float, ...]) -> str:
 
 
 def _matrix(affine: NDArray[np.float64]) -> str:
-    rows = (", ".join(f"{value:.6g}" for value in row) for row in affine[:3] + 0.0)
-    return f"[{'; '.join(rows)}]"
+    return f"[{'; '.join(map(_listed, affine[:3]))}]"
+
+
+def _listed(values: NDArray[np.float64]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values + 0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from medloss.evaluation import values
 from medloss.evaluation.errors import CaseError
 
+Channels = Literal["exclusive", "independent"]
+"""Whether one class of a stack excludes the others, or each is a class of its own."""
+
 _LARGEST_COSINE = 0.01
+_FARTHEST_MM, _SHORTEST_MM = 1e9, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +32,10 @@ class Image:
             with the classes as one more, last axis.
         spacing_mm: voxel size along each spatial axis.
         affine: 4x4, voxel index to RAS+ millimetres.
-        probabilities: whether ``array`` holds probabilities.
+        probabilities: whether ``array`` has the classes as its last axis.
+        independent: whether those are classes of their own, which may overlap: channel 0 is label
+            1. Otherwise one class excludes the others and channel 0 is the background.
+        note: what the user should know of how the file was read, else empty.
     """
 
     path: Path
@@ -36,6 +43,8 @@ class Image:
     spacing_mm: tuple[float, ...]
     affine: NDArray[np.float64]
     probabilities: bool = False
+    independent: bool = False
+    note: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -43,33 +52,60 @@ class Image:
         return self.array.shape[: len(self.spacing_mm)]
 
     def labels(self) -> NDArray[Any]:
-        """The label map: of probabilities the likeliest class, of a single class p >= 0.5."""
+        """The label map: of probabilities the likeliest class, of a single class p >= 0.5.
+
+        Raises:
+            CaseError: the classes are independent and have no common label map.
+        """
+        if self.independent:
+            raise CaseError(f"{self.path} holds classes of their own, not one label map")
         return values.most_likely(self.array) if self.probabilities else self.array
 
 
-def read_image(path: Path) -> Image:
-    """Read an image file of any of ``pairing.SUFFIXES``.
+# Numbers of damaged headers may overflow on the way; what they lead to is checked.
+@np.errstate(over="ignore", invalid="ignore")
+def read_image(path: Path, *, channels: Channels | None = None, grid: Image | None = None) -> Image:
+    """Read an image file of any of ``pairing.SUFFIXES``, or nnU-Net's ``.npz`` of probabilities.
+
+    Args:
+        path: the file.
+        channels: what the classes of a fourth axis are; by default exclusive.
+        grid: where the voxels of a ``.npz`` lie that has no image of its name beside it.
 
     Raises:
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
             nor probabilities.
     """
-    # The readers take 0.1 to 0.3 s to import, and most studies need one of them.
+    name = path.name.lower()
     try:
         if path.stat().st_size == 0:
             raise CaseError(f"{path} is empty")
-        if path.name.lower().endswith((".nii", ".nii.gz")):
+        if name.endswith(".npz"):
+            from medloss.evaluation.npz import read_npz
+
+            return make_image(*read_npz(path, grid), channels=channels)
+        if name.endswith((".nii", ".nii.gz")):
             from medloss.evaluation.nifti import read_nifti as read
+        elif name.endswith(".nrrd"):
+            from medloss.evaluation.nrrd import read_nrrd as read
         else:
-            from medloss.evaluation.itk import read_itk as read
+            from medloss.evaluation.metaimage import read_metaimage as read
         array, affine, dimensions = read(path)
     except OSError as error:
         raise CaseError(f"{path} cannot be read: {error.strerror or error}") from error
-    return make_image(path, array, affine, dimensions)
+    except MemoryError as error:
+        raise CaseError(f"{path} takes more memory than there is") from error
+    return make_image(path, array, affine, dimensions, channels=channels)
 
 
 def make_image(
-    path: Path, array: NDArray[Any], affine: NDArray[np.float64], dimensions: int
+    path: Path,
+    array: NDArray[Any],
+    affine: NDArray[np.float64],
+    dimensions: int,
+    note: str = "",
+    *,
+    channels: Channels | None = None,
 ) -> Image:
     """Check what a reader found and settle whether it is labels or probabilities.
 
@@ -78,6 +114,8 @@ def make_image(
         array: ``dimensions`` spatial axes, and perhaps one of classes after them.
         affine: 4x4, RAS+ millimetres.
         dimensions: how many axes are spatial, 2 or 3.
+        note: of the reader.
+        channels: as :func:`read_image`.
 
     Raises:
         CaseError: as :func:`read_image`.
@@ -96,20 +134,23 @@ def make_image(
     if array.ndim > dimensions and array.shape[-1] == 1 and values.is_whole(array):
         array = array[..., 0]  # a label map that was saved with one more axis
     if array.ndim > dimensions:
-        values.check_probabilities(path, array, low, high)
-        return Image(path, array, spacing_mm, affine, probabilities=True)
-    return Image(path, values.whole_numbers(path, array, low, high), spacing_mm, affine)
+        exclude = values.channels_exclude(path, array, low, high, channels)
+        return Image(path, array, spacing_mm, affine, True, not exclude, note)
+    array = values.whole_numbers(path, array, low, high)
+    return Image(path, array, spacing_mm, affine, note=note)
 
 
 def _spacing_mm(path: Path, affine: NDArray[np.float64], dimensions: int) -> tuple[float, ...]:
-    axes = np.asarray(affine, dtype=np.float64)[:3, :dimensions]
-    spacing = np.linalg.norm(axes, axis=0)
-    if not np.isfinite(affine).all() or not (spacing > 0).all():
-        raise CaseError(f"{path} has an unusable affine: {np.asarray(affine).tolist()}")
+    affine = np.asarray(affine, dtype=np.float64)
+    axes = affine[:3, :dimensions]
+    sound = bool((np.abs(affine) < _FARTHEST_MM).all())  # NaN is not
+    spacing = np.linalg.norm(axes, axis=0) if sound else np.zeros(dimensions)
+    if not (spacing > _SHORTEST_MM).all():
+        raise CaseError(f"{path} has an unusable affine: {affine.tolist()}")
     cosines = (axes / spacing).T @ (axes / spacing) - np.eye(dimensions)
     if np.abs(cosines).max() > _LARGEST_COSINE:
         raise CaseError(
             f"{path} has a sheared affine (axes not at right angles), so that distances in "
-            f"millimetres do not follow from its voxel size: {np.asarray(affine).tolist()}"
+            f"millimetres do not follow from its voxel size: {affine.tolist()}"
         )
     return tuple(float(size) for size in spacing)

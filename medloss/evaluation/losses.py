@@ -58,20 +58,38 @@ def choose_loss(request: Request) -> LossChoice:
 
 
 def loss_values(
-    losses: tuple[LossChoice, ...], prediction: Image, reference: Image
+    losses: tuple[LossChoice, ...],
+    prediction: Image,
+    reference: Image,
+    ignored: np.ndarray[Any, Any] | None = None,
 ) -> Iterator[tuple[str, float]]:
     """Column and value of every loss for one case.
+
+    Args:
+        losses: to be computed.
+        prediction: label map or probabilities of classes that exclude one another.
+        reference: likewise.
+        ignored: where voxels do not count.
 
     Raises:
         CaseError: a loss cannot be computed for this case.
     """
-    target = reference.labels()
+    for image in (prediction, reference):
+        if image.independent:
+            raise CaseError(
+                f"{image.path}: its channels are classes of their own, and losses are computed on "
+                f"classes that exclude one another; drop --loss"
+            )
+    target, extra = reference.labels(), {}
+    if ignored is not None:
+        target = np.where(ignored, 0, target)
+        extra["mask"] = torch.from_numpy(~ignored)[None, None]
     probabilities = _class_probabilities(prediction, target)[None]
     labels = torch.from_numpy(target.astype(np.int64))[None, None]
     for choice in losses:
         try:
             with torch.no_grad():
-                value = choice.loss(probabilities, labels, spacing_mm=reference.spacing_mm)
+                value = choice.loss(probabilities, labels, spacing_mm=reference.spacing_mm, **extra)
         except (ValueError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise CaseError(f"{prediction.path}: {choice.column}: {reason}") from error

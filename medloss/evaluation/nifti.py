@@ -2,95 +2,65 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from medloss.evaluation.errors import CaseError
+from medloss.evaluation.inflate import Inflating
+from medloss.evaluation.limits import DEFLATE_RATIO, check_stored, voxel_bytes
+from medloss.evaluation.nifti_header import SHORTEST, NiftiHeader, header_size, parse_header
 
-_KINDS = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
-_MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micrometre
 _SPACING_TOLERANCE = 0.01
 
 
 def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
-    """Array, affine in RAS+ millimetres, and the number of spatial axes.
+    """Array in the file's own order and type, affine in RAS+ millimetres, number of spatial axes.
 
     Raises:
         CaseError: the file is damaged or contradicts itself.
     """
-    content = _content(path)
-    kind = _KINDS.get(_header_size(content))
-    if kind is None:
-        raise CaseError(f"{path} is not a NIfTI file")
-    try:
-        # nibabel repairs odd headers and prints what it did; what matters is checked below.
-        with LoggingOutputSuppressor():
-            stated = kind.header_class.from_fileobj(io.BytesIO(content), check=False)
-            image = kind.from_bytes(content)
-            _check_length(path, image, len(content))
-            array = _values(image)
-    except (
-        ImageFileError,
-        HeaderDataError,
-        WrapStructError,
-        OSError,
-        OverflowError,
-        ValueError,
-    ) as error:
-        if isinstance(error, CaseError):
-            raise
-        raise CaseError(f"{path} is a damaged NIfTI file: {_one_line(error)}") from error
-    array, dimensions = _classes_last(path, array)
-    affine = np.asarray(image.affine, dtype=np.float64).copy()
-    _check_spacing(path, np.abs(stated["pixdim"][1 : dimensions + 1]), affine)
-    affine[:3] *= _MM_PER_UNIT.get(int(stated["xyzt_units"]) % 8, 1.0)
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        header, voxels = _compressed(path, content)
+    else:
+        header = parse_header(path, content[: header_size(content)])
+        size = voxel_bytes(path, header.shape, header.dtype.itemsize)
+        check_stored(path, size, max(0, len(content) - header.offset))
+        voxels = memoryview(content)[header.offset : header.offset + size]
+    stored = np.frombuffer(voxels, header.dtype).reshape(header.shape, order="F")
+    array, dimensions = _classes_last(path, _values(header, stored))
+    _check_spacing(path, header.pixdim[:dimensions], header.affine)
+    affine = header.affine.copy()
+    affine[:3] *= header.mm_per_unit
     return array, affine, dimensions
 
 
-def _content(path: Path) -> bytes:
-    """All bytes of the file: reading a gzip stream to its end is what checks its checksum."""
-    content = path.read_bytes()
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        return gzip.decompress(content)
-    except EOFError as error:
-        raise CaseError(f"{path} is truncated: its gzip stream has no end") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise CaseError(f"{path} is damaged: {_one_line(error)}") from error
+def _compressed(path: Path, content: bytes) -> tuple[NiftiHeader, memoryview]:
+    stream = Inflating(path, content)
+    # No byte more than the header, so that the voxels come in one piece and are not copied.
+    start = stream.read(SHORTEST)
+    start += stream.read(header_size(start) - len(start))
+    header = parse_header(path, start)
+    size = voxel_bytes(path, header.shape, header.dtype.itemsize)
+    check_stored(path, header.offset + size, len(content), DEFLATE_RATIO)
+    stream.read(header.offset - len(start))
+    voxels = stream.read(size)
+    check_stored(path, size, len(voxels))
+    stream.finish()
+    return header, memoryview(voxels)
 
 
-def _header_size(content: bytes) -> int:
-    sizes = (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big"))
-    return next((size for size in sizes if size in _KINDS), 0)
-
-
-def _check_length(path: Path, image: Any, length: int) -> None:
-    proxy = image.dataobj
-    voxels = 1
-    for size in proxy.shape:
-        voxels *= int(size)
-    expected = int(proxy.offset) + voxels * int(proxy.dtype.itemsize)
-    if length < expected:
-        raise CaseError(f"{path} is truncated: {length} bytes where its header says {expected}")
-
-
-def _values(image: Any) -> NDArray[Any]:
-    proxy = image.dataobj
-    scaled = (proxy.slope, proxy.inter) != (1, 0)
-    array: NDArray[Any] = np.asarray(proxy, dtype=np.float32) if scaled else proxy.get_unscaled()
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+def _values(header: NiftiHeader, stored: NDArray[Any]) -> NDArray[Any]:
+    if (header.slope, header.inter) != (1, 0):
+        dtype = np.float32 if stored.dtype.itemsize <= 2 else np.float64
+        array: NDArray[Any] = stored.astype(dtype)
+        array *= header.slope
+        array += header.inter
+        return array
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
 def _classes_last(path: Path, array: NDArray[Any]) -> tuple[NDArray[Any], int]:
@@ -101,11 +71,11 @@ def _classes_last(path: Path, array: NDArray[Any]) -> tuple[NDArray[Any], int]:
     return array, min(array.ndim, 3)
 
 
-def _check_spacing(path: Path, stated: NDArray[Any], affine: NDArray[np.float64]) -> None:
+def _check_spacing(path: Path, stated: tuple[float, ...], affine: NDArray[np.float64]) -> None:
     """The header says the voxel size twice; distances must not depend on which one is read."""
-    if not (stated > 0).all():
+    if not all(length > 0 for length in stated):
         raise CaseError(f"{path} states no voxel size: pixdim is {_listed(stated)}")
-    placed = np.linalg.norm(affine[:3, : len(stated)], axis=0)
+    placed = tuple(float(x) for x in np.linalg.norm(affine[:3, : len(stated)], axis=0))
     if not np.allclose(placed, stated, rtol=_SPACING_TOLERANCE, atol=0):
         raise CaseError(
             f"{path} contradicts itself: the voxel size is {_listed(stated)} by pixdim and "
@@ -113,9 +83,5 @@ def _check_spacing(path: Path, stated: NDArray[Any], affine: NDArray[np.float64]
         )
 
 
-def _listed(sizes: NDArray[Any]) -> str:
+def _listed(sizes: tuple[float, ...]) -> str:
     return " x ".join(f"{size:g}" for size in sizes)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -7,20 +7,23 @@ be scored in any order and anywhere; :func:`complete` then makes their rows the 
 from __future__ import annotations
 
 import dataclasses
+import math
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medloss.evaluation.choices import MetricChoice
 from medloss.evaluation.errors import CaseError
-from medloss.evaluation.geometry import check_same_grid
-from medloss.evaluation.images import read_image
+from medloss.evaluation.inputs import Inputs, Sides, read_sides
+from medloss.evaluation.labels import Label
+from medloss.evaluation.layers import ClassCases, make_layers
 from medloss.evaluation.pairing import Pair
-from medloss.evaluation.values import present_labels
 from medloss.scoring import Case, EmptyPolicy, score
+from medloss.scoring.counts import Counts
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
@@ -33,27 +36,37 @@ class Study:
     Args:
         metrics: one value for each label.
         losses: one value for the whole case.
-        labels: names by label, or ``None`` for every label that any file holds.
+        labels: names by label or region, or ``None`` for every label that any file holds.
         policy: what a label that is missing on one side or both counts.
         preset: definition of the surface metrics.
+        definitions: other presets that every metric is computed by as well, each with its policy.
+        error_maps: folder that gets images of each case's errors, or ``None``.
+        regions: the labels that each region among ``labels`` is made of.
+        inputs: what is done to the files before they are scored.
+        source: what predicts, where that is part of the work: names and values.
     """
 
     metrics: tuple[MetricChoice, ...]
     losses: tuple[LossChoice, ...] = ()
-    labels: dict[int, str] | None = None
+    labels: dict[Label, str] | None = None
     policy: EmptyPolicy = field(default_factory=EmptyPolicy)
     preset: str = "deepmind"
+    definitions: tuple[tuple[str, EmptyPolicy], ...] = ()
+    error_maps: Path | None = None
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=Inputs)
+    source: tuple[tuple[str, str], ...] = ()
 
-    def name(self, label: int | None) -> str:
-        """Name of a label, empty where it has none."""
-        return (self.labels or {}).get(label or 0, "")
+    def name(self, label: Label | None) -> str:
+        """Name of a label, empty where it has none; a region is its own name."""
+        return "" if label is None else (self.labels or {}).get(label, "")
 
 
 @dataclass(frozen=True)
 class Result:
     """One value: of a metric for a label, or of a loss for the whole case (label ``None``)."""
 
-    label: int | None
+    label: Label | None
     column: str
     value: float
     unit: str
@@ -62,7 +75,19 @@ class Result:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """All values of a case, or the sentence that says why there are none."""
+    """All values of a case, or the sentence that says why there are none.
+
+    Args:
+        pair: the case.
+        spacing_mm: voxel size.
+        shape: of the reference, in voxels.
+        results: by label and metric, then the losses.
+        error: why there are none.
+        trace: where that was found, for whoever looks for a defect.
+        counts: voxels of each label.
+        definitions: results by the study's other presets.
+        notes: what was done to this case before it was scored, such as resampling.
+    """
 
     pair: Pair
     spacing_mm: tuple[float, ...] = ()
@@ -70,6 +95,9 @@ class CaseResult:
     results: tuple[Result, ...] = ()
     error: str = ""
     trace: str = ""
+    counts: tuple[tuple[Label, Counts], ...] = ()
+    definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(pairs: Iterable[Pair], study: Study) -> Iterator[CaseResult]:
@@ -80,8 +108,13 @@ def evaluate(pairs: Iterable[Pair], study: Study) -> Iterator[CaseResult]:
 
 def evaluate_pair(pair: Pair, study: Study) -> CaseResult:
     """Read and score one pair of files."""
+    return attempt(pair, lambda: evaluate_sides(pair, read_sides(pair, study.inputs), study))
+
+
+def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
+    """The result of a case, or why there is none."""
     try:
-        return _evaluate(pair, study)
+        return work()
     except CaseError as error:
         return CaseResult(pair, error=str(error), trace=traceback.format_exc())
     # A defect that one case brings out, in a plugin too, must not cost the values of the others.
@@ -101,12 +134,12 @@ def complete(cases: Iterable[CaseResult], study: Study) -> tuple[CaseResult, ...
     return tuple(case if case.error else _complete(case, labels, study) for case in cases)
 
 
-def study_labels(cases: Iterable[CaseResult], study: Study) -> tuple[int, ...]:
+def study_labels(cases: Iterable[CaseResult], study: Study) -> tuple[Label, ...]:
     """The labels that the study names, else those found in any case, in ascending order."""
     if study.labels is not None:
         return tuple(study.labels)
     found = {result.label for case in cases for result in case.results}
-    return tuple(sorted(label for label in found if label is not None))
+    return tuple(sorted(label for label in found if isinstance(label, int)))
 
 
 def check_options(study: Study) -> None:
@@ -128,47 +161,73 @@ def check_options(study: Study) -> None:
         if metric.given:
             one = dataclasses.replace(study, metrics=(metric,))
             try:
-                list(_score(case, 1, one))
+                list(_score(case, 1, 1, one))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{metric.column}: {error}") from error
 
 
-def _evaluate(pair: Pair, study: Study) -> CaseResult:
-    if pair.problem or pair.prediction is None or pair.reference is None:
-        raise CaseError(pair.problem)
-    prediction, reference = read_image(pair.prediction), read_image(pair.reference)
-    check_same_grid(prediction, reference)
-    maps = prediction.labels(), reference.labels()
-    if study.labels is None:
-        labels = tuple(sorted({label for labels in maps for label in present_labels(labels)}))
-    else:
-        labels = tuple(study.labels)
-    case = Case(
-        reference=maps[1],
-        prediction=maps[0],
-        labels=labels,
-        spacing_mm=reference.spacing_mm,
-        preset=study.preset,
-    )
-    results = [result for label in labels for result in _score(case, label, study)]
-    if study.losses:
+def evaluate_sides(
+    pair: Pair,
+    sides: Sides,
+    study: Study,
+    losses: Iterable[tuple[str, float]] | None = None,
+) -> CaseResult:
+    """Score two images.
+
+    Args:
+        pair: the case.
+        sides: its images.
+        study: what is computed.
+        losses: values of the study's losses, where they are known already.
+    """
+    prediction, reference = sides.prediction, sides.reference
+    asked = None if study.labels is None else tuple(study.labels)
+    ignore = study.inputs.ignore_label
+    layers = make_layers(prediction, reference, asked, study.regions, ignore)
+    labels = asked or tuple(label for layer in layers for label in layer.codes)
+    cases = ClassCases(layers, reference.spacing_mm, study.preset, sides.ignored)
+    results = [result for label in labels for result in _score(*cases.find(label), label, study)]
+    definitions = []
+    for preset, policy in study.definitions:
+        by = dataclasses.replace(study, preset=preset, policy=policy)
+        others = ClassCases(layers, reference.spacing_mm, preset, sides.ignored)
+        definitions.append(
+            (preset, tuple(x for label in labels for x in _score(*others.find(label), label, by)))
+        )
+    if study.error_maps is not None:
+        from medloss.evaluation.error_maps import write_error_maps
+
+        write_error_maps(study.error_maps, pair.name, layers, reference, sides.ignored)
+    if losses is None and study.losses:
         from medloss.evaluation.losses import loss_values  # torch
 
-        values = loss_values(study.losses, prediction, reference)
-        results += [Result(None, column, value, "", "ok") for column, value in values]
-    return CaseResult(pair, reference.spacing_mm, reference.shape, tuple(results))
+        losses = loss_values(study.losses, prediction, reference, sides.ignored)
+    results += [Result(None, column, value, "", "ok") for column, value in losses or ()]
+    return CaseResult(
+        pair,
+        reference.spacing_mm,
+        reference.shape,
+        tuple(results),
+        counts=tuple((label, _counts(*cases.find(label))) for label in labels),
+        definitions=tuple(definitions),
+        notes=sides.notes,
+    )
 
 
-def _score(case: Case, label: int, study: Study) -> Iterator[Result]:
+def _counts(case: Case, code: int) -> Counts:
+    return case.counts(code)
+
+
+def _score(case: Case, code: int, label: Label, study: Study) -> Iterator[Result]:
     for metric in study.metrics:
-        found = score(metric.function, metric.record, case, label, study.policy, **metric.options)
+        found = score(metric.function, metric.record, case, code, study.policy, **metric.options)
         yield Result(
             label, metric.column, float(found.value), metric.record.unit, str(found.status)
         )
 
 
-def _complete(case: CaseResult, labels: tuple[int, ...], study: Study) -> CaseResult:
-    own: dict[int | None, list[Result]] = {}
+def _complete(case: CaseResult, labels: tuple[Label, ...], study: Study) -> CaseResult:
+    own: dict[Label | None, list[Result]] = {}
     for result in case.results:
         own.setdefault(result.label, []).append(result)
     if own.keys() >= set(labels):
@@ -182,8 +241,14 @@ def _complete(case: CaseResult, labels: tuple[int, ...], study: Study) -> CaseRe
         spacing_mm=case.spacing_mm,
         preset=study.preset,
     )
-    scored = tuple(_score(absent, 1, study))
+    scored = tuple(_score(absent, 1, 1, study))
     results: list[Result] = []
     for label in labels:
         results += own.get(label) or [dataclasses.replace(found, label=label) for found in scored]
-    return dataclasses.replace(case, results=(*results, *own.get(None, ())))
+    counted = dict(case.counts)
+    voxels = next((counts.voxels for counts in counted.values()), math.prod(case.shape))
+    return dataclasses.replace(
+        case,
+        results=(*results, *own.get(None, ())),
+        counts=tuple((label, counted.get(label, Counts(0, 0, 0, voxels))) for label in labels),
+    )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medloss.evaluation.labels import Label
+from medloss.evaluation.statistics import mean_interval
 from medloss.evaluation.study import CaseResult, Result, Study, study_labels
 
 NAN = float("nan")
@@ -41,7 +43,9 @@ class Summary:
         n: values that the statistics are made of.
         mean: and the others: NaN where ``n`` is 0; infinite where a value is.
         sd: sample standard deviation (n - 1), NaN for fewer than two values or an infinite one.
+        q1: lower quartile, between two values as numpy's default; NaN where a value is infinite.
         median: middle value.
+        q3: upper quartile.
         minimum: smallest value.
         maximum: largest value.
         worst: the largest where lower is better, else the smallest.
@@ -49,14 +53,19 @@ class Summary:
         statuses: how many cases have each status; together ``n + not_used``.
         not_used: cases whose value the policies leave out (NaN).
         failed: cases without any value.
+        ci_low: lower end of the 95% bootstrap interval of the mean
+            (:func:`medloss.evaluation.statistics.mean_interval`), NaN where there is none.
+        ci_high: upper end.
     """
 
-    label: int | None
+    label: Label | None
     column: Column
     n: int
     mean: float
     sd: float
+    q1: float
     median: float
+    q3: float
     minimum: float
     maximum: float
     worst: float
@@ -64,6 +73,8 @@ class Summary:
     statuses: dict[str, int]
     not_used: int
     failed: int
+    ci_low: float
+    ci_high: float
 
 
 def columns(study: Study) -> tuple[Column, ...]:
@@ -79,12 +90,12 @@ def summarise(cases: Sequence[CaseResult], study: Study) -> tuple[Summary, ...]:
         cases: complete (:func:`medloss.evaluation.study.complete`).
         study: what was computed.
     """
-    found: dict[tuple[int | None, str], list[tuple[str, Result]]] = {}
+    found: dict[tuple[Label | None, str], list[tuple[str, Result]]] = {}
     for case in cases:
         for result in case.results:
             found.setdefault((result.label, result.column), []).append((case.pair.name, result))
     failed = sum(bool(case.error) for case in cases)
-    labels: tuple[int | None, ...] = (*study_labels(cases, study), None)
+    labels: tuple[Label | None, ...] = (*study_labels(cases, study), None)
     return tuple(
         _summary(label, column, found[label, column.name], failed)
         for column in columns(study)
@@ -94,7 +105,7 @@ def summarise(cases: Sequence[CaseResult], study: Study) -> tuple[Summary, ...]:
 
 
 def _summary(
-    label: int | None, column: Column, results: list[tuple[str, Result]], failed: int
+    label: Label | None, column: Column, results: list[tuple[str, Result]], failed: int
 ) -> Summary:
     used = [(result.value, name) for name, result in results if not math.isnan(result.value)]
     values = np.array([value for value, _ in used])
@@ -102,13 +113,17 @@ def _summary(
     pick = max if column.better == "lower" else min
     worst, worst_case = pick(used, key=lambda item: item[0], default=(NAN, ""))
     finite = len(values) > 0 and bool(np.isfinite(values).all())
+    q1, q3 = (float(q) for q in np.quantile(values, (0.25, 0.75))) if finite else (NAN, NAN)
+    ci_low, ci_high = mean_interval(values)
     return Summary(
         label=label,
         column=column,
         n=len(used),
         mean=float(values.mean()) if used else NAN,
         sd=float(values.std(ddof=1)) if finite and len(used) > 1 else NAN,
+        q1=q1,
         median=float(np.median(values)) if used else NAN,
+        q3=q3,
         minimum=float(values.min()) if used else NAN,
         maximum=float(values.max()) if used else NAN,
         worst=worst,
@@ -116,4 +131,6 @@ def _summary(
         statuses=dict(Counter(result.status for _, result in results)),
         not_used=len(results) - len(used),
         failed=failed,
+        ci_low=ci_low,
+        ci_high=ci_high,
     )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from medloss.evaluation.labels import Label
 from medloss.evaluation.layout import fit, head_lines, heading, line, number, widths_of
 from medloss.evaluation.study import CaseResult, Study, study_labels
 from medloss.evaluation.tables import Column, Summary, columns
+
+if TYPE_CHECKING:
+    from medloss.evaluation.definitions import Definition
 
 _WIDE = 110
 _HEADING_WIDTH = 12
@@ -87,7 +92,33 @@ def print_notes(console: Console, cases: Sequence[CaseResult], study: Study) -> 
     )
 
 
-def label_name(label: int | None, study: Study) -> str:
+def print_definitions(console: Console, definitions: Sequence[Definition]) -> None:
+    """Print the means by each definition: a block for each metric, a line for each label."""
+    from medloss.evaluation.definitions import policies
+
+    first = definitions[0][0]
+    together = list(zip(*(summaries for _, _, summaries in definitions), strict=True))
+    heads = [[study.preset] for study, _, _ in definitions]
+    rows = [[number(s.mean, s.column.unit) for s in means] for means in together]
+    names = [f"  {label_name(means[0].label, first)}" for means in together]
+    widths = [width + 1 for width in widths_of(heads, rows)]
+    room = console.width - sum(widths) - len(widths)
+    left = [max(8, min(max([len("  label"), *map(cell_len, names)]), room))]
+    console.print("Means by each definition:")
+    for text in head_lines(["  label"], heads, left, widths):
+        _print(console, text, "bold")
+    previous = None
+    for means, name, cells in zip(together, names, rows, strict=True):
+        if means[0].column != previous:
+            previous = means[0].column
+            _print(console, _title(previous), "bold cyan")
+        _print(console, line([name], cells, left, widths))
+    for sentence in policies(definitions):
+        console.print(sentence, markup=False)
+    console.print()
+
+
+def label_name(label: Label | None, study: Study) -> str:
     """Number and name of a label, ``all`` for the whole case."""
     return "all" if label is None else f"{label} {study.name(label)}".rstrip()
 
@@ -108,7 +139,7 @@ _Rows = list[tuple[list[str], dict[str, float]]]
 
 
 def _label_rows(
-    case: CaseResult, labels: Sequence[int], study: Study
+    case: CaseResult, labels: Sequence[Label], study: Study
 ) -> Iterator[tuple[list[str], dict[str, float]]]:
     name, found = case.pair.name, _by_label(case)
     for label in labels:
@@ -117,9 +148,9 @@ def _label_rows(
         name = ""  # said once
 
 
-def _by_label(case: CaseResult) -> dict[int | None, tuple[str, dict[str, float]]]:
+def _by_label(case: CaseResult) -> dict[Label | None, tuple[str, dict[str, float]]]:
     """Status and values of every label."""
-    found: dict[int | None, tuple[str, dict[str, float]]] = {}
+    found: dict[Label | None, tuple[str, dict[str, float]]] = {}
     for result in case.results:
         found.setdefault(result.label, (result.status, {}))[1][result.column] = result.value
     return found

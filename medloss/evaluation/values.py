@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def most_likely(probabilities: NDArray[Any]) -> NDArray[Any]:
     """
     classes = probabilities.shape[-1]
     if classes == 1:
-        return (probabilities[..., 0] >= 0.5).astype(np.uint8)
+        return likely(probabilities[..., 0])
     # numpy's argmax would answer in int64 and in C order: eight times the memory, and slower to
     # compare with the other map, which lies in the file's order.
     best = probabilities[..., 0].copy(order="K")
@@ -58,6 +59,40 @@ def present_labels(label_map: NDArray[Any]) -> tuple[int, ...]:
     for start in range(0, len(values), _PIECE):
         counts += np.bincount(values[start : start + _PIECE], minlength=len(counts))
     return tuple(int(label) for label in np.flatnonzero(counts) if label)
+
+
+def recode(label_map: NDArray[Any], changes: Mapping[int, int], *, keep: bool) -> NDArray[Any]:
+    """A label map with other labels, in the same memory order.
+
+    Args:
+        label_map: whole numbers of at least 0.
+        changes: new labels by old ones.
+        keep: whether labels without a new one stay as they are, or become 0.
+
+    Example:
+        >>> recode(np.array([0, 1, 2, 3], dtype=np.uint8), {2: 1, 1: 2}, keep=True)
+        array([0, 2, 1, 3], dtype=uint8)
+        >>> recode(np.array([0, 1, 2, 3], dtype=np.uint8), {2: 1, 3: 1}, keep=False)
+        array([0, 0, 1, 1], dtype=uint8)
+    """
+    high = int(label_map.max())
+    new = [*(changes[old] for old in changes if old <= high), high if keep else 0]
+    out = np.empty_like(label_map, dtype=np.min_scalar_type(max(new)), subok=False)
+    flat, flat_out = label_map.ravel(order="K"), out.ravel(order="K")
+    if high > _LARGEST_COUNTED:
+        flat_out[:] = flat if keep else 0
+        for old, label in changes.items():
+            flat_out[flat == old] = label
+        return out
+    table = np.arange(high + 1) if keep else np.zeros(high + 1, dtype=np.int64)
+    for old, label in changes.items():
+        if old <= high:
+            table[old] = label
+    table = table.astype(out.dtype)
+    for start in range(0, len(flat), _PIECE):  # numpy makes eight bytes of each index
+        part = slice(start, start + _PIECE)
+        np.take(table, flat[part], out=flat_out[part], mode="clip")
+    return out
 
 
 def finite_range(path: Path, array: NDArray[Any]) -> tuple[float, float]:
@@ -112,24 +147,51 @@ def whole_numbers(path: Path, array: NDArray[Any], low: float, high: float) -> N
     return array
 
 
-def check_probabilities(path: Path, array: NDArray[Any], low: float, high: float) -> None:
-    """Raise unless the last axis holds probabilities of classes that exclude one another.
+def channels_exclude(
+    path: Path, array: NDArray[Any], low: float, high: float, asked: str | None = None
+) -> bool:
+    """Whether the classes of the last axis exclude one another: if not told, they have to.
+
+    Their probabilities sum to 1 in every voxel. Other sums do not prove that each channel is a
+    class of its own: in one-hot channels with a hole, channel 0 is still the background.
+
+    Args:
+        path: for the error texts.
+        array: with at least one channel.
+        low: smallest value.
+        high: largest value.
+        asked: ``"exclusive"`` or ``"independent"`` where the user says which.
 
     Raises:
-        CaseError: values outside 0 to 1, or sums other than 1.
+        CaseError: values outside 0 to 1, or sums that do not fit.
     """
     count = array.shape[-1]
     if low < -ROUNDING or high > 1 + ROUNDING:
+        hint = "; is it a time series, or several label maps?" if is_whole(array) else ""
         raise CaseError(
             f"{path} has {count} channels and is read as probabilities, but holds values from "
-            f"{low:g} to {high:g}"
+            f"{low:g} to {high:g}{hint}"
         )
+    if asked == "independent":
+        return False
     if count == 1:
-        return
+        return True
     total = array.sum(axis=-1, dtype=np.float32)
     low, high = float(total.min()), float(total.max())
-    if max(1 - low, high - 1) > ROUNDING:
-        raise CaseError(
-            f"{path} has {count} channels, whose sum in a voxel lies between {low:g} and {high:g} "
-            f"and should be 1: save overlapping regions as one file each"
-        )
+    if max(1 - low, high - 1) <= ROUNDING:
+        return True
+    hint = "" if asked else "; if each channel is a class of its own, say --channels independent"
+    raise CaseError(
+        f"{path} has {count} channels, whose sum in a voxel lies between {low:g} and {high:g} and "
+        f"should be 1{hint}"
+    )
+
+
+def likely(channel: NDArray[Any]) -> NDArray[np.uint8]:
+    """Where a class of its own is: at a probability of at least 0.5.
+
+    Example:
+        >>> likely(np.array([0.4, 0.5]))
+        array([0, 1], dtype=uint8)
+    """
+    return (channel >= 0.5).view(np.uint8)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from medloss import __version__
+from medloss.evaluation.labels import Label
+from medloss.evaluation.nnunet import nnunet_keys
+from medloss.evaluation.provenance import versions
+from medloss.evaluation.statistics import BOOTSTRAP
 from medloss.evaluation.study import CaseResult, Study, study_labels
 from medloss.evaluation.tables import Summary, columns
 from medloss.scoring import Status
@@ -39,39 +44,67 @@ def check_output(path: Path, *, force: bool) -> None:
 
 def write_csv(path: Path, cases: Sequence[CaseResult], study: Study) -> None:
     """Write one line for each case, label and metric, and one for each failed case."""
-    with _whole(path) as file:
+    write_csv_of(path, [(cases, study)])
+
+
+def write_csv_of(path: Path, studies: Iterable[tuple[Sequence[CaseResult], Study]]) -> None:
+    """Write the lines of several studies, one after the other, below one head."""
+    with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
-        for case in cases:
-            name = case.pair.name
-            for result in case.results:
-                label, title = label_text(result.label), study.name(result.label)
-                value = repr(result.value)
-                unit, status = result.unit, result.status
-                writer.writerow(
-                    (name, label, title, result.column, value, unit, study.preset, status, "")
-                )
-            if case.error:
-                writer.writerow((name, "", "", "", "", "", study.preset, "failed", case.error))
+        for cases, study in studies:
+            for *text, value, unit, preset, status, message in rows(cases, study):
+                shown = "" if value is None else repr(value)
+                writer.writerow((*text, shown, unit, preset, status, message))
+
+
+def rows(cases: Sequence[CaseResult], study: Study) -> Iterator[tuple[Any, ...]]:
+    """A value for each of :data:`CSV_COLUMNS`, all text but the value; failed cases have none."""
+    preset = study.preset
+    for case in cases:
+        name = case.pair.name
+        for result in case.results:
+            head = (name, label_text(result.label), study.name(result.label), result.column)
+            yield (*head, result.value, result.unit, preset, result.status, "")
+        if case.error:
+            yield (name, "", "", "", None, "", preset, "failed", case.error)
 
 
 def write_json(
-    path: Path, cases: Sequence[CaseResult], summaries: Sequence[Summary], study: Study
+    path: Path,
+    cases: Sequence[CaseResult],
+    summaries: Sequence[Summary],
+    study: Study,
+    command: str = "",
 ) -> None:
-    """Write settings, cases and summary. NaN and infinity become null: JSON has neither."""
+    """Write settings, cases and summary. NaN and infinity become null: JSON has neither.
+
+    Args:
+        path: of the file.
+        cases: complete.
+        summaries: of these cases.
+        study: what was computed.
+        command: that computes the same again, without the options that change no number.
+    """
     content = {
         "medloss": __version__,
         "format": FORMAT,
-        "settings": _settings(cases, study),
+        "settings": {
+            **_settings(cases, study),
+            "bootstrap": dataclasses.asdict(BOOTSTRAP),
+            "command": command,
+            "versions": versions(study),
+        },
         "cases": [_case(case, study) for case in cases],
         "summary": [_summary(summary, study) for summary in summaries],
+        **nnunet_keys(cases),
     }
-    with _whole(path) as file:
+    with whole_file(path) as file:
         json.dump(content, file, indent=1, allow_nan=False, default=str)
         file.write("\n")
 
 
-def label_text(label: int | None) -> str:
+def label_text(label: Label | None) -> str:
     """A label as the tables write it: ``all`` for the whole case."""
     return "all" if label is None else str(label)
 
@@ -98,10 +131,16 @@ def _settings(cases: Sequence[CaseResult], study: Study) -> dict[str, Any]:
         },
         "metrics": asked[: len(study.metrics)],
         "losses": asked[len(study.metrics) :],
-        "labels": [
-            {"label": label, "name": study.name(label)} for label in study_labels(cases, study)
-        ],
+        "labels": [_label(label, study) for label in study_labels(cases, study)],
+        "inputs": study.inputs.record(),
+        **({"source": dict(study.source)} if study.source else {}),
     }
+
+
+def _label(label: Label, study: Study) -> dict[str, Any]:
+    """A region also has the labels that it is made of."""
+    members = {"labels": study.regions[label]} if label in study.regions else {}
+    return {"label": label, "name": study.name(label), **members}
 
 
 def _case(case: CaseResult, study: Study) -> dict[str, Any]:
@@ -118,6 +157,7 @@ def _case(case: CaseResult, study: Study) -> dict[str, Any]:
         "status": "ok",
         "spacing_mm": case.spacing_mm,
         "shape": case.shape,
+        **({"notes": case.notes} if case.notes else {}),
         "results": [
             {
                 "label": "all" if result.label is None else result.label,
@@ -140,9 +180,13 @@ def _summary(summary: Summary, study: Study) -> dict[str, Any]:
         "n": summary.n,
         "mean": _number(summary.mean),
         "sd": _number(summary.sd),
+        "q1": _number(summary.q1),
         "median": _number(summary.median),
+        "q3": _number(summary.q3),
         "min": _number(summary.minimum),
         "max": _number(summary.maximum),
+        "ci_low": _number(summary.ci_low),
+        "ci_high": _number(summary.ci_high),
         "worst_case": summary.worst_case,
         "statuses": {str(status): summary.statuses.get(str(status), 0) for status in Status},
         "not_used": summary.not_used,
@@ -155,7 +199,7 @@ def _number(value: float) -> float | None:
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
+def whole_file(path: Path) -> Iterator[TextIO]:
     """A file that appears under its name only when all of it is written."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

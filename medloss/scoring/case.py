@@ -80,6 +80,7 @@ class Case:
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
+        self._counts: dict[int, Counts] = {}
 
     @property
     def diagonal_mm(self) -> float:
@@ -92,8 +93,10 @@ class Case:
 
     def counts(self, label: int) -> Counts:
         """Voxels of a class that both maps, one of them or none have."""
-        volume = None if self.spacing_mm is None else math.prod(self.spacing_mm)
-        return class_counts(self._maps, self._known(label), volume)
+        if label not in self._counts:
+            volume = None if self.spacing_mm is None else math.prod(self.spacing_mm)
+            self._counts[label] = class_counts(self._maps, self._known(label), volume)
+        return self._counts[label]
 
     def status(self, label: int) -> Status:
         """Whether a class occurs in both maps, in one or in none, or was not annotated."""

@@ -65,7 +65,7 @@ class CrossEntropyLoss(VoxelLoss):
             return positive + s.ce_neg
         if self.label_smoothing:
             spread = s.nlog if weight is None else s.nlog * along_classes(weight, s.nlog)
-            share = self.label_smoothing / prepared.input.shape[1]
+            share = self.label_smoothing / prepared.values.shape[1]
             positive = (1 - self.label_smoothing) * positive + share * spread
         return positive.sum(1, keepdim=True)
 

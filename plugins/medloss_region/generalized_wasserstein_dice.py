@@ -67,7 +67,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
     def check(self, prepared: Prepared) -> None:
         """Refuse a matrix for another number of classes."""
         super().check(prepared)
-        classes = prepared.input.shape[1]
+        classes = prepared.values.shape[1]
         if classes == 1:
             raise ValueError("input: expected 2 or more classes, background first, got 1")
         if self.distances is not None and len(self.distances) != classes:
@@ -93,7 +93,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
 
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """The row of M of each voxel's class, 0 on the background; and the background."""
-        rows = self.matrix(prepared.input.shape[1], prepared.input)
+        rows = self.matrix(prepared.values.shape[1], prepared.input)
         rows[0] = 0
         if prepared.is_index:
             distance = F.embedding(prepared.target[:, 0].long(), rows).movedim(-1, 1)

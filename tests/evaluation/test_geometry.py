@@ -47,9 +47,18 @@ def test_another_place():
     moved = GRID.copy()
     moved[:3, 3] = 3, 0, -4
     assert error(image((4, 5, 6), moved), image((4, 5, 6), GRID)) == (
-        "prediction and reference differ in affine: "
-        "[0.8, 0, 0, 3; 0, 0.9, 0, 0; 0, 0, 2.5, -4] against "
-        "[0.8, 0, 0, 0; 0, 0.9, 0, 0; 0, 0, 2.5, 0] (the same voxel lies up to 5 mm apart)"
+        "prediction and reference differ in origin: 3, 0, -4 against 0, 0, 0 "
+        "(mm; the same voxel lies up to 5 mm apart)"
+    )
+
+
+def test_another_direction():
+    turned = GRID.copy()
+    turned[:2, :2] = [[0.48, -0.72], [0.64, 0.54]]
+    text = error(image((4, 5, 6), turned), image((4, 5, 6), GRID))
+    assert text.startswith(
+        "prediction and reference differ in direction: [0.6, -0.8, 0; 0.8, 0.6, 0; 0, 0, 1] "
+        "against [1, 0, 0; 0, 1, 0; 0, 0, 1] (direction cosines; the same voxel lies up to "
     )
 
 
@@ -57,6 +66,7 @@ def test_a_mirrored_axis_is_another_place():
     mirrored = GRID.copy()
     mirrored[0] *= -1
     text = error(image((4, 5, 6), mirrored), image((4, 5, 6), GRID))
+    assert "differ in direction: [-1, 0, 0; 0, 1, 0; 0, 0, 1] against [1, 0, 0;" in text
     assert "up to 4.8 mm apart" in text  # 3 steps of 0.8 mm to either side
 
 

@@ -182,7 +182,9 @@ def test_channels_that_are_no_probabilities_are_refused(save):
     array = np.full((2, 2, 2, 3), 1 / 3, np.float32)
     assert read_image(save("a.nii.gz", array)).probabilities
     refused(save("a.nii.gz", array * 9), "3 channels", "from 3 to 3")
-    refused(save("a.nii.gz", array * 2), "sum", "between 2 and 2", "one file each")
+    refused(save("a.nii.gz", array * 2), "sum", "between 2 and 2", "--channels independent")
+    series = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3).astype(np.int16)
+    refused(save("a.nii.gz", series), "from 0 to 23", "is it a time series")
 
 
 def test_complex_and_colour_files_are_refused(save, tmp_path):
@@ -224,7 +226,7 @@ def test_truncated_files_are_refused(save, name, share, capfd):
 def test_a_nifti_header_alone_is_truncated(save, labels):
     path = save("a.nii", labels)
     path.write_bytes(path.read_bytes()[:352])
-    refused(path, "truncated", "352 bytes", str(352 + labels.size))
+    refused(path, "truncated", "0 bytes of voxels", str(labels.size))
     path.write_bytes(path.read_bytes()[:100])
     refused(path)
 

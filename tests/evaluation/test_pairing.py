@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medloss.evaluation.pairing import pair_paths
+from medloss.evaluation.pairing import Pair, only_predicted, pair_paths
 
 
 @pytest.fixture
@@ -77,3 +77,29 @@ def test_a_folder_without_images_is_an_error(folders):
     pred, ref = folders("notes.txt", "a.nii")
     with pytest.raises(ValueError, match=r"pred holds no image"):
         pair_paths(pred, ref)
+
+
+def test_probabilities_beside_a_label_map_are_one_prediction(folders):
+    pred, ref = folders("a.nii.gz a.npz b.npz", "a.nii.gz b.nii.gz")
+    assert [pair.prediction.name for pair in pair_paths(pred, ref)] == ["a.nii.gz", "b.npz"]
+    pairs = pair_paths(pred, ref, probabilities=True)
+    assert [pair.prediction.name for pair in pairs] == ["a.npz", "b.npz"]
+    assert not any(pair.problem for pair in pairs)
+
+
+def test_references_without_a_prediction_are_left_out_on_demand_only(folders):
+    pairs = pair_paths(*folders("b.nii d.nii c.nii c.mha", "a.nii b.nii c.nii"))
+    assert [pair.missing for pair in pairs] == ["prediction", "", "", "reference"]
+    kept, left_out = only_predicted(pairs)
+    assert left_out == ("a",)
+    # A prediction without a reference, and one that is ambiguous, are still there to fail.
+    assert [(pair.name, bool(pair.problem)) for pair in kept] == [
+        ("b", False),
+        ("c", True),
+        ("d", True),
+    ]
+
+
+def test_a_study_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="none of the 1 references has a prediction"):
+        only_predicted([Pair("a", None, Path("a.nii"), "no prediction", "prediction")])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medloss.evaluation import study as study_module
+from medloss.evaluation import inputs as inputs_module
 from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
 from medloss.evaluation.pairing import pair_paths
 from medloss.evaluation.requests import parse_request
@@ -164,8 +164,10 @@ def test_each_file_is_read_once_and_one_case_at_a_time(save, monkeypatch):
         save(f"p/{name}.nii", prediction)
         folder = save(f"r/{name}.nii", reference).parent
     read = []
-    real = study_module.read_image
-    monkeypatch.setattr(study_module, "read_image", lambda p: read.append(p.stem) or real(p))
+    real = inputs_module.read_image
+    monkeypatch.setattr(
+        inputs_module, "read_image", lambda p, **how: read.append(p.stem) or real(p, **how)
+    )
     study = Study(metrics())
     results = evaluate(pair_paths(folder.parent / "p", folder), study)
     next(results)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ Elements = tuple[Keys, NDArray[np.uint32]]
 """Key and place of each element, see :mod:`medloss.scoring.surface.kinds`."""
 Directed = tuple[Floats, Floats]
 """Distances in mm in ascending order, and how much of the surface has each."""
+
+T = TypeVar("T")
 
 _VOXELS_OF_A_TASK = 1 << 17
 NOTHING: Directed = np.empty(0), np.empty(0)
@@ -61,8 +63,10 @@ def directed_distances(
         _Side(reference, prediction, sweep, spacing),
         _Side(prediction, reference, sweep, spacing),
     ]
-    tables = threads.run([side.near for side in sides])
-    found = threads.run(
+    # Between threads that have little to do, Python's lock changes hands slowly.
+    run = threads.run if len(sweep.pieces) > 1 else _in_turn
+    tables = run([side.near for side in sides])
+    found = run(
         [
             partial(side.distances, code, table[row])
             for row, code in enumerate(codes)
@@ -70,6 +74,10 @@ def directed_distances(
         ]
     )
     return {code: (found[2 * row], found[2 * row + 1]) for row, code in enumerate(codes)}
+
+
+def _in_turn(tasks: Sequence[Callable[[], T]]) -> list[T]:
+    return [task() for task in tasks]
 
 
 class _Sweep:

@@ -16,13 +16,22 @@ T = TypeVar("T")
 
 _lock = Lock()
 _pool: ThreadPoolExecutor | None = None
+_most: int | None = None
 
 
 def count() -> int:
-    """Processors that this process may use."""
+    """Processors that this process may use, or fewer if a limit says so."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        found = len(os.sched_getaffinity(0))
+    else:
+        found = os.cpu_count() or 1
+    return found if _most is None else min(found, _most)
+
+
+def limit(most: int) -> None:
+    """Use at most so many threads: for a process that has others beside it."""
+    global _most
+    _most = most
 
 
 def run(tasks: Sequence[Callable[[], T]]) -> list[T]:

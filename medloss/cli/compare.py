@@ -1,0 +1,131 @@
+"""``medloss compare``: several runs on the same cases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("compare", short_help="Compare output folders of eval on the same cases.")
+@click.argument("folders", metavar="FOLDER FOLDER...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--name",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Of a run, in the order of the folders; repeatable.  [default: the folder's]",
+)
+@click.option(
+    "-m",
+    "--metric",
+    "metrics",
+    metavar="NAME",
+    multiple=True,
+    help="Compare by this one; repeatable. Holm's rule adjusts for those that are compared.  "
+    "[default: all]",
+)
+@click.option("--common-cases", is_flag=True, help="Compare on the cases that all runs have.")
+@click.option("--common-labels", is_flag=True, help="Compare on the labels that all runs have.")
+@click.option("--common-metrics", is_flag=True, help="Compare by the metrics that all runs have.")
+@click.option(
+    "--allow-different-definitions",
+    is_flag=True,
+    help="Compare numbers that were made by different presets, policies or options.",
+)
+@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--csv", "csv_path", metavar="FILE", type=_FILE, help="Every difference.")
+@click.option("--json", "json_path", metavar="FILE", type=_FILE, help="Everything.")
+@click.option("--html", "html_path", metavar="FILE", type=_FILE, help="A page with figures.")
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+def compare_command(
+    folders: tuple[Path, ...],
+    names: tuple[str, ...],
+    metrics: tuple[str, ...],
+    common_cases: bool,
+    common_labels: bool,
+    common_metrics: bool,
+    allow_different_definitions: bool,
+    resamples: int,
+    seed: int,
+    csv_path: Path | None,
+    json_path: Path | None,
+    html_path: Path | None,
+    force: bool,
+) -> None:
+    """Compare runs: output folders of 'medloss eval --output' on the same cases.
+
+    Paired differences with bootstrap intervals, Wilcoxon's signed-rank test with Holm's
+    correction, and a ranking with its stability. Runs whose cases, labels, metrics or definitions
+    differ are refused, and what differs is said.
+
+    Exit code: 0 when all is well, 2 for a wrong command and for runs that cannot be compared.
+    """
+    from rich.console import Console
+
+    from medloss.evaluation.compare import files
+    from medloss.evaluation.compare.paired import differences
+    from medloss.evaluation.compare.ranking import rankings
+    from medloss.evaluation.compare.runs import Allowed, Run, common_ground, run_names
+    from medloss.evaluation.compare.terminal import WIDTH, print_comparison
+    from medloss.evaluation.folder import read_folder
+    from medloss.evaluation.statistics import Bootstrap
+
+    with _usage_errors():
+        _check_outputs(csv_path, json_path, html_path, force=force)
+        if len(folders) < 2:
+            raise ValueError(f"expected at least 2 folders, got {len(folders)}")
+        if names and (len(names) != len(folders) or len(set(names)) != len(names)):
+            raise ValueError(
+                f"--name: expected {len(folders)} different names, one for each folder, "
+                f"got {', '.join(names)}"
+            )
+        titles = run_names(folders)
+        runs = [
+            Run(name, read_folder(folder))
+            for name, folder in zip(names or titles, folders, strict=True)
+        ]
+        allowed = Allowed(common_cases, common_labels, common_metrics, allow_different_definitions)
+        ground = common_ground(runs, metrics=metrics, allowed=allowed)
+    bootstrap = Bootstrap(resamples=resamples, seed=seed)
+    found = differences(ground, bootstrap)
+    ranked = rankings(ground, bootstrap)
+    console = Console(highlight=False)
+    if console.width < WIDTH:  # wrapped by the terminal: cutting would hide numbers
+        console = Console(highlight=False, width=WIDTH)
+    print_comparison(console, ground, found, ranked, bootstrap)
+    if csv_path:
+        files.write_csv(csv_path, found)
+    if json_path:
+        files.write_json(json_path, ground, found, ranked, bootstrap)
+    if html_path:
+        from medloss.evaluation.compare.page import write_comparison  # jinja2
+
+        write_comparison(html_path, ground, found, ranked, bootstrap)
+    written = [str(path) for path in (csv_path, json_path, html_path) if path]
+    if written:
+        click.echo(f"Wrote {' and '.join(written)}.")
+
+
+def _check_outputs(*paths: Path | None, force: bool) -> None:
+    from medloss.evaluation.writers import check_output
+
+    given = [path for path in paths if path]
+    if len({path.resolve() for path in given}) != len(given):
+        raise ValueError("two outputs name the same file")
+    for path in given:
+        check_output(path, force=force)
+
+
+@contextlib.contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Turn what is wrong with the command or the folders into its error text and exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,227 @@
+"""The options of ``medloss eval`` that say what comes out, and who does the work."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from medloss.evaluation.pairing import Pair
+    from medloss.evaluation.study import Study
+    from medloss.evaluation.thresholds import Threshold
+    from medloss.scoring.status import BothEmpty, Missed
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_CHANGES_NO_NUMBER = (
+    *("csv_path", "json_path", "force", "per_case", "folder", "report", "tables", "workers"),
+    *("scheduler", "resume", "fail_under", "fail_over", "error_maps", "compare_definitions"),
+)
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What the options below were given."""
+
+    folder: Path | None
+    csv_path: Path | None
+    json_path: Path | None
+    tables: tuple[str, ...]
+    error_maps: bool
+    report: bool
+    force: bool
+    per_case: bool
+    compare_definitions: bool
+    fail_under: tuple[str, ...]
+    fail_over: tuple[str, ...]
+    workers: int | None
+    scheduler: str | None
+    resume: bool
+
+    @property
+    def files(self) -> list[Path]:
+        """The single files that were asked for."""
+        return [path for path in (self.csv_path, self.json_path) if path]
+
+    def check(self) -> None:
+        """Raise before any work is done for what cannot be written.
+
+        Raises:
+            ValueError: says what is wrong.
+        """
+        from medloss.evaluation import writers
+
+        if len(self.files) != len({path.resolve() for path in self.files}):
+            raise ValueError(f"--csv and --json name the same file, {self.csv_path}")
+        for path in self.files:
+            writers.check_output(path, force=self.force)
+        if self.workers is not None and self.scheduler is not None:
+            raise ValueError("--scheduler has workers of its own; drop --workers")
+        if self.folder is None:
+            for option, given in (
+                ("--table", self.tables),
+                ("--error-maps", self.error_maps),
+                ("--no-report", not self.report),
+                ("--resume", self.resume),
+            ):
+                if given:
+                    raise ValueError(f"{option} needs --output DIR")
+        if "parquet" in self.tables:
+            from medloss.evaluation.formats import check_parquet
+
+            check_parquet()
+
+    def prepare(self) -> None:
+        """Make the folder.
+
+        Raises:
+            ValueError: it holds something, or cannot be made.
+        """
+        if self.folder is not None:
+            from medloss.evaluation.output_folder import prepare
+
+            prepare(self.folder, resume=self.resume, force=self.force)
+
+    def extend(self, study: Study, missed: Missed | None, both_empty: BothEmpty | None) -> Study:
+        """The study with what the outputs need to be computed as well."""
+        import dataclasses
+
+        if self.compare_definitions:
+            from medloss.evaluation.definitions import every_definition
+
+            study = dataclasses.replace(study, definitions=every_definition(missed, both_empty))
+        if self.error_maps and self.folder is not None:
+            from medloss.evaluation.output_folder import ERROR_MAPS
+
+            # Absolute: who writes them may have another working directory.
+            study = dataclasses.replace(study, error_maps=self.folder.absolute() / ERROR_MAPS)
+        return study
+
+    def thresholds(self, study: Study) -> tuple[Threshold, ...]:
+        """What means must reach.
+
+        Raises:
+            ValueError: a threshold that is none.
+        """
+        if not self.fail_under and not self.fail_over:
+            return ()
+        from medloss.evaluation.thresholds import parse_threshold
+
+        return (
+            *(parse_threshold(text, "under", study) for text in self.fail_under),
+            *(parse_threshold(text, "over", study) for text in self.fail_over),
+        )
+
+    def worker_count(self, pairs: tuple[Pair, ...]) -> int:
+        """Processes that score."""
+        from medloss.evaluation.run import default_workers
+
+        return default_workers(pairs) if self.workers is None else self.workers
+
+
+_OPTIONS = (
+    click.option(
+        "--output",
+        "folder",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="A folder for everything: cases.csv, summary.json, report.html, and what an "
+        "interrupted run needs to go on.",
+    ),
+    click.option(
+        "--table",
+        "tables",
+        multiple=True,
+        type=click.Choice(["latex", "markdown", "parquet"]),
+        help="Also write summary.tex, summary.md or cases.parquet there; repeatable.",
+    ),
+    click.option(
+        "--error-maps", is_flag=True, help="Also write where each case is wrong, as NIfTI."
+    ),
+    click.option("--report/--no-report", default=True, help="Write report.html.  [default: yes]"),
+    click.option(
+        "--csv", "csv_path", metavar="FILE", type=click.Path(path_type=Path), help="Every value."
+    ),
+    click.option(
+        "--json",
+        "json_path",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Settings, every value and the summary.",
+    ),
+    click.option("--force", is_flag=True, help="Replace what --output, --csv and --json name."),
+    click.option("--per-case", is_flag=True, help="Show every case, however many there are."),
+    click.option(
+        "--compare-definitions", is_flag=True, help="Every metric by every preset, side by side."
+    ),
+    click.option(
+        "--fail-under",
+        multiple=True,
+        metavar="METRIC[LABEL]=X",
+        help="Exit code 3 if the mean is smaller; without [LABEL], of all labels; repeatable.",
+    ),
+    click.option(
+        "--fail-over",
+        multiple=True,
+        metavar="METRIC[LABEL]=X",
+        help="Exit code 3 if the mean is larger, where lower is better; repeatable.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Processes that score; 1 is this one.  [default: one for each processor, 1 for a "
+        "study of a few MB]",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Let the workers of a Dask cluster score: tcp://host:port.",
+    ),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with the study in --output; cases that are done and whose files have not "
+        "changed are kept.",
+    ),
+)
+
+
+def output_options(command: _Command) -> _Command:
+    """Give a command the options above, as one argument ``outputs``."""
+    names = tuple(OutputOptions.__dataclass_fields__)
+
+    @functools.wraps(command)
+    def with_outputs(*args: Any, **options: Any) -> Any:
+        outputs = OutputOptions(**{name: options.pop(name) for name in names})
+        return command(*args, outputs=outputs, **options)
+
+    for option in reversed(_OPTIONS):
+        with_outputs = option(with_outputs)
+    return with_outputs  # type: ignore[return-value]
+
+
+def command_text(context: click.Context) -> str:
+    """The command that computes the same numbers: without paths of outputs and ways of working."""
+    words = ["medloss", "eval"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        value = context.params.get(name)
+        if not given or name in _CHANGES_NO_NUMBER:
+            continue
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append((parameter.opts if value else parameter.secondary_opts)[-1])
+        else:
+            for item in value if isinstance(value, tuple) else (value,):
+                words += [parameter.opts[-1], str(item)]
+    return shlex.join(words)

@@ -1,0 +1,198 @@
+"""What ``medloss eval`` does once it knows what to do: score, write, show, judge."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medloss.cli.eval_outputs import OutputOptions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medloss.cli.eval_bundle import BundleCases
+    from medloss.evaluation.pairing import Pair
+    from medloss.evaluation.study import CaseResult, Study
+    from medloss.evaluation.tables import Summary
+    from medloss.evaluation.thresholds import Threshold
+
+FAILED_CASE, WORSE_THAN_ASKED, INTERRUPTED = 1, 3, 130
+_FEW_CASES = 10
+
+
+class _Stopped(click.ClickException):
+    exit_code = INTERRUPTED
+
+
+def run(
+    pairs: tuple[Pair, ...],
+    study: Study,
+    outputs: OutputOptions,
+    thresholds: Sequence[Threshold],
+    command: str,
+    *,
+    debug: bool,
+    bundle: BundleCases | None = None,
+) -> int:
+    """Score, write and show; the exit code.
+
+    Raises:
+        click.ClickException: the work cannot be done, or was interrupted.
+    """
+    from rich.console import Console
+
+    from medloss.evaluation.study import complete
+    from medloss.evaluation.tables import summarise
+
+    cases = complete(_evaluate(pairs, study, outputs, bundle), study)
+    summaries = summarise(cases, study)
+    written = _write(cases, summaries, study, outputs, command)
+    _show(Console(highlight=False), cases, summaries, study, outputs)
+    if written:
+        click.echo(f"Wrote {_listed(written)}.")
+    if debug:
+        for case in cases:
+            click.echo(case.trace, err=True, nl=False)
+    return _verdict(cases, study, thresholds)
+
+
+def _evaluate(
+    pairs: tuple[Pair, ...], study: Study, outputs: OutputOptions, bundle: BundleCases | None
+) -> list[CaseResult]:
+    from medloss.evaluation.output_folder import JOURNAL
+    from medloss.evaluation.run import Interrupted, evaluate_all
+    from medloss.evaluation.study import evaluate
+
+    folder = outputs.folder
+    again = "" if folder is None else f" The same command with --resume goes on with {folder}."
+    try:
+        with _progress(len(pairs)) as (begin, advance):
+            return evaluate_all(
+                pairs,
+                study,
+                workers=1 if bundle else outputs.worker_count(pairs),
+                scheduler=outputs.scheduler,
+                evaluator=bundle.evaluate if bundle else evaluate,
+                journal=None if folder is None else folder / JOURNAL,
+                on_begin=begin,
+                on_case=advance,
+            )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except Interrupted as interrupt:
+        kept = f"{interrupt.done} of {len(pairs)} cases are scored"
+        lost = " and kept." if folder else "; nothing is kept without --output."
+        raise _Stopped(f"interrupted: {kept}{lost}{again}") from interrupt
+    except (ConnectionError, RuntimeError) as error:
+        raise click.ClickException(f"{error}.{again}") from error
+
+
+def _write(
+    cases: Sequence[CaseResult],
+    summaries: Sequence[Summary],
+    study: Study,
+    outputs: OutputOptions,
+    command: str,
+) -> list[Path]:
+    from medloss.evaluation import writers
+
+    if outputs.csv_path:
+        writers.write_csv(outputs.csv_path, cases, study)
+    if outputs.json_path:
+        writers.write_json(outputs.json_path, cases, summaries, study, command)
+    written, folder = outputs.files, outputs.folder
+    if folder is None:
+        return written
+    from medloss.evaluation import output_folder
+
+    written += output_folder.write_tables(
+        folder, cases, summaries, study, command=command, tables=outputs.tables
+    )
+    if study.definitions:
+        from medloss.evaluation.definitions import by_definition
+
+        written += output_folder.write_definitions(folder, by_definition(cases, study))
+    if outputs.report:
+        from medloss.evaluation.report import write_report
+
+        written.append(write_report(folder))
+    if study.error_maps is not None:
+        written.append(folder / output_folder.ERROR_MAPS)
+    return written
+
+
+def _show(
+    console: Console,
+    cases: Sequence[CaseResult],
+    summaries: Sequence[Summary],
+    study: Study,
+    outputs: OutputOptions,
+) -> None:
+    from medloss.evaluation import terminal
+    from medloss.evaluation.input_notes import input_notes
+
+    if outputs.per_case or len(cases) <= _FEW_CASES:
+        terminal.print_cases(console, cases, study)
+    if len(cases) > 1:
+        terminal.print_summary(console, summaries, study)
+    if study.definitions:
+        from medloss.evaluation.definitions import by_definition
+
+        terminal.print_definitions(console, by_definition(cases, study))
+    terminal.print_notes(console, cases, study)
+    for note in input_notes(cases, study):
+        console.print(f"{note}.", markup=False, soft_wrap=True)
+    terminal.print_failed(console, cases)
+
+
+def _verdict(cases: Sequence[CaseResult], study: Study, thresholds: Sequence[Threshold]) -> int:
+    from medloss.evaluation.thresholds import failures
+
+    sentences = failures(thresholds, cases, study)
+    for sentence in sentences:
+        click.echo(f"Not good enough: {sentence}.", err=True)
+    if any(case.error for case in cases):
+        return FAILED_CASE
+    return WORSE_THAN_ASKED if sentences else 0
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    *most, last = map(str, paths)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+_Begin = Callable[[int, int], None]
+_Advance = Callable[[Any], None]
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[tuple[_Begin, _Advance]]:
+    """A bar on a terminal, and nothing in a log file."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        "cases", *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("", total=total)
+
+        def begin(kept: int, outdated: int) -> None:
+            # Less to do, rather than done at once: the time left is that of the others.
+            progress.update(task, total=total - kept)
+            if kept or outdated:
+                changed = f"; files of {outdated} others have changed, which are scored anew"
+                click.echo(
+                    f"{kept} of {total} cases were scored before{changed if outdated else ''}.",
+                    err=True,
+                )
+
+        def advance(_: CaseResult) -> None:
+            progress.advance(task)
+
+        yield begin, advance

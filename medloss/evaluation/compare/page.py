@@ -1,0 +1,134 @@
+"""A comparison as one page."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medloss.evaluation.compare.paired import Difference
+from medloss.evaluation.compare.ranking import Ranking
+from medloss.evaluation.compare.runs import Ground
+from medloss.evaluation.compare.words import heading, notes
+from medloss.evaluation.folder import Measure
+from medloss.evaluation.pages import MINUS, render, write_page
+from medloss.evaluation.pages.axes import Axis
+from medloss.evaluation.pages.definitions import definitions
+from medloss.evaluation.statistics import Bootstrap
+
+WIDE, NARROW, ROW, TOP, BOTTOM, END = 880, 380, 44, 24, 26, 12
+_LETTER = 7.0
+_SPREAD = 7.0
+_MOST_POINTS = 12000
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A pair of runs in one label, in pixels.
+
+    Args:
+        each: the difference.
+        y: middle of the row.
+        points: differences of the cases.
+        mean: ``None`` where it is not finite.
+        ends: of the interval, ``None`` where there is none.
+        beyond: points outside the axis, on its left and its right.
+    """
+
+    each: Difference
+    y: float
+    points: tuple[tuple[float, float], ...]
+    mean: float | None
+    ends: tuple[float, float] | None
+    beyond: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The figure of a metric."""
+
+    measure: Measure
+    axis: Axis
+    rows: tuple[ForestRow, ...]
+    width: int
+    height: int
+    left: int
+
+    @property
+    def letters(self) -> int:
+        """How many letters of a name there is room for."""
+        return max(4, int((self.left - 8) / _LETTER))
+
+
+def write_comparison(
+    path: Path,
+    ground: Ground,
+    found: Sequence[Difference],
+    ranked: Sequence[Ranking],
+    bootstrap: Bootstrap,
+) -> Path:
+    """Write the page of a comparison."""
+    drawn = len(ground.cases) * len(found) <= _MOST_POINTS
+    groups = [
+        (measure, list(group)) for measure, group in itertools.groupby(found, lambda x: x.measure)
+    ]
+    context = {
+        "ground": ground,
+        "heading": heading(ground),
+        "notes": notes(ground, found, bootstrap),
+        "whole": ranked[0],
+        "order": sorted(range(len(ground.runs)), key=lambda run: ranked[0].places[run]),
+        "ranked": ranked[1:],
+        "groups": groups,
+        "figures": [
+            (forest(m, group, WIDE, points=drawn), forest(m, group, NARROW, points=drawn))
+            for m, group in groups
+        ],
+        "drawn": drawn,
+        "level": f"{100 * bootstrap.level:g}%",
+        "definitions": definitions(ground.runs[0].folder),
+    }
+    return write_page(path, render("compare.html", context))
+
+
+def forest(measure: Measure, found: Sequence[Difference], width: int, *, points: bool) -> Forest:
+    """Differences of a metric: the mean with its interval, over those of the cases.
+
+    The axis reaches as far as the intervals, and as 95% of the cases; what lies beyond is counted
+    at its end.
+    """
+    names = [f"{each.second} {MINUS} {each.first}" for each in found]
+    left = int(min(width / 3, max([60, *(len(name) * _LETTER + 14 for name in names)])))
+    axis = _axis(found, left + 8, width - END)
+    rows = tuple(
+        _row(each, TOP + ROW * (index + 0.5), axis, points) for index, each in enumerate(found)
+    )
+    return Forest(measure, axis, rows, width, TOP + ROW * len(rows) + BOTTOM, left)
+
+
+def _axis(found: Sequence[Difference], start: float, end: float) -> Axis:
+    reach = [abs(x) for each in found for x in (each.mean, each.ci_low, each.ci_high)]
+    sizes = sorted(abs(d) for each in found for d in each.differences if math.isfinite(d))
+    reach += sizes[int(0.95 * (len(sizes) - 1)) :][:1]
+    largest = max([x for x in reach if math.isfinite(x)], default=0.0) or 1.0
+    return Axis(-1.06 * largest, 1.06 * largest, start, end)
+
+
+def _row(each: Difference, y: float, axis: Axis, points: bool) -> ForestRow:
+    known = [d for d in each.differences if not math.isnan(d)]
+    inside = [d for d in known if axis.low <= d <= axis.high]
+    finite = math.isfinite(each.ci_low) and math.isfinite(each.ci_high)
+    return ForestRow(
+        each=each,
+        y=y,
+        points=tuple((axis(d), y + _shift(i)) for i, d in enumerate(inside)) if points else (),
+        mean=axis(each.mean) if math.isfinite(each.mean) else None,
+        ends=(axis(each.ci_low), axis(each.ci_high)) if finite else None,
+        beyond=(sum(d < axis.low for d in known), sum(d > axis.high for d in known)),
+    )
+
+
+def _shift(index: int) -> float:
+    return (math.modf(index * 0.6180339887498949)[0] - 0.5) * 2 * _SPREAD

@@ -1,0 +1,278 @@
+"""Which runs are compared on which cases, labels and metrics, and why some may not be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medloss.evaluation.folder import Folder, FolderCase, Label, Measure, Value
+
+SPACING_TOLERANCE = 0.001
+"""Largest difference of the voxel sizes of one case in two runs, as a share."""
+
+_NO_DEFINITION = {
+    *("command", "versions", "bootstrap", "labels", "metrics", "losses", "policies", "inputs"),
+}
+"""Settings that say nothing about what a value means, or that are compared one by one."""
+
+_NAMED = 6
+
+
+class CompareError(ValueError):
+    """Runs that may not be compared; says everything that differs."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An output folder under a short name."""
+
+    name: str
+    folder: Folder
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Differences that the user accepts.
+
+    Args:
+        cases: compare on the cases that all runs have.
+        labels: compare on the labels that all runs have.
+        metrics: compare by the metrics that all runs have.
+        definitions: compare values that are defined differently.
+    """
+
+    cases: bool = False
+    labels: bool = False
+    metrics: bool = False
+    definitions: bool = False
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the runs are compared on.
+
+    Args:
+        runs: at least two.
+        cases: names, in the order of the first run.
+        labels: shared labels.
+        measures: shared metrics and losses.
+        notes: differences that were accepted, and those that need no acceptance.
+    """
+
+    runs: tuple[Run, ...]
+    cases: tuple[str, ...]
+    labels: tuple[Label, ...]
+    measures: tuple[Measure, ...]
+    notes: tuple[str, ...] = ()
+
+    def grid(self) -> Iterator[tuple[Label, Measure, list[list[Value | None]]]]:
+        """For each metric and label the values of every run, case by case.
+
+        A value is ``None`` where the case failed in that run.
+        """
+        cases = [{case.name: case for case in run.folder.cases} for run in self.runs]
+        for measure in self.measures:
+            for label in (*self.labels, Label("all")):
+                key = label.key, measure.name
+                values = [[mine[name].values.get(key) for name in self.cases] for mine in cases]
+                if any(value for own in values for value in own):
+                    yield label, measure, values
+
+
+def common_ground(
+    runs: Sequence[Run], *, metrics: Sequence[str] = (), allowed: Allowed | None = None
+) -> Ground:
+    """Check that the runs can be compared, and say on what.
+
+    Args:
+        runs: at least two, under different names.
+        metrics: compare by these only; with or without their options.
+        allowed: differences that are accepted.
+
+    Raises:
+        CompareError: lists what differs and which option accepts it.
+    """
+    allowed = allowed or Allowed()
+    first = runs[0]
+    chosen = [_measures(run, metrics) for run in runs]
+    notes: list[str] = []
+    refused: list[str] = []
+
+    def settle(found: Iterator[str], accept: bool, option: str) -> None:
+        for sentence in found:
+            if accept:
+                notes.append(sentence)
+            else:
+                refused.append(f"{sentence} ({option})" if option else sentence)
+
+    for run, measures in zip(runs[1:], chosen[1:], strict=True):
+        settle(_cases_apart(first, run), allowed.cases, "--common-cases compares on the others")
+        settle(_labels_apart(first, run), allowed.labels, "--common-labels compares on the others")
+        settle(
+            _measures_apart(first, run, chosen[0], measures),
+            allowed.metrics,
+            "--common-metrics compares by the others, -m by those that you name",
+        )
+        settle(
+            _definitions_apart(first, run, chosen[0], measures),
+            allowed.definitions,
+            "--allow-different-definitions compares all the same",
+        )
+        settle(_references_apart(first, run), False, "")
+    if refused:
+        raise CompareError(
+            "the runs cannot be compared:\n" + "\n".join(f"  - {text}" for text in refused)
+        )
+    notes += list(_versions_apart(runs))
+    shared = _shared_names([[case.name for case in run.folder.cases] for run in runs])
+    keys = _shared_names([[label.key for label in run.folder.labels] for run in runs])
+    names = _shared_names([[measure.name for measure in measures] for measures in chosen])
+    for what, found in (("case", shared), ("metric", names)):
+        if not found:
+            raise CompareError(f"the runs have no {what} in common")
+    return Ground(
+        runs=tuple(runs),
+        cases=tuple(shared),
+        labels=tuple(first.folder.label(key) for key in keys),
+        measures=tuple(first.folder.measure(name) for name in names),
+        notes=tuple(notes),
+    )
+
+
+def run_names(paths: Sequence[Path]) -> list[str]:
+    """Names of folders: the last part of each path, and as many before it as tell them apart.
+
+    Raises:
+        CompareError: a folder is given twice.
+
+    Example:
+        >>> run_names([Path("a/fold0/out"), Path("b/fold0/out")])
+        ['a/fold0/out', 'b/fold0/out']
+        >>> run_names([Path("unet"), Path("swin")])
+        ['unet', 'swin']
+    """
+    parts = [path.resolve().parts for path in paths]
+    if len(set(parts)) != len(parts):
+        raise CompareError("a folder is given twice")
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _measures(run: Run, wanted: Sequence[str]) -> list[Measure]:
+    if not wanted:
+        return list(run.folder.measures)
+    found = []
+    for name in dict.fromkeys(wanted):
+        mine = [m for m in run.folder.measures if name in (m.name, m.name.partition("[")[0])]
+        if not mine:
+            has = ", ".join(measure.name for measure in run.folder.measures)
+            raise CompareError(f"{run.name} has no metric {name!r}; it has {has or 'none'}")
+        found += [measure for measure in mine if measure not in found]
+    return found
+
+
+def _shared_names(found: Sequence[Sequence[str]]) -> list[str]:
+    shared = set(found[0]).intersection(*found[1:])
+    return [name for name in found[0] if name in shared]
+
+
+def _only(what: str, first: Run, second: Run, mine: set[str], other: set[str]) -> Iterator[str]:
+    for run, names in ((first, mine - other), (second, other - mine)):
+        if names:
+            yield f"{len(names)} {what} only in {run.name}: {_some(sorted(names))}"
+
+
+def _cases_apart(first: Run, second: Run) -> Iterator[str]:
+    mine, other = ({case.name for case in run.folder.cases} for run in (first, second))
+    return _only("cases are", first, second, mine, other)
+
+
+def _labels_apart(first: Run, second: Run) -> Iterator[str]:
+    mine, other = ({label.key for label in run.folder.labels} for run in (first, second))
+    return _only("labels are", first, second, mine, other)
+
+
+def _measures_apart(
+    first: Run, second: Run, mine: list[Measure], other: list[Measure]
+) -> Iterator[str]:
+    return _only(
+        "metrics are", first, second, {m.name for m in mine}, {measure.name for measure in other}
+    )
+
+
+def _definitions_apart(
+    first: Run, second: Run, mine: list[Measure], other: list[Measure]
+) -> Iterator[str]:
+    def differ(what: str, a: Any, b: Any) -> Iterator[str]:
+        if a != b:
+            yield f"{what} differs: {a} in {first.name}, {b} in {second.name}"
+
+    settings = first.folder.settings, second.folder.settings
+    for key in sorted((settings[0].keys() | settings[1].keys()) - _NO_DEFINITION):
+        yield from differ(key, settings[0].get(key), settings[1].get(key))
+    done = [{**run.folder.inputs, "left_out": None} for run in (first, second)]  # told by the cases
+    for key in sorted(done[0].keys() | done[1].keys()):
+        yield from differ(f"{key} of the inputs", done[0].get(key), done[1].get(key))
+    policies = [dict(s["policies"]) for s in settings]
+    for key in sorted((policies[0].keys() | policies[1].keys()) - {"meaning"}):
+        yield from differ(f"the policy {key}", policies[0].get(key), policies[1].get(key))
+    theirs = {measure.name: measure for measure in other}
+    for measure in mine:
+        twin = theirs.get(measure.name, measure)
+        for what in ("options", "unit", "better"):
+            values = getattr(measure, what), getattr(twin, what)
+            yield from differ(f"{measure.name}: {what}", *values)
+    labels = {label.key: label for label in second.folder.labels}
+    for label in first.folder.labels:
+        same = labels.get(label.key, label)
+        if label.name and same.name:
+            yield from differ(f"the name of label {label.key}", label.name, same.name)
+        yield from differ(f"what {label.key} is made of", label.members, same.members)
+
+
+def _references_apart(first: Run, second: Run) -> Iterator[str]:
+    """References that are not the same images: then a difference is no difference of models."""
+    theirs = {case.name: case for case in second.folder.cases}
+    wrong = [
+        (case.name, why)
+        for case in first.folder.cases
+        if case.name in theirs and (why := _reference_apart(case, theirs[case.name]))
+    ]
+    if wrong:
+        name, why = wrong[0]
+        yield (
+            f"the references of {first.name} and {second.name} differ in {len(wrong)} cases, "
+            f"such as {name}: {why}"
+        )
+
+
+def _reference_apart(case: FolderCase, other: FolderCase) -> str:
+    if case.error or other.error:
+        return ""
+    if case.shape != other.shape:
+        return f"{case.shape} voxels and {other.shape}"
+    sizes = zip(case.spacing_mm, other.spacing_mm, strict=True)
+    if not all(math.isclose(a, b, rel_tol=SPACING_TOLERANCE) for a, b in sizes):
+        return f"voxels of {case.spacing_mm} mm and {other.spacing_mm}"
+    for label in case.voxels.keys() & other.voxels.keys():
+        if case.voxels[label][0] != other.voxels[label][0]:
+            return f"label {label} has {case.voxels[label][0]} voxels and {other.voxels[label][0]}"
+    return ""
+
+
+def _versions_apart(runs: Sequence[Run]) -> Iterator[str]:
+    versions = {run.name: run.folder.version for run in runs}
+    if len(set(versions.values())) > 1:
+        told = ", ".join(f"{name} by {version}" for name, version in versions.items())
+        yield f"made by different versions of medloss: {told}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,186 @@
+"""Results kept as they come, one line a case, so that an interrupted study can go on.
+
+The first line says what the study computes; a study that computes anything else cannot go on from
+it. A line is on the disk before the next case is taken; the last one may be torn, and is then cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from medloss._version import __version__
+from medloss.evaluation.pairing import Pair
+from medloss.evaluation.study import CaseResult, Result, Study
+from medloss.scoring.counts import Counts
+
+FORMAT = 1
+_PLAIN_FIELDS = tuple(
+    field.name
+    for field in dataclasses.fields(CaseResult)
+    if field.name not in ("pair", "results", "counts", "definitions")
+)
+
+
+class Journal:
+    """The results of a study in a file; open it with :func:`open_journal`.
+
+    Args:
+        file: positioned at its end.
+        kept: results that it holds and that still hold, by pair.
+        outdated: how many results are of files that have changed since.
+    """
+
+    def __init__(self, file: BinaryIO, kept: Mapping[Pair, CaseResult], outdated: int) -> None:
+        self._file = file
+        self.kept = kept
+        self.outdated = outdated
+
+    def add(self, case: CaseResult) -> None:
+        """Append a result; it is on the disk when this returns."""
+        _append(self._file, {"files": _files(case.pair), "result": _to_json(case)})
+
+
+@contextlib.contextmanager
+def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Journal]:
+    """Go on with the journal at ``path``, or begin one.
+
+    Scored cases of it are kept, unless a file has another size or time than it had. Failed cases
+    are not: what made them fail may be gone.
+
+    Raises:
+        ValueError: it is of a study with other settings, or no journal.
+    """
+    settings = study_settings(study)
+    with path.open("a+b") as file:
+        file.seek(0)
+        content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        kept, outdated = _read(path, whole, pairs, settings)
+        file.truncate(len(whole))
+        if not whole:
+            _append(file, {"journal": FORMAT, "settings": settings})
+        yield Journal(file, kept, outdated)
+
+
+def study_settings(study: Study) -> dict[str, Any]:
+    """All that results depend on except the files, as JSON has it."""
+    settings = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
+    plain = _plain({"medloss": __version__, **settings})
+    settings_again: dict[str, Any] = json.loads(json.dumps(plain))
+    return settings_again
+
+
+def _read(
+    path: Path, content: bytes, pairs: Sequence[Pair], settings: dict[str, Any]
+) -> tuple[dict[Pair, CaseResult], int]:
+    if not content:
+        return {}, 0
+    try:
+        head, *lines = [json.loads(line) for line in content.splitlines()]
+        if head["journal"] != FORMAT:
+            raise ValueError(f"{path} has the format {head['journal']}; this version has {FORMAT}")
+        _check_same(path, head["settings"], settings)
+        found = {line["result"]["case"]: line for line in lines}
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no journal of medloss eval, or damaged") from error
+    kept, outdated = {}, 0
+    for pair in pairs:
+        line = found.get(pair.name)
+        if line is None or line["result"]["error"] or pair.problem:
+            continue
+        if line["files"] != _files(pair):
+            outdated += 1
+            continue
+        kept[pair] = _from_json(line["result"], pair)
+    return kept, outdated
+
+
+def _check_same(path: Path, was: dict[str, Any], is_now: dict[str, Any]) -> None:
+    for name in sorted(was.keys() | is_now.keys()):
+        if was.get(name) != is_now.get(name):
+            raise ValueError(
+                f"{path.parent} holds a study with another {name}: "
+                f"{_short(was.get(name))} there, {_short(is_now.get(name))} now; "
+                f"--force begins anew"
+            )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        value = [item.get("column", item) for item in value]
+    text = json.dumps(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _append(file: BinaryIO, line: dict[str, Any]) -> None:
+    file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _files(pair: Pair) -> list[list[Any]]:
+    """Path, size and time of both files, ``None`` for what is not there."""
+    found: list[list[Any]] = []
+    for path in (pair.prediction, pair.reference):
+        try:
+            facts = path.stat() if path else None
+        except OSError:
+            facts = None
+        absolute = path and os.path.abspath(path)
+        found.append([absolute, facts and facts.st_size, facts and facts.st_mtime_ns])
+    return found
+
+
+def _to_json(case: CaseResult) -> dict[str, Any]:
+    """NaN and infinity stay, in Python's spelling: nobody else reads this file."""
+    return {
+        "case": case.pair.name,
+        **{name: getattr(case, name) for name in _PLAIN_FIELDS},
+        "results": [dataclasses.astuple(result) for result in case.results],
+        "counts": [[label, *dataclasses.astuple(counts)] for label, counts in case.counts],
+        "definitions": [
+            [preset, [dataclasses.astuple(result) for result in results]]
+            for preset, results in case.definitions
+        ],
+    }
+
+
+def _from_json(line: dict[str, Any], pair: Pair) -> CaseResult:
+    plain: dict[str, Any] = {}
+    for name in _PLAIN_FIELDS:
+        plain[name] = tuple(line[name]) if isinstance(line[name], list) else line[name]
+    return CaseResult(
+        pair,
+        **plain,
+        results=tuple(Result(*values) for values in line["results"]),
+        counts=tuple((label, Counts(*counts)) for label, *counts in line["counts"]),
+        definitions=tuple(
+            (preset, tuple(Result(*values) for values in results))
+            for preset, results in line["definitions"]
+        ),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Nested records as JSON knows them; functions by name, what is unknown by its repr."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # What two equal records may differ in is no setting.
+        names = [field.name for field in dataclasses.fields(value) if field.compare]
+        return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Path):
+        return os.path.abspath(value)
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return repr(value)

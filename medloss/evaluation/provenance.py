@@ -1,0 +1,36 @@
+"""Which software made the numbers."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+from medloss.evaluation.study import Study
+from medloss.host import host
+
+_CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")
+_WITH_LOSSES = ("torch", "monai")
+
+
+def versions(study: Study) -> dict[str, str]:
+    """Python, the packages that numbers depend on, and those that offer the metrics and losses.
+
+    Example:
+        >>> from medloss.evaluation.choices import choose_metric
+        >>> from medloss.evaluation.requests import parse_request
+        >>> [*versions(Study((choose_metric(parse_request("dice")),)))][:3]
+        ['python', 'medloss', 'numpy']
+    """
+    names = dict.fromkeys((*_CORE, *(_WITH_LOSSES if study.losses else ())))
+    found = {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in names},
+    }
+    targets = {metric.record.target for metric in study.metrics}
+    targets |= {loss.record.target for loss in study.losses}
+    offers = [(offer.record.target, offer.plugin) for offer in host().metrics()]
+    offers += [(offer.record.target, offer.plugin) for offer in host().losses()]
+    for target, plugin in offers:
+        if target in targets:
+            found.setdefault(plugin.distribution, plugin.version)
+    return found

@@ -1,0 +1,16 @@
+"""What worker processes are copied from: all is imported, kernels are loaded, no thread runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import medloss.evaluation.nifti
+import medloss.evaluation.study  # noqa: F401
+from medloss.scoring import Case
+from medloss.scoring.surface import threads
+
+threads.limit(1)  # a process that has threads must not be copied
+
+_cube = np.zeros((4, 4, 4), dtype=np.uint8, order="F")
+_cube[1:3, 1:3, 1:3] = 1
+Case(_cube, _cube, labels=(1,), spacing_mm=1.0).surfaces(1)

@@ -1,0 +1,161 @@
+"""The cases of a bundle, predicted row by row and scored where the reference lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data.meta_tensor import MetaTensor
+
+from medloss.base import LossInParts, NotAdditiveError
+from medloss.evaluation.errors import CaseError
+from medloss.evaluation.geometry import check_same_grid
+from medloss.evaluation.images import read_image
+from medloss.evaluation.inputs import make_sides
+from medloss.evaluation.pairing import Pair, case_name
+from medloss.evaluation.study import CaseResult, Study, attempt, evaluate_sides
+from medloss.integrations.bundle.predict import WholeLosses, predict
+from medloss.integrations.bundle.settings import BundleInference
+from medloss.integrations.bundle.write import write_prediction
+
+IMAGE, LABEL = "image", "label"
+"""MONAI's keys of a case."""
+
+
+def bundle_pairs(
+    bundle: BundleInference, references: Path | None = None, predictions: Path | None = None
+) -> tuple[Pair, ...]:
+    """The cases of a bundle with their references, by name.
+
+    Args:
+        bundle: whose cases they are.
+        references: folder with an image for each case, under the name of the case; by default
+            what the bundle's list of cases has as ``label``.
+        predictions: folder that predictions will be written to, or None.
+
+    Raises:
+        ValueError: there is no case, a case without image, or two cases have one name.
+    """
+    if references is not None and not references.is_dir():
+        raise ValueError(f"{references} is no folder of references")
+    pairs = [_pair(bundle, case, references, predictions) for case in bundle.cases]
+    names = [pair.name for pair in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{bundle.folder}: two cases are called {name!r}")
+    if not pairs:
+        raise ValueError(f"{bundle.folder}: its list of cases is empty")
+    return tuple(pairs)
+
+
+def evaluate_bundle(
+    bundle: BundleInference, pairs: Sequence[Pair], study: Study
+) -> Iterator[CaseResult]:
+    """Predict and score cases, in order; a case that fails does not stop the others.
+
+    Labels are made on the grid of the image file: probabilities are brought there row by row, and
+    the reference must lie on that grid. Losses have the probabilities there as input, as they
+    would from files. A pair whose ``prediction`` names a file gets its labels written there.
+
+    Args:
+        bundle: whose cases they are.
+        pairs: of :func:`bundle_pairs`, all or some.
+        study: what is computed.
+
+    Raises:
+        ValueError: the study has losses, which cannot be had from this bundle.
+    """
+    check_losses(bundle, study)
+    by_name = {_name(bundle, case): case for case in bundle.cases}
+    for pair in pairs:
+        work = functools.partial(_evaluate, bundle, pair, by_name[pair.name], study)
+        yield attempt(pair, work)
+
+
+def check_losses(bundle: BundleInference, study: Study) -> None:
+    """Raise if the losses of a study cannot be computed on what this bundle predicts.
+
+    Raises:
+        ValueError: says why.
+    """
+    if not study.losses:
+        return
+    if bundle.decision.activation is None:
+        raise ValueError(
+            f"{bundle.folder}: a loss needs probabilities; postprocessing has no Activationsd "
+            f"with softmax or sigmoid"
+        )
+    if study.inputs.remap_prediction:
+        raise ValueError("a loss is computed on probabilities, whose classes cannot be remapped")
+    p, labels = torch.full((1, 2, 4, 4, 4), 0.5), torch.zeros(1, 1, 4, 4, 4, dtype=torch.long)
+    for choice in study.losses:
+        try:
+            LossInParts(choice.loss).add(p, labels, spacing_mm=1.0)
+        except NotAdditiveError as error:
+            raise ValueError(f"{choice.column}: {error}") from error
+        except (TypeError, ValueError):
+            # such as weights of another number of classes, which only a case can judge
+            continue
+
+
+def _pair(
+    bundle: BundleInference,
+    case: Mapping[str, Any],
+    references: Path | None,
+    predictions: Path | None,
+) -> Pair:
+    name = _name(bundle, case)
+    prediction = None if predictions is None else predictions / f"{name}.nii.gz"
+    if references is None:
+        label = case.get(LABEL)
+        found = [Path(label)] if isinstance(label, str | Path) else []
+        where = "the bundle's list of cases has no file under 'label'"
+    else:
+        found = sorted(p for p in references.iterdir() if p.is_file() and case_name(p) == name)
+        where = f"{references} holds no image called {name!r}"
+    if len(found) == 1:
+        return Pair(name, prediction, found[0])
+    if not found:
+        return Pair(name, prediction, None, f"no reference: {where}", "reference")
+    several = " and ".join(path.name for path in found)
+    return Pair(name, prediction, None, f"several references: {several} in {references}")
+
+
+def _name(bundle: BundleInference, case: Mapping[str, Any]) -> str:
+    """After the image file; of several images, as modalities are, after the first."""
+    image = case.get(IMAGE)
+    first = image[0] if isinstance(image, list | tuple) and image else image
+    if not isinstance(first, str | Path):
+        raise ValueError(f"{bundle.folder}: a case has no file under {IMAGE!r} but {first!r}")
+    return case_name(Path(first)) or Path(first).name
+
+
+def _evaluate(
+    bundle: BundleInference, pair: Pair, case: Mapping[str, Any], study: Study
+) -> CaseResult:
+    if pair.problem or pair.reference is None:
+        raise CaseError(pair.problem)
+    reference = read_image(pair.reference, channels=study.inputs.channels)
+    image = bundle.transform(dict(case))[IMAGE]
+    if not isinstance(image, MetaTensor) or "original_affine" not in image.meta:
+        raise CaseError(f"{pair.name}: the bundle's transforms lose where the image lies")
+    path = pair.prediction or Path(str(image.meta.get("filename_or_obj", pair.name)))
+    losses = None
+    if study.losses:
+        # the reference as it will be scored
+        plain = dataclasses.replace(study.inputs, remap_prediction={})
+        own = make_sides(reference, reference, plain)
+        losses = WholeLosses(study.losses, own.reference, own.ignored)
+    with torch.no_grad():
+        prediction = predict(bundle, image, path, losses)
+    if losses is not None:
+        check_same_grid(prediction, reference)
+    if pair.prediction is not None:
+        write_prediction(pair.prediction, prediction)
+    sides = make_sides(prediction, reference, study.inputs)
+    values = None if losses is None else losses.values()
+    return evaluate_sides(pair, sides, study, values)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from medloss.evaluation.choices import choose_metric
+from medloss.evaluation.inputs import Inputs
+from medloss.evaluation.journal import open_journal, study_settings
+from medloss.evaluation.pairing import Pair
+from medloss.evaluation.requests import parse_request
+from medloss.evaluation.study import CaseResult, Result, Study
+from medloss.scoring import EmptyPolicy
+from medloss.scoring.counts import Counts
+
+STUDY = Study((choose_metric(parse_request("dice")),))
+
+
+@pytest.fixture
+def pairs(tmp_path) -> tuple[Pair, ...]:
+    found = []
+    for name in "abc":
+        files = tmp_path / f"{name}.nii", tmp_path / f"{name}_ref.nii"
+        for file in files:
+            file.write_bytes(b"x")
+        found.append(Pair(name, *files))
+    return tuple(found)
+
+
+def scored(pair: Pair, value: float = 0.1 + 0.2) -> CaseResult:
+    results = (Result(1, "dice", value, "", "ok"), Result("tumour", "dice", math.inf, "", "missed"))
+    return CaseResult(
+        pair,
+        (1.0, 2.5),
+        (4, 5),
+        results,
+        counts=((1, Counts(1, 2, 3, 4, 2.5)), ("tumour", Counts(0, 0, 3, 4))),
+        definitions=(("monai", results),),
+        notes=("resampled",),
+    )
+
+
+def test_what_was_kept_comes_back_exactly(pairs, tmp_path):
+    path = tmp_path / "journal"
+    with open_journal(path, pairs, STUDY) as journal:
+        assert journal.kept == {}
+        for pair in pairs[:2]:
+            journal.add(scored(pair))
+    with open_journal(path, pairs, STUDY) as journal:
+        assert journal.kept == {pair: scored(pair) for pair in pairs[:2]}
+        assert journal.outdated == 0
+
+
+@pytest.mark.parametrize("left", [0, 1, -1, -30])
+def test_a_torn_end_costs_that_case_only(pairs, tmp_path, left):
+    path = tmp_path / "journal"
+    with open_journal(path, pairs, STUDY) as journal:
+        journal.add(scored(pairs[0]))
+        start = path.stat().st_size
+        journal.add(scored(pairs[1]))
+    content = path.read_bytes()
+    path.write_bytes(content[: start + left] if left >= 0 else content[:left])
+    with open_journal(path, pairs, STUDY) as journal:
+        assert [*journal.kept] == [pairs[0]]
+        journal.add(scored(pairs[2]))
+    with open_journal(path, pairs, STUDY) as journal:
+        assert [*journal.kept] == [pairs[0], pairs[2]]
+
+
+def test_a_torn_first_line_is_a_new_journal(pairs, tmp_path):
+    path = tmp_path / "journal"
+    path.write_bytes(b'{"journal":1,"sett')
+    with open_journal(path, pairs, STUDY) as journal:
+        journal.add(scored(pairs[0]))
+    with open_journal(path, pairs, STUDY) as journal:
+        assert [*journal.kept] == [pairs[0]]
+
+
+def test_changed_files_and_failed_cases_are_not_kept(pairs, tmp_path):
+    path = tmp_path / "journal"
+    with open_journal(path, pairs, STUDY) as journal:
+        journal.add(scored(pairs[0]))
+        journal.add(scored(pairs[1]))
+        journal.add(CaseResult(pairs[2], error="damaged"))
+    pairs[0].reference.write_bytes(b"xy")
+    os.utime(pairs[1].prediction, ns=(1, 1))
+    with open_journal(path, pairs, STUDY) as journal:
+        assert journal.kept == {}
+        assert journal.outdated == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"preset": "monai"}, 'preset: "deepmind" there, "monai" now'),
+        ({"policy": EmptyPolicy(missed="inf")}, "policy"),
+        ({"labels": {1: "liver"}}, "labels"),
+        ({"metrics": (choose_metric(parse_request("jaccard")),)}, "metrics"),
+        ({"error_maps": Path("x")}, "error_maps"),
+    ],
+)
+def test_another_study_is_refused_and_the_journal_stays(pairs, tmp_path, change, named):
+    path = tmp_path / "journal"
+    with open_journal(path, pairs, STUDY) as journal:
+        journal.add(scored(pairs[0]))
+    before = path.read_bytes()
+    with (
+        pytest.raises(ValueError, match=named),
+        open_journal(path, pairs, dataclasses.replace(STUDY, **change)),
+    ):
+        pass
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"[]\n", b"{}\n", b"\xff\n", b'{"journal":2}\n'])
+def test_another_file_is_refused_and_stays(pairs, tmp_path, content):
+    path = tmp_path / "journal"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="journal"), open_journal(path, pairs, STUDY):
+        pass
+    assert path.read_bytes() == content
+
+
+def test_settings_are_the_same_in_every_process():
+    again = Study((choose_metric(parse_request("dice")),))
+    assert study_settings(STUDY) == study_settings(again)
+    assert "0x" not in str(study_settings(STUDY))
+
+
+def test_which_references_are_left_out_is_no_setting():
+    fewer = dataclasses.replace(STUDY, inputs=Inputs(left_out=("case_7",)))
+    assert study_settings(STUDY) == study_settings(fewer)
+    other = dataclasses.replace(STUDY, inputs=Inputs(ignore_label=9))
+    assert study_settings(STUDY) != study_settings(other)
