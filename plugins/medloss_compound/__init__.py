@@ -81,3 +81,29 @@ def medloss_losses() -> Iterator[Loss]:
         cites=("arXiv:1910.08711",),
         example={"softmax": True},
     )
+    yield Loss(
+        name="marginal",
+        target="medloss_compound.marginal:MarginalLoss",
+        family="compound",
+        summary="Any loss on marginal probabilities: background may be any class that was not "
+        "annotated.",
+        cites=("arXiv:2007.03868", "arXiv:2107.03846"),
+        example={"softmax": True, "loss": "dice_ce"},
+        exempt={
+            "unannotated_classes_have_no_influence": "what is no annotated class must be one of "
+            "the others: that is what it learns from background",
+        },
+    )
+    yield Loss(
+        name="exclusion",
+        target="medloss_compound.exclusion:ExclusionLoss",
+        family="compound",
+        summary="Overlap of each class with the voxels whose label tells that it is not there.",
+        cites=("arXiv:2007.03868",),
+        example={"softmax": True},
+        alone=False,
+        exempt={
+            "unannotated_classes_have_no_influence": "it penalises the prediction of such a class "
+            "where another one is annotated",
+        },
+    )

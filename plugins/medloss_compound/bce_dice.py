@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from medloss.base import options
-from medloss_compound.compound import WeightedSum
+from medloss.schedules import Weight
+from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.binary_cross_entropy import BinaryCrossEntropyLoss
 from medloss_region.dice import DiceLoss
 
@@ -27,8 +28,8 @@ class BCEDiceLoss(WeightedSum):
     Args:
         squared_pred: squares in Dice's denominator.
         jaccard: the Jaccard form of the Dice term.
-        lambda_bce: weight of the binary cross entropy.
-        lambda_dice: weight of the Dice term.
+        lambda_bce: weight of the binary cross entropy, or a schedule of it.
+        lambda_dice: weight of the Dice term, or a schedule of it.
         pos_weight: weight of positives in the binary cross entropy.
         weight: one number, or one for each class that counts, for both terms.
 
@@ -45,8 +46,8 @@ class BCEDiceLoss(WeightedSum):
 
     squared_pred: bool = False
     jaccard: bool = False
-    lambda_bce: float = 1.0
-    lambda_dice: float = 1.0
+    lambda_bce: Weight = 1.0
+    lambda_dice: Weight = 1.0
     pos_weight: float | Sequence[float] | None = None
 
     two_channels_equal_one: ClassVar[bool] = True

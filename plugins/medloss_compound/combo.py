@@ -6,7 +6,7 @@ from torch import Tensor
 
 from medloss.base import options
 from medloss.sums import ClassSums
-from medloss_compound.compound import WeightedSum
+from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.balanced_cross_entropy import BalancedCrossEntropyLoss
 from medloss_region.dice import DiceLoss
 

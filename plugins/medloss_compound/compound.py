@@ -1,130 +1,17 @@
-"""Weighted sums of losses."""
+"""Any losses as one: their weighted sum."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 import medloss
-from medloss.base import SegmentationLoss, SumsLoss, options
-from medloss.sums import Term
-from medloss.targets import Prepared
-
-
-@dataclass(frozen=True)
-class TermValue:
-    """One term of a compound loss after a forward pass."""
-
-    value: float
-    weight: float
-
-    @property
-    def weighted(self) -> float:
-        """What the term adds to the loss."""
-        return self.weight * self.value
-
-
-class WeightedSum(SegmentationLoss):
-    """A loss that adds weighted terms under one activation and one pass of class sums.
-
-    A subclass names its terms in ``__post_init__`` with :meth:`set_terms`.
-    """
-
-    def pass_on(self, *also: str) -> dict[str, Any]:
-        """Options that the terms inherit: activation, reduction, pooling, and those named."""
-        names = ("sigmoid", "softmax", "other_act", "reduction", "batch", *also)
-        return {name: getattr(self, name) for name in names}
-
-    def set_terms(self, terms: Mapping[str, tuple[float, nn.Module]]) -> None:
-        """Take over the terms: name to (weight, loss).
-
-        Raises:
-            ValueError: no term, a weight below 0, or a term with an activation of its own.
-        """
-        if not terms:
-            raise ValueError("terms: expected at least one loss, got none")
-        for name, (weight, loss) in terms.items():
-            if not weight >= 0:
-                raise ValueError(f"{name}: expected a weight of at least 0, got {weight!r}")
-            if isinstance(loss, SegmentationLoss):
-                self._check_term(name, loss)
-        self.term_weights = {name: float(weight) for name, (weight, _) in terms.items()}
-        self.losses = nn.ModuleDict({name: loss for name, (_, loss) in terms.items()})
-        self._last: dict[str, Tensor] = {}
-
-    def check(self, prepared: Prepared) -> None:
-        """Every term may refuse."""
-        super().check(prepared)
-        for loss in self.losses.values():
-            if isinstance(loss, SegmentationLoss):
-                loss.check(prepared)
-
-    def compute(self, prepared: Prepared) -> Tensor:
-        """The weighted sum of all terms; terms on class sums share one pass."""
-        values = self._on_sums(prepared)
-        for name, loss in self.losses.items():
-            if name not in values:
-                values[name] = self._other(name, loss, prepared)
-        self._last = {name: value.detach() for name, value in values.items()}
-        rank = max(value.ndim for value in values.values())
-        total = torch.zeros((), device=prepared.values.device)
-        for name, weight in self.term_weights.items():
-            value = values[name]
-            if 0 < value.ndim < rank:  # (B, C) beside (B, C, *spatial)
-                value = value.reshape(*value.shape, *[1] * (rank - value.ndim))
-            total = total + weight * value
-        return total
-
-    def breakdown(self) -> dict[str, TermValue]:
-        """Value and weight of each term in the last forward pass.
-
-        Raises:
-            RuntimeError: there was none yet.
-        """
-        if not self._last:
-            raise RuntimeError("breakdown: expected a forward pass first, there was none")
-        return {
-            name: TermValue(float(self._last[name].mean()), weight)
-            for name, weight in self.term_weights.items()
-        }
-
-    def _on_sums(self, prepared: Prepared) -> dict[str, Tensor]:
-        shared = {n: loss for n, loss in self.losses.items() if isinstance(loss, SumsLoss)}
-        terms: list[str | Term] = [term for loss in shared.values() for term in loss.terms()]
-        if not terms:
-            return {}
-        maps = {k: v for loss in shared.values() for k, v in loss.maps(prepared).items()}
-        sums = prepared.sums(terms, maps)
-        return {name: loss.from_sums(sums, prepared) for name, loss in shared.items()}
-
-    def _other(self, name: str, loss: nn.Module, prepared: Prepared) -> Tensor:
-        if isinstance(loss, SegmentationLoss):
-            return loss.compute(prepared)
-        if prepared.mask is not None or prepared.present is not None:
-            raise ValueError(
-                f"{name}: {type(loss).__name__} of another library knows no mask, present or "
-                f"ignore_index; leave them out, or this term"
-            )
-        value = loss(prepared.raw, prepared.label)
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name}: expected one tensor, got {type(value).__name__}")
-        return value
-
-    def _check_term(self, name: str, loss: SegmentationLoss) -> None:
-        own = [k for k in ("sigmoid", "softmax") if getattr(loss, k) and not getattr(self, k)]
-        own += ["other_act"] * (loss.other_act is not None and loss.other_act is not self.other_act)
-        if own:
-            raise ValueError(
-                f"{name}: {', '.join(own)} belongs to the compound loss, whose one activation "
-                f"serves every term"
-            )
-        for option in ("ignore_index", "to_onehot_y"):
-            if getattr(loss, option) not in (None, False, getattr(self, option)):
-                raise ValueError(f"{name}: {option} belongs to the compound loss, not to a term")
+from medloss.base import options
+from medloss.schedules import Weight
+from medloss_compound.weighted_sum import WeightedSum
 
 
 @options
@@ -136,7 +23,8 @@ class CompoundLoss(WeightedSum):
 
     The activation is chosen once, here; terms on class sums share one pass over the voxels. Terms
     of other libraries are called with the input and label as they came and bring their own
-    activation. ``breakdown()`` tells the value of each term after a forward pass.
+    activation. ``breakdown()`` tells the value of each term after a forward pass;
+    ``step_schedule()`` brings weights with a schedule to the next epoch or iteration.
 
     Range: that of its terms.
 
@@ -146,7 +34,9 @@ class CompoundLoss(WeightedSum):
     Args:
         terms: names (``"dice"``), mappings with ``name`` and options (``{"name": "focal", "gamma":
             1.5}``), or losses; nested ``_target_`` in a bundle config.
-        weights: one number for each term; 1 by default.
+        weights: one for each term, 1 by default: a number, or a schedule such as ``{"schedule":
+            "ramp", "start": 0, "end": 1, "steps": 100}``: ``constant``, ``ramp``, ``cosine``,
+            ``rebalance``, ``equal_value``, ``equal_gradient_norm``.
 
     Example:
         >>> import torch
@@ -161,16 +51,20 @@ class CompoundLoss(WeightedSum):
     """
 
     terms: Sequence[str | Mapping[str, Any] | nn.Module] = ()
-    weights: Sequence[float] | None = None
+    weights: Sequence[Weight] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.terms, str | Mapping) or not isinstance(self.terms, Sequence):
             raise TypeError(f"terms: expected a list of losses, got {self.terms!r}")
-        weights = [1.0] * len(self.terms) if self.weights is None else list(self.weights)
+        if isinstance(self.weights, str | Mapping):
+            raise TypeError(f"weights: expected a list, one for each term, got {self.weights!r}")
+        weights: list[Weight] = [1.0] * len(self.terms)
+        if self.weights is not None:
+            weights = list(self.weights)
         if len(weights) != len(self.terms):
             raise ValueError(f"weights: expected {len(self.terms)} numbers, got {len(weights)}")
-        named: dict[str, tuple[float, nn.Module]] = {}
+        named: dict[str, tuple[Weight, nn.Module]] = {}
         for term, weight in zip(self.terms, weights, strict=True):
             name, loss = self._build(term)
             same = sum(other == name or other.startswith(f"{name}_") for other in named)

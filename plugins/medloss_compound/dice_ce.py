@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from medloss.base import options
-from medloss_compound.compound import WeightedSum
+from medloss.schedules import Weight
+from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.cross_entropy import CrossEntropyLoss
 from medloss_region.dice import DiceLoss
 
@@ -30,8 +31,8 @@ class DiceCELoss(WeightedSum):
     Args:
         squared_pred: squares in Dice's denominator.
         jaccard: the Jaccard form of the Dice term.
-        lambda_dice: weight of the Dice term.
-        lambda_ce: weight of the cross entropy.
+        lambda_dice: weight of the Dice term, or a schedule of it.
+        lambda_ce: weight of the cross entropy, or a schedule of it.
         label_smoothing: of the cross entropy, softmax only.
         weight: one number for each class; under sigmoid, of the positives of the cross entropy.
 
@@ -51,8 +52,8 @@ class DiceCELoss(WeightedSum):
 
     squared_pred: bool = False
     jaccard: bool = False
-    lambda_dice: float = 1.0
-    lambda_ce: float = 1.0
+    lambda_dice: Weight = 1.0
+    lambda_ce: Weight = 1.0
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medloss.base import options
-from medloss_compound.compound import WeightedSum
+from medloss.schedules import Weight
+from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.focal import FocalLoss
 from medloss_region.dice import DiceLoss
 
@@ -29,8 +30,8 @@ class DiceFocalLoss(WeightedSum):
         jaccard: the Jaccard form of the Dice term.
         gamma: focus of the focal term.
         alpha: balance of the focal term.
-        lambda_dice: weight of the Dice term.
-        lambda_focal: weight of the focal term.
+        lambda_dice: weight of the Dice term, or a schedule of it.
+        lambda_focal: weight of the focal term, or a schedule of it.
         weight: one number, or one for each class that counts, for both terms.
 
     Example:
@@ -50,8 +51,8 @@ class DiceFocalLoss(WeightedSum):
     jaccard: bool = False
     gamma: float = 2.0
     alpha: float | Sequence[float] | None = None
-    lambda_dice: float = 1.0
-    lambda_focal: float = 1.0
+    lambda_dice: Weight = 1.0
+    lambda_focal: Weight = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from medloss.base import options
-from medloss_compound.compound import WeightedSum
+from medloss.schedules import Weight
+from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.topk_cross_entropy import TopKCrossEntropyLoss
 from medloss_region.dice import DiceLoss
 
@@ -25,8 +26,8 @@ class DiceTopKLoss(WeightedSum):
         k: fraction of the voxels, in (0, 1].
         squared_pred: squares in Dice's denominator.
         jaccard: the Jaccard form of the Dice term.
-        lambda_dice: weight of the Dice term.
-        lambda_topk: weight of the TopK term.
+        lambda_dice: weight of the Dice term, or a schedule of it.
+        lambda_topk: weight of the TopK term, or a schedule of it.
         weight: one number, or one for each class that counts, for both terms.
 
     Example:
@@ -44,8 +45,8 @@ class DiceTopKLoss(WeightedSum):
     k: float = 0.1
     squared_pred: bool = False
     jaccard: bool = False
-    lambda_dice: float = 1.0
-    lambda_topk: float = 1.0
+    lambda_dice: Weight = 1.0
+    lambda_topk: Weight = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

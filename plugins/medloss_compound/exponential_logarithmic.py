@@ -11,7 +11,7 @@ from medloss.base import options
 from medloss.numeric import power, ratio
 from medloss.sums import ClassSums, voxel_terms
 from medloss.targets import Prepared
-from medloss_compound.compound import WeightedSum
+from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.each_voxel import EachVoxelLoss
 from medloss_region.dice import DiceLoss
 

@@ -12,7 +12,7 @@ from medloss.base import options
 from medloss.numeric import ratio
 from medloss.sums import voxel_terms
 from medloss.targets import Prepared
-from medloss_compound.compound import WeightedSum
+from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.cross_entropy import CrossEntropyLoss
 from medloss_distribution.each_voxel import EachVoxelLoss
 

@@ -9,7 +9,7 @@ from medloss.base import RegionLoss, SumsLoss, VoxelLoss, options
 from medloss.numeric import power
 from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
-from medloss_compound.compound import WeightedSum
+from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.cross_entropy import along_classes
 
 
