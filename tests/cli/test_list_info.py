@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from medloss._version import __version__
-from medloss.cli import main
+from medloss.cli import COMMANDS, main
 from medloss.cli.card import argument_help, read_card
 from medloss.host import host
 
@@ -106,7 +106,7 @@ def test_list_bundle_prints_the_block() -> None:
         (["list", "--kind", "lss"], "'loss', 'metric'"),
         (["info", "dcie"], "did you mean dice"),
         (["info"], "expected either the NAME of a loss or metric, or --env"),
-        (["lits"], "no command is called 'lits'; there are: bench, check, eval, info, list"),
+        (["lits"], f"no command is called 'lits'; there are: {', '.join(COMMANDS)}"),
     ],
 )
 def test_usage_errors_are_one_sentence(arguments: list[str], words: str) -> None:
