@@ -167,6 +167,7 @@ def test_monais_stats_and_loss_metric_keep_working(tmp_path: Path) -> None:
     )
     metric = IgniteMetricHandler(loss_fn=loss, output_transform=from_engine(["pred", "label"]))
     assert isinstance(metric.metric_fn, LossMetric)
+    stats = StatsHandler(output_transform=from_engine("loss", first=True), name="told_stats")
     network = torch.nn.Conv3d(1, 3, 3, padding=1)
     trainer = SupervisedTrainer(
         device=torch.device("cpu"),
@@ -176,17 +177,13 @@ def test_monais_stats_and_loss_metric_keep_working(tmp_path: Path) -> None:
         optimizer=torch.optim.SGD(network.parameters(), 0.1),
         loss_function=loss,
         key_train_metric={"loss_as_metric": metric},
-        train_handlers=[
-            LossHandler(csv=tmp_path / "terms.csv", rows="iteration"),
-            StatsHandler(output_transform=from_engine("loss", first=True)),
-        ],
+        train_handlers=[LossHandler(csv=tmp_path / "terms.csv", rows="iteration"), stats],
     )
     told: list[str] = []
     listener = logging.Handler()
     listener.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
-    trainer.logger.addHandler(listener)
+    stats.logger.addHandler(listener)
     trainer.run()
-    trainer.logger.removeHandler(listener)
     told = [line for line in told if "Loss: " in line]
     seen = rows(tmp_path / "terms.csv")
     assert len(told) == len(seen) == 9
