@@ -148,7 +148,7 @@ def prepare(
         ValueError: shapes, labels, probabilities or extras that cannot be meant.
     """
     label, extras = _split(target, extras)
-    spacing_mm = _spacing(extras.spacing_mm, label, input)
+    spacing_mm = spacing_of(extras.spacing_mm, label, input)
     input, label = _plain(input, "input"), _plain(label, "target").to(input.device)
     _check_shapes(input, label, to_onehot_y)
     values = input
@@ -209,8 +209,14 @@ def _plain(tensor: Any, name: str) -> Tensor:
     return tensor
 
 
-def _spacing(given: SpacingLike | None, label: Any, input: Any) -> Spacing | None:
-    """From the caller, else from the MetaTensor of the label, else of the input."""
+def spacing_of(given: SpacingLike | None, label: Any, input: Any) -> Spacing | None:
+    """Size of a voxel: from the caller, else from the MetaTensor of the label, else of the input.
+
+    Args:
+        given: what the caller said.
+        label: (B, ..., *spatial).
+        input: (B, C, *spatial).
+    """
     if not isinstance(input, Tensor):
         return None
     batch, axes = input.shape[0], input.ndim - 2

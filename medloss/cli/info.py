@@ -104,8 +104,9 @@ def _options(target: Any, *, keyword_only: bool) -> Any:
     for parameter in inspect.signature(target).parameters.values():
         if keyword_only and parameter.kind is not parameter.KEYWORD_ONLY:
             continue
-        required = parameter.default is parameter.empty
-        default = "required" if required else repr(parameter.default)
+        any_other = parameter.kind is parameter.VAR_KEYWORD
+        required = parameter.default is parameter.empty and not any_other
+        default = "required" if required else "" if any_other else repr(parameter.default)
         table.add_row(parameter.name, escape(default), escape(meaning.get(parameter.name, "")))
     return table
 

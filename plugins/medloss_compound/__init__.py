@@ -107,3 +107,11 @@ def medloss_losses() -> Iterator[Loss]:
             "where another one is annotated",
         },
     )
+    yield Loss(
+        name="deep_supervision",
+        target="medloss_compound.deep_supervision:DeepSupervisionLoss",
+        family="compound",
+        summary="Weighted mean of one loss over the outputs of a deeply supervised network.",
+        cites=("arXiv:1409.5185", "arXiv:1809.10486"),
+        example={"softmax": True, "loss": "dice_ce"},
+    )

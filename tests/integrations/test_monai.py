@@ -123,6 +123,7 @@ def test_opt_in_registration_gives_bare_names_and_shadows_nothing() -> None:
         "theirs": True,
         "kept": [
             "BoundaryLoss",
+            "DeepSupervisionLoss",
             "DiceCELoss",
             "DiceFocalLoss",
             "DiceLoss",
