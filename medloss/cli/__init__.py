@@ -17,6 +17,7 @@ COMMANDS = {
     "eval": "Score predictions against references.",
     "info": "Show the card of a loss or metric.",
     "list": "List every loss and metric on offer.",
+    "nnunet-trainer": "Write an nnU-Net v2 trainer with a loss.",
     "report": "Write the page of a study again.",
 }
 
@@ -28,8 +29,10 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"medloss.cli.{cmd_name}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(
+            importlib.import_module(f"medloss.cli.{name}"), f"{name}_command"
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,0 +1,46 @@
+"""``medloss nnunet-trainer``: a trainer of nnU-Net v2 with a loss of medloss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("nnunet-trainer", short_help="Write an nnU-Net v2 trainer with a loss.")
+@click.option(
+    "--loss",
+    "loss",
+    required=True,
+    metavar="CONFIG",
+    help="A JSON file (of the loss, or a bundle config that has one), JSON, or a name.",
+)
+@click.option(
+    "--out",
+    "folder",
+    required=True,
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the trainer, for nnUNet_extTrainer; made where it is missing.",
+)
+@click.option("--name", help="Of the trainer.  [default: nnUNetTrainerMedloss and the loss]")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def nnunet_trainer_command(loss: str, folder: Path, name: str | None, force: bool) -> None:
+    """Write a trainer for nnU-Net v2 (tested with 2.8.1) that trains with a loss of medloss.
+
+    The loss is built once here, so that a mistake in its config shows now. Regions, the ignore
+    label, batch Dice and deep supervision come from the dataset and the plans.
+
+    Exit code: 0 when the file is written, 2 for a config or name that cannot be used and for a file
+    that exists.
+    """
+    from medloss.host import PluginError
+    from medloss.integrations.nnunet_file import read_config, write_trainer
+
+    try:
+        path = write_trainer(read_config(loss), folder, name=name, force=force)
+    except (ValueError, TypeError, FileExistsError, PluginError) as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(f"Wrote {path}. To train with it:\n")
+    click.echo(f'    export nnUNet_extTrainer="{folder.resolve()}"')
+    click.echo(f"    nnUNetv2_train DATASET CONFIGURATION FOLD -tr {path.stem}")
