@@ -12,7 +12,7 @@ from medloss.host import PluginError
 
 COMMANDS = {
     "bench": "Measure time and memory of losses beside others.",
-    "check": "Hold losses and metrics to the contract.",
+    "check": "Hold losses and metrics to the contract, or try a loss on a batch.",
     "compare": "Compare several runs on the same cases.",
     "eval": "Score predictions against references.",
     "info": "Show the card of a loss or metric.",

@@ -1,4 +1,4 @@
-"""``medloss check``: hold losses and metrics to the contract."""
+"""``medloss check``: hold losses and metrics to the contract, or a loss to a real batch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from medloss.cli.offers import find_offers
+from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
 from medloss.hookspecs import Loss
 from medloss.host import Offer
 
@@ -24,6 +25,7 @@ STYLE = {"passed": "green", "failed": "bold red", "exempt": "yellow"}
 @click.option("--plugin", help="Everything that this plugin or distribution offers.")
 @click.option("--kind", type=click.Choice(["loss", "metric"]), help="Only losses or only metrics.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@preflight_options
 @click.pass_context
 def check_command(
     context: click.Context,
@@ -31,14 +33,27 @@ def check_command(
     plugin: str | None,
     kind: Literal["loss", "metric"] | None,
     as_json: bool,
+    preflight: PreflightOptions,
 ) -> None:
     """Hold the losses and metrics NAME, or all of a plugin, to the contract.
 
     Each is built with the options of its record's example and must be finite, differentiable,
     symmetric, indifferent to what is masked, and usable in MONAI. It takes seconds for a loss.
 
-    Exit status: 0 if nothing failed, 1 if something failed, 2 if there is nothing to check.
+    With --bundle, or with --batch (or --prediction and --label) and one NAME or --config: a
+    preflight. It tries that loss on a real batch and tells what would spoil the training: dead
+    terms, an activation twice or none, labels out of range, half precision, empty patches.
+
+    Exit status: 0 if nothing failed, 1 if something failed or a defect was found, 2 if there is
+    nothing to check.
     """
+    if preflight.asked:
+        if plugin is not None or kind is not None:
+            raise click.UsageError("--plugin and --kind belong to the contract, not to a batch")
+        report = preflight.report(names)
+        show_report(report, as_json=as_json, path=preflight.json_file)
+        context.exit(1 if report.defects else 0)
+    preflight.refuse_alone()
     if bool(names) == bool(plugin):
         raise click.UsageError("expected a NAME or --plugin NAME")
     checked = _checked(_chosen(names, plugin, kind), quiet=as_json)

@@ -1,0 +1,203 @@
+"""The options of ``medloss check`` that try a loss on a real batch."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from medloss.preflight import Report
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True)
+class PreflightOptions:
+    """What the options below were given."""
+
+    bundle: Path | None
+    bundle_config: tuple[str, ...]
+    checkpoint: Path | None
+    override: tuple[str, ...]
+    seed: int
+    config: Path | None
+    batch: Path | None
+    prediction: Path | None
+    label: Path | None
+    device: str
+    json_file: Path | None
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is a batch to try a loss on."""
+        given = (self.bundle, self.config, self.batch, self.prediction, self.label)
+        return any(given)
+
+    def refuse_alone(self) -> None:
+        """Refuse options that mean nothing without a batch.
+
+        Raises:
+            click.UsageError: there is one.
+        """
+        for name in ("bundle_config", "checkpoint", "override", "seed", "json_file"):
+            if getattr(self, name):
+                raise click.UsageError(f"--{name.replace('_', '-')} belongs to --bundle or --batch")
+
+    def report(self, names: tuple[str, ...]) -> Report:
+        """Try the loss.
+
+        Args:
+            names: the loss on offer, where no configuration gives one.
+
+        Raises:
+            click.UsageError: options that do not go together, or files that cannot be used.
+        """
+        try:
+            return self._of_files(names) if self.bundle is None else self._of_bundle(names)
+        except (ValueError, TypeError) as error:
+            raise click.UsageError(str(error)) from error
+
+    def _of_bundle(self, names: tuple[str, ...]) -> Report:
+        if names or self.config or self.batch or self.prediction or self.label:
+            raise ValueError("--bundle brings its own loss and batch; drop the others")
+        from medloss.preflight import preflight
+        from medloss.preflight.bundle import first_step
+        from medloss.preflight.files import as_value
+
+        step = first_step(
+            self.bundle or Path(),
+            configs=self.bundle_config,
+            checkpoint=self.checkpoint,
+            overrides=dict(as_value(text) for text in self.override),
+            seed=self.seed,
+        )
+        return preflight(step.loss, step.input, step.target, around=step.around, source=step.source)
+
+    def _of_files(self, names: tuple[str, ...]) -> Report:
+        for name in ("bundle_config", "checkpoint", "override", "seed"):
+            if getattr(self, name):
+                raise ValueError(f"--{name.replace('_', '-')} belongs to --bundle")
+        if (self.config is None) == (len(names) != 1):
+            raise ValueError("expected one loss to try: a NAME or --config FILE")
+        volumes = self.prediction is not None and self.label is not None
+        if (self.batch is None) != volumes or bool(self.prediction) != bool(self.label):
+            raise ValueError("expected --batch FILE, or --prediction FILE and --label FILE")
+        from medloss.preflight import preflight
+        from medloss.preflight.batch import mapped
+        from medloss.preflight.files import read_batch, read_loss, read_volumes
+
+        loss = _named(names[0]) if self.config is None else read_loss(self.config)
+        source = {"config": str(self.config)} if self.config else {}
+        if self.batch is not None:
+            input, target = read_batch(self.batch)
+            source["batch"] = str(self.batch)
+        else:
+            prediction, label = self.prediction or Path(), self.label or Path()
+            input, target = read_volumes(prediction, label)
+            source |= {"prediction": str(prediction), "label": str(label)}
+        input, target = (mapped(each, lambda one: one.to(self.device)) for each in (input, target))
+        return preflight(loss, input, target, source=source)
+
+
+def preflight_options(command: _Command) -> _Command:
+    """Give a command the options below, as one argument ``preflight``."""
+    names = tuple(PreflightOptions.__dataclass_fields__)
+
+    @functools.wraps(command)
+    def with_preflight(*args: Any, **options: Any) -> Any:
+        preflight = PreflightOptions(**{name: options.pop(name) for name in names})
+        return command(*args, preflight=preflight, **options)
+
+    for option in reversed(_OPTIONS):
+        with_preflight = option(with_preflight)
+    return with_preflight  # type: ignore[return-value]
+
+
+def show_report(report: Report, *, as_json: bool, path: Path | None) -> None:
+    """Print a report, and write it where a file is named."""
+    text = json.dumps(report.as_json(), indent=2)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        click.echo(text)
+        return
+    from rich.console import Console
+
+    from medloss.preflight.terminal import show
+
+    show(report, Console())
+
+
+def _named(name: str) -> nn.Module:
+    from medloss.cli.offers import find_offers
+
+    (offer,) = find_offers(name, "loss")
+    loss: nn.Module = offer.load()(**offer.record.example)
+    return loss
+
+
+_OPTIONS = (
+    click.option(
+        "--bundle",
+        metavar="DIR",
+        type=_PATH,
+        help="Try the loss of a MONAI bundle on the first batch of its training.  The Python in a "
+        "bundle is executed: only for bundles that you trust.",
+    ),
+    click.option(
+        "--bundle-config",
+        metavar="NAME",
+        multiple=True,
+        help="File in the bundle's configs; repeatable, later ones win.  [default: train]",
+    ),
+    click.option(
+        "--checkpoint",
+        metavar="FILE",
+        type=_PATH,
+        help="Weights of the bundle's network.  [default: those that training begins with]",
+    ),
+    click.option(
+        "--override",
+        metavar="ID=VALUE",
+        multiple=True,
+        help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
+    ),
+    click.option("--seed", type=int, default=0, help="Of the bundle's batch.  [default: 0]"),
+    click.option(
+        "--config",
+        metavar="FILE",
+        type=_PATH,
+        help="Try the loss of a JSON or YAML file (_target_, or an entry loss); the Python in it "
+        "is executed.",
+    ),
+    click.option(
+        "--batch",
+        metavar="FILE",
+        type=_PATH,
+        help="What torch.save wrote of {'input': ..., 'label': ...}: output of the network, and "
+        "labels.",
+    ),
+    click.option(
+        "--prediction",
+        metavar="FILE",
+        type=_PATH,
+        help="Instead: one case of logits or probabilities, the classes as last axis, or .npz.",
+    ),
+    click.option("--label", metavar="FILE", type=_PATH, help="And its label map."),
+    click.option(
+        "--device", metavar="NAME", default="cpu", help="Where files are tried.  [default: cpu]"
+    ),
+    click.option(
+        "--json-file", metavar="FILE", type=_PATH, help="Write the findings on a batch as JSON."
+    ),
+)
