@@ -2,8 +2,8 @@
 
 Maps belong to the data: made of the whole volume, they say in a patch what lies beyond it, and cost
 nothing in the training loop. Put them after whatever resamples the label and before whatever crops
-it; flips, rotations by 90 degrees and crops then carry them exactly. After a zoom, a rotation by
-other angles or an elastic deformation a carried map is no longer that of the carried label.
+it; flips, rotations by 90 degrees and crops then carry them exactly. ``PrepareTargets`` refuses a
+map that was padded, zoomed or rotated otherwise; elastic transforms leave no trace in MONAI.
 
 In a bundle config:
 
@@ -33,6 +33,7 @@ from medloss.distance import (
     connected_components,
     signed_distance,
 )
+from medloss.integrations.map_history import check_history
 from medloss.spacing import SpacingLike
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
@@ -203,7 +204,14 @@ class PrepareTargets:
         non_blocking: bool = False,
         **options: Any,
     ) -> tuple[Any, dict[str, Any]]:
-        """Input and target of a batch, on the device."""
+        """Input and target of a batch, on the device.
+
+        Raises:
+            ValueError: a map was resampled or padded after it was made.
+        """
+        for key in self.extras:
+            if key != "mask" and key in batchdata:
+                check_history(batchdata[key], key)
         moved = {
             name: batchdata[key].to(device=device, non_blocking=non_blocking, **options)
             for name, key in {"label": self.label, **{key: key for key in self.extras}}.items()
@@ -279,5 +287,8 @@ def _like(label: Any, made: Tensor) -> Tensor:
     """The map with the meta data of its label, so that spatial transforms treat both alike."""
     if not isinstance(label, MetaTensor):
         return made
-    result: Tensor = MetaTensor(made).copy_meta_from(label)
-    return result
+    result: Any = MetaTensor(made).copy_meta_from(label)
+    # What came before was done to the label; a map's own history begins here.
+    result.applied_operations = []
+    plain: Tensor = result
+    return plain

@@ -73,7 +73,8 @@ def test_the_file_holds_the_config_and_says_how_to_use_it(tmp_path: Path) -> Non
     scope: dict[str, Any] = {}
     exec("loss_config = " + text.partition("loss_config = ")[2], scope)
     assert scope["loss_config"] == COMPOUND
-    assert max(map(len, text.splitlines())) <= 100
+    folder = (tmp_path / "made").as_posix()  # as long as it happens to be
+    assert max(map(len, text.replace(folder, "DIR").splitlines())) <= 100
     assert [path.name for path in (tmp_path / "made").iterdir()] == [
         "nnUNetTrainerMedlossCompound.py"
     ]
