@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from medloss.cli.overrides import parse_override
 
 if TYPE_CHECKING:
     from medloss.cli.eval_inputs import InputOptions
@@ -65,7 +66,7 @@ class BundleOptions:
                 )
         if (outputs.workers or 1) > 1 or outputs.scheduler is not None:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
-        overrides = dict(_override(text) for text in self.override)
+        overrides = dict(parse_override(text) for text in self.override)
 
         from medloss.integrations.bundle import bundle_pairs, read_bundle  # MONAI
 
@@ -115,22 +116,6 @@ class BundleCases:
         from medloss.integrations.bundle import evaluate_bundle
 
         return evaluate_bundle(self.bundle, pairs, study)
-
-
-def _override(text: str) -> tuple[str, Any]:
-    """``ID=VALUE``, the value as JSON where it is, else as text.
-
-    Example:
-        >>> _override("inferer#overlap=0.5"), _override("dataset_dir=/data")
-        (('inferer#overlap', 0.5), ('dataset_dir', '/data'))
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise ValueError(f"--override: {text!r} is not of the form ID=VALUE")
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value
 
 
 _OPTIONS = (

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from medloss.cli.overrides import parse_override
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -71,13 +73,12 @@ class PreflightOptions:
             raise ValueError("--bundle brings its own loss and batch; drop the others")
         from medloss.preflight import preflight
         from medloss.preflight.bundle import first_step
-        from medloss.preflight.files import as_value
 
         step = first_step(
             self.bundle or Path(),
             configs=self.bundle_config,
             checkpoint=self.checkpoint,
-            overrides=dict(as_value(text) for text in self.override),
+            overrides=dict(parse_override(text) for text in self.override),
             seed=self.seed,
         )
         return preflight(step.loss, step.input, step.target, around=step.around, source=step.source)

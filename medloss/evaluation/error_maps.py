@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from medloss.evaluation.images import Image
 from medloss.evaluation.layers import Layer
+from medloss.evaluation.write_nifti import write_nifti
 
 CORRECT, FALSE_POSITIVE, FALSE_NEGATIVE, OTHER_LABEL = 1, 2, 3, 4
 """Values of the map of errors, where neither map has a label: 0."""
@@ -53,7 +52,7 @@ def write_error_maps(
     for path, found in zip(map_paths(folder, name), (errors, distances), strict=True):
         for volume in found if ignored is not None else ():
             volume[ignored != 0] = 0
-        _save(path, found[0] if len(found) == 1 else np.stack(found, axis=-1), grid)
+        write_nifti(path, found[0] if len(found) == 1 else np.stack(found, axis=-1), grid.affine)
 
 
 def map_paths(folder: Path, name: str) -> tuple[Path, Path]:
@@ -157,15 +156,3 @@ def _boxes(
                     for axis in zip(*both, strict=True)
                 ),
             )
-
-
-def _save(path: Path, array: NDArray[Any], grid: Image) -> None:
-    """A file that appears under its name only when all of it is written."""
-    image = nibabel.Nifti1Image(array, grid.affine)
-    image.header.set_xyzt_units("mm")
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        nibabel.save(image, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

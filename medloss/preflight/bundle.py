@@ -14,11 +14,11 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from medloss.integrations.bundle.checkpoint import load_weights
+from medloss.integrations.bundle.configs import config_files
 from medloss.preflight.batch import mapped, plain, tensors
 from medloss.preflight.files import reason
 from medloss.preflight.trial import Surroundings
 
-_SUFFIXES = ("", ".json", ".yaml", ".yml")
 _TRAINER = "train#trainer"
 
 
@@ -67,7 +67,7 @@ def first_step(
     Raises:
         ValueError: a file or an entry is missing, or cannot be used; says which.
     """
-    files = _files(folder, configs or ("train",))
+    files = config_files(folder, configs or ("train",))
     parser = ConfigParser()
     with _imports_from(folder), torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -203,19 +203,6 @@ def _without_cache(config: Any) -> None:
     elif isinstance(config, list):
         for value in config:
             _without_cache(value)
-
-
-def _files(folder: Path, names: Sequence[str]) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder of a bundle")
-    found = []
-    for name in names:
-        candidates = [folder / "configs" / f"{name}{suffix}" for suffix in _SUFFIXES]
-        file = next((file for file in candidates if file.is_file()), None)
-        if file is None:
-            raise ValueError(f"{folder / 'configs'} holds no configuration called {name!r}")
-        found.append(file)
-    return found
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import fields
@@ -125,22 +124,6 @@ def reason(error: BaseException) -> str:
     """What went wrong, with what caused it."""
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     return "; ".join(" ".join(f"{type(e).__name__}: {e}".split()) for e in causes)
-
-
-def as_value(text: str) -> tuple[str, Any]:
-    """``ID=VALUE``, the value as JSON where it is, else as text.
-
-    Example:
-        >>> as_value("train#dataloader#batch_size=2"), as_value("dataset_dir=/data")
-        (('train#dataloader#batch_size', 2), ('dataset_dir', '/data'))
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise ValueError(f"--override: {text!r} is not of the form ID=VALUE")
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value
 
 
 def _one(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -15,11 +15,11 @@ from monai.transforms import Compose
 from torch import nn
 
 from medloss.integrations.bundle.checkpoint import checkpoint_of, load_weights
+from medloss.integrations.bundle.configs import config_file, config_files
 from medloss.integrations.bundle.postprocessing import Decision, read_postprocessing
 from medloss.integrations.sliding_window import SlidingWindowScore
 
 _FILES = (("inference",), ("train", "evaluate"))
-_SUFFIXES = (".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,27 +147,16 @@ class _Reader:
 
 
 def _files(folder: Path, configs: Sequence[str]) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder of a bundle")
-    if configs:
-        found = [_file(folder, name) for name in configs]
-        for name, file in zip(configs, found, strict=True):
-            if file is None:
-                raise ValueError(f"{folder / 'configs'} holds no configuration called {name!r}")
-        return [file for file in found if file]
+    if configs or not folder.is_dir():
+        return config_files(folder, configs)
     for names in _FILES:
-        found = [_file(folder, name) for name in names]
+        found = [config_file(folder, name) for name in names]
         if all(found):
             return [file for file in found if file]
     raise ValueError(
         f"{folder / 'configs'} holds neither inference.json (.yaml, .yml) nor train.json with "
         f"evaluate.json"
     )
-
-
-def _file(folder: Path, name: str) -> Path | None:
-    candidates = [folder / "configs" / f"{name}{suffix}" for suffix in ("", *_SUFFIXES)]
-    return next((file for file in candidates if file.is_file()), None)
 
 
 def _see_scripts(folder: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
 from medloss.evaluation.images import Image
+from medloss.evaluation.write_nifti import write_nifti
 
 
 def write_prediction(path: Path, prediction: Image) -> None:
@@ -19,11 +19,4 @@ def write_prediction(path: Path, prediction: Image) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.asarray(prediction.array)
-    image = nibabel.Nifti1Image(array, prediction.affine)
-    image.header.set_xyzt_units("mm")
-    partial = path.with_name(f".{path.name}")
-    try:
-        nibabel.save(image, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_nifti(path, array, prediction.affine)

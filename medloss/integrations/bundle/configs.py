@@ -1,0 +1,31 @@
+"""The configuration files of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+SUFFIXES = (".json", ".yaml", ".yml")
+
+
+def config_file(folder: Path, name: str) -> Path | None:
+    """The file of a configuration, by its name with or without suffix; None where there is none."""
+    candidates = [folder / "configs" / f"{name}{suffix}" for suffix in ("", *SUFFIXES)]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def config_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Files of several configurations.
+
+    Raises:
+        ValueError: the folder is none, or holds no configuration of a name.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder of a bundle")
+    found = []
+    for name in names:
+        file = config_file(folder, name)
+        if file is None:
+            raise ValueError(f"{folder / 'configs'} holds no configuration called {name!r}")
+        found.append(file)
+    return found
