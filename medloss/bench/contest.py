@@ -13,6 +13,7 @@ import medloss
 from medloss.bench import measure
 from medloss.bench.agreement import Outcome, differences, outcome
 from medloss.bench.devices import Device
+from medloss.bench.entries import failed, measured
 from medloss.bench.floor import Copy
 from medloss.bench.inputs import Inputs
 from medloss.bench.kernels import kernels
@@ -121,7 +122,7 @@ def contest(
     if conditions.memory and not conditions.device.no_memory:
         tell(f"{title}: memory")
         extra = measure.memory(running, conditions.device)
-    entries = [_with(each.entry, times, extra) for each in subjects]
+    entries = [measured(each.entry, times, extra) for each in subjects]
     return Contest(
         title,
         entries[0],
@@ -148,7 +149,7 @@ def _ours(name: str, variant: Variant, conditions: Conditions) -> tuple[Subject,
         subject.loss = medloss.loss(name, **options)
         gradient = subject.first(conditions.device)
     except _ERRORS as error:
-        subject.entry = _failed(entry, error)
+        subject.entry = failed(entry, error)
         return subject, None
     return subject, Outcome(subject.value, gradient)
 
@@ -169,7 +170,7 @@ def _rival(rival: Rival, expected: Outcome | None, conditions: Conditions) -> Su
         elif expected is not None:
             subject.entry = _checked(subject, expected, unique=rival.unique)
     except _ERRORS as error:
-        subject.entry = _failed(entry, error)
+        subject.entry = failed(entry, error)
     return subject
 
 
@@ -200,18 +201,3 @@ def _checked(subject: Subject, ours: Outcome, *, unique: bool) -> Entry:
             f"{theirs.value:.6g}, and ours {ours.value:.6g} in {dtype}"
         )
     return replace(subject.entry, check="equal", reason=reason, numbers=numbers)
-
-
-def _failed(entry: Entry, error: Exception) -> Entry:
-    text = " ".join(str(error).split())
-    return replace(entry, status="failed", reason=f"{type(error).__name__}: {text}"[:400])
-
-
-def _with(entry: Entry, times: dict[str, measure.Measured], extra: dict[str, int]) -> Entry:
-    found = times.get(entry.name, measure.Measured())
-    return replace(
-        entry,
-        wall_s=tuple(found.wall_s),
-        cpu_s=tuple(found.cpu_s),
-        extra_bytes=extra.get(entry.name),
-    )

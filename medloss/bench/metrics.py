@@ -12,6 +12,7 @@ import numpy as np
 
 from medloss.bench import measure
 from medloss.bench.devices import CPU
+from medloss.bench.entries import failed, measured
 from medloss.bench.environment import METRIC_PACKAGES, PACKAGES, environment
 from medloss.bench.floor import LARGE, Copy
 from medloss.bench.label_maps import SCENES, make_pair
@@ -114,9 +115,7 @@ class _Subject:
         try:
             first_s = CPU().time(self.step).wall_s
         except _ERRORS as error:
-            text = " ".join(str(error).split())
-            reason = f"{type(error).__name__}: {text}"[:400]
-            self.entry = replace(self.entry, status="failed", reason=reason)
+            self.entry = failed(self.entry, error)
             return
         mean = float(np.mean(self.values[:, 1]))
         number = mean if np.isfinite(mean) else None
@@ -147,17 +146,7 @@ def _contest(
     if plan.memory and not CPU().no_memory:
         tell(f"{title}: memory")
         extra = measure.memory(running, CPU())
-    entries = [
-        replace(
-            each.entry,
-            wall_s=tuple(times[each.entry.name].wall_s),
-            cpu_s=tuple(times[each.entry.name].cpu_s),
-            extra_bytes=extra.get(each.entry.name),
-        )
-        if each.entry.name in times
-        else each.entry
-        for each in subjects
-    ]
+    entries = [measured(each.entry, times, extra) for each in subjects]
     return Contest(
         title,
         entries[0],

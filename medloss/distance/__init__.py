@@ -16,6 +16,7 @@ from medloss.distance.signed import (
     Empty,
     check_map_options,
     distance_to_border,
+    fill_borderless,
     signed_distance,
 )
 from medloss.distance.transform import distances, edt
@@ -32,6 +33,7 @@ __all__ = [
     "distance_to_border",
     "distances",
     "edt",
+    "fill_borderless",
     "known_voxels",
     "map_of_target",
     "masks_of_classes",

@@ -9,8 +9,8 @@ from medloss.base import options
 from medloss.distance import (
     EMPTY,
     Empty,
-    distance_to_border,
     distances,
+    fill_borderless,
     masks_of_classes,
     masks_of_prediction,
     voxel_size,
@@ -113,7 +113,6 @@ class ShapeAwareLoss(CrossEntropyLoss):
         spacing = voxel_size(prepared, self.spacing_mm)
         dtype = work_dtype(prepared.values)
         away = distances(contour, spacing, inside=0, dtype=dtype)
-        for b, c in (~contour.flatten(2).any(2)).nonzero().tolist():
-            border = distance_to_border(away.shape[2:], spacing[b], like=away)
-            away[b, c] = border if self.empty == "distance_to_border" else 0
+        empties = ~contour.flatten(2).any(2)
+        fill_borderless(away, empties, torch.zeros_like(empties), spacing, self.empty)
         return away
