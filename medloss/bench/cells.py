@@ -100,6 +100,11 @@ def notes(table: Table) -> Iterator[str]:
     for (name, reason), contests in said.items():
         where = "" if len(contests) > 1 else f" ({contests[0]})"
         yield f"{name}{where}: {reason}"
+    rates = [
+        f"{contest.name} {rate / 1e9:.0f}" for contest in table.contests if (rate := _rate(contest))
+    ]
+    if rates:
+        yield f"bytes of the floor over our median time, in GB/s: {', '.join(rates)}"
     first: dict[str, list[str]] = {}
     for contest in table.contests:
         if contest.ours.first_s is not None:
@@ -119,6 +124,12 @@ def computes(report: Report) -> Iterator[str]:
     }
     for (contest, name), text in said.items():
         yield f"{contest}, {name}: {text}"
+
+
+def _rate(contest: Contest) -> float | None:
+    """Bytes per second that ours achieves, if it moves no more than it must."""
+    found = spread(contest.ours.wall_s)
+    return contest.floor_bytes / found.median if found else None
 
 
 def _spread(found: Spread | None) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from medloss import __version__
 
-PACKAGES = ("torch", "monai", "numba", "numpy", "exacta", "nnunetv2")
+PACKAGES = ("torch", "triton", "monai", "numba", "numpy", "exacta", "nnunetv2")
+DISTANCE_PACKAGES = ("scipy", "edt", "cucim", "cupy")
 METRIC_PACKAGES = ("surface-distance", "mikan-rs", "panoptica", "medpy")
 ALLOCATOR = ("MALLOC_", "THP_MEM_ALLOC_ENABLE", "PYTORCH_CUDA_ALLOC_CONF", "LD_PRELOAD")
 """Beginnings of the variables that change how memory is handed out."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any, NamedTuple
 
-_MODULES = ("medloss.sums.cpu.exclusive", "medloss.sums.cpu.independent")
+_MODULES = (
+    "medloss.sums.cpu.exclusive",
+    "medloss.sums.cpu.independent",
+    "medloss.histograms.kernels",
+)
 
 
 class Kernels(NamedTuple):

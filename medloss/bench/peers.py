@@ -50,6 +50,7 @@ DEFAULT = Variant()
 NO_SMOOTHING = Variant("no smoothing", {"smooth_nr": 0.0, "smooth_dr": 0.0})
 NNUNET = Variant("batch, no background", {"batch": True, "include_background": False})
 POOLED = Variant("batch", {"batch": True})
+HISTOGRAM = Variant("histogram", {"method": "histogram"})
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,13 @@ def _cross_entropy(classes: int) -> Loss:
     return lambda logits, labels: F.cross_entropy(logits, labels[:, 0].long())
 
 
-def _compiled(classes: int) -> Loss:
-    compile_: Any = import_module("torch").compile
-    loss: Loss = compile_(plain.dice_ce)
-    return loss
+def _compiled(loss: Callable[[int], Loss]) -> Callable[[int], Loss]:
+    def build(classes: int) -> Loss:
+        compile_: Any = import_module("torch").compile
+        compiled: Loss = compile_(loss(classes))
+        return compiled
+
+    return build
 
 
 @functools.cache
@@ -177,7 +181,7 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
                 COMPILED,
                 "plain, torch.compile",
                 "the formula in plain torch, compiled by torch.compile",
-                _compiled,
+                _compiled(lambda classes: plain.dice_ce),
             ),
             Rival(
                 "nnunet",
@@ -245,6 +249,12 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
         ),
         "cross_entropy": (
             Rival("torch", "torch", "torch.nn.functional.cross_entropy", _cross_entropy),
+            Rival(
+                COMPILED,
+                "torch, torch.compile",
+                "torch.nn.functional.cross_entropy, compiled by torch.compile",
+                _compiled(_cross_entropy),
+            ),
         ),
         "focal_tversky": (Rival("exacta", "exacta", same, _exacta("FocalTverskyLoss")),),
         "lovasz_softmax": (
@@ -254,6 +264,14 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
                 f"{same}, per_image=True",
                 _exacta("LovaszSoftmaxLoss", per_image=True),
                 unique=False,  # errors that tie may be sorted in any order
+            ),
+            Rival(
+                "exacta",
+                "exacta, sorted",
+                f"{same}, per_image=True",
+                _exacta("LovaszSoftmaxLoss", per_image=True),
+                HISTOGRAM,
+                differs="it sorts; a histogram is off by at most its widest cell",
             ),
         ),
         "topk_cross_entropy": (

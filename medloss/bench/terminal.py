@@ -13,7 +13,11 @@ from medloss.bench.results import Contest, Report, Table
 
 WIDTH = 100
 _NAME_WIDTH = 30
-_MEASURED = {"losses": ", forward plus backward", "metrics": ", all labels and three metrics"}
+_MEASURED = {
+    "losses": ", forward plus backward",
+    "metrics": ", all labels and three metrics",
+    "distances": ", all masks",
+}
 
 
 def print_report(console: Console, report: Report) -> None:

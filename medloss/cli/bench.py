@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from medloss.cli import bench_suites
+
 if TYPE_CHECKING:
     from medloss.bench.results import Report
 
 _RIVALS = ("monai", "nnunet", "torch", "exacta")
-_SHAPE = (2, 14, 96, 96, 96)
-_QUICK_SHAPE, _QUICK_ROUNDS, _QUICK_COPY = (1, 4, 32, 32, 32), 2, 32 << 20
 _ROUNDS = 5
 
 
@@ -28,11 +28,8 @@ def _shapes(
             shape = tuple(int(part) for part in text.split(","))
         except ValueError:
             shape = ()
-        if len(shape) < 3 or min(shape) < 1 or shape[1] < 2:
-            raise click.BadParameter(
-                f"expected B,C,*spatial with at least 2 classes, such as 2,14,96,96,96, "
-                f"got {text!r}"
-            )
+        if len(shape) < 3 or min(shape) < 1:
+            raise click.BadParameter(f"expected B,C,*spatial, such as 2,14,96,96,96, got {text!r}")
         shapes.append(shape)
     return tuple(dict.fromkeys(shapes))
 
@@ -58,14 +55,15 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="B,C,...",
     callback=_shapes,
     multiple=True,
-    help="Of the logits; the second number is the classes; repeatable. [default: 2,14,96,96,96]",
+    help="Of the logits or masks; the second number is the classes; repeatable. "
+    "[default: 2,14,96,96,96; on CUDA also 2,2,128,128,128 and 1,105,128,128,128]",
 )
 @click.option(
     "--dtype",
     "dtypes",
     type=click.Choice(["float32", "bfloat16", "float16", "float64"]),
     multiple=True,
-    help="Of the logits; repeatable. [default: float32]",
+    help="Of the logits; repeatable. [default: float32; on CUDA also bfloat16]",
 )
 @click.option(
     "--labels-dtype", type=click.Choice(["int64", "uint8"]), default="int64", show_default=True
@@ -77,7 +75,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="For all; repeatable. [default: torch's]",
 )
 @click.option(
-    "--rounds", type=click.IntRange(min=1), help=f"Of time measurements. [default: {_ROUNDS}]"
+    "--rounds",
+    type=click.IntRange(min=1),
+    help=f"Of time measurements. [default: {_ROUNDS}; on CUDA 20]",
 )
 @click.option(
     "--rivals",
@@ -88,7 +88,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Whose losses to measure beside ours, or none.",
 )
-@click.option("--compiled", is_flag=True, help="Also plain torch under torch.compile (dice_ce).")
+@click.option(
+    "--compiled", is_flag=True, help="Also torch.compile of plain dice_ce and cross_entropy."
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option(
     "--spread",
@@ -122,6 +124,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Measure HD95 + ASSD + NSD of label maps instead of losses, beside other packages.",
 )
 @click.option(
+    "--distances",
+    is_flag=True,
+    help="Measure the distance transform of masks instead of losses, beside other packages.",
+)
+@click.option(
     "--case",
     "cases",
     type=click.Choice(["a", "b", "c", "d", "tiny"]),
@@ -152,53 +159,61 @@ def bench_command(
     plot_path: Path | None,
     force: bool,
     metrics: bool,
+    distances: bool,
     cases: tuple[str, ...],
 ) -> None:
     """Measure time and memory of losses, forward plus backward, beside other libraries'.
 
     All run in one process, alternating, on the same random logits, and every value is compared
     with ours where the definitions are equal. Without LOSS the seven most used are measured.
+    --metrics and --distances measure surface metrics and the distance transform instead.
 
     Exit code: 0 when all is well, 1 when values disagree or ours failed, 2 for a wrong command.
     """
-    from medloss.bench.devices import find_device
-
     with _usage_errors():
         _check_outputs(json_path, markdown_path, plot_path, force=force)
         if cases and not metrics:
             raise ValueError("--case is an option of --metrics")
+        if metrics and distances:
+            raise ValueError("--metrics and --distances are two benchmarks, expected one")
         if source is not None:
-            _refuse_measuring(context)
+            _refuse_others(context, _SHOWN, "--from measures nothing")
             report = _read(source)
-        elif metrics:
-            _refuse_losses(context)
-            report = _metrics(cases, rounds, quick=quick, rivals=bool(sources), memory=memory)
         else:
-            losses, place = _losses((*names, *more)), find_device(device)
-            if warm_heap:
-                _restart_warm()
-    if source is None and not metrics:
-        from medloss.bench.suite import Plan, run
-
-        plan = Plan(
-            losses=losses,
-            shapes=shapes or (_QUICK_SHAPE if quick else _SHAPE,),
-            dtypes=tuple(dict.fromkeys(dtypes)) or ("float32",),
-            labels_dtype=labels_dtype,
-            threads=tuple(dict.fromkeys(threads)) or (_torch_threads(),),
-            sources=(*sources, *(["compiled"] if compiled else [])),
-            rounds=rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
-            spread=spread,
-            seed=seed,
-            memory=memory,
-            **({"copy_bytes": _QUICK_COPY} if quick else {}),
-        )
+            asked = bench_suites.Asked(
+                shapes=shapes,
+                rounds=rounds,
+                rivals=sources,
+                device=device,
+                seed=seed,
+                memory=memory,
+                quick=quick,
+            )
+            if metrics:
+                _refuse_others(context, _FILES | _METRICS, "--metrics measures no loss")
+                prepared = bench_suites.metrics(asked, cases)
+            elif distances:
+                _refuse_others(context, _FILES | _DISTANCES, "--distances measures no loss")
+                prepared = bench_suites.distances(asked)
+            else:
+                prepared = bench_suites.losses(
+                    asked, (*names, *more), dtypes, labels_dtype, threads, spread, compiled=compiled
+                )
+                if warm_heap:
+                    _restart_warm()
+    if source is None:
         with _status() as tell:
-            report = run(plan, place, tell)
+            report = prepared(tell)
     _show(report)
     _write(report, json_path, markdown_path, plot_path)
     if report.wrong:
         context.exit(1)
+
+
+_SHOWN = {"source", "json_path", "markdown_path", "plot_path", "force"}
+_FILES = {"json_path", "markdown_path", "force", "rounds", "sources", "memory", "quick"}
+_METRICS = {"metrics", "cases"}
+_DISTANCES = {"distances", "shapes", "device", "seed"}
 
 
 def _check_outputs(*paths: Path | None, force: bool) -> None:
@@ -216,43 +231,13 @@ def _check_outputs(*paths: Path | None, force: bool) -> None:
         check_plot(plot)
 
 
-def _refuse_measuring(context: click.Context) -> None:
-    """With ``--from`` nothing is measured, so its options would be ignored."""
-    shown = {"source", "json_path", "markdown_path", "plot_path", "force"}
+def _refuse_others(context: click.Context, allowed: set[str], why: str) -> None:
+    """Refuse what would be ignored."""
     default = click.core.ParameterSource.DEFAULT
     for parameter in context.command.params:
         name = parameter.name
-        if name and name not in shown and context.get_parameter_source(name) != default:
-            raise ValueError(f"--from measures nothing, so {parameter.opts[0]} has no use")
-
-
-def _refuse_losses(context: click.Context) -> None:
-    """With ``--metrics`` no loss is measured, so the options of losses would be ignored."""
-    loss_only = {
-        *("names", "more", "shapes", "dtypes", "labels_dtype", "threads", "compiled", "device"),
-        *("spread", "seed", "warm_heap", "plot_path"),
-    }
-    default = click.core.ParameterSource.DEFAULT
-    for parameter in context.command.params:
-        name = parameter.name
-        if name in loss_only and context.get_parameter_source(name) != default:
-            raise ValueError(f"--metrics measures no loss, so {parameter.opts[0]} has no use")
-
-
-def _metrics(
-    cases: tuple[str, ...], rounds: int | None, *, quick: bool, rivals: bool, memory: bool
-) -> Report:
-    from medloss.bench.metrics import MetricPlan, run
-
-    plan = MetricPlan(
-        cases=tuple(dict.fromkeys(cases)) or (("tiny",) if quick else ("a", "b", "c", "d")),
-        rivals=rivals,
-        rounds=rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
-        memory=memory,
-        **({"copy_bytes": _QUICK_COPY} if quick else {}),
-    )
-    with _status() as tell:
-        return run(plan, tell)
+        if name and name not in allowed and context.get_parameter_source(name) != default:
+            raise ValueError(f"{why}, so {parameter.opts[0]} has no use")
 
 
 def _read(path: Path) -> Report:
@@ -261,22 +246,6 @@ def _read(path: Path) -> Report:
     if not path.is_file():
         raise ValueError(f"--from: {path} does not exist")
     return loads(path.read_text(encoding="utf-8"))
-
-
-def _losses(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those asked for, which must exist, or the usual ones."""
-    from medloss.bench.peers import DEFAULT_LOSSES
-    from medloss.host import host
-
-    for name in names:
-        host().loss(name).load()  # now: not after an hour of measuring the others
-    return tuple(dict.fromkeys(names)) or DEFAULT_LOSSES
-
-
-def _torch_threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
 
 
 def _restart_warm() -> None:

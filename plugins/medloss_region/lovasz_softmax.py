@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.sums import ClassSums, voxel_terms
+from medloss.histograms import error_histograms
+from medloss.histograms.cells import check_bins
+from medloss.sums import ClassSums, voxel_terms, work_dtype
 from medloss.targets import Prepared
 from medloss_region.lovasz import LovaszBase
-from medloss_region.lovasz_histogram import lovasz_of_histogram, soft_histogram
+from medloss_region.lovasz_histogram import lovasz_of_histogram
 
 
 @options
@@ -32,14 +33,14 @@ class LovaszSoftmaxLoss(LovaszBase):
 
     ``method="sort"`` is exact, in time O(N log N) for each class. ``method="histogram"`` takes time
     O(N), is additive over samples and ranks (``batch="world"``), and is off by at most the widest
-    cell, π / (2 bins): 0.0016 for 1024 bins. Measured there on 96³ voxels, 2 and 14 classes, from
+    cell, 2 / bins: 0.002 for 1024 bins. Measured there on 96³ voxels, 2 and 14 classes, from
     random to nearly right logits: value off by less than 10⁻⁶, gradient by 0.1 to 1 %.
     The paper pools the batch (``batch=True``). The smoothing options have no use here.
 
     Args:
         classes: ``"present"`` or ``"all"``.
         method: ``"sort"`` or ``"histogram"``.
-        bins: cells of the histogram.
+        bins: cells of the histogram, even.
 
     Example:
         >>> import torch
@@ -62,8 +63,7 @@ class LovaszSoftmaxLoss(LovaszBase):
         for name, allowed in (("classes", ("present", "all")), ("method", ("sort", "histogram"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {allowed}, got {getattr(self, name)!r}")
-        if self.bins < 1 or self.bins != int(self.bins):
-            raise ValueError(f"bins: expected a whole number of at least 1, got {self.bins!r}")
+        check_bins(self.bins)
         if self.batch == "world" and self.method == "sort":
             raise ValueError(
                 "batch: expected False or True, no rank can sort the voxels of others; "
@@ -88,8 +88,16 @@ class LovaszSoftmaxLoss(LovaszBase):
 
     def by_counting(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """As :meth:`by_sorting`, from histograms."""
-        rows = [soft_histogram(*row, self.bins) for row in self.rows(prepared, pool=False)]
-        shape = (prepared.input.shape[0], -1, 2, self.bins + 1)
-        sums = ClassSums(torch.stack(rows).view(shape), ()).over_batch(self.batch)
-        value = lovasz_of_histogram(sums.values).to(prepared.input)
+        counts = error_histograms(
+            prepared.input,
+            prepared.target,
+            activation=prepared.activation,
+            mask=prepared.mask,
+            bins=self.bins,
+        )
+        if prepared.present is not None:
+            counts = counts * prepared.present[..., None, None]
+        counts = counts[:, self.channels(counts.shape[1])]
+        sums = ClassSums(counts, ()).over_batch(self.batch)
+        value = lovasz_of_histogram(sums.values).to(work_dtype(prepared.input))
         return value, sums.values[:, :, 0].sum(-1).detach().to(value)

@@ -1,0 +1,6 @@
+"""Soft histograms of the errors |p − y| of each class, of which the Lovász loss is a function."""
+
+from medloss.histograms.cells import edges
+from medloss.histograms.engine import error_histograms
+
+__all__ = ["edges", "error_histograms"]

@@ -1,0 +1,159 @@
+"""Kernels of the error histograms: see :mod:`medloss.histograms.cells` for the cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medloss.sums.cpu import tiles, voxels
+from medloss.sums.cpu.compiling import kernel, part
+from medloss.sums.cpu.rows import fill, load, multiply, sigmoid, store
+from medloss.sums.cpu.scalars import HALF, ONE, ZERO
+
+Array = Any
+ROWS = 11
+"""Rows of scratch that the kernels need."""
+SOFTMAX, SIGMOID = 2, 1
+"""Activations by number; 0 is none."""
+
+
+@kernel
+def count(
+    x: Array, target: Array, mask: Array, activation: int, b: int, begin: int, end: int,
+    both: Array, rows: Array, labels: Array, out: Array,
+) -> None:  # fmt: skip
+    """Add voxels ``begin`` to ``end`` of sample ``b`` to the histograms ``out``."""
+    classes, size, bins = x.shape[1], rows.shape[1], out.shape[2] - 1
+    tile, w, y, share, inside = both[0], rows[3], rows[4], rows[5], rows[6]
+    cell = np.empty(size, np.int32)
+    fill(w, ONE, size)
+    for s in range(begin, end, size):
+        n = min(size, end - s)
+        voxels.weight_row(mask, b, s, w, n)
+        voxels.target_labels(target, labels, b, s, classes, n)
+        _probabilities(x[b], mask, activation, s, both, rows, n)
+        for c in range(classes):
+            voxels.target_row(target, labels, b, c, s, y, n)
+            _place(tile[c], y, bins, cell, share, n)
+            if target.ndim == 2:
+                _add_label(out[c], cell, share, y, w, n)
+            else:
+                _add_soft(out[c], cell, share, y, w, inside, n)
+
+
+@kernel
+def slopes(
+    x: Array, target: Array, mask: Array, activation: int, b: int, begin: int, end: int,
+    both: Array, rows: Array, labels: Array, table: Array, out: Array,
+) -> None:  # fmt: skip
+    """Write the gradient by the input, for derivatives ``table`` (C, 2, bins) by the errors."""
+    classes, size, bins = x.shape[1], rows.shape[1], table.shape[2]
+    tile, slope, w, y, share, summed = both[0], both[1], rows[3], rows[4], rows[5], rows[6]
+    cell = np.empty(size, np.int32)
+    fill(w, ONE, size)
+    for s in range(begin, end, size):
+        n = min(size, end - s)
+        voxels.weight_row(mask, b, s, w, n)
+        voxels.target_labels(target, labels, b, s, classes, n)
+        _probabilities(x[b], mask, activation, s, both, rows, n)
+        fill(summed, ZERO, n)
+        for c in range(classes):
+            voxels.target_row(target, labels, b, c, s, y, n)
+            _place(tile[c], y, bins, cell, share, n)
+            _look_up(table[c], cell, y, tile[c], slope[c], n)
+            _add_product(summed, tile[c], slope[c], n)
+        for c in range(classes):
+            if activation == SOFTMAX:
+                _through_softmax(slope[c], tile[c], summed, n)
+            elif activation == SIGMOID:
+                _through_sigmoid(slope[c], tile[c], n)
+            store(out[b, c, s : s + n], slope[c], w, n)
+
+
+@part
+def _probabilities(
+    x: Array, mask: Array, activation: int, s: int, both: Array, rows: Array, n: int
+) -> None:
+    """Into the first tile."""
+    tile, w, highest = both[0], rows[3], rows[7]
+    if activation == SOFTMAX:
+        tiles.load_tile(x, s, n, tile, highest)
+        tiles.clear_tile(mask, w, tile, highest, n)
+        tiles.exponentials(both[:1], highest, rows[:3], 0, n)
+        for c in range(x.shape[0]):
+            multiply(tile[c], rows[1], n)
+        return
+    for c in range(x.shape[0]):
+        load(x[c, s : s + n], tile[c], n)
+        if len(mask):
+            voxels.clear_row(tile[c], w, n)
+        if activation == SIGMOID:
+            sigmoid(tile[c], rows[8], rows[9], rows[10], n)
+            load(rows[8], tile[c], n)
+
+
+@part
+def _place(p: Array, y: Array, bins: int, cell: Array, share: Array, n: int) -> None:
+    """Cell of each error, and the share of its upper edge."""
+    scale, last = p.dtype.type(bins), np.int32(bins // 2 - 1)
+    for i in range(n):
+        error = abs(p[i] - y[i])
+        low = error <= HALF
+        v = np.sqrt(max((error if low else ONE - error) * HALF, ZERO)) * scale
+        whole = min(np.int32(v), last)
+        j = p.dtype.type(whole)
+        upper = min((v * v - j * j) / (j + j + ONE), ONE)
+        share[i] = upper if low else ONE - upper
+        cell[i] = whole if low else np.int32(bins - 1) - whole
+
+
+@part
+def _add_label(out: Array, cell: Array, share: Array, y: Array, w: Array, n: int) -> None:
+    """Where each voxel is either foreground or background."""
+    for i in range(n):
+        side, k = 0 if y[i] > ZERO else 1, cell[i]
+        upper = w[i] * share[i]
+        out[side, k] += w[i] - upper
+        out[side, k + 1] += upper
+
+
+@part
+def _add_soft(
+    out: Array, cell: Array, share: Array, y: Array, w: Array, inside: Array, n: int
+) -> None:
+    for i in range(n):
+        inside[i] = w[i] * y[i]
+    for i in range(n):
+        k, outside = cell[i], w[i] - inside[i]
+        out[0, k] += inside[i] - inside[i] * share[i]
+        out[0, k + 1] += inside[i] * share[i]
+        out[1, k] += outside - outside * share[i]
+        out[1, k + 1] += outside * share[i]
+
+
+@part
+def _look_up(table: Array, cell: Array, y: Array, p: Array, slope: Array, n: int) -> None:
+    """Derivative by p, for weight 1."""
+    for i in range(n):
+        by_error = table[0, cell[i]] * y[i] + table[1, cell[i]] * (ONE - y[i])
+        rises, falls = p[i] > y[i], p[i] < y[i]
+        slope[i] = by_error if rises else -by_error if falls else ZERO
+
+
+@part
+def _add_product(summed: Array, a: Array, b: Array, n: int) -> None:
+    for i in range(n):
+        summed[i] += a[i] * b[i]
+
+
+@part
+def _through_softmax(slope: Array, p: Array, summed: Array, n: int) -> None:
+    for i in range(n):
+        slope[i] = p[i] * (slope[i] - summed[i])
+
+
+@part
+def _through_sigmoid(slope: Array, p: Array, n: int) -> None:
+    for i in range(n):
+        slope[i] *= p[i] * (ONE - p[i])
