@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from medloss._version import __version__
 
 if TYPE_CHECKING:
+    from medloss import detection as detection
     from medloss import losses as losses
     from medloss import metrics as metrics
     from medloss.fused_head import FusedHead as FusedHead
+    from medloss.hookspecs import Detection as Detection
     from medloss.hookspecs import Loss as Loss
     from medloss.hookspecs import Metric as Metric
     from medloss.hookspecs import hookimpl as hookimpl
     from medloss.host import PluginError as PluginError
+    from medloss.host import detection_part as detection_part
+    from medloss.host import list_detection as list_detection
     from medloss.host import list_losses as list_losses
     from medloss.host import list_metrics as list_metrics
     from medloss.host import loss as loss
@@ -25,12 +29,15 @@ if TYPE_CHECKING:
     from medloss.integrations.sliding_window import SlidingWindowScore as SlidingWindowScore
 
 _HOME = {
+    "Detection": "medloss.hookspecs",
     "FusedHead": "medloss.fused_head",
     "Loss": "medloss.hookspecs",
     "Metric": "medloss.hookspecs",
+    "detection_part": "medloss.host",
     "hookimpl": "medloss.hookspecs",
     "PluginError": "medloss.host",
     "SlidingWindowScore": "medloss.integrations.sliding_window",
+    "list_detection": "medloss.host",
     "list_losses": "medloss.host",
     "list_metrics": "medloss.host",
     "loss": "medloss.host",
@@ -40,7 +47,7 @@ _HOME = {
 __all__ = ["__version__", *sorted(_HOME)]
 
 
-_MODULES = ("losses", "metrics")
+_MODULES = ("detection", "losses", "metrics")
 
 
 def __getattr__(name: str) -> Any:

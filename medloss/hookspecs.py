@@ -1,4 +1,4 @@
-"""The two hooks that a plugin may implement and the records that they yield.
+"""The hooks that a plugin may implement, any of them, and the records that they yield.
 
 A plugin is any importable module named by an entry point in the group ``medloss``:
 
@@ -44,15 +44,23 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
-Fact = Literal["counts", "surfaces", "components", "probabilities"]
+Fact = Literal["counts", "surfaces", "components", "skeletons", "probabilities"]
 Extra = Literal["distance_map", "skeleton", "components"]
-FACTS: tuple[Fact, ...] = ("counts", "surfaces", "components", "probabilities")
+FACTS: tuple[Fact, ...] = ("counts", "surfaces", "components", "skeletons", "probabilities")
 EXTRAS: tuple[Extra, ...] = ("distance_map", "skeleton", "components")
+Role = Literal["box_loss", "objectness_loss", "detection_loss", "assigner", "detector"]
+ROLES: tuple[Role, ...] = (
+    "box_loss",
+    "objectness_loss",
+    "detection_loss",
+    "assigner",
+    "detector",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What every offered loss and metric says about itself.
+    """What everything on offer says about itself.
 
     Args:
         name: lower-case words of the field joined by ``_``: ``focal_tversky``.
@@ -113,7 +121,7 @@ class Metric(Record):
 
     Args:
         facts: what the function takes, in order, of ``counts``, ``surfaces``, ``components``,
-            ``probabilities``.
+            ``skeletons``, ``probabilities``.
         unit: ``"mm"``, ``"mm3"`` or ``""``.
         better: whether ``"higher"`` or ``"lower"`` values are better.
     """
@@ -135,6 +143,25 @@ class Metric(Record):
         return "".join(word.capitalize() for word in self.name.split("_")) + "Metric"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Detection(Record):
+    """A part of a detector on offer.
+
+    Args:
+        role: what it does. ``"box_loss"``: a module that compares (N, 4) or (N, 6) predicted with
+            true boxes, pair by pair. ``"objectness_loss"``: a module for logits that say whether an
+            anchor holds an object. ``"detection_loss"``: the whole loss of a detector.
+            ``"assigner"``: decides which anchor answers for which true box. ``"detector"``: takes a
+            network and an anchor generator, and is called as MONAI's ``RetinaNetDetector``.
+    """
+
+    role: Role
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.role in ROLES, "role", f"one of {', '.join(ROLES)}", self.role)
+
+
 @hookspec
 def medloss_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
     """Yield one :class:`Loss` for each loss that the plugin offers."""
@@ -143,6 +170,11 @@ def medloss_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
 @hookspec
 def medloss_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
     """Yield one :class:`Metric` for each metric that the plugin offers."""
+
+
+@hookspec
+def medloss_detection() -> Iterable[Detection]:  # type: ignore[empty-body]
+    """Yield one :class:`Detection` for each part of a detector that the plugin offers."""
 
 
 def _check(good: bool, field: str, expected: str, got: object) -> None:

@@ -1,4 +1,4 @@
-"""Finds plugins, isolates the broken ones, and builds losses and metrics by name.
+"""Finds plugins, isolates the broken ones, and builds what they offer by name.
 
 pluggy's own loader drops a second entry point of the same name and does not say whose import
 failed, so plugins are loaded here one by one, each on its own and undone if any part of it fails.
@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 import pluggy
 
 from medloss import hookspecs
-from medloss.hookspecs import API, GROUP, Loss, Metric, Record
+from medloss.hookspecs import API, GROUP, Detection, Loss, Metric, Record
 
 R = TypeVar("R", bound=Record)
 State = Literal["ok", "broken", "disabled", "refused"]
@@ -90,6 +90,7 @@ class Host:
         self.plugins: list[Plugin] = []
         self._losses: list[Offer[Loss]] = []
         self._metrics: list[Offer[Metric]] = []
+        self._detection: list[Offer[Detection]] = []
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hookspecs)
         for plugin, api, entry in _entry_points():
@@ -103,6 +104,10 @@ class Host:
         """Every metric on offer, by family and name."""
         return sorted(self._metrics, key=_order)
 
+    def detection(self) -> list[Offer[Detection]]:
+        """Every part of a detector on offer, by family and name."""
+        return sorted(self._detection, key=_order)
+
     def loss(self, name: str) -> Offer[Loss]:
         """The loss called ``name`` or ``distribution:name``.
 
@@ -114,6 +119,10 @@ class Host:
     def metric(self, name: str) -> Offer[Metric]:
         """The metric called ``name`` or ``distribution:name``; raises as :meth:`loss`."""
         return self._find("metric", name, self._metrics)
+
+    def detection_part(self, name: str) -> Offer[Detection]:
+        """The part called ``name`` or ``distribution:name``; raises as :meth:`loss`."""
+        return self._find("detection part", name, self._detection)
 
     def _add(self, plugin: Plugin, api: int, entry: metadata.EntryPoint) -> Plugin:
         """Load one plugin whole, or not at all."""
@@ -130,6 +139,7 @@ class Host:
             self._manager.check_pending()
             losses = self._records(key, "medloss_losses", Loss, plugin)
             metrics = self._records(key, "medloss_metrics", Metric, plugin)
+            detection = self._records(key, "medloss_detection", Detection, plugin)
         # A plugin may fail in any way, sys.exit() at import included; the host must not.
         except (Exception, SystemExit) as error:
             if self._manager.has_plugin(key):
@@ -140,6 +150,7 @@ class Host:
             return _became(plugin, "broken", reason)
         self._losses += losses
         self._metrics += metrics
+        self._detection += detection
         return plugin
 
     def _records(self, key: str, hook: str, kind: type[R], plugin: Plugin) -> list[Offer[R]]:
@@ -228,6 +239,28 @@ def metric(name: str, **options: Any) -> Any:
     return target(**options)
 
 
+def detection_part(name: str, **options: Any) -> Any:
+    """Build a part of a detector by its registry name: a box loss, an assigner, a detector.
+
+    Args:
+        name: ``ciou``, or ``distribution:ciou`` where the bare name is ambiguous.
+        options: passed to the class.
+
+    Raises:
+        PluginError: no such part, or it cannot be imported.
+        TypeError: an option that the part does not have.
+
+    Example:
+        >>> import medloss
+        >>> medloss.detection_part("ciou", reduction="sum").reduction
+        'sum'
+    """
+    offer = host().detection_part(name)
+    target = offer.load()
+    _check_options(offer.full_name, target, options)
+    return target(**options)
+
+
 def list_losses() -> list[Loss]:
     """Records of every loss on offer, by family and name."""
     return [offer.record for offer in host().losses()]
@@ -238,8 +271,13 @@ def list_metrics() -> list[Metric]:
     return [offer.record for offer in host().metrics()]
 
 
+def list_detection() -> list[Detection]:
+    """Records of every part of a detector on offer, by family and name."""
+    return [offer.record for offer in host().detection()]
+
+
 def by_attribute(kind: str, attribute: str, offers: dict[str, list[Offer[R]]]) -> Offer[R]:
-    """The one offer behind a class name, for the modules ``medloss.losses`` and ``.metrics``.
+    """The one offer behind a class name, for ``medloss.losses``, ``.metrics`` and ``.detection``.
 
     Raises:
         AttributeError: no plugin offers it.

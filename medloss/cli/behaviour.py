@@ -1,11 +1,11 @@
-"""What a loss or metric does at the corners: perfect, all wrong, empty. Computed when asked."""
+"""What is on offer does at the corners: perfect, all wrong, empty. Computed when asked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from medloss.hookspecs import Loss, Metric
+from medloss.hookspecs import Detection, Loss, Metric
 
 
 def loss_behaviour(record: Loss, target: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
@@ -37,13 +37,23 @@ def loss_behaviour(record: Loss, target: Callable[..., Any]) -> Iterator[tuple[s
         z = z.requires_grad_()
         try:
             loss = target(**{"softmax": True, **record.example})
-            value = loss(z, {"label": y, "spacing_mm": 1.0})
+            value = loss(z, {"label": y, "spacing_mm": 1.0, **_needed(record, z, y)})
             value.backward()
         except (TypeError, ValueError) as error:  # a third party's loss may want other inputs
             yield case, "not computed", str(error)
             continue
         gradient = 0.0 if z.grad is None else float(z.grad.abs().max())
         yield case, f"{float(value.detach()):.6g}", f"{gradient:.2g}"
+
+
+def _needed(record: Loss, logits: Any, labels: Any) -> dict[str, Any]:
+    """The maps that a loss cannot do without."""
+    if not record.needs:
+        return {}
+    from medloss.testing.scenes import Scene, ready_maps
+
+    maps = ready_maps(Scene(logits.detach(), labels, {"spacing_mm": 1.0}))
+    return {name: maps[name] for name in record.needs}
 
 
 def metric_behaviour(record: Metric, target: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
@@ -71,3 +81,31 @@ def metric_behaviour(record: Metric, target: Callable[..., Any]) -> Iterator[tup
         case = Case(reference, prediction, labels=(1,), spacing_mm=1.0)
         result = score(target, record, case, 1, EmptyPolicy(), **record.example)
         yield name, f"{result.value:.6g}", str(result.status)
+
+
+def detection_behaviour(
+    record: Detection, target: Callable[..., Any]
+) -> Iterator[tuple[str, str, str]]:
+    """Value and largest gradient of a box loss on predictions of a box of 4x4x4 voxels.
+
+    Yields:
+        Rows of case, value, gradient; none for what is no box loss.
+    """
+    import torch
+
+    if record.role != "box_loss":
+        return
+    truth = (0.0, 0.0, 0.0, 4.0, 4.0, 4.0)
+    cases = {
+        "perfect": truth,
+        "moved by 1 voxel": (1.0, 0.0, 0.0, 5.0, 4.0, 4.0),
+        "flat: 4x4x2": (0.0, 0.0, 1.0, 4.0, 4.0, 3.0),
+        "beside it": (4.0, 0.0, 0.0, 8.0, 4.0, 4.0),
+        "far away": (40.0, 0.0, 0.0, 44.0, 4.0, 4.0),
+        "a point inside": (2.0, 2.0, 2.0, 2.0, 2.0, 2.0),
+    }
+    for case, corners in cases.items():
+        box = torch.tensor([corners], dtype=torch.float64, requires_grad=True)
+        value = target(**record.example)(box, torch.tensor([truth], dtype=torch.float64))
+        (gradient,) = torch.autograd.grad(value, box)
+        yield case, f"{float(value.detach()):.6g}", f"{float(gradient.abs().max()):.2g}"

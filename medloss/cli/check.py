@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.offers import find_offers
+from medloss.cli.offers import KINDS, Kind, find_offers, kind_of
 from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
-from medloss.hookspecs import Loss
 from medloss.host import Offer
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ STYLE = {"passed": "green", "failed": "bold red", "exempt": "yellow"}
 @click.command("check")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--plugin", help="Everything that this plugin or distribution offers.")
-@click.option("--kind", type=click.Choice(["loss", "metric"]), help="Only losses or only metrics.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only losses, metrics or detection.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @preflight_options
 @click.pass_context
@@ -31,11 +30,11 @@ def check_command(
     context: click.Context,
     names: tuple[str, ...],
     plugin: str | None,
-    kind: Literal["loss", "metric"] | None,
+    kind: Kind | None,
     as_json: bool,
     preflight: PreflightOptions,
 ) -> None:
-    """Hold the losses and metrics NAME, or all of a plugin, to the contract.
+    """Hold what is called NAME, or all that a plugin offers, to the contract.
 
     Each is built with the options of its record's example and must be finite, differentiable,
     symmetric, indifferent to what is masked, and usable in MONAI. It takes seconds for a loss.
@@ -62,14 +61,12 @@ def check_command(
         context.exit(1)
 
 
-def _chosen(
-    names: tuple[str, ...], plugin: str | None, kind: Literal["loss", "metric"] | None
-) -> list[Offer[Any]]:
+def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> list[Offer[Any]]:
     if plugin is None:
         return list(dict.fromkeys(o for name in names for o in find_offers(name, kind)))
     from medloss.testing.offers import plugin_offers
 
-    offers = [o for o in plugin_offers(plugin) if kind in (None, _kind(o))]
+    offers = [o for o in plugin_offers(plugin) if kind in (None, kind_of(o))]
     if not offers:
         raise click.UsageError(f"--kind: the plugin {plugin!r} offers no {kind}")
     return offers
@@ -92,15 +89,11 @@ def _checked(
         yield offer, outcomes
 
 
-def _kind(offer: Offer[Any]) -> Literal["loss", "metric"]:
-    return "loss" if isinstance(offer.record, Loss) else "metric"
-
-
 def _print_json(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[Outcome]:
     rows, everything = [], []
     for offer, outcomes in checked:
         checks = [asdict(outcome) for outcome in outcomes]
-        rows.append({"name": offer.full_name, "kind": _kind(offer), "checks": checks})
+        rows.append({"name": offer.full_name, "kind": kind_of(offer), "checks": checks})
         everything += outcomes
     click.echo(json.dumps({"checked": rows, **_counts(everything)}, indent=2))
     return everything
@@ -114,7 +107,7 @@ def _print_tables(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[O
     console = Console(highlight=False)
     everything: list[Outcome] = []
     for offer, outcomes in checked:
-        title = f"{_kind(offer)} {offer.full_name} ({offer.plugin.version})"
+        title = f"{kind_of(offer)} {offer.full_name} ({offer.plugin.version})"
         table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
         for column in ("check", "verdict", "sentence"):
             table.add_column(column, header_style="bold", no_wrap=column != "sentence")

@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from medloss.cli.bundle import bundle_block
-from medloss.cli.offers import find_offers
-from medloss.hookspecs import Loss
+from medloss.cli.offers import KINDS, find_offers, kind_of, noun
 from medloss.host import Host, Offer, host
 
 _WIDE = 110
@@ -19,14 +18,14 @@ _WIDE = 110
 
 @click.command("list")
 @click.argument("names", nargs=-1)
-@click.option("--kind", type=click.Choice(["loss", "metric"]), help="Only losses or only metrics.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only losses, metrics or detection.")
 @click.option("--family", help="Only this family, for example region.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--bundle", is_flag=True, help="Print blocks to paste into a MONAI bundle config.")
 def list_command(
     names: tuple[str, ...], kind: str | None, family: str | None, as_json: bool, bundle: bool
 ) -> None:
-    """List every loss and metric on offer, or only NAMES.
+    """List every loss, metric and part of a detector on offer, or only NAMES.
 
     Plugins that cannot be used are listed too, with the reason.
     """
@@ -37,7 +36,7 @@ def list_command(
         click.echo(json.dumps(_as_data(offers, host()), indent=2))
     elif bundle:
         for offer in offers:
-            click.echo(f"# {_kind(offer)} {offer.full_name}: {offer.record.summary}")
+            click.echo(f"# {noun(offer)} {offer.full_name}: {offer.record.summary}")
             click.echo(bundle_block(offer) + "\n")
     else:
         _print_tables(offers, host())
@@ -46,11 +45,8 @@ def list_command(
 def _chosen(
     host: Host, names: tuple[str, ...], kind: str | None, family: str | None
 ) -> list[Offer[Any]]:
-    offers: list[Offer[Any]] = []
-    if kind != "metric":
-        offers += host.losses()
-    if kind != "loss":
-        offers += host.metrics()
+    everything: list[Offer[Any]] = [*host.losses(), *host.metrics(), *host.detection()]
+    offers = [offer for offer in everything if kind in (None, kind_of(offer))]
     if names:
         offers = list(dict.fromkeys(o for name in names for o in find_offers(name, kind)))
     if family is not None:
@@ -63,10 +59,6 @@ def _chosen(
     return offers
 
 
-def _kind(offer: Offer[Any]) -> str:
-    return "loss" if isinstance(offer.record, Loss) else "metric"
-
-
 def _as_data(offers: list[Offer[Any]], host: Host) -> dict[str, Any]:
     def rows(kind: str) -> list[dict[str, Any]]:
         return [
@@ -77,12 +69,13 @@ def _as_data(offers: list[Offer[Any]], host: Host) -> dict[str, Any]:
                 "version": offer.plugin.version,
             }
             for offer in offers
-            if _kind(offer) == kind
+            if kind_of(offer) == kind
         ]
 
     return {
         "losses": rows("loss"),
         "metrics": rows("metric"),
+        "detection": rows("detection"),
         "plugins": [asdict(plugin) for plugin in host.plugins],
     }
 
@@ -94,8 +87,8 @@ def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    for kind, title in (("loss", "Losses"), ("metric", "Metrics")):
-        chosen = [offer for offer in offers if _kind(offer) == kind]
+    for kind, title in (("loss", "Losses"), ("metric", "Metrics"), ("detection", "Detection")):
+        chosen = [offer for offer in offers if kind_of(offer) == kind]
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for column in ("name", "family", "plugin", "summary"):
             table.add_column(column, header_style="bold", no_wrap=column != "summary")
@@ -107,7 +100,7 @@ def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
                 table.add_row(*cells)
                 continue
             # Beside three columns a summary would be a tower of words: it goes below.
-            console.print(f"[bold]{cells[0]}[/]  {cells[1]} {kind}, {cells[2]}")
+            console.print(f"[bold]{cells[0]}[/]  {cells[1]} {noun(offer)}, {cells[2]}")
             console.print(Padding(cells[3], (0, 0, 0, 4)))
         if table.row_count:
             console.print(table)

@@ -1,21 +1,44 @@
-"""Which losses and metrics a command is about."""
+"""Which losses, metrics and parts of detectors a command is about."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
+from medloss.hookspecs import Detection, Loss
 from medloss.host import Offer, PluginError, host
+
+Kind = Literal["loss", "metric", "detection"]
+KINDS: tuple[Kind, ...] = ("loss", "metric", "detection")
+
+
+def kind_of(offer: Offer[Any]) -> Kind:
+    """Whether it is a loss, a metric or a part of a detector."""
+    if isinstance(offer.record, Loss):
+        return "loss"
+    return "detection" if isinstance(offer.record, Detection) else "metric"
+
+
+def noun(offer: Offer[Any]) -> str:
+    """What it is, in words: a loss, a metric, or the role of a part of a detector."""
+    record = offer.record
+    return record.role.replace("_", " ") if isinstance(record, Detection) else kind_of(offer)
 
 
 def find_offers(name: str, kind: str | None = None) -> list[Offer[Any]]:
-    """The loss, the metric, or both, of this name.
+    """Everything of this name: a loss, a metric, a part of a detector, or several of them.
 
     Raises:
         PluginError: there is none of the wanted kind.
     """
     found: list[Offer[Any]] = []
     errors = []
-    for each, find in (("loss", host().loss), ("metric", host().metric)):
+    finders: tuple[Callable[[str], Offer[Any]], ...] = (
+        host().loss,
+        host().metric,
+        host().detection_part,
+    )
+    for each, find in zip(KINDS, finders, strict=True):
         if kind in (None, each):
             try:
                 found.append(find(name))

@@ -1,4 +1,4 @@
-"""What every offer, loss or metric, must say about itself."""
+"""What everything on offer must say about itself."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import sys
 from typing import Any
 
 from medloss.cli.card import argument_help, read_card
-from medloss.hookspecs import Loss
-from medloss.testing.registry import Kind, checks_of, contract, demand
+from medloss.hookspecs import ROLES
+from medloss.testing.registry import Kind, checks_of, contract, demand, kind_of_checks
 
-SECTIONS = {
+SECTIONS: dict[Kind, tuple[str, ...]] = {
     "loss": ("Formula", "Range", "Empty target", "Example", "Source"),
     "metric": ("Formula", "Range", "Empty", "Example", "Source"),
+    **dict.fromkeys(ROLES, ("Empty", "Example", "Source")),
 }
 
 
-@contract("loss", "metric", excusable=False)
+@contract("loss", "metric", *ROLES, excusable=False)
 def summary_equals_docstring(subject: Any) -> None:
     """The record's summary is the first line of the docstring.
 
@@ -32,14 +33,15 @@ def summary_equals_docstring(subject: Any) -> None:
     demand(first == summary, f"the summary is {summary!r} and the docstring begins with {first!r}")
 
 
-@contract("loss", "metric", excusable=False)
+@contract("loss", "metric", *ROLES, excusable=False)
 def card_is_complete(subject: Any) -> None:
     """The docstring has every section of a card, and a word on every option.
 
-    The sections are Formula, Range, Empty target (metrics: Empty), Example and Source. They are
-    what a user needs to choose, and what a reviewer asks for.
+    The sections are Formula, Range, Empty target (metrics: Empty), Example and Source; parts of
+    detectors need Empty, Example and Source. They are what a user needs to choose, and what a
+    reviewer asks for.
     """
-    kind = "loss" if isinstance(subject.record, Loss) else "metric"
+    kind = kind_of_checks(subject.record)
     sections = read_card(subject.target).sections
     missing = [title for title in SECTIONS[kind] if not sections.get(title)]
     demand(not missing, f"these sections are missing: {', '.join(missing)}")
@@ -48,7 +50,7 @@ def card_is_complete(subject: Any) -> None:
     demand(not untold, f"Args has no word on {', '.join(untold)}")
 
 
-@contract("loss", "metric", excusable=False)
+@contract("loss", "metric", *ROLES, excusable=False)
 def card_example_is_true(subject: Any) -> None:
     """The example in the docstring runs and prints what it says.
 
@@ -66,7 +68,7 @@ def card_example_is_true(subject: Any) -> None:
     demand(not runner.failures, f"it does not: {wrong[-200:]}")
 
 
-@contract("loss", "metric", excusable=False)
+@contract("loss", "metric", *ROLES, excusable=False)
 def config_example_builds(subject: Any) -> None:
     """The record's example holds options as JSON would, and builds.
 
@@ -81,19 +83,19 @@ def config_example_builds(subject: Any) -> None:
     subject.build()
 
 
-@contract("loss", "metric", excusable=False)
+@contract("loss", "metric", *ROLES, excusable=False)
 def exemptions_are_reasoned(subject: Any) -> None:
     """Every exemption names a check that mathematics can excuse from, and says why."""
     from medloss.testing.running import exemptions
 
-    kind: Kind = "loss" if isinstance(subject.record, Loss) else "metric"
+    kind = kind_of_checks(subject.record)
     excusable = {check.name for check in checks_of(kind) if check.excusable}
     for name, reason in exemptions(subject.offer).items():
         demand(name in excusable, f"exempt names {name!r}, from which nothing can be exempt")
         demand(str(reason).strip(), f"exempt gives no reason for {name!r}")
 
 
-@contract("loss", "metric", excusable=False)
+@contract("loss", "metric", *ROLES, excusable=False)
 def listing_stays_light(subject: Any) -> None:
     """Importing the plugin, which is what listing does, imports no torch and no MONAI.
 

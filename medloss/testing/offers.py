@@ -1,4 +1,4 @@
-"""Which losses and metrics are checked: one name, or everything that a plugin offers."""
+"""What is checked: one name, or everything that a plugin offers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def plugin_offers(plugin: str) -> list[Offer[Any]]:
     for each in found:
         if each.state != "ok":
             raise PluginError(f"{each} is {each.state}: {each.reason}")
-    everything: list[Offer[Any]] = [*host().losses(), *host().metrics()]
+    everything: list[Offer[Any]] = [*host().losses(), *host().metrics(), *host().detection()]
     offers = [offer for offer in everything if offer.plugin in found]
     if not offers:
-        raise PluginError(f"{' and '.join(map(str, found))}: no loss and no metric is offered")
+        raise PluginError(f"{' and '.join(map(str, found))}: nothing is offered")
     return offers
 
 

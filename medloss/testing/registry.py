@@ -1,4 +1,4 @@
-"""What a check is, and the list of all checks, for losses and for metrics."""
+"""What a check is, and the list of all checks, for losses, metrics and parts of detectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-Kind = Literal["loss", "metric"]
+from medloss.hookspecs import ROLES, Detection, Loss, Record, Role
+
+Kind = Literal["loss", "metric"] | Role
 SPACING_MM = (1.0, 2.0, 0.5)
 """Different along each axis, so that a mixed-up axis is seen."""
 
@@ -73,15 +75,16 @@ _MODULES: dict[Kind, tuple[str, ...]] = {
         "loss_training",
     ),
     "metric": ("offer_checks", "metric_form", "metric_checks"),
+    **dict.fromkeys(ROLES, ("offer_checks", "detection_checks")),
 }
-_CHECKS: dict[Kind, dict[str, Check]] = {"loss": {}, "metric": {}}
+_CHECKS: dict[Kind, dict[str, Check]] = {kind: {} for kind in _MODULES}
 
 
 def contract(*kinds: Kind, excusable: bool = True) -> Callable[[F], F]:
     """Make a function a check of the contract.
 
     Args:
-        kinds: ``"loss"``, ``"metric"`` or both.
+        kinds: ``"loss"``, ``"metric"`` and roles of parts of detectors, one or more.
         excusable: whether mathematics can excuse from it. Pickling, for example, it cannot.
     """
 
@@ -97,7 +100,7 @@ def contract(*kinds: Kind, excusable: bool = True) -> Callable[[F], F]:
 
 
 def checks_of(kind: Kind) -> tuple[Check, ...]:
-    """Every check for losses, or for metrics, in the order in which they are told."""
+    """Every check for losses, metrics or a role in detection, in the order they are told in."""
     for module in _MODULES[kind]:  # only now, so that metrics are checked without torch
         importlib.import_module(f"medloss.testing.{module}")
 
@@ -105,6 +108,13 @@ def checks_of(kind: Kind) -> tuple[Check, ...]:
         return _MODULES[kind].index(check.function.__module__.rpartition(".")[2])
 
     return tuple(sorted(_CHECKS[kind].values(), key=place))
+
+
+def kind_of_checks(record: Record) -> Kind:
+    """Which checks are for what a record offers."""
+    if isinstance(record, Detection):
+        return record.role
+    return "loss" if isinstance(record, Loss) else "metric"
 
 
 def load_monai() -> None:

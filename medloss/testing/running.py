@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import SkipTest
 
+from medloss.cli.offers import Kind, kind_of
 from medloss.hookspecs import Loss, Metric
 from medloss.host import Offer
 from medloss.testing.offers import find_offers, plugin_offers
-from medloss.testing.registry import Check, ContractError, ExemptError, Kind, checks_of
+from medloss.testing.registry import (
+    Check,
+    ContractError,
+    ExemptError,
+    checks_of,
+    kind_of_checks,
+)
 
 Verdict = Literal["passed", "failed", "exempt"]
 
@@ -21,7 +28,7 @@ class Outcome:
     """What became of one check.
 
     Args:
-        offer: full name of the loss or metric.
+        offer: full name of what was checked.
         check: name of the check.
         verdict: ``"passed"``, ``"failed"`` or ``"exempt"``; what is exempt did not pass.
         message: what was demanded, for a failure also what came, and the reason for an exemption.
@@ -42,7 +49,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class BoundCheck:
-    """A check of one loss or metric; calling it runs it, its text is its name."""
+    """A check of one thing on offer; calling it runs it, its text is its name."""
 
     kind: Kind
     offer: Offer[Any]
@@ -104,13 +111,13 @@ def contract_checks(
     kind: Kind | None = None,
     **options: Any,
 ) -> list[BoundCheck]:
-    """Every check of a loss or metric, or of everything that a plugin offers.
+    """Every check of a loss, metric or part of a detector, or of all that a plugin offers.
 
     Args:
-        name: of the loss or metric (both, if a loss and a metric have it), or its offer.
+        name: of the loss, metric or part (all of them that have it), or its offer.
         plugin: name of the plugin or of its distribution, instead of ``name``.
-        kind: only ``"loss"`` or only ``"metric"``.
-        options: of the loss or metric, instead of those of the record's example.
+        kind: only ``"loss"``, ``"metric"`` or ``"detection"``.
+        options: of the loss, metric or part, instead of those of the record's example.
 
     Raises:
         PluginError: there is no such name or plugin.
@@ -130,10 +137,11 @@ def contract_checks(
         offers = plugin_offers(plugin) if plugin is not None else find_offers(str(name), kind)
     checks: list[BoundCheck] = []
     for offer in offers:
-        each: Kind = "loss" if isinstance(offer.record, Loss) else "metric"
+        each = kind_of(offer)
         if kind in (None, each):
             subject = _subject(offer, options)
-            checks += [BoundCheck(each, offer, check, subject) for check in checks_of(each)]
+            chosen = checks_of(kind_of_checks(offer.record))
+            checks += [BoundCheck(each, offer, check, subject) for check in chosen]
     return checks
 
 
@@ -169,10 +177,15 @@ def check_metric(name: str | Offer[Metric], **options: Any) -> None:
 
 
 def _subject(offer: Offer[Any], options: Mapping[str, Any]) -> Any:
-    if isinstance(offer.record, Loss):
+    kind = kind_of(offer)
+    if kind == "loss":
         from medloss.testing.loss_subject import LossSubject
 
         return LossSubject(offer, options)
+    if kind == "detection":
+        from medloss.testing.detection_subject import DetectionSubject
+
+        return DetectionSubject(offer, options)
     from medloss.testing.metric_subject import MetricSubject
 
     return MetricSubject(offer, options)

@@ -61,7 +61,9 @@ def everything_else_works(found: Host) -> bool:
 
 def test_built_in_families_are_plugins_like_any_other() -> None:
     mine = [p for p in Host().plugins if p.distribution == "medloss"]
-    assert {p.name for p in mine} == {"boundary", "compound", "distribution", "region"}
+    assert {p.name for p in mine} == {
+        *("boundary", "compound", "detection", "distribution", "region", "topology")
+    }
     assert all(p.state == "ok" for p in mine)
 
 
@@ -157,6 +159,8 @@ def test_a_typo_gets_the_nearest_name() -> None:
         medloss.metric("hausdorf95")
     with pytest.raises(AttributeError, match="did you mean DiceLoss"):
         medloss.losses.DiceLos  # noqa: B018
+    with pytest.raises(AttributeError, match="did you mean CIoULoss"):
+        medloss.detection.CIoULos  # noqa: B018
 
 
 def test_a_name_like_nothing_gets_all_names() -> None:
@@ -212,7 +216,7 @@ def test_records_come_out_sorted() -> None:
     "statement",
     [
         "import medloss",
-        "import medloss; medloss.list_losses(); medloss.list_metrics()",
+        "import medloss; medloss.list_losses(); medloss.list_metrics(); medloss.list_detection()",
         "import medloss.cli; medloss.cli.main(['list'], standalone_mode=False)",
         "import medloss.cli; medloss.cli.main(['list', '--json'], standalone_mode=False)",
         "import medloss.cli; medloss.cli.main(['list', '--bundle'], standalone_mode=False)",
@@ -231,3 +235,43 @@ def test_the_heavy_import_check_can_fail() -> None:
     check = "import sys, numpy; print(sorted({'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert "numpy" in done.stdout
+
+
+DETECTION = """
+from medloss import Detection, hookimpl
+
+@hookimpl
+def medloss_detection():
+    yield Detection(
+        name="{record}", target="{module}_boxes:ShinyBoxLoss", family="detection", role="box_loss",
+        summary="Shiny.",
+    )
+"""
+
+
+def test_a_plugin_with_parts_of_detectors_only(add_plugin: AddPlugin, tmp_path: Path) -> None:
+    distribution = add_plugin("shiny", DETECTION, record="shiny_box")
+    (tmp_path / "medloss_shiny_boxes.py").write_text("class ShinyBoxLoss: ...\n")
+    host.cache_clear()
+    try:
+        assert host().detection_part("shiny_box").full_name == f"{distribution}:shiny_box"
+        assert isinstance(medloss.detection_part("shiny_box"), medloss.detection.ShinyBoxLoss)
+        assert "ShinyBoxLoss" in dir(medloss.detection)
+        assert "shiny_box" in {record.name for record in medloss.list_detection()}
+        assert not [o for o in host().losses() if o.plugin.distribution == distribution]
+    finally:
+        host.cache_clear()
+
+
+def test_parts_of_detectors_have_their_own_names_and_errors(add_plugin: AddPlugin) -> None:
+    add_plugin("rival", DETECTION, record="ciou")
+    bad = add_plugin("bad", DETECTION.replace('"box_loss"', '"box"'), record="bad")
+    odd = add_plugin("odd", GOOD + "\n@hookimpl\ndef medloss_detection():\n    yield 'ciou'\n")
+    found = Host()
+    with pytest.raises(medloss.PluginError, match=r"medloss:ciou .* and medloss-rival:ciou"):
+        found.detection_part("ciou")
+    with pytest.raises(medloss.PluginError, match="no detection part is called 'siou'; did you"):
+        found.detection_part("siou")
+    assert "role: expected one of box_loss," in plugin(found, bad).reason
+    assert "expected medloss.Detection records, got 'ciou'" in plugin(found, odd).reason
+    assert "odd" not in {o.record.name for o in found.losses()}, "half registered"
