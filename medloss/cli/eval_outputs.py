@@ -43,6 +43,7 @@ class OutputOptions:
     fail_over: tuple[str, ...]
     workers: int | None
     scheduler: str | None
+    device: str
     resume: bool
 
     @property
@@ -64,6 +65,8 @@ class OutputOptions:
             writers.check_output(path, force=self.force)
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--scheduler has workers of its own; drop --workers")
+        if self.device != "cpu" and self.scheduler is not None:
+            raise ValueError("--scheduler: its workers score on the CPU; drop --device")
         if self.folder is None:
             for option, given in (
                 ("--table", self.tables),
@@ -90,9 +93,16 @@ class OutputOptions:
             prepare(self.folder, resume=self.resume, force=self.force)
 
     def extend(self, study: Study, missed: Missed | None, both_empty: BothEmpty | None) -> Study:
-        """The study with what the outputs need to be computed as well."""
+        """The study with what the outputs need to be computed as well, and where that is done.
+
+        Raises:
+            ValueError: the device is not there.
+        """
         import dataclasses
 
+        from medloss.evaluation.devices import chosen_device
+
+        study = dataclasses.replace(study, device=chosen_device(self.device))
         if self.compare_definitions:
             from medloss.evaluation.definitions import every_definition
 
@@ -120,10 +130,12 @@ class OutputOptions:
         )
 
     def worker_count(self, pairs: tuple[Pair, ...]) -> int:
-        """Processes that score."""
+        """Processes that score; by default a GPU has one, for each takes memory of it."""
         from medloss.evaluation.run import default_workers
 
-        return default_workers(pairs) if self.workers is None else self.workers
+        if self.workers is None:
+            return default_workers(pairs) if self.device == "cpu" else 1
+        return self.workers
 
 
 _OPTIONS = (
@@ -178,12 +190,19 @@ _OPTIONS = (
         type=click.IntRange(min=1),
         metavar="N",
         help="Processes that score; 1 is this one.  [default: one for each processor, 1 for a "
-        "study of a few MB]",
+        "study of a few MB and with --device cuda]",
     ),
     click.option(
         "--scheduler",
         metavar="ADDRESS",
         help="Let the workers of a Dask cluster score: tcp://host:port.",
+    ),
+    click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="[cpu|cuda|cuda:N]",
+        help="What counts voxels and measures surfaces; workers share cuda, of several in turn.",
     ),
     click.option(
         "--resume",

@@ -16,6 +16,9 @@ from medloss.sums import Choice
 
 VARIABLE = "MEDLOSS_DISTANCE_BACKEND"
 _HAS_NUMBA = find_spec("numba") is not None  # asks without importing it
+_HAS_TRITON = find_spec("triton") is not None
+_INTERPRETER = "TRITON_INTERPRET"  # triton's own: where it is 1, kernels run in Python
+_LONGEST_LINE = 1 << 14
 
 
 class Backend(Protocol):
@@ -31,6 +34,7 @@ class Backend(Protocol):
         outside: int,
         skip: int,
         dtype: torch.dtype,
+        shift: Sequence[float] = (),
     ) -> Tensor:
         """As :func:`medloss.distance.separable.distances`."""
 
@@ -42,26 +46,45 @@ class Candidate:
     Args:
         module: a :class:`Backend`, imported on first use.
         good_for: what it is chosen for, in words.
-        refuses: why it cannot serve this mask, or None.
+        refuses: why it cannot serve this mask, or a shift of it, or None.
     """
 
     module: str
     good_for: str
-    refuses: Callable[[Tensor], str | None]
+    refuses: Callable[[Tensor, bool], str | None]
 
 
-def _numba_refuses(mask: Tensor) -> str | None:
+def _numba_refuses(mask: Tensor, shifted: bool) -> str | None:
     if not _HAS_NUMBA:
         return "numba is not installed"
     if mask.device.type != "cpu":
         return f"it runs on the CPU, the mask is on {mask.device.type}"
+    if shifted:
+        return "it measures from the centres of voxels alone"
     return None if mask.numel() else "the mask is empty"
 
 
-# In order of preference; a kernel for GPUs goes before "torch".
+def _triton_refuses(mask: Tensor, shifted: bool) -> str | None:
+    if not _HAS_TRITON:
+        return "triton is not installed"
+    interpreted = mask.device.type == "cpu" and os.environ.get(_INTERPRETER) == "1"
+    if mask.device.type != "cuda" and not interpreted:
+        return f"it runs on CUDA devices, the mask is on {mask.device.type}"
+    if not mask.numel():
+        return "the mask is empty"
+    if mask.shape[-1] > _LONGEST_LINE:
+        return f"a line of the last axis is longer than {_LONGEST_LINE} voxels"
+    voxels = mask[:1, :1].numel()
+    return None if voxels < 1 << 31 else f"a mask of {voxels} voxels has more than 2^31"
+
+
+# In order of preference.
 CANDIDATES = {
     "numba": Candidate("medloss.distance.compiled", "compiled loops on the CPU", _numba_refuses),
-    "torch": Candidate("medloss.distance.separable", "plain torch, any device", lambda mask: None),
+    "triton": Candidate("medloss.distance.gpu", "kernels for CUDA devices", _triton_refuses),
+    "torch": Candidate(
+        "medloss.distance.separable", "plain torch, any device", lambda mask, shifted: None
+    ),
 }
 
 
@@ -75,8 +98,12 @@ def load(name: str) -> Backend:
     return cast("Backend", import_module(CANDIDATES[name].module))
 
 
-def chosen_distance_backend(mask: Tensor) -> Choice:
+def chosen_distance_backend(mask: Tensor, *, shifted: bool = False) -> Choice:
     """Which backend measures distances of this mask, and why.
+
+    Args:
+        mask: device and shape decide.
+        shifted: whether distances are measured from elsewhere than the centres of voxels.
 
     Raises:
         ValueError: ``MEDLOSS_DISTANCE_BACKEND`` names no backend, or one that cannot serve it.
@@ -87,11 +114,11 @@ def chosen_distance_backend(mask: Tensor) -> Choice:
     """
     forced = os.environ.get(VARIABLE, "")
     if not forced:
-        name = next(name for name, each in CANDIDATES.items() if each.refuses(mask) is None)
+        name = next(name for name, each in CANDIDATES.items() if not each.refuses(mask, shifted))
         return Choice(name, CANDIDATES[name].good_for)
     if forced not in CANDIDATES:
         raise ValueError(f"{VARIABLE}: expected one of {', '.join(CANDIDATES)}, got {forced!r}")
-    why_not = CANDIDATES[forced].refuses(mask)
+    why_not = CANDIDATES[forced].refuses(mask, shifted)
     if why_not is not None:
         raise ValueError(f"{VARIABLE}: {forced} cannot measure here: {why_not}")
     return Choice(forced, f"{VARIABLE} says so")

@@ -58,8 +58,11 @@ def distances(
     outside: int,
     skip: int,
     dtype: torch.dtype,
+    shift: Sequence[float] = (),
 ) -> Tensor:
-    """As :func:`medloss.distance.separable.distances`."""
+    """As :func:`medloss.distance.separable.distances`, without a shift."""
+    if any(shift):
+        raise ValueError(f"shift: expected 0 along every axis, got {list(shift)}")
     batch, classes, *spatial = mask.shape
     # An image is a stack of lines, so that the quick first pass serves one of its two axes.
     shape = tuple(spatial) if len(spatial) == 3 else (spatial[0], 1, spatial[1])

@@ -1,7 +1,7 @@
 """Exact distances in plain torch, on any device: the backend that every other must equal.
 
 The squared distance to the nearest site is separable: along one axis after another,
-``d²(i) = min_k d²(k) + cost(|i − k|)``. Offsets are tried in the order of their cost and the search
+``d²(i) = min_k d²(k) + cost(k − i)``. Offsets are tried in the order of their cost and the search
 ends when the next cost alone exceeds every distance found, so the result is exact.
 """
 
@@ -22,6 +22,7 @@ def distances(
     outside: int,
     skip: int,
     dtype: torch.dtype,
+    shift: Sequence[float] = (),
 ) -> Tensor:
     r"""Distance in mm from the centre of each voxel to the nearest voxel of the other kind.
 
@@ -34,6 +35,8 @@ def distances(
         outside: likewise of False voxels.
         skip: channels of 0 that are put before those of the mask.
         dtype: float32 or float64.
+        shift: in voxels along each axis, from the centre of a voxel to the point that is measured
+            from; at most ``radius``, so that the point lies in its own box. Empty is 0.
 
     Returns:
         (B, skip + C, \*spatial); where there is no voxel of the other kind, infinite times the
@@ -41,37 +44,44 @@ def distances(
     """
     batch, classes, *spatial = mask.shape
     out = torch.zeros((batch, skip + classes, *spatial), dtype=dtype, device=mask.device)
+    shift = shift or [0.0] * len(spatial)
     for signed, kinds, row in zip(out[:, skip:], mask, spacing_mm, strict=True):
         for sites, factor in ((~kinds, inside), (kinds, outside)):
             if factor:  # each is 0 on its own sites
-                signed += factor * _to(sites, row, radius, dtype)
+                signed += factor * _to(sites, row, radius, shift, dtype)
     return out
 
 
-def _to(sites: Tensor, steps: Sequence[float], radius: float, dtype: torch.dtype) -> Tensor:
+def _to(
+    sites: Tensor,
+    steps: Sequence[float],
+    radius: float,
+    shift: Sequence[float],
+    dtype: torch.dtype,
+) -> Tensor:
     """Distance from each voxel to the nearest site, (C, *spatial)."""
     distance = torch.full_like(sites, torch.inf, dtype=dtype)
     found = sites.flatten(1).any(1)
     if bool(found.any()):  # a class without a site would keep the search from ending early
         squared = torch.where(sites[found], 0.0, torch.inf).to(dtype)
-        for axis, step in enumerate(steps, start=1):
-            squared = _along(squared, axis, float(step), radius)
+        for axis, (step, moved) in enumerate(zip(steps, shift, strict=True), start=1):
+            squared = _along(squared, axis, float(step), radius, moved)
         distance[found] = squared.sqrt()
     return distance
 
 
-def _along(squared: Tensor, axis: int, step: float, radius: float) -> Tensor:
-    """Minimum over k along one axis of ``squared[i + k] + (max(|k| − radius, 0) step)²``."""
+def _along(squared: Tensor, axis: int, step: float, radius: float, moved: float) -> Tensor:
+    """Minimum over k along an axis of ``squared[i + k] + (max(|k − moved| − radius, 0) step)²``."""
     out = squared.clone()
     length = squared.shape[axis]
     for offset in range(1, length):
-        cost = ((offset - radius) * step) ** 2
+        ahead, behind = ((max(offset - side * moved - radius, 0) * step) ** 2 for side in (1, -1))
         # Reading the maximum back stalls a GPU, so it is asked for every few offsets only.
-        if offset % 4 == 1 and cost >= float(out.max()):
+        if offset % 4 == 1 and min(ahead, behind) >= float(out.max()):
             break
         near, far = out.narrow(axis, 0, length - offset), out.narrow(axis, offset, length - offset)
         from_far = squared.narrow(axis, offset, length - offset)
         from_near = squared.narrow(axis, 0, length - offset)
-        torch.minimum(near, from_far + cost, out=near)
-        torch.minimum(far, from_near + cost, out=far)
+        torch.minimum(near, from_far + ahead, out=near)
+        torch.minimum(far, from_near + behind, out=far)
     return out

@@ -90,17 +90,19 @@ def fill_borderless(
         spacing: size of a voxel of each sample, mm.
         empty: what such a map is.
     """
-    if not torch.compiler.is_compiling():
+    if maps.device.type == "cpu" and not torch.compiler.is_compiling():
         for b, c in (empties | fulls).nonzero().tolist():
             border = distance_to_border(maps.shape[2:], spacing[b], like=maps)
             maps[b, c] = 0 if empty == "zero" else border if empties[b, c] else -border
         return
-    # What to do may not depend on the data in a compiled graph: every map is written.
-    shape = (*empties.shape, *[1] * (maps.ndim - 2))
-    borders = [distance_to_border(maps.shape[2:], row, like=maps) for row in spacing]
-    signs = fulls.to(maps) * -1 + empties.to(maps)
-    filled = torch.stack(borders)[:, None] * signs.view(shape) * (empty != "zero")
-    maps.copy_(torch.where((empties | fulls).view(shape), filled, maps))
+    # What to do may not depend on the data in a compiled graph, and a GPU would have to be waited
+    # for: every map is written, sample by sample.
+    signs = (empties.to(maps.dtype) - fulls.to(maps.dtype)) * (empty != "zero")
+    to_fill = empties | fulls
+    for sample, which, sign, row in zip(maps, to_fill, signs, spacing, strict=True):
+        each = (-1, *[1] * (maps.ndim - 2))
+        filled = sign.view(each) * distance_to_border(maps.shape[2:], row, like=maps)
+        sample.copy_(torch.where(which.view(each), filled, sample))
 
 
 def check_map_options(convention: str, empty: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,12 +21,14 @@ def distances(
     outside: int = 1,
     skip: int = 0,
     dtype: torch.dtype = torch.float32,
+    shift: Sequence[float] = (),
 ) -> Tensor:
     """As :func:`medloss.distance.separable.distances`, by the chosen backend."""
-    backend = chosen_distance_backend(mask).name
+    backend = chosen_distance_backend(mask, shifted=any(shift)).name
     steps = [step for row in spacing_mm for step in row]
     wide = dtype == torch.float64
-    result: Tensor = _operator(mask, steps, radius, inside, outside, skip, wide, backend)
+    moved = list(shift)
+    result: Tensor = _operator(mask, steps, radius, inside, outside, skip, wide, moved, backend)
     return result
 
 
@@ -81,6 +84,7 @@ def _measure(
     outside: int,
     skip: int,
     wide: bool,
+    shift: list[float],
     backend: str,
 ) -> Tensor:
     axes = mask.ndim - 2
@@ -93,11 +97,12 @@ def _measure(
         outside=outside,
         skip=skip,
         dtype=_dtype(wide),
+        shift=shift,
     )
 
 
 def _fake(
-    mask: Tensor, steps: Any, radius: Any, i: Any, o: Any, skip: int, wide: bool, _: Any
+    mask: Tensor, steps: Any, radius: Any, i: Any, o: Any, skip: int, wide: bool, *_: Any
 ) -> Tensor:
     shape = (mask.shape[0], skip + mask.shape[1], *mask.shape[2:])
     return mask.new_empty(shape, dtype=_dtype(wide))
@@ -113,6 +118,6 @@ _operator = torch.library.custom_op(
     _measure,
     mutates_args=(),
     schema="(Tensor mask, float[] steps, float radius, int inside, int outside, int skip, "
-    "bool wide, str backend) -> Tensor",
+    "bool wide, float[] shift, str backend) -> Tensor",
 )
 _operator.register_fake(_fake)

@@ -10,7 +10,6 @@ from typing import Any
 from medloss.evaluation.requests import Request
 from medloss.hookspecs import Metric
 from medloss.host import host
-from medloss.scoring import Case
 
 DEFAULT_METRICS = (
     "dice",
@@ -61,9 +60,6 @@ def choose_metric(request: Request) -> MetricChoice:
         ValueError: normalized_surface_dice has no option 'tolerance'; it has tolerance_mm
     """
     offer = host().metric(request.name)
-    for fact in offer.record.facts:
-        if not hasattr(Case, fact):
-            raise ValueError(f"{request.name} needs {fact}, which label maps do not give")
     function, options = offer.load(), dict(request.options)
     parameters = list(inspect.signature(function).parameters.values())[len(offer.record.facts) :]
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]

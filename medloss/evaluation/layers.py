@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation import values
+from medloss.evaluation.channels import channel_labels, class_probability
 from medloss.evaluation.errors import CaseError
 from medloss.evaluation.images import Image
 from medloss.evaluation.labels import Label
@@ -24,11 +25,13 @@ class Layer:
         prediction: label map.
         reference: label map.
         codes: what stands for each class in both.
+        probabilities: predicted, by code, or ``None`` where nobody asked for them.
     """
 
     prediction: NDArray[Any]
     reference: NDArray[Any]
     codes: dict[Label, int]
+    probabilities: dict[int, NDArray[Any]] | None = None
 
 
 class ClassCases:
@@ -39,6 +42,7 @@ class ClassCases:
         spacing_mm: voxel size.
         preset: definition of the surface metrics.
         ignored: where voxels do not count.
+        device: of torch, that counts and distances are computed on, or ``None``.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class ClassCases:
         spacing_mm: Sequence[float],
         preset: str,
         ignored: NDArray[Any] | None = None,
+        device: str | None = None,
     ) -> None:
         self._found: dict[Label, tuple[Case, int]] = {}
         for layer in layers:
@@ -57,6 +62,8 @@ class ClassCases:
                 spacing_mm=spacing_mm,
                 preset=preset,
                 ignored=ignored,
+                probabilities=layer.probabilities,
+                device=device,
             )
             self._found |= {label: (case, code) for label, code in layer.codes.items()}
 
@@ -71,6 +78,8 @@ def make_layers(
     labels: Sequence[Label] | None,
     regions: Mapping[str, tuple[int, ...]],
     without: int | None = None,
+    *,
+    probabilities: bool = False,
 ) -> tuple[Layer, ...]:
     """Layers for all classes, in which the maps of plain labels are the images' own.
 
@@ -80,6 +89,8 @@ def make_layers(
         labels: classes, or ``None`` for every label that either image holds.
         regions: the labels that each region is made of.
         without: a label that is no class.
+        probabilities: whether those of the prediction, a stack, are wanted too. Every class that it
+            has a channel for is then a label that it holds.
 
     Raises:
         CaseError: the classes cannot be told from the channels of a stack.
@@ -89,18 +100,43 @@ def make_layers(
         maps = prediction.labels(), reference.labels()
         if labels is None:
             found = {label for one in maps for label in values.present_labels(one)}
-            return (Layer(*maps, {label: label for label in sorted(found - {without})}),)
-        return tuple(_map_layers(*maps, labels, regions))
+            found |= set(channel_labels(prediction)) if probabilities else set()
+            plain: dict[Label, int] = {label: label for label in sorted(found - {without})}
+            layers = [Layer(*maps, plain)]
+        else:
+            layers = [*_map_layers(*maps, labels, regions)]
+        return tuple(
+            _with_probabilities(layers, prediction, {}, regions) if probabilities else layers
+        )
     if prediction.independent != reference.independent:
         _check_sides(*sides, labels, regions)
     if labels is None:
-        labels = sorted({label for image in sides for label in _present(image)} - {without})
+        found = {label for image in sides for label in _present(image)}
+        found |= set(channel_labels(prediction)) if probabilities else set()
+        labels = sorted(found - {without})
     places = _places(labels, regions)
     layers = []
     for label in labels:
         masks = [_mask(image, label, places[label], len(labels), regions) for image in sides]
         layers.append(Layer(masks[0], masks[1], {label: 1}))
-    return tuple(layers)
+    return tuple(
+        _with_probabilities(layers, prediction, places, regions) if probabilities else layers
+    )
+
+
+def _with_probabilities(
+    layers: Sequence[Layer],
+    prediction: Image,
+    places: Mapping[Label, int | None],
+    regions: Mapping[str, tuple[int, ...]],
+) -> Iterator[Layer]:
+    for layer in layers:
+        chances = {}
+        for label, code in layer.codes.items():
+            members = regions[label] if isinstance(label, str) else (label,)
+            channels = (places[label],) if prediction.independent else members
+            chances[code] = class_probability(prediction, channels)
+        yield replace(layer, probabilities=chances)
 
 
 def _map_layers(

@@ -10,6 +10,7 @@ from medloss.host import host
 
 _CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")
 _WITH_LOSSES = ("torch", "monai")
+_ON_A_DEVICE = ("torch",)
 
 
 def versions(study: Study) -> dict[str, str]:
@@ -21,7 +22,8 @@ def versions(study: Study) -> dict[str, str]:
         >>> [*versions(Study((choose_metric(parse_request("dice")),)))][:3]
         ['python', 'medloss', 'numpy']
     """
-    names = dict.fromkeys((*_CORE, *(_WITH_LOSSES if study.losses else ())))
+    heavy = _WITH_LOSSES if study.losses else _ON_A_DEVICE if study.device else ()
+    names = dict.fromkeys((*_CORE, *heavy))
     found = {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in names},

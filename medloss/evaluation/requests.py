@@ -64,6 +64,32 @@ def parse_request(text: str) -> Request:
     return Request(name, tuple(options.items()))
 
 
+def split_requests(text: str) -> list[str]:
+    """Split ``NAME,NAME:option=value,option=value,NAME`` at the commas between requests.
+
+    A part of the form ``option=value`` belongs to the request before it.
+
+    Raises:
+        ValueError: a request is empty, or an option stands first.
+
+    Example:
+        >>> split_requests("dice,tversky:fp_weight=0.3,fn_weight=0.7,focal")
+        ['dice', 'tversky:fp_weight=0.3,fn_weight=0.7', 'focal']
+    """
+    found: list[str] = []
+    for part in _parts(text):
+        head, equals, _ = part.partition("=")
+        if equals and ":" not in head:
+            if not found:
+                raise ValueError(f"{part.strip()!r} is an option of no name in {text!r}")
+            found[-1] += f",{part}"
+        elif part.strip():
+            found.append(part.strip())
+        else:
+            raise ValueError(f"a name is missing between two commas of {text!r}")
+    return found
+
+
 def parse_value(text: str) -> Any:
     """A literal, a word such as ``true``, or the text itself.
 

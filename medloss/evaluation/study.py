@@ -44,6 +44,8 @@ class Study:
         regions: the labels that each region among ``labels`` is made of.
         inputs: what is done to the files before they are scored.
         source: what predicts, where that is part of the work: names and values.
+        device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
+            the CPU.
     """
 
     metrics: tuple[MetricChoice, ...]
@@ -56,6 +58,7 @@ class Study:
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     inputs: Inputs = field(default_factory=Inputs)
     source: tuple[tuple[str, str], ...] = ()
+    device: str | None = None
 
     def name(self, label: Label | None) -> str:
         """Name of a label, empty where it has none; a region is its own name."""
@@ -143,10 +146,12 @@ def study_labels(cases: Iterable[CaseResult], study: Study) -> tuple[Label, ...]
 
 
 def check_options(study: Study) -> None:
-    """Try every metric that was given options on a case of a few voxels, before the work starts.
+    """Try metrics on a case of a few voxels, before the work starts.
+
+    Those that were given options, and those that need a package that may be missing.
 
     Raises:
-        ValueError: a metric refuses the value of an option.
+        ValueError: a metric refuses the value of an option, or something is not installed.
     """
     cube = np.zeros((3, 3, 3), dtype=np.uint8)
     cube[1, 1, 1] = 1
@@ -156,13 +161,14 @@ def check_options(study: Study) -> None:
         labels=(1,),
         spacing_mm=(1.0, 1.0, 1.0),
         preset=study.preset,
+        probabilities={1: cube},
     )
     for metric in study.metrics:
-        if metric.given:
+        if metric.given or "skeletons" in metric.record.facts:
             one = dataclasses.replace(study, metrics=(metric,))
             try:
                 list(_score(case, 1, 1, one))
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, ImportError) as error:
                 raise ValueError(f"{metric.column}: {error}") from error
 
 
@@ -179,18 +185,29 @@ def evaluate_sides(
         sides: its images.
         study: what is computed.
         losses: values of the study's losses, where they are known already.
+
+    Raises:
+        CaseError: what is asked for is not in the files.
     """
     prediction, reference = sides.prediction, sides.reference
+    of_chances = [m.column for m in study.metrics if "probabilities" in m.record.facts]
+    if of_chances and not prediction.probabilities:
+        raise CaseError(
+            f"{of_chances[0]} needs probabilities, and of {prediction.path} there are labels alone "
+            f"(nnU-Net's .npz is taken with --probabilities)"
+        )
     asked = None if study.labels is None else tuple(study.labels)
     ignore = study.inputs.ignore_label
-    layers = make_layers(prediction, reference, asked, study.regions, ignore)
+    layers = make_layers(
+        prediction, reference, asked, study.regions, ignore, probabilities=bool(of_chances)
+    )
     labels = asked or tuple(label for layer in layers for label in layer.codes)
-    cases = ClassCases(layers, reference.spacing_mm, study.preset, sides.ignored)
+    cases = ClassCases(layers, reference.spacing_mm, study.preset, sides.ignored, study.device)
     results = [result for label in labels for result in _score(*cases.find(label), label, study)]
     definitions = []
     for preset, policy in study.definitions:
         by = dataclasses.replace(study, preset=preset, policy=policy)
-        others = ClassCases(layers, reference.spacing_mm, preset, sides.ignored)
+        others = ClassCases(layers, reference.spacing_mm, preset, sides.ignored, study.device)
         definitions.append(
             (preset, tuple(x for label in labels for x in _score(*others.find(label), label, by)))
         )
@@ -240,6 +257,7 @@ def _complete(case: CaseResult, labels: tuple[Label, ...], study: Study) -> Case
         labels=(1,),
         spacing_mm=case.spacing_mm,
         preset=study.preset,
+        probabilities={},  # nor has the prediction a channel for it
     )
     scored = tuple(_score(absent, 1, 1, study))
     results: list[Result] = []

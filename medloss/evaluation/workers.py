@@ -7,6 +7,7 @@ A process has one case at a time, so the parent knows which case a dead one had.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import pickle
 import signal
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any
 
+from medloss.evaluation.devices import devices_in_turn
 from medloss.evaluation.pairing import Pair
 from medloss.evaluation.study import CaseResult, Study, evaluate_pair
 from medloss.scoring.surface import threads
@@ -69,7 +71,7 @@ class _Pool:
         self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":  # imports and loads kernels once, for all workers
             self._context.set_forkserver_preload(["medloss.evaluation.worker_start"])
-        self._study = study
+        self._study, self._devices = study, devices_in_turn(study.device)
         self._threads = max(1, threads.count() // workers)
         self._in_vain = 0
         self._workers: list[_Worker] = []
@@ -124,8 +126,9 @@ class _Pool:
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
+        study = dataclasses.replace(self._study, device=next(self._devices))
         process = self._context.Process(
-            target=_work, args=(theirs, self._study, self._threads), daemon=True
+            target=_work, args=(theirs, study, self._threads), daemon=True
         )
         process.start()
         theirs.close()  # so that the death of the process is the end of the channel
@@ -161,7 +164,7 @@ def _work(channel: Any, study: Study, most_threads: int) -> None:
 def share_processors(study: Study, most_threads: int) -> None:
     """Leave processors to the other cases that are scored beside this one's."""
     threads.limit(most_threads)
-    if study.losses:
+    if study.losses or study.device is not None:
         import torch
 
         torch.set_num_threads(most_threads)

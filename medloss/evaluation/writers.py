@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from medloss import __version__
+from medloss.evaluation.devices import device_name
 from medloss.evaluation.labels import Label
 from medloss.evaluation.nnunet import nnunet_keys
 from medloss.evaluation.provenance import versions
@@ -133,6 +134,7 @@ def _settings(cases: Sequence[CaseResult], study: Study) -> dict[str, Any]:
         "losses": asked[len(study.metrics) :],
         "labels": [_label(label, study) for label in study_labels(cases, study)],
         "inputs": study.inputs.record(),
+        "device": device_name(study.device),
         **({"source": dict(study.source)} if study.source else {}),
     }
 

@@ -13,7 +13,7 @@ from medloss.histograms.cells import check_bins
 from medloss.sums import Activation, chosen_backend
 from medloss.sums.request import gradient_like
 
-FUSED = {"numba": "medloss.histograms.compiled"}
+FUSED = {"numba": "medloss.histograms.compiled", "triton": "medloss.histograms.gpu"}
 """By backend of the class sums, the module that has this in one pass; else it is plain torch."""
 
 

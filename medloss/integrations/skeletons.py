@@ -12,7 +12,6 @@ scikit-image thins; ``pip install medloss[skeleton]`` brings it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -22,12 +21,10 @@ from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple_rep
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from medloss.integrations.transforms import _classes, _like, _masks
-
-TOUCHING = np.ones((3, 3, 3), np.bool_)  # neighbours across corners too
+from medloss.skeletons import skeletonize, tubed_skeleton
 
 
 class SkeletonMapd(MapTransform):  # type: ignore[misc]
@@ -76,7 +73,7 @@ class SkeletonMapd(MapTransform):  # type: ignore[misc]
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        _skeletonize()
+        skeletonize()  # that it is missing should be known before the first item
         self.classes = _classes(classes)
         self.map_keys = ensure_tuple_rep(map_keys, len(self.keys))
         if not isinstance(tube_radius, int) or isinstance(tube_radius, bool) or tube_radius < 0:
@@ -123,63 +120,3 @@ class SkeletonMapd(MapTransform):  # type: ignore[misc]
         if self.classes is None:
             return 0
         return self.classes.index(0) if 0 in self.classes else None
-
-
-def tubed_skeleton(mask: NDArray[np.bool_], tube_radius: int = 2) -> NDArray[np.bool_]:
-    r"""The centre line of a mask, thickened inside the mask.
-
-    Args:
-        mask: (\*spatial) bool, 2D (thinned as Zhang and Suen) or 3D (as Lee).
-        tube_radius: in steps from voxel to voxel across faces.
-
-    Raises:
-        ImportError: scikit-image is not installed.
-    """
-    tube = np.zeros(mask.shape, np.bool_)
-    if not mask.any():
-        return tube
-    (box,) = ndimage.find_objects(mask.astype(np.uint8))  # thinning costs by the volume it sees
-    skeleton = centre_lines(mask[box])
-    if tube_radius:
-        skeleton = ndimage.binary_dilation(skeleton, iterations=tube_radius)
-    tube[box] = skeleton & mask[box]
-    return tube
-
-
-def centre_lines(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    r"""The skeleton of a mask; every object has one.
-
-    In 3D, scikit-image's thinning removes many objects of even thickness altogether, a straight
-    vessel of 4 x 4 voxels among them (its issue 3757); those are thinned again without one layer.
-    """
-    skeleton: NDArray[np.bool_] = _skeletonize()(mask) > 0
-    if mask.ndim < 3:
-        return skeleton
-    objects, count = ndimage.label(mask, TOUCHING)
-    boxes = ndimage.find_objects(objects)
-    for number in np.setdiff1d(np.arange(1, count + 1), objects[skeleton]):
-        box = boxes[number - 1]
-        skeleton[box] |= _centre_line_of_one(objects[box] == number)
-    return skeleton
-
-
-def _centre_line_of_one(alone: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Skeleton of an object without its first layer along some axis, or its deepest voxel."""
-    for axis in range(alone.ndim):
-        layers = np.moveaxis(alone, axis, 0)
-        without_first = np.zeros_like(layers)
-        without_first[1:] = layers[1:] & layers[:-1]
-        line: NDArray[np.bool_] = _skeletonize()(np.moveaxis(without_first, 0, axis)) > 0
-        if ndimage.label(line, TOUCHING)[1] == 1:
-            return line
-    depth = ndimage.distance_transform_edt(np.pad(alone, 1))[(slice(1, -1),) * alone.ndim]
-    deepest = np.zeros_like(alone)
-    deepest.flat[depth.argmax()] = True
-    return deepest
-
-
-def _skeletonize() -> Any:
-    try:
-        return importlib.import_module("skimage.morphology").skeletonize
-    except ModuleNotFoundError as error:
-        raise ImportError("skeletons need scikit-image (pip install medloss[skeleton])") from error

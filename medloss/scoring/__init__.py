@@ -2,8 +2,12 @@
 
 from medloss.scoring.case import Case
 from medloss.scoring.counts import Counts, count_classes
+from medloss.scoring.lesions import Components, Lesions
+from medloss.scoring.matching import Detections, detections, match
 from medloss.scoring.presets import PRESETS, Preset
+from medloss.scoring.probabilities import Probabilities
 from medloss.scoring.scores import score
+from medloss.scoring.skeletons import Skeletons
 from medloss.scoring.status import EmptyPolicy, Score, Status
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import surface_distances
@@ -11,13 +15,20 @@ from medloss.scoring.surfaces import surface_distances
 __all__ = [
     "PRESETS",
     "Case",
+    "Components",
     "Counts",
+    "Detections",
     "EmptyPolicy",
+    "Lesions",
     "Preset",
+    "Probabilities",
     "Score",
+    "Skeletons",
     "Status",
     "SurfaceDistances",
     "count_classes",
+    "detections",
+    "match",
     "score",
     "surface_distances",
 ]

@@ -75,7 +75,8 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         self.options = options
         # Values that the function refuses should fail here, not after an epoch of training.
         cube = np.pad(np.ones((1, 1, 1), dtype=np.uint8), 1)
-        trial = Case(cube, cube, labels=(1,), spacing_mm=1.0, preset=preset)
+        sure = {1: cube.astype(np.float32)}
+        trial = Case(cube, cube, labels=(1,), spacing_mm=1.0, preset=preset, probabilities=sure)
         if options:
             self._score(trial, 1)
 
@@ -88,7 +89,7 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         """Score a batch and keep the result.
 
         Args:
-            y_pred: prediction, binarised.
+            y_pred: prediction, binarised; for a metric of probabilities (B, C, *spatial) of these.
             y: reference, of the same shape.
             kwargs: ``spacing``: one number, one for each axis, a row for each item, or "voxel";
                 ``mask``: (B, 1, *spatial), voxels of 0 do not count.
@@ -135,22 +136,30 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
     ) -> Tensor:
         if y is None:
             raise ValueError("y: expected a reference, got None")
-        spacings = item_spacings(y_pred, y, self._spacing(spacing), needed=_measures(self.record))
+        needed = _measures(self.record, self.options)
+        spacings = item_spacings(y_pred, y, self._spacing(spacing), needed=needed)
         y, ignored = ignored_voxels(y, mask, self.ignore_index)
-        batch = item_cases(y_pred, y, self.num_classes, background=self.include_background)
+        batch = item_cases(
+            y_pred,
+            y,
+            self.num_classes,
+            background=self.include_background,
+            probabilities="probabilities" in self.record.facts,
+        )
         rows = []
         for maps, spacing_mm, left_out in zip(batch, spacings, ignored, strict=True):
             row = []
-            for reference, prediction, labels in maps:
+            for pair in maps:
                 case = Case(
-                    reference,
-                    prediction,
-                    labels=labels,
+                    pair.reference,
+                    pair.prediction,
+                    labels=pair.labels,
                     spacing_mm=spacing_mm,
                     preset=self.preset,
                     ignored=left_out,
+                    probabilities=pair.probabilities,
                 )
-                row += [self._score(case, label) for label in labels]
+                row += [self._score(case, label) for label in pair.labels]
             rows.append(row)
         # MPS has no float64.
         dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
@@ -230,10 +239,11 @@ def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
 
 
 def _background(record: Metric) -> bool:
-    """MONAI's default: surface metrics leave out the background."""
-    return "surfaces" not in record.facts
+    """MONAI's default: metrics of the shape of objects leave out the background."""
+    return not {"surfaces", "components", "skeletons"} & set(record.facts)
 
 
-def _measures(record: Metric) -> bool:
+def _measures(record: Metric, options: Mapping[str, Any]) -> bool:
     """Whether the metric needs to know the size of a voxel."""
-    return "surfaces" in record.facts or record.unit != ""
+    in_mm = any(value for name, value in options.items() if name.endswith(("_mm", "_mm3")))
+    return "surfaces" in record.facts or record.unit != "" or in_mm

@@ -1,9 +1,12 @@
-"""What MONAI's engines hand to a metric, as pairs of numpy maps with their spacing."""
+"""What MONAI's engines hand to a metric, as pairs of maps with their spacing.
+
+Tensors on a CUDA device stay there, all others become numpy arrays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +16,21 @@ from torch import Tensor
 
 from medloss.spacing import Spacing, parse_spacing
 
-Maps = tuple[NDArray[Any], NDArray[Any], Sequence[int]]
-"""Reference, prediction, and the labels to score in them."""
+
+class Maps(NamedTuple):
+    """Two label maps.
+
+    Args:
+        reference: label map.
+        prediction: label map.
+        labels: those to score.
+        probabilities: of each of them, or ``None`` if they are not known.
+    """
+
+    reference: NDArray[Any] | Tensor
+    prediction: NDArray[Any] | Tensor
+    labels: Sequence[int]
+    probabilities: Mapping[int, NDArray[Any]] | None = None
 
 
 def item_spacings(
@@ -51,7 +67,7 @@ def item_spacings(
 
 def ignored_voxels(
     y: Tensor, mask: Tensor | None, ignore_index: int | None
-) -> tuple[Tensor, Sequence[NDArray[np.bool_] | None]]:
+) -> tuple[Tensor, Sequence[NDArray[np.bool_] | Tensor | None]]:
     """The reference with background where it is ignored, and for each item where that is.
 
     Args:
@@ -77,11 +93,16 @@ def ignored_voxels(
         ignored = marked if ignored is None else ignored | marked
     if ignored is None:
         return y, [None] * len(y)
-    return y, list(ignored[:, 0].cpu().numpy())
+    return y, list(_handed(ignored[:, 0], stays_on_device(ignored)))
 
 
 def item_cases(
-    y_pred: Tensor, y: Tensor, num_classes: int | None, *, background: bool
+    y_pred: Tensor,
+    y: Tensor,
+    num_classes: int | None,
+    *,
+    background: bool,
+    probabilities: bool = False,
 ) -> Iterator[list[Maps]]:
     """Pairs of maps of every item: one pair of label maps, or one pair of masks for each channel.
 
@@ -92,6 +113,8 @@ def item_cases(
         y: reference, likewise.
         num_classes: number of labels of label maps; without it there are only channels.
         background: whether label or channel 0 is scored too; a single channel always is.
+        probabilities: whether the prediction is (B, C, *spatial) probabilities of the classes. A
+            class is then predicted where its probability is at least 0.5.
 
     Raises:
         ValueError: shapes that do not fit, or values that are neither.
@@ -102,29 +125,61 @@ def item_cases(
             f"got {list(y_pred.shape)}"
         )
     is_map = [num_classes is not None and tensor.shape[1] == 1 for tensor in (y_pred, y)]
+    is_map[0] &= not probabilities
     classes = num_classes or y.shape[1]
     first = 0 if background or classes == 1 else 1
     both = (("y_pred", y_pred, is_map[0]), ("y", y, is_map[1]))
     for name, tensor, holds_labels in both:
         if not holds_labels and tensor.shape[1] != classes:
             raise ValueError(f"{name}: expected {classes} channels, got {tensor.shape[1]}")
+    stay = stays_on_device(y, y_pred) and not probabilities
     if all(is_map):
-        predictions, references = (_labels(name, tensor, classes)[:, 0] for name, tensor, _ in both)
+        predictions, references = (
+            _handed(_labels(name, tensor, classes)[:, 0], stay) for name, tensor, _ in both
+        )
         for prediction, reference in zip(predictions, references, strict=True):
-            yield [(reference, prediction, range(first, classes))]
+            yield [Maps(reference, prediction, range(first, classes))]
         return
-    scored = np.arange(first, classes).reshape(-1, *(1,) * (y.ndim - 2))
-    predictions, references = (
-        _labels(name, tensor, classes) == scored
-        if holds_labels
-        else _masks(name, tensor[:, first:])
-        for name, tensor, holds_labels in both
-    )
+
+    def masks(name: str, tensor: Tensor, holds_labels: bool) -> NDArray[np.bool_] | Tensor:
+        if not holds_labels:
+            return _handed(_masks(name, tensor[:, first:]), stay)
+        scored = torch.arange(first, classes, device=tensor.device)
+        shaped = scored.view(-1, *(1,) * (y.ndim - 2))
+        return _handed(_labels(name, tensor, classes) == shaped, stay)
+
+    references = masks(*both[1])
+    if probabilities:
+        for chances, reference in zip(_chances(y_pred[:, first:]), references, strict=True):
+            pairs = zip(reference, chances, strict=True)
+            yield [Maps(r, p >= 0.5, (1,), {1: p}) for r, p in pairs]
+        return
+    predictions = masks(*both[0])
     for prediction, reference in zip(predictions, references, strict=True):
-        yield [(r, p, (1,)) for r, p in zip(reference, prediction, strict=True)]
+        yield [Maps(r, p, (1,)) for r, p in zip(reference, prediction, strict=True)]
 
 
-def _masks(name: str, tensor: Tensor) -> NDArray[np.bool_]:
+def _chances(tensor: Tensor) -> NDArray[Any]:
+    tensor = _plain(tensor).float()
+    if not ((tensor >= 0) & (tensor <= 1)).all():
+        raise ValueError(
+            f"y_pred: expected probabilities from 0 to 1, got values from {float(tensor.min()):g} "
+            f"to {float(tensor.max()):g}; apply the activation first"
+        )
+    chances: NDArray[Any] = tensor.cpu().numpy()
+    return chances
+
+
+def stays_on_device(*tensors: Tensor) -> bool:
+    """Whether metrics of these tensors are computed where they are: on one CUDA device."""
+    return tensors[0].is_cuda and len({tensor.device for tensor in tensors}) == 1
+
+
+def _handed(tensor: Tensor, stay: bool) -> NDArray[Any] | Tensor:
+    return tensor if stay else tensor.cpu().numpy()
+
+
+def _masks(name: str, tensor: Tensor) -> Tensor:
     tensor = _plain(tensor)
     foreground = tensor != 0
     if not ((tensor == 1) | ~foreground).all():
@@ -133,11 +188,10 @@ def _masks(name: str, tensor: Tensor) -> NDArray[np.bool_]:
             f"{float(tensor.max()):g}; binarise probabilities first (AsDiscrete), or give "
             f"num_classes for label maps"
         )
-    masks: NDArray[np.bool_] = foreground.cpu().numpy()
-    return masks
+    return foreground
 
 
-def _labels(name: str, tensor: Tensor, classes: int) -> NDArray[Any]:
+def _labels(name: str, tensor: Tensor, classes: int) -> Tensor:
     tensor = _plain(tensor)
     good = (tensor >= 0) & (tensor < classes)
     if tensor.is_floating_point():
@@ -147,8 +201,7 @@ def _labels(name: str, tensor: Tensor, classes: int) -> NDArray[Any]:
             f"{name}: expected label maps of whole numbers from 0 to {classes - 1}, got "
             f"{float(tensor[~good][0]):g}"
         )
-    labels: NDArray[Any] = tensor.to(torch.uint8 if classes <= 256 else torch.int32).cpu().numpy()
-    return labels
+    return tensor.to(torch.uint8 if classes <= 256 else torch.int32)
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 OPTIONS = """\
 Called as MONAI's metrics are, ``metric(y_pred, y, spacing=...)``, with binarised (B, C, *spatial)
 tensors, lists of such (C, *spatial) tensors, or label maps (B, 1, *spatial) and ``num_classes``.
+A metric of probabilities takes these as ``y_pred``, one channel for each class.
 
 Options:
     include_background: whether channel 0 is scored; a single channel always is.

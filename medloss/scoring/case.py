@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.hookspecs import FACTS
 from medloss.scoring.counts import Counts, class_counts
+from medloss.scoring.lesions import Components
 from medloss.scoring.maps import LabelMaps
+from medloss.scoring.masks import MaskCutter
 from medloss.scoring.presets import find_preset
+from medloss.scoring.probabilities import Probabilities
+from medloss.scoring.skeletons import Skeletons, skeleton_overlap
 from medloss.scoring.status import Status
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
 from medloss.spacing import parse_spacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from medloss.scoring.tensors import TensorMaps
 
 
 class Case:
@@ -32,6 +43,13 @@ class Case:
         annotated: the labels that were annotated in this case, all by default.
         ignored: where it is true, voxels do not count, and neither do surface elements that are
             made of such a voxel; surfaces themselves are those of the whole maps.
+        probabilities: the predicted probability of each label in every voxel, where they are known.
+            Without them there is no such fact; a label that is not among them has probability 0.
+        device: of torch, such as ``"cuda"``, where counts and surface distances of arrays are
+            computed; those of maps that are tensors are computed where these are. Without either it
+            is compiled loops on the CPU. Other facts are always computed on the CPU.
+
+    Maps may be numpy arrays or tensors.
 
     Raises:
         TypeError: a map that does not hold integers or bool.
@@ -51,36 +69,48 @@ class Case:
 
     def __init__(
         self,
-        reference: NDArray[Any],
-        prediction: NDArray[Any],
+        reference: NDArray[Any] | Tensor,
+        prediction: NDArray[Any] | Tensor,
         *,
         labels: Collection[int],
         spacing_mm: float | Sequence[float] | str | None = None,
         preset: str = "deepmind",
         annotated: Collection[int] | None = None,
-        ignored: NDArray[Any] | None = None,
+        ignored: NDArray[Any] | Tensor | None = None,
+        probabilities: Mapping[int, NDArray[Any]] | None = None,
+        device: str | None = None,
     ) -> None:
         reference = _label_map("reference", reference)
         prediction = _label_map("prediction", prediction)
-        if prediction.shape != reference.shape:
+        self.shape = tuple(reference.shape)
+        if tuple(prediction.shape) != self.shape:
             raise ValueError(
-                f"prediction: expected the shape of the reference {reference.shape}, "
-                f"got {prediction.shape}"
+                f"prediction: expected the shape of the reference {self.shape}, "
+                f"got {tuple(prediction.shape)}"
             )
-        if ignored is not None and np.shape(ignored) != reference.shape:
+        if ignored is not None and np.shape(ignored) != self.shape:
             raise ValueError(
-                f"ignored: expected the shape of the reference {reference.shape}, "
+                f"ignored: expected the shape of the reference {self.shape}, "
                 f"got {np.shape(ignored)}"
             )
+        for label, chances in (probabilities or {}).items():
+            if chances.shape != self.shape:
+                raise ValueError(
+                    f"probabilities: expected the shape of the reference {self.shape}, "
+                    f"got {chances.shape} for label {label}"
+                )
         self.preset = find_preset(preset).name
         self.labels = tuple(labels)
         self.annotated = None if annotated is None else frozenset(annotated)
-        self.shape = reference.shape
         self.spacing_mm = None
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
+        self._device = device
+        self._probabilities = probabilities
         self._counts: dict[int, Counts] = {}
+        self._components: dict[int, Components] = {}
+        self._skeletons: dict[int, Skeletons] = {}
 
     @property
     def diagonal_mm(self) -> float:
@@ -94,8 +124,7 @@ class Case:
     def counts(self, label: int) -> Counts:
         """Voxels of a class that both maps, one of them or none have."""
         if label not in self._counts:
-            volume = None if self.spacing_mm is None else math.prod(self.spacing_mm)
-            self._counts[label] = class_counts(self._maps, self._known(label), volume)
+            self._counts[label] = class_counts(self._counted, self._known(label), self._voxel_mm3)
         return self._counts[label]
 
     def status(self, label: int) -> Status:
@@ -116,25 +145,82 @@ class Case:
         self._spacing()
         return self._surfaces[self._known(label)]
 
+    def components(self, label: int) -> Components:
+        """Connected components of a class in both maps, from which lesions are found."""
+        if label not in self._components:
+            masks = self._cutter.cut(self._known(label))
+            self._components[label] = Components(
+                masks.reference, masks.prediction, masks.ignored, self._voxel_mm3
+            )
+        return self._components[label]
+
+    def skeletons(self, label: int) -> Skeletons:
+        """How much of the centre lines of a class in each map lies in the other.
+
+        Raises:
+            ImportError: scikit-image is not installed.
+        """
+        if label not in self._skeletons:
+            self._skeletons[label] = skeleton_overlap(self._cutter.cut(self._known(label)))
+        return self._skeletons[label]
+
+    def probabilities(self, label: int) -> Probabilities:
+        """Predicted probability of a class, beside where the reference has it.
+
+        Raises:
+            ValueError: the case has label maps alone.
+        """
+        if self._probabilities is None:
+            raise ValueError("probabilities: expected those of each class, got label maps alone")
+        reference, _, ignored = self._arrays
+        chances = self._probabilities.get(self._known(label))
+        if chances is None:
+            chances = np.broadcast_to(np.float32(0), self.shape)
+        return Probabilities(chances, reference == label, ignored)
+
     def fact(self, name: str, label: int) -> Any:
         """A fact by the name that metric records use, such as ``"counts"``.
 
         Raises:
             ValueError: no such fact.
         """
-        facts = {"counts": self.counts, "surfaces": self.surfaces}
-        if name not in facts:
-            raise ValueError(f"fact: expected {' or '.join(facts)}, got {name!r}")
-        return facts[name](label)
+        if name not in FACTS:
+            raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
+        return getattr(self, name)(label)
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+        reference, prediction, ignored = map(_array, self._given)
+        return reference, prediction, ignored
 
     @cached_property
     def _maps(self) -> LabelMaps:
-        reference, prediction, ignored = self._given
+        reference, prediction, ignored = self._arrays
         return LabelMaps(reference, prediction, self.labels, ignored)
 
     @cached_property
+    def _counted(self) -> LabelMaps | TensorMaps:
+        """The maps where counts and surfaces are computed."""
+        reference, prediction, ignored = self._given
+        if self._device is None and not _is_tensor(reference):
+            return self._maps
+        from medloss.scoring.tensors import TensorMaps, tensor_of  # torch
+
+        one, other = tensor_of(reference, self._device), tensor_of(prediction, self._device)
+        left_out = None if ignored is None else tensor_of(ignored, self._device)
+        return TensorMaps(one, other, self.labels, left_out)
+
+    @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
-        return class_surfaces(self._maps, self.labels, self._spacing(), self.preset)
+        return class_surfaces(self._counted, self.labels, self._spacing(), self.preset)
+
+    @cached_property
+    def _cutter(self) -> MaskCutter:
+        return MaskCutter(self._maps)
+
+    @property
+    def _voxel_mm3(self) -> float | None:
+        return None if self.spacing_mm is None else math.prod(self.spacing_mm)
 
     def _known(self, label: int) -> int:
         if label not in self.labels:
@@ -150,10 +236,23 @@ class Case:
         return self.spacing_mm
 
 
-def _label_map(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    array = np.asarray(array)
-    if array.dtype.kind not in "biu":
+def _is_tensor(array: Any) -> bool:
+    """Without importing torch, which who has a tensor has done."""
+    return "torch" in sys.modules and isinstance(array, sys.modules["torch"].Tensor)
+
+
+def _array(given: Any) -> Any:
+    return given.detach().cpu().numpy() if _is_tensor(given) else given
+
+
+def _label_map(name: str, array: Any) -> Any:
+    if _is_tensor(array):
+        whole = not (array.is_floating_point() or array.is_complex())
+    else:
+        array = np.asarray(array)
+        whole = array.dtype.kind in "biu"
+    if not whole:
         raise TypeError(f"{name}: expected integers or bool, got {array.dtype}")
     if array.ndim not in (2, 3):
-        raise ValueError(f"{name}: expected a 2D or 3D label map, got shape {array.shape}")
+        raise ValueError(f"{name}: expected a 2D or 3D label map, got shape {tuple(array.shape)}")
     return array

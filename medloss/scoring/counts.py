@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from medloss.scoring.maps import LabelMaps
+
+if TYPE_CHECKING:
+    from medloss.scoring.tensors import TensorMaps
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ def count_classes(
     return {label: class_counts(maps, label) for label in labels}
 
 
-def class_counts(maps: LabelMaps, label: int, voxel_mm3: float | None = None) -> Counts:
+def class_counts(
+    maps: LabelMaps | TensorMaps, label: int, voxel_mm3: float | None = None
+) -> Counts:
     """Counts of a label that the maps were made for."""
     reference, prediction, both = (int(n) for n in maps.counts[:, maps.codes[label]])
     rest = maps.voxels - reference - prediction + both

@@ -70,6 +70,11 @@ class LabelMaps:
         """Smallest box that holds every code of both maps, ``None`` if there are none."""
         return self._overview[1]
 
+    @property
+    def any_ignored(self) -> bool:
+        """Whether some voxels may not count."""
+        return self.ignored.size > 0
+
     @cached_property
     def voxels(self) -> int:
         """Voxels that count."""

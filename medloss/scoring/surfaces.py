@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from medloss.scoring.surface.bands import Bands
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surface.engine import Directed, directed_distances
 from medloss.spacing import parse_spacing
+
+if TYPE_CHECKING:
+    from medloss.scoring.tensors import TensorBands, TensorMaps
 
 
 def surface_distances(
@@ -58,9 +61,9 @@ def surface_distances(
 
 
 def class_surfaces(
-    maps: LabelMaps, labels: Sequence[int], spacing_mm: Sequence[float], preset: str
+    maps: LabelMaps | TensorMaps, labels: Sequence[int], spacing_mm: Sequence[float], preset: str
 ) -> dict[int, SurfaceDistances]:
-    """Surface distances of every label, in one sweep.
+    """Surface distances of every label: in one sweep, of tensors label by label on their device.
 
     Elements in or beside an ignored voxel do not count; others are still measured to them. A class
     that the ignored region leaves in one map only has infinite distances there, as a missed one.
@@ -72,14 +75,21 @@ def class_surfaces(
         preset: definition.
     """
     definition = find_preset(preset)
-    spacing = maps.spacing(spacing_mm)
     codes = [maps.codes[label] for label in labels]
-    found = directed_distances(maps, codes, spacing, definition)
-    bands = Bands(maps, spacing, below=definition.below)
+    bands: Bands | TensorBands
+    if isinstance(maps, LabelMaps):
+        spacing = maps.spacing(spacing_mm)
+        found = directed_distances(maps, codes, spacing, definition)
+        bands = Bands(maps, spacing, below=definition.below)
+    else:
+        from medloss.scoring.tensors import TensorBands, tensor_distances  # torch
+
+        found = tensor_distances(maps, codes, tuple(spacing_mm), definition)
+        bands = TensorBands(maps, tuple(spacing_mm), below=definition.below)
     surfaces = {}
     for label, code in zip(labels, codes, strict=True):
         reference, prediction = found[code]
-        if maps.ignored.size:
+        if maps.any_ignored:
             in_reference, in_prediction = maps.counts[:2, code] > 0
             reference = reference if in_prediction else _nowhere(reference)
             prediction = prediction if in_reference else _nowhere(prediction)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from medloss.scoring import Case
 from medloss.testing.metric_subject import MetricSubject, blob, imperfect, moved, same
 from medloss.testing.offer_checks import imports
 from medloss.testing.registry import SPACING_MM, contract, demand, load_monai
@@ -20,7 +19,7 @@ def pure_function_of_facts(subject: MetricSubject) -> None:
     Facts are computed once for a case and shared by all metrics.
     """
     mask = blob()
-    case = Case(mask, moved(mask, 2), labels=(1,), spacing_mm=SPACING_MM)
+    case = subject.case(mask, moved(mask, 2), (1,))
     facts = subject.facts(case)
     before = [_copied(fact) for fact in facts]
     first = subject.of_facts(facts)
@@ -45,7 +44,7 @@ def scoring_imports_no_torch(subject: MetricSubject) -> None:
 def monai_form_agrees(subject: MetricSubject) -> None:
     """The MONAI metric made of the function gives its value for each case and class.
 
-    As label maps and as one-hot channels, with anisotropic spacing.
+    As label maps and as one-hot channels, with anisotropic spacing; probabilities are channels.
     """
     load_monai()
     import torch
@@ -60,8 +59,7 @@ def monai_form_agrees(subject: MetricSubject) -> None:
     expected = [
         [subject.of_facts(subject.facts(case, label)) for label in case.labels]
         for case in (
-            Case(y, p, labels=(0, 1, 2), spacing_mm=SPACING_MM)
-            for y, p in zip(references, predictions, strict=True)
+            subject.case(y, p, (0, 1, 2)) for y, p in zip(references, predictions, strict=True)
         )
     ]
     metric = monai_class(subject.offer)(
@@ -69,7 +67,12 @@ def monai_form_agrees(subject: MetricSubject) -> None:
     )
     y, p = (torch.from_numpy(each.astype(np.int64))[:, None] for each in (references, predictions))
     channels = [torch.cat([t == c for c in range(3)], 1).float() for t in (p, y)]
-    for how, result in (("label maps", metric(p, y)), ("channels", metric(*channels))):
+    found = {"channels": metric(*channels)}
+    if "probabilities" in subject.record.facts:
+        found["channels for label maps"] = metric(channels[0], y)
+    else:
+        found["label maps"] = metric(p, y)
+    for how, result in found.items():
         for case, row in enumerate(result.tolist()):
             for label, value in enumerate(row):
                 wanted = expected[case][label]

@@ -57,8 +57,25 @@ class MetricSubject:
         Raises:
             ContractError: it returns no number.
         """
-        case = Case(reference, prediction, labels=(1,), spacing_mm=spacing_mm)
+        case = self.case(reference, prediction, (1,), spacing_mm)
         return self.of_facts(self.facts(case), **options)
+
+    def case(
+        self,
+        reference: NDArray[Any],
+        prediction: NDArray[Any],
+        labels: Sequence[int],
+        spacing_mm: Sequence[float] = SPACING_MM,
+    ) -> Case:
+        """A case of two label maps; a metric of probabilities has those that are 0 and 1."""
+        probabilities = {label: (prediction == label).astype(np.float32) for label in labels}
+        return Case(
+            reference,
+            prediction,
+            labels=labels,
+            spacing_mm=spacing_mm,
+            probabilities=probabilities if "probabilities" in self.record.facts else None,
+        )
 
     def facts(self, case: Case, label: int = 1) -> list[Any]:
         """What the record asks for."""

@@ -1,10 +1,10 @@
-"""Distribution (per-voxel) losses."""
+"""Distribution (per-voxel) losses, and a metric of calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from medloss import Loss, hookimpl
+from medloss import Loss, Metric, hookimpl
 
 
 @hookimpl
@@ -104,4 +104,23 @@ def medloss_losses() -> Iterator[Loss]:
         summary="Cross entropy that lets the largest logit lead by a margin and no more.",
         cites=("arXiv:2111.15430", "arXiv:2401.14487"),
         example={"softmax": True},
+    )
+
+
+@hookimpl
+def medloss_metrics() -> Iterator[Metric]:
+    """Yield the metric of calibration."""
+    yield Metric(
+        name="expected_calibration_error",
+        target="medloss_distribution.metrics:expected_calibration_error",
+        family="distribution",
+        summary="Expected calibration error (ECE) of a class: how far its probability is from its "
+        "frequency.",
+        cites=("doi:10.1609/aaai.v29i1.9602", "arXiv:1910.12656", "arXiv:1904.01685"),
+        facts=("probabilities",),
+        better="lower",
+        exempt={
+            "in_neither_map_is_undefined": "probabilities of a class that is not there are "
+            "calibrated or not like others",
+        },
     )

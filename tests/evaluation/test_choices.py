@@ -56,9 +56,3 @@ def test_an_option_without_default_must_be_given(offer):
 def test_a_function_that_takes_anything_gets_it(offer):
     offer(lambda counts, **options: 0.0)
     assert choose("mine:a=2").options == {"a": 2}
-
-
-def test_metrics_of_facts_that_files_do_not_give_are_refused(offer):
-    offer(lambda probabilities: 0.0, "probabilities")
-    with pytest.raises(ValueError, match="mine needs probabilities"):
-        choose("mine")

@@ -16,15 +16,22 @@ from medloss.histograms.cells import place
 SPACE = (5, 15, 59)
 
 
-def case(activation: str, kind: str, dtype: torch.dtype, *, classes: int = 5) -> dict[str, Any]:
+def case(
+    activation: str,
+    kind: str,
+    dtype: torch.dtype,
+    *,
+    classes: int = 5,
+    space: tuple[int, ...] = SPACE,
+) -> dict[str, Any]:
     """Keyword arguments, without the number of bins."""
     generator = torch.Generator().manual_seed(0)
 
     def uniform(channels: int) -> Tensor:
-        return torch.rand(2, channels, *SPACE, generator=generator, dtype=torch.float64)
+        return torch.rand(2, channels, *space, generator=generator, dtype=torch.float64)
 
-    z = 3 * torch.randn(2, classes, *SPACE, generator=generator, dtype=torch.float64)
-    labels = torch.randint(0, classes + 1, (2, 1, *SPACE), generator=generator)  # one is no class
+    z = 3 * torch.randn(2, classes, *space, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, classes + 1, (2, 1, *space), generator=generator)  # one is no class
     return {
         "input": (z.sigmoid() if activation == "probabilities" else z).to(dtype),
         "target": labels if kind == "index" else uniform(classes),
@@ -37,7 +44,7 @@ def weights(counts: Tensor) -> Tensor:
     """Smooth along the errors: rounding may move an error to the next cell."""
     generator = torch.Generator().manual_seed(1)
     bends = torch.randn((*counts.shape[:3], 1), generator=generator, dtype=torch.float64)
-    return (3 * bends * edges(counts.shape[3] - 1, counts)).sin()
+    return (3 * bends.to(counts) * edges(counts.shape[3] - 1, counts)).sin()
 
 
 def both(arguments: dict[str, Any], bins: int) -> tuple[Tensor, Tensor]:

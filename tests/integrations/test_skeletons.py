@@ -17,12 +17,9 @@ from scipy import ndimage
 
 measure = pytest.importorskip("skimage.measure", reason="scikit-image is not installed")
 
-from medloss.integrations.skeletons import (  # noqa: E402
-    SkeletonMapd,
-    centre_lines,
-    tubed_skeleton,
-)
+from medloss.integrations.skeletons import SkeletonMapd  # noqa: E402
 from medloss.integrations.transforms import PrepareTargets  # noqa: E402
+from medloss.skeletons import centre_lines, tubed_skeleton  # noqa: E402
 
 
 def blobs(axes: int, seed: int) -> np.ndarray[Any, np.dtype[np.bool_]]:

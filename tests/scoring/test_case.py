@@ -131,8 +131,8 @@ def test_unknown_labels_and_facts_are_refused(maps):
     case = Case(*maps, labels=[1, 2])
     with pytest.raises(ValueError, match=r"label: expected one of \[1, 2\], got 3"):
         case.counts(3)
-    with pytest.raises(ValueError, match="fact: expected counts or surfaces, got 'components'"):
-        case.fact("components", 1)
+    with pytest.raises(ValueError, match=r"fact: expected one of counts, surf.*got 'distances'"):
+        case.fact("distances", 1)
 
 
 @pytest.mark.parametrize("name", ["brain1", "brain2", "breast1"])

@@ -19,8 +19,11 @@ def heavy_after(code: str) -> set[str]:
     [
         "import medloss.scoring",
         "import medloss_region.metrics, medloss_boundary.metrics",
+        "import medloss_topology.metrics_lesions, medloss_distribution.metrics",
         "from medloss.scoring import Case; import numpy as n; o = n.ones((3, 3), int); "
         "Case(o, o, labels=[1], spacing_mm=1).surfaces(1)",
+        "from medloss.scoring import Case; import numpy as n; o = n.ones((3, 3), int); "
+        "Case(o, o, labels=[1]).components(1).lesions()",
     ],
 )
 def test_scoring_needs_neither_torch_nor_monai(code):

@@ -15,6 +15,7 @@ SPACING_TOLERANCE = 0.001
 
 _NO_DEFINITION = {
     *("command", "versions", "bootstrap", "labels", "metrics", "losses", "policies", "inputs"),
+    "device",
 }
 """Settings that say nothing about what a value means, or that are compared one by one."""
 

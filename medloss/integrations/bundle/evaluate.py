@@ -77,11 +77,17 @@ def evaluate_bundle(
 
 
 def check_losses(bundle: BundleInference, study: Study) -> None:
-    """Raise if the losses of a study cannot be computed on what this bundle predicts.
+    """Raise if the losses of a study, or its metrics, cannot be computed on what a bundle predicts.
 
     Raises:
         ValueError: says why.
     """
+    for metric in study.metrics:
+        if "probabilities" in metric.record.facts:
+            raise ValueError(
+                f"{metric.column} needs the probabilities of a whole volume, which --bundle does "
+                f"not keep; save them and score the files"
+            )
     if not study.losses:
         return
     if bundle.decision.activation is None:

@@ -47,9 +47,8 @@ class NearFaces:
     pad: tuple[int, int, int]
 
 
-@cache
-def near_faces(spacing: Spacing) -> NearFaces:
-    """Points of the faces, and voxels of at most :func:`radius_mm` around them.
+def face_points(spacing: Spacing) -> tuple[NDArray[np.float64], list[float], list[int]]:
+    """Points of the faces after a voxel, their area, and the first point of each axis.
 
     A side is cut in so many parts that they are about as long as the shortest side, at most
     :data:`MOST_PARTS`.
@@ -68,7 +67,14 @@ def near_faces(spacing: Spacing) -> NearFaces:
             points.append(grid)
             area += [whole / len(grid)] * len(grid)
         first.append(sum(map(len, points)))
-    every = np.concatenate(points)
+    return np.concatenate(points), area, first
+
+
+@cache
+def near_faces(spacing: Spacing) -> NearFaces:
+    """Points of the faces, and voxels of at most :func:`radius_mm` around them."""
+    every, area, first = face_points(spacing)
+    finite = [mm for mm in spacing if math.isfinite(mm)]
     radius = radius_mm(spacing)
     steps = all_steps(spacing, radius + 1.5 * max(finite))
     mm = np.array([lengths(np.maximum(np.abs(steps - p) - 0.5, 0), spacing) for p in every])

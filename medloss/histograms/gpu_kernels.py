@@ -1,0 +1,132 @@
+"""Triton kernels of the error histograms, on the tiles of the class sums' kernels.
+
+Counts are whole numbers of a small unit of weight, added atomically: whole numbers have the same
+sum in any order. Programs add to a few copies of the histograms, so that not all of them wait for
+the cell in which most voxels are.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from medloss.sums.gpu.activations import activate, over_classes, row_of
+from medloss.sums.gpu.voxels import (
+    load_input,
+    load_labels,
+    load_target,
+    load_weights,
+    store_tile,
+)
+
+SIZES = ["voxels", "programs", "copies", "bins"]
+
+
+@triton.jit
+def place(error, bins):
+    """Cell of each error, and the share of its upper edge: :mod:`medloss.histograms.cells`."""
+    low = error <= 0.5
+    from_end = tl.maximum(tl.where(low, error, 1.0 - error), 0.0)
+    v = tl.sqrt(0.5 * from_end) * bins.to(error.dtype)
+    whole = tl.minimum(v.to(tl.int32), bins // 2 - 1)
+    j = whole.to(error.dtype)
+    share = tl.minimum((v * v - j * j) / (2.0 * j + 1.0), 1.0)
+    return tl.where(low, whole, bins - 1 - whole), tl.where(low, share, 1.0 - share)
+
+
+@triton.jit
+def add(at, share, units, real):
+    """Add weights to the two edges of their cells; together they are the rounded weight."""
+    upper = tl.floor(units * share + 0.5).to(tl.int64)
+    lower = tl.floor(units + 0.5).to(tl.int64) - upper
+    tl.atomic_add(at, lower, mask=real, sem="relaxed")
+    tl.atomic_add(at + 1, upper, mask=real, sem="relaxed")
+
+
+@triton.jit(do_not_specialize=SIZES)
+def count_kernel(
+    x, target, mask, unit, counts, voxels, programs, copies, bins,
+    ACTIVATION: tl.constexpr, INDEX: tl.constexpr,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """Add to ``counts`` (B, copies, classes, 2, bins + 1), in units of a weight of ``1 / unit``."""
+    LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
+    DTYPE: tl.constexpr = unit.dtype.element_ty
+    b = (tl.program_id(0) // programs).to(tl.int64)
+    program = (tl.program_id(0) % programs).to(tl.int64)
+    out = counts + (b * copies + program % copies) * (CLASSES * 2 * (bins + 1))
+    scale = tl.load(unit)
+    for start in range(program * VOXELS, voxels, programs.to(tl.int64) * VOXELS):
+        left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
+        w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
+        labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
+        z = ()
+        for i in tl.static_range(LOTS):
+            SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
+            z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+        tiles, found = activate(z, ACTIVATION, False)
+        for i in tl.static_range(LOTS):
+            p, _, _, _ = row_of(i, tiles, found, ACTIVATION, False)
+            y = load_target(target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS)
+            cell, share = place(tl.abs(p - y), bins)
+            classes = (tl.arange(0, ROWS) + i * ROWS)[:, None]
+            real = (classes < CLASSES) & (w != 0)
+            if INDEX:
+                side = tl.where(y > 0, 0, 1)
+                add(out + (classes * 2 + side) * (bins + 1) + cell, share, w * scale, real)
+            else:
+                at = out + classes * 2 * (bins + 1) + cell
+                add(at, share, w * scale * y, real)
+                add(at + bins + 1, share, w * scale * (1.0 - y), real)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def slopes_kernel(
+    x, target, mask, table, out, voxels, programs, bins,
+    ACTIVATION: tl.constexpr, INDEX: tl.constexpr,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient by the input, for slopes ``table`` (B, classes, 2, bins) by the errors."""
+    LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
+    DTYPE: tl.constexpr = table.dtype.element_ty
+    b = (tl.program_id(0) // programs).to(tl.int64)
+    start = (tl.program_id(0) % programs).to(tl.int64) * VOXELS
+    left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
+    w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
+    labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
+    z = ()
+    for i in tl.static_range(LOTS):
+        SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
+        z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+    tiles, found = activate(z, ACTIVATION, False)
+    ps = ()
+    by_ps = ()
+    parts = ()
+    for i in tl.static_range(LOTS):
+        p, q, _, _ = row_of(i, tiles, found, ACTIVATION, False)
+        y = load_target(target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS)
+        cell, _ = place(tl.abs(p - y), bins)
+        classes = (tl.arange(0, ROWS) + i * ROWS)[:, None]
+        at = table + ((b * CLASSES + classes) * 2) * bins + cell
+        if INDEX:
+            by_error = tl.load(at + tl.where(y > 0, 0, bins), mask=classes < CLASSES, other=0.0)
+        else:
+            inside = tl.load(at, mask=classes < CLASSES, other=0.0)
+            outside = tl.load(at + bins, mask=classes < CLASSES, other=0.0)
+            by_error = inside * y + outside * (1.0 - y)
+        by_p = tl.where(p > y, by_error, tl.where(p < y, -by_error, 0.0))
+        if ACTIVATION == "softmax":
+            ps = ps + (p,)
+            by_ps = by_ps + (by_p,)
+            parts = parts + (p * by_p,)
+        else:
+            if ACTIVATION == "sigmoid":
+                by_p *= p * q
+            store_tile(out, by_p * w, b, start, left, i, CLASSES, ROWS, VOXELS)
+    if ACTIVATION == "softmax":
+        whole = over_classes(parts)[None, :]
+        for i in tl.static_range(LOTS):
+            slope = ps[i] * (by_ps[i] - whole) * w
+            store_tile(out, slope, b, start, left, i, CLASSES, ROWS, VOXELS)

@@ -1,0 +1,225 @@
+"""Objects of a mask as runs: stretches of its voxels along the last axis, numbered by object.
+
+Few runs stand for many voxels, so that joining, counting and comparing objects takes little beside
+the one pass that finds the runs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.scoring.surface.compiling import kernel, part
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The objects of a mask (x, y, z).
+
+    Args:
+        first: for each row (x, y), where its runs begin among all, and the end; (rows + 1).
+        begin: first z of each run, in the order of the rows.
+        end: first z after it.
+        number: of the object of each run, from 0, in the order in which they are met.
+        shape: of the mask.
+    """
+
+    first: NDArray[np.int64]
+    begin: NDArray[np.int32]
+    end: NDArray[np.int32]
+    number: NDArray[np.int32]
+    shape: tuple[int, int, int]
+
+    @cached_property
+    def count(self) -> int:
+        """How many objects there are."""
+        return int(self.number.max(initial=-1)) + 1
+
+    def within(self, objects: Runs) -> NDArray[np.int32]:
+        """For each run, the number of the object of others that holds all of it."""
+        found: NDArray[np.int32] = _within(
+            self.first, self.begin, objects.first, objects.end, objects.number
+        )
+        return found
+
+    def grown(self, voxels: int) -> NDArray[np.bool_]:
+        """The mask (x, y, z) grown by so many steps across faces and edges, and cut off at its end.
+
+        In n steps across at most two axes each a voxel reaches those that are at most n away along
+        each axis and at most 2 n along all of them together.
+        """
+        grown = np.zeros((len(self.first) - 1, self.shape[2]), np.bool_)
+        _grow(grown, self.first, self.begin, self.end, self.shape[1], voxels)
+        return grown.reshape(self.shape)
+
+    def painted(self) -> NDArray[np.int32]:
+        """Numbers of the objects as a map (x, y, z), from 1; 0 outside."""
+        painted = np.zeros((len(self.first) - 1, self.shape[2]), np.int32)
+        _paint(painted, self.first, self.begin, self.end, self.number)
+        return painted.reshape(self.shape)
+
+
+def component_runs(mask: NDArray[np.bool_], steps: int) -> Runs:
+    """Connected components of a mask.
+
+    Args:
+        mask: up to three axes.
+        steps: along how many axes neighbours may differ, 1 to 3.
+
+    Example:
+        >>> runs = component_runs(np.array([[True, True, False], [False, False, True]]), steps=2)
+        >>> runs.begin, runs.end, runs.number
+        (array([0, 2], dtype=int32), array([2, 3], dtype=int32), array([0, 0], dtype=int32))
+    """
+    x, y, z = (1,) * (3 - mask.ndim) + mask.shape
+    first, begin, end = _find(as_rows(mask))
+    number = _joined(first, begin, end, y, steps)
+    return Runs(first, begin, end, number, (x, y, z))
+
+
+def voxels_of(
+    runs: Runs, number: NDArray[np.int32], count: int, ignored: NDArray[np.bool_] | None
+) -> NDArray[np.int64]:
+    """Voxels of each object that count.
+
+    Args:
+        runs: of a mask.
+        number: of the object that each run belongs to.
+        count: of the objects.
+        ignored: rows of voxels that do not count, or ``None``.
+    """
+    lengths: NDArray[Any] = runs.end - runs.begin
+    if ignored is not None:
+        lengths = _counting(runs.first, runs.begin, runs.end, ignored)
+    return np.bincount(number, weights=lengths, minlength=count).astype(np.int64)
+
+
+def as_rows(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The rows of a mask along its last axis, in C order."""
+    return np.ascontiguousarray(mask).reshape(math.prod(mask.shape[:-1]), mask.shape[-1])
+
+
+@kernel
+def _find(rows):  # type: ignore[no-untyped-def]
+    """The runs of every row."""
+    first = np.zeros(len(rows) + 1, np.int64)
+    begin, end, n = np.empty(1024, np.int32), np.empty(1024, np.int32), 0
+    for r in range(len(rows)):
+        row = rows[r]
+        some = False
+        for z in range(len(row)):  # most rows hold nothing, which a vector of voxels tells
+            some |= row[z]
+        if some:
+            if n + len(row) > len(begin):
+                begin = np.concatenate((begin, np.empty(len(begin) + len(row), np.int32)))
+                end = np.concatenate((end, np.empty(len(end) + len(row), np.int32)))
+            inside = False
+            for z in range(len(row)):
+                if row[z] != inside:
+                    if inside:
+                        end[n] = z
+                        n += 1
+                    else:
+                        begin[n] = z
+                    inside = not inside
+            if inside:
+                end[n] = len(row)
+                n += 1
+        first[r + 1] = n
+    return first, begin[:n].copy(), end[:n].copy()
+
+
+@part
+def _root(parent, run):  # type: ignore[no-untyped-def]
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = parent[run]
+    return run
+
+
+@kernel
+def _joined(first, begin, end, depth, steps):  # type: ignore[no-untyped-def]
+    """Number of the object of each run, from 0."""
+    parent = np.arange(len(begin))
+    for r in range(len(first) - 1):
+        if first[r] == first[r + 1]:
+            continue
+        y = r % depth
+        # The rows before this one that are beside it; by 1 or 2 axes, and how far z may differ too.
+        for back, axes, there in (
+            (1, 1, y > 0),
+            (depth, 1, r >= depth),
+            (depth + 1, 2, r >= depth and y > 0),
+            (depth - 1, 2, r >= depth and y < depth - 1),
+        ):
+            if not there or axes > steps:
+                continue
+            reach = 1 if axes < steps else 0
+            a, b = first[r], first[r - back]
+            while a < first[r + 1] and b < first[r - back + 1]:
+                if begin[a] < end[b] + reach and begin[b] < end[a] + reach:
+                    one, other = _root(parent, a), _root(parent, b)
+                    if one < other:
+                        parent[other] = one
+                    else:
+                        parent[one] = other
+                if end[a] < end[b]:
+                    a += 1
+                else:
+                    b += 1
+    number, many = np.empty(len(begin), np.int32), 0
+    for run in range(len(begin)):  # a root is the first run of its object
+        root = _root(parent, run)
+        if root == run:
+            number[run] = many
+            many += 1
+        else:
+            number[run] = number[root]
+    return number
+
+
+@kernel
+def _within(first, begin, first_around, end_around, number):  # type: ignore[no-untyped-def]
+    found = np.empty(len(begin), np.int32)
+    for r in range(len(first) - 1):
+        b = first_around[r]
+        for a in range(first[r], first[r + 1]):
+            while end_around[b] <= begin[a]:
+                b += 1
+            found[a] = number[b]
+    return found
+
+
+@kernel
+def _grow(rows, first, begin, end, depth, n):  # type: ignore[no-untyped-def]
+    for r in range(len(first) - 1):
+        x, y = r // depth, r % depth
+        for there_x in range(max(0, x - n), min(len(rows) // depth, x + n + 1)):
+            for there_y in range(max(0, y - n), min(depth, y + n + 1)):
+                reach = min(n, 2 * n - abs(there_x - x) - abs(there_y - y))
+                there = there_x * depth + there_y
+                for run in range(first[r], first[r + 1]):
+                    rows[there, max(0, begin[run] - reach) : end[run] + reach] = True
+
+
+@kernel
+def _paint(rows, first, begin, end, number):  # type: ignore[no-untyped-def]
+    for r in range(len(first) - 1):
+        for run in range(first[r], first[r + 1]):
+            rows[r, begin[run] : end[run]] = number[run] + 1
+
+
+@kernel
+def _counting(first, begin, end, ignored):  # type: ignore[no-untyped-def]
+    """Voxels of each run that are not ignored."""
+    lengths = np.zeros(len(begin), np.int64)
+    for r in range(len(first) - 1):
+        for run in range(first[r], first[r + 1]):
+            for z in range(begin[run], end[run]):
+                lengths[run] += not ignored[r, z]
+    return lengths

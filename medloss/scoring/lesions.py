@@ -1,0 +1,170 @@
+"""The lesions of a class: connected components of both masks, how large they are, which meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.scoring.component_runs import Runs, as_rows, component_runs, voxels_of
+from medloss.scoring.lesion_tables import Pairs, centre_pairs, shared_voxels
+
+Connectivity = Literal["faces", "edges", "corners"]
+"""Across what voxels are neighbours: 6, 18 or 26 of them, in a single slice 4, 8 or 8."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesions:
+    """The lesions of a class in one case, numbered from 0 on both sides.
+
+    Args:
+        reference_voxels: voxels of each lesion of the reference.
+        prediction_voxels: voxels of each lesion of the prediction.
+        pairs: (pairs, 2), every lesion of the reference with every one of the prediction that it
+            meets, in order.
+        shared_voxels: of each of these pairs; 0 where they only meet within a dilation.
+        voxel_mm3: volume of a voxel, in 2D its area in mm²; ``None`` if it is not known.
+        find_centres: the pairs in which the centre of the prediction lies in the reference.
+    """
+
+    reference_voxels: NDArray[np.int64]
+    prediction_voxels: NDArray[np.int64]
+    pairs: Pairs
+    shared_voxels: NDArray[np.int64]
+    voxel_mm3: float | None = None
+    find_centres: Callable[[], Pairs] | None = field(default=None, repr=False)
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union of each pair."""
+        both = self.reference_voxels[self.pairs[:, 0]] + self.prediction_voxels[self.pairs[:, 1]]
+        ratio: NDArray[np.float64] = self.shared_voxels / (both - self.shared_voxels)
+        return ratio
+
+    @cached_property
+    def centred(self) -> Pairs:
+        """Pairs in which the centre of the prediction lies in the lesion of the reference.
+
+        The centre is the voxel of the predicted lesion nearest to its centre of mass, in voxels;
+        any of them where several are equally near.
+        """
+        return self.pairs[:0] if self.find_centres is None else self.find_centres()
+
+
+class Components:
+    """Both masks of a class, from which their lesions are found: once for each way to join voxels.
+
+    Args:
+        reference: mask (x, y, z), or (x, y) in 2D.
+        prediction: mask of the same shape.
+        ignored: voxels that do not count. Lesions are those of the whole masks; what lies in such
+            voxels is no part of a volume or an overlap, and a lesion that lies there altogether is
+            none.
+        voxel_mm3: volume of a voxel, if it is known.
+
+    Example:
+        >>> reference = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1]], dtype=bool)
+        >>> prediction = np.array([[0, 1, 0, 0, 0], [0, 0, 1, 0, 0]], dtype=bool)
+        >>> found = Components(reference, prediction).lesions(connectivity="faces")
+        >>> found.reference_voxels, found.prediction_voxels
+        (array([2, 2]), array([1, 1]))
+        >>> found.pairs.tolist(), found.iou.tolist()
+        ([[0, 0]], [0.5])
+        >>> Components(reference, prediction).lesions().prediction_voxels  # they touch at a corner
+        array([2])
+    """
+
+    def __init__(
+        self,
+        reference: NDArray[np.bool_],
+        prediction: NDArray[np.bool_],
+        ignored: NDArray[np.bool_] | None = None,
+        voxel_mm3: float | None = None,
+    ) -> None:
+        self._masks = reference, prediction
+        self._ignored = None if ignored is None else as_rows(ignored)
+        self._voxel_mm3 = voxel_mm3
+        self._found: dict[tuple[int, str, int], Runs] = {}
+        self._lesions: dict[tuple[str, int], Lesions] = {}
+
+    def lesions(
+        self, *, connectivity: Connectivity = "corners", dilation_voxels: int = 0
+    ) -> Lesions:
+        """The lesions and which of them meet.
+
+        Args:
+            connectivity: voxels of one lesion are joined across ``"faces"`` (6 neighbours, in a
+                single slice 4), across ``"edges"`` too (18, 8), or across ``"corners"`` too (26,
+                8).
+            dilation_voxels: lesions of the reference grow by so many voxels, across faces and
+                edges, before they are numbered and before what they meet is looked up: those that
+                grow together are one. Their volume and overlap are those of their own voxels.
+
+        Raises:
+            ValueError: another word, or no whole number from 0 on.
+        """
+        if connectivity not in get_args(Connectivity):
+            raise ValueError(
+                f"connectivity: expected faces (6 neighbours, in 2D 4), edges (18, 8) or corners "
+                f"(26, 8), got {connectivity!r}"
+            )
+        if not isinstance(dilation_voxels, int) or isinstance(dilation_voxels, bool):
+            raise ValueError(f"dilation_voxels: expected a whole number, got {dilation_voxels!r}")
+        if dilation_voxels < 0:
+            raise ValueError(f"dilation_voxels: expected 0 or more, got {dilation_voxels!r}")
+        key = connectivity, dilation_voxels
+        if key not in self._lesions:
+            self._lesions[key] = self._find(*key)
+        return self._lesions[key]
+
+    def _find(self, connectivity: Connectivity, dilation_voxels: int) -> Lesions:
+        reference, prediction = self._runs(0, connectivity), self._runs(1, connectivity)
+        around = self._runs(0, connectivity, dilation_voxels) if dilation_voxels else reference
+        numbers = reference.within(around) if dilation_voxels else reference.number
+        ignored = self._ignored
+        own = voxels_of(reference, numbers, around.count, ignored)
+        met = voxels_of(prediction, prediction.number, prediction.count, ignored)
+        pairs, shared = shared_voxels(reference, numbers, prediction, ignored)
+        if dilation_voxels:
+            within, _ = shared_voxels(around, around.number, prediction, ignored)
+            places = pair_keys(within, prediction.count).searchsorted(
+                pair_keys(pairs, prediction.count)
+            )
+            pairs, shared = within, np.bincount(places, shared, len(within)).astype(np.int64)
+        # What lies in ignored voxels altogether has no voxels left and is none.
+        new = [np.cumsum(each > 0) - 1 for each in (own, met)]
+        real = own[pairs[:, 0]] > 0
+
+        def renumbered(old: Pairs) -> Pairs:
+            return np.stack([new[0][old[:, 0]], new[1][old[:, 1]]], axis=1)
+
+        return Lesions(
+            own[own > 0],
+            met[met > 0],
+            renumbered(pairs[real]),
+            shared[real],
+            self._voxel_mm3,
+            lambda: renumbered(centre_pairs(reference, numbers, prediction, ignored)),
+        )
+
+    def _runs(self, side: int, connectivity: Connectivity, dilation_voxels: int = 0) -> Runs:
+        key = side, connectivity, dilation_voxels
+        if key not in self._found:
+            mask = self._masks[side]
+            if dilation_voxels:
+                # What grows out of the box of the class is cut off, and nothing is lost: where two
+                # lesions meet outside of it, they meet at the nearest voxels inside as well.
+                mask = self._runs(side, connectivity).grown(dilation_voxels)
+            steps = get_args(Connectivity).index(connectivity) + 1
+            self._found[key] = component_runs(mask, steps)
+        return self._found[key]
+
+
+def pair_keys(pairs: Pairs, many: int) -> NDArray[np.int64]:
+    """One number for each pair, in the same order; ``many`` objects of the prediction there are."""
+    keys: NDArray[np.int64] = pairs[:, 0] * max(many, 1) + pairs[:, 1]
+    return keys

@@ -1,0 +1,12 @@
+"""Counts and surface distances of label maps that are tensors, on whatever device they are.
+
+The same facts as those of the compiled loops in :mod:`medloss.scoring.surface`, by torch and the
+distance transform. Nothing in :mod:`medloss.scoring` imports this before it is given a tensor or a
+device: scoring on the CPU needs no torch.
+"""
+
+from medloss.scoring.tensors.bands import TensorBands
+from medloss.scoring.tensors.distances import tensor_distances
+from medloss.scoring.tensors.maps import TensorMaps, tensor_of
+
+__all__ = ["TensorBands", "TensorMaps", "tensor_distances", "tensor_of"]

@@ -1,0 +1,140 @@
+"""Two label maps as tensors of codes on one device, and what of them one class needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Cut = tuple[slice, ...]
+
+MOST_CODES = 1 << 16
+
+_SIGNED = {np.dtype("u2"): np.int32, np.dtype("u4"): np.int64, np.dtype("u8"): np.int64}
+"""torch computes with few of the unsigned types."""
+
+
+def tensor_of(array: NDArray[Any] | Tensor, device: Any = None) -> Tensor:
+    """An array as a contiguous tensor; it is turned round, if need be, on the device.
+
+    Args:
+        array: of integers or bool.
+        device: where to, ``None`` for the CPU, or where the tensor is.
+    """
+    if isinstance(array, Tensor):
+        return array.detach().as_subclass(Tensor).to(device).contiguous()
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    native = native.astype(_SIGNED.get(native.dtype, native.dtype), copy=False)
+    if not native.flags.writeable or min(native.strides, default=0) < 0:
+        native = native.copy(order="K" if min(native.strides, default=0) >= 0 else "C")
+    return torch.from_numpy(native).to(device).contiguous()
+
+
+class ClassMasks(NamedTuple):
+    """One class in the smallest box that holds it in both maps.
+
+    Args:
+        reference: where the reference has it, bool.
+        prediction: where the prediction has it.
+        cut: the box, in the whole maps.
+    """
+
+    reference: Tensor
+    prediction: Tensor
+    cut: Cut
+
+
+class TensorMaps:
+    """Reference and prediction in codes, on one device.
+
+    Args:
+        reference: label map, 2D or 3D, integers or bool.
+        prediction: label map of the same shape, on the same device.
+        labels: those that will be asked for.
+        ignored: where it is not 0, voxels do not count.
+
+    Raises:
+        ValueError: maps on different devices.
+    """
+
+    def __init__(
+        self,
+        reference: Tensor,
+        prediction: Tensor,
+        labels: Sequence[int],
+        ignored: Tensor | None = None,
+    ) -> None:
+        if reference.device != prediction.device:
+            raise ValueError(
+                f"prediction: expected it on the device of the reference, {reference.device}, "
+                f"got {prediction.device}"
+            )
+        plain = [
+            m.view(torch.uint8) if m.dtype == torch.bool else m for m in (reference, prediction)
+        ]
+        self.codes, self.many, (self.reference, self.prediction) = _coded(plain, labels)
+        self.ignored = None if ignored is None else (ignored != 0).to(reference.device)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Voxels of each code that the reference, the prediction and both have, (3, codes)."""
+        one, other = self.reference.flatten(), self.prediction.flatten()
+        if self.ignored is not None:
+            counted = ~self.ignored.flatten()
+            one, other = one[counted], other[counted]
+        each = (one, other, one[one == other])
+        return torch.stack([torch.bincount(m, minlength=self.many) for m in each]).cpu().numpy()
+
+    @property
+    def any_ignored(self) -> bool:
+        """Whether some voxels may not count."""
+        return self.ignored is not None
+
+    @cached_property
+    def voxels(self) -> int:
+        """Voxels that count."""
+        ignored = 0 if self.ignored is None else int(self.ignored.count_nonzero())
+        return self.reference.numel() - ignored
+
+    def masks(self, code: int) -> ClassMasks | None:
+        """A class by its code; ``None`` if neither map has it. Waits for the device."""
+        if code > max(torch.iinfo(m.dtype).max for m in (self.reference, self.prediction)):
+            return None
+        reference, prediction = self.reference == code, self.prediction == code
+        either, cut = reference | prediction, []
+        for axis in range(either.ndim):
+            others = [n for n in range(either.ndim) if n != axis]
+            held = either.any(dim=others).cpu().nonzero()
+            if not len(held):
+                return None
+            cut.append(slice(int(held[0]), int(held[-1]) + 1))
+        box = tuple(cut)
+        return ClassMasks(reference[box], prediction[box], box)
+
+
+def _coded(
+    maps: Sequence[Tensor], labels: Sequence[int]
+) -> tuple[dict[int, int], int, list[Tensor]]:
+    """Code of each label, one more than the largest code, and the maps in codes.
+
+    Labels serve as codes where they can.
+    """
+    bounds = [bound for m in maps if m.numel() for bound in m.aminmax()]
+    found = torch.stack([bound.long() for bound in bounds]).tolist() if bounds else []
+    values = [*found, *labels, 0]
+    if min(values) >= 0 and max(values) < MOST_CODES:
+        return {label: label for label in labels}, max(values) + 1, [*maps]
+    known = sorted(set(labels))
+    if len(known) >= MOST_CODES:
+        raise ValueError(f"labels: expected fewer than {MOST_CODES}, got {len(known)}")
+    table = torch.tensor(known, device=maps[0].device)
+    coded = []
+    for each in maps:
+        place = torch.searchsorted(table, each.long()).clamp_max_(len(known) - 1)
+        coded.append(torch.where(table[place] == each, place + 1, 0))
+    return {label: n + 1 for n, label in enumerate(known)}, len(known) + 1, coded

@@ -1,0 +1,161 @@
+"""Panoptic quality and its two factors: which lesions were found, and how well."""
+
+from __future__ import annotations
+
+import math
+
+from medloss.scoring import Components, Detections, detections
+from medloss.scoring.lesions import Connectivity
+from medloss.scoring.matching import parse_rule
+
+
+def panoptic_quality(
+    components: Components,
+    *,
+    matching: str = "iou@0.5",
+    connectivity: Connectivity = "corners",
+    min_reference_mm3: float = 0,
+    min_prediction_mm3: float = 0,
+) -> float:
+    """Panoptic quality (PQ): overlap of the lesions found, over all found, missed and false ones.
+
+    Formula:
+        PQ = Σ IoU(g, p) / (TP + FP/2 + FN/2) = SQ RQ, the sum over the TP pairs of a lesion g of
+        the reference and p of the prediction that match; FN lesions of the reference and FP of the
+        prediction match none. SQ is ``segmentation_quality``, RQ ``recognition_quality``.
+
+    Range:
+        0 (none found) to 1 (identical), no unit.
+
+    Empty:
+        0 if the class is missed or spurious, NaN if it is in neither map.
+
+    Args:
+        components: of the class.
+        matching: who matches whom, each lesion at most one: "iou@0.5" (intersection over union
+            above 0.5, so that no lesion has a choice; or any other number, the largest first) or
+            "hungarian@0.1" (likewise, with the largest sum).
+        connectivity: across what the voxels of a lesion are joined: "faces" (6 neighbours, in 2D
+            4), "edges" too (18, 8) or "corners" too (26, 8).
+        min_reference_mm3: a smaller lesion of the reference counts neither as found nor as missed.
+        min_prediction_mm3: a smaller lesion of the prediction is no false one.
+
+    Example:
+        >>> import numpy as np
+        >>> reference, prediction = np.array([[[1, 1, 1, 0, 1]], [[0, 1, 1, 0, 0]]]) > 0
+        >>> found = Components(reference, prediction)
+        >>> round(panoptic_quality(found), 4)  # (2 / 3) / (1 + 1 / 2)
+        0.4444
+
+    Source:
+        Kirillov et al. 2019, arXiv:1801.00868.
+    """
+    found = _pairs(components, matching, connectivity, min_reference_mm3, min_prediction_mm3)
+    counted = found.tp + (found.fp + found.fn) / 2
+    return found.total_iou / counted if counted else math.nan
+
+
+def recognition_quality(
+    components: Components,
+    *,
+    matching: str = "iou@0.5",
+    connectivity: Connectivity = "corners",
+    min_reference_mm3: float = 0,
+    min_prediction_mm3: float = 0,
+) -> float:
+    """Recognition quality (RQ): F1 score of the lesions by the matching of panoptic quality.
+
+    Formula:
+        RQ = TP / (TP + FP/2 + FN/2), with TP pairs of a lesion of the reference and one of the
+        prediction that match, FN lesions of the reference and FP of the prediction that match none.
+
+    Range:
+        0 (none found) to 1 (all found, no false one), no unit.
+
+    Empty:
+        0 if the class is missed or spurious, NaN if it is in neither map.
+
+    Args:
+        components: of the class.
+        matching: who matches whom, as of ``panoptic_quality``.
+        connectivity: across what the voxels of a lesion are joined, as of ``panoptic_quality``.
+        min_reference_mm3: a smaller lesion of the reference counts neither as found nor as missed.
+        min_prediction_mm3: a smaller lesion of the prediction is no false one.
+
+    Example:
+        >>> import numpy as np
+        >>> reference, prediction = np.array([[[1, 1, 1, 0, 1]], [[0, 1, 1, 0, 0]]]) > 0
+        >>> found = Components(reference, prediction)
+        >>> round(recognition_quality(found), 4)
+        0.6667
+
+    Source:
+        Kirillov et al. 2019, arXiv:1801.00868.
+    """
+    found = _pairs(components, matching, connectivity, min_reference_mm3, min_prediction_mm3)
+    counted = found.tp + (found.fp + found.fn) / 2
+    return found.tp / counted if counted else math.nan
+
+
+def segmentation_quality(
+    components: Components,
+    *,
+    matching: str = "iou@0.5",
+    connectivity: Connectivity = "corners",
+    min_reference_mm3: float = 0,
+) -> float:
+    """Segmentation quality (SQ): mean intersection over union of the lesions that were found.
+
+    Formula:
+        SQ = Σ IoU(g, p) / TP, over the TP pairs of a lesion g of the reference and p of the
+        prediction that match. What was missed does not show: read it beside
+        ``recognition_quality``.
+
+    Range:
+        0 (none found), else above the threshold of the matching, up to 1 (identical), no unit.
+
+    Empty:
+        0 if the class is missed or spurious, as where no lesion was found, so that PQ = SQ RQ; NaN
+        if it is in neither map.
+
+    Args:
+        components: of the class.
+        matching: who matches whom, as of ``panoptic_quality``.
+        connectivity: across what the voxels of a lesion are joined, as of ``panoptic_quality``.
+        min_reference_mm3: a smaller lesion of the reference does not count as found.
+
+    Example:
+        >>> import numpy as np
+        >>> reference, prediction = np.array([[[1, 1, 1, 0, 1]], [[0, 1, 1, 0, 0]]]) > 0
+        >>> found = Components(reference, prediction)
+        >>> round(segmentation_quality(found), 4)
+        0.6667
+
+    Source:
+        Kirillov et al. 2019, arXiv:1801.00868.
+    """
+    found = _pairs(components, matching, connectivity, min_reference_mm3)
+    if found.tp:
+        return found.total_iou / found.tp
+    return 0.0 if found.fp or found.fn else math.nan
+
+
+def _pairs(
+    components: Components,
+    matching: str,
+    connectivity: Connectivity,
+    min_reference_mm3: float,
+    min_prediction_mm3: float = 0,
+) -> Detections:
+    if parse_rule(matching)[1] is None:
+        raise ValueError(
+            f"matching: expected iou@T or hungarian@T, by which no lesion has two partners, got "
+            f"{matching!r}"
+        )
+    return detections(
+        components,
+        matching=matching,
+        connectivity=connectivity,
+        min_reference_mm3=min_reference_mm3,
+        min_prediction_mm3=min_prediction_mm3,
+    )

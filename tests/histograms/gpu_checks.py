@@ -1,0 +1,65 @@
+"""Error histograms by Triton kernels: on a CUDA device, or in Triton's interpreter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from histograms.test_histograms import both, case, weights
+from interpreted import DEVICE
+
+from medloss.histograms import error_histograms, plain
+
+SPACE = (3, 5, 7)
+
+
+@pytest.fixture(autouse=True)
+def _force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDLOSS_BACKEND", "triton")
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(
+    ("activation", "kind", "dtype", "classes"),
+    [
+        ("softmax", "index", torch.float32, 5),
+        ("softmax", "index", torch.float64, 20),
+        ("softmax", "soft", torch.bfloat16, 2),
+        ("sigmoid", "soft", torch.float32, 3),
+        ("sigmoid", "index", torch.float16, 1),
+        ("probabilities", "index", torch.float64, 2),
+    ],
+)
+def test_kernels_equal_plain_torch(
+    activation: str, kind: str, dtype: torch.dtype, classes: int, masked: bool
+) -> None:
+    arguments = case(activation, kind, dtype, classes=classes, space=SPACE)
+    if not masked:
+        arguments["mask"] = None
+    on_device = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
+    counts, gradient = (each.cpu() for each in both(on_device, 16))
+    leaf = arguments["input"].double().requires_grad_()
+    expected = plain.histograms(leaf, arguments["target"], arguments["mask"], activation, 16)
+    (expected * weights(expected)).sum().backward()
+    assert leaf.grad is not None
+    exact = dtype == torch.float64
+    assert float((counts - expected.detach()).abs().max()) < (1e-8 if exact else 1e-3)
+    tolerance = 1e-12 if exact else 1e-5 if dtype == torch.float32 else 5e-3
+    assert float((gradient.double() - leaf.grad).norm() / leaf.grad.norm()) < tolerance
+
+
+def test_weights_may_be_of_any_size() -> None:
+    arguments = case("softmax", "index", torch.float32, space=SPACE)
+    once = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
+    whole = error_histograms(**once, bins=8)
+    for factor in (1e-6, 1e6):
+        scaled = error_histograms(**{**once, "mask": once["mask"] * factor}, bins=8)
+        torch.testing.assert_close(scaled / factor, whole, rtol=1e-5, atol=1e-5)
+    none = error_histograms(**{**once, "mask": 0 * once["mask"]}, bins=8)
+    assert not none.any()
+
+
+def test_a_run_is_the_same_bits_again() -> None:
+    arguments = case("softmax", "soft", torch.float32, space=SPACE)
+    once = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
+    first, again = error_histograms(**once, bins=8), error_histograms(**once, bins=8)
+    assert torch.equal(first, again)
