@@ -7,16 +7,17 @@ BUNDLE := bundles/brain_tissue_mr
 RUN := cd $(BUNDLE) && $(CURDIR)/$(BIN)/python -m monai.bundle run
 CHECKED := medloss plugins tests docs bundles
 
-.PHONY: help demo test lint format typecheck unit wheel clean
+.PHONY: help demo test lint format typecheck unit docs wheel clean
 help:
 	@echo "make demo   train a bundle, infer the held-out half, score it (a few minutes on 2 cores)"
 	@echo "make test   lint, types, tests, and the wheel in a clean environment"
 	@echo "make lint   only ruff and mypy; make format applies what ruff can"
+	@echo "make docs   the documentation as a site: open site/index.html"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medloss needs Python 3.11 or newer; say make PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,docs]'
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -27,7 +28,7 @@ demo: $(VENV)/.installed
 	    --output $(DEMO)/scores --force
 	@echo "Weights and predictions are in demo/; open demo/scores/report.html for the scores."
 
-test: lint unit wheel
+test: lint unit docs wheel
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check $(CHECKED)
@@ -41,6 +42,11 @@ format: $(VENV)/.installed
 unit: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+# A warning is an error (strict in mkdocs.yml). torch and mkdocs announce what does not concern us.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore::DeprecationWarning $(BIN)/mkdocs build --quiet
+	$(BIN)/python docs/hooks/check_site.py site
+
 # The wheel and the editable install follow different rules, so the wheel is installed and used.
 wheel: $(VENV)/.installed
 	rm -rf dist .venv-wheel
@@ -52,4 +58,4 @@ wheel: $(VENV)/.installed
 	rm -rf .venv-wheel
 
 clean:
-	rm -rf $(VENV) .venv-wheel dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-wheel dist site .pytest_cache .mypy_cache .ruff_cache

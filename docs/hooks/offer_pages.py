@@ -1,0 +1,180 @@
+"""A page for each loss, metric and part of a detector, made of its card and its record."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from card_html import example, inline, lines, paragraphs, span, table
+from card_html import formula as set_formula
+from curves import Drawn, NotDrawnError, curves_of
+from drawing import curve_svg, push_svg
+
+from medloss.cli import behaviour
+from medloss.cli.bundle import bundle_block
+from medloss.cli.card import Card, argument_help, read_card
+from medloss.cli.offers import Kind, kind_of
+from medloss.host import Offer, host
+
+FOLDERS: dict[Kind, str] = {"loss": "losses", "metric": "metrics", "detection": "detection"}
+_SKIPPED = ("Args", "Example", "Returns", "Raises", "Formula", "Notes", "Source")
+
+
+def offers() -> list[Offer[Any]]:
+    """Everything that this distribution offers."""
+    every = [*host().losses(), *host().metrics(), *host().detection()]
+    return [offer for offer in every if offer.plugin.distribution == "medloss"]
+
+
+def path_of(offer: Offer[Any]) -> str:
+    """Where its page lies, from the folder of the documentation."""
+    return f"{FOLDERS[kind_of(offer)]}/{offer.record.name}.md"
+
+
+def page_of(offer: Offer[Any]) -> str:
+    """The page in Markdown, with HTML where a card's text must not be read as Markdown."""
+    record, target, kind = offer.record, offer.load(), kind_of(offer)
+    card = read_card(target)
+    parts = [f"---\ntitle: {record.name}\n---", f"# `{record.name}`", paragraphs(card.summary)]
+    parts += [_facts(offer), "## Formula", _formula(card), "## Picture", _pictures(offer)]
+    parts += ["## Behaviour", *_sections(card, kind), _corners(offer, target)]
+    options = _options(target, keyword_only=kind == "metric")
+    if options:
+        parts += ["## Options", options]
+    parts += ["## In a bundle", f"```json\n{bundle_block(offer)}\n```"]
+    if "Example" in card.sections:
+        parts += ["## Example", example(inspect.getdoc(target) or "")]
+    if "Source" in card.sections:
+        parts += ["## Source", paragraphs(card.sections["Source"])]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def gallery() -> str:
+    """All losses by family, each with its pictures."""
+    parts = [
+        "---\ntitle: All losses at a glance\nhide: [toc]\n---",
+        "# All losses at a glance",
+        "What each loss is while a prediction leaves its target, and where one step of descent "
+        "pushes the prediction: orange up, blue down, stronger colours for larger gradients. Solid "
+        "outline: target; dashed: prediction. [How they are made](../choosing.md#the-pictures).",
+    ]
+    for family in dict.fromkeys(offer.record.family for offer in host().losses()):
+        parts.append(f"## {family.capitalize()}")
+        cards = [
+            _small_card(offer)
+            for offer in offers()
+            if kind_of(offer) == "loss" and offer.record.family == family
+        ]
+        parts.append(f'<div class="gallery">{"".join(cards)}</div>')
+    return "\n\n".join(parts) + "\n"
+
+
+def _small_card(offer: Offer[Any]) -> str:
+    name = offer.record.name
+    drawn = _drawn(offer)
+    pictures = ""
+    if isinstance(drawn, Drawn):
+        pictures = curve_svg(drawn.curves[0], name)
+        if drawn.push is not None and drawn.scene is not None:
+            pictures = push_svg(drawn.scene, drawn.push, name) + pictures
+    return (
+        f'<a class="card" href="{name}.html"><code>{name}</code>'
+        f"<span>{html.escape(offer.record.summary)}</span>{pictures}</a>"
+    )
+
+
+@functools.cache
+def _drawn(offer: Offer[Any]) -> Drawn | str:
+    """The curves, or why there are none; computed once for both pages."""
+    try:
+        return curves_of(offer)
+    except NotDrawnError as reason:
+        return str(reason)
+
+
+def _facts(offer: Offer[Any]) -> str:
+    record, kind = offer.record, kind_of(offer)
+    rows = [("family", record.family)]
+    if kind == "loss":
+        needs = ", ".join(f"``{each}``" for each in record.needs) or "input and target only"
+        alone = "yes" if record.alone else "no: put a region or distribution loss beside it"
+        rows += [("class", f"``medloss.losses.{record.attribute}``"), ("needs", needs)]
+        rows += [("trains alone", alone)]
+    elif kind == "metric":
+        rows += [("class in MONAI", f"``medloss.metrics.{record.class_name}``")]
+        rows += [("unit", record.unit.replace("mm3", "mm³") or "none")]
+        rows += [("better", record.better), ("made of", ", ".join(record.facts))]
+    else:
+        rows += [("class", f"``medloss.detection.{record.attribute}``")]
+        rows += [("role", record.role.replace("_", " "))]
+    items = "".join(f"<dt>{name}</dt><dd>{inline(value)}</dd>" for name, value in rows)
+    return f'<dl class="facts">{items}</dl>'
+
+
+def _formula(card: Card) -> str:
+    notes = card.sections.get("Notes", "")
+    formula = card.sections.get("Formula", "See the source.")
+    shown = "".join(f"<p>{set_formula(line)}</p>" for line in lines(formula))
+    return f'<div class="formula">{shown}</div>\n\n{paragraphs(notes)}'
+
+
+def _pictures(offer: Offer[Any]) -> str:
+    drawn = _drawn(offer)
+    if isinstance(drawn, str):
+        return paragraphs(f"No picture. {drawn}")
+    name = offer.record.name
+    figures = [f"<figure>{curve_svg(curve, name)}</figure>" for curve in drawn.curves]
+    if drawn.push is not None and drawn.scene is not None:
+        caption = (
+            f"One step of descent: orange pushes the prediction up, blue down (largest gradient by "
+            f"a logit {abs(drawn.push).max():.2g}). Solid: target, dashed: prediction."
+        )
+        picture = push_svg(drawn.scene, drawn.push, name)
+        figures.append(f'<figure class="wide">{picture}<figcaption>{caption}</figcaption></figure>')
+    options = offer.record.example
+    built = f" Built with ``{_call(options)}``." if options else ""
+    return (
+        f'<div class="pictures">{"".join(figures)}</div>\n\n'
+        f"{paragraphs(drawn.caption + ' Vertical line: it is the target.' + built)}"
+    )
+
+
+def _call(options: Any) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def _sections(card: Card, kind: Kind) -> Iterable[str]:
+    for title, text in card.sections.items():
+        if title not in _SKIPPED:
+            yield f"**{title}:** {span(text)}"
+    if kind == "loss" and "Range" not in card.sections:
+        yield "**Range:** not stated."
+
+
+def _corners(offer: Offer[Any], target: Any) -> str:
+    rows, last = {
+        "loss": (behaviour.loss_behaviour, "largest gradient"),
+        "metric": (behaviour.metric_behaviour, "status"),
+        "detection": (behaviour.detection_behaviour, "largest gradient"),
+    }[kind_of(offer)]
+    try:
+        body = [*rows(offer.record, target)]
+    except ValueError:  # a metric of probabilities: label maps alone do not give it
+        return ""
+    body = [row for row in body if row[1] != "not computed"]
+    return table(("case", "value", last), body) if body else ""
+
+
+def _options(target: Any, *, keyword_only: bool) -> str:
+    meaning, rows = argument_help(target), []
+    for parameter in inspect.signature(target).parameters.values():
+        if keyword_only and parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        any_other = parameter.kind is parameter.VAR_KEYWORD
+        required = parameter.default is parameter.empty and not any_other
+        default = "required" if required else "" if any_other else f"``{parameter.default!r}``"
+        rows.append((f"``{parameter.name}``", default, meaning.get(parameter.name, "")))
+    return table(("option", "default", "meaning"), rows) if rows else ""
