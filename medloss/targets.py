@@ -29,7 +29,7 @@ class Extras:
         spacing_mm: size of a voxel.
         distance_map: (B, C, *spatial), a ready map instead of one computed in each step; of 16 bits
             it stays.
-        skeleton: (B, C, *spatial).
+        skeleton: (B, C, *spatial); of a byte it stays.
         components: (B, 1, *spatial), numbered instances.
     """
 
@@ -171,7 +171,7 @@ def prepare(
         spacing_was_given=extras.spacing_mm is not None,
         extras=Extras(
             distance_map=_dense(extras.distance_map, "distance_map", values),
-            skeleton=_dense(extras.skeleton, "skeleton", values),
+            skeleton=_dense(extras.skeleton, "skeleton", values, stays=(*STORED, torch.uint8)),
             components=extras.components,
         ),
     )
@@ -333,11 +333,13 @@ def _present(present: Any, values: Tensor) -> Tensor | None:
     return annotated.bool()
 
 
-def _dense(given: Tensor | None, name: str, values: Tensor) -> Tensor | None:
+def _dense(
+    given: Tensor | None, name: str, values: Tensor, stays: tuple[torch.dtype, ...] = STORED
+) -> Tensor | None:
     if given is None:
         return None
     plain = _plain(given, name).to(values.device)
-    if plain.dtype not in STORED:  # the sums read those as they are
+    if plain.dtype not in stays:  # the sums read those as they are
         plain = plain.to(work_dtype(values))
     if plain.shape != values.shape:
         raise ValueError(f"{name}: expected {list(values.shape)}, got {list(plain.shape)}")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss.histograms.gpu_kernels import count_kernel, slopes_kernel
-from medloss.sums.gpu.plan import processors, seen
+from medloss.sums.gpu.backend import FUSED
+from medloss.sums.gpu.plan import on_device_of, processors, seen
 from medloss.sums.gpu.tiles import Load
 from medloss.sums.terms import work_dtype
 
@@ -37,7 +38,7 @@ def histograms(
     counts = torch.zeros(
         (work.batch, copies, work.classes, *shape), dtype=torch.int64, device=input.device
     )
-    with torch.cuda.device_of(input):
+    with on_device_of(input):
         count_kernel[(work.batch * programs,)](
             *work.read, unit, counts, work.voxels, programs, copies, bins, **work.choices
         )
@@ -50,7 +51,7 @@ def slopes(
     """Write to ``out`` the gradient by the input, from derivatives by the errors of each cell."""
     work = _Work(input, target, mask, activation)
     by_cell = table.detach().to(work.dtype).contiguous()
-    with torch.cuda.device_of(input):
+    with on_device_of(input):
         slopes_kernel[(work.batch * work.tiles,)](
             *work.read, by_cell, seen(out.flatten(2)), work.voxels, work.tiles, table.shape[-1],
             **work.choices,
@@ -73,4 +74,5 @@ class _Work:
             "ROWS": tile.rows,
             "VOXELS": tile.voxels,
             "num_warps": tile.warps,
+            **FUSED,
         }

@@ -5,7 +5,7 @@ sum in any order. Programs add to a few copies of the histograms, so that not al
 the cell in which most voxels are.
 """
 
-# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, assignment"
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def count_kernel(
     """Add to ``counts`` (B, copies, classes, 2, bins + 1), in units of a weight of ``1 / unit``."""
     LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
     DTYPE: tl.constexpr = unit.dtype.element_ty
+    SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
     b = (tl.program_id(0) // programs).to(tl.int64)
     program = (tl.program_id(0) % programs).to(tl.int64)
     out = counts + (b * copies + program % copies) * (CLASSES * 2 * (bins + 1))
@@ -64,7 +65,6 @@ def count_kernel(
         labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
         z = ()
         for i in tl.static_range(LOTS):
-            SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
             z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
         tiles, found = activate(z, ACTIVATION, False)
         for i in tl.static_range(LOTS):
@@ -91,6 +91,7 @@ def slopes_kernel(
     """Write the gradient by the input, for slopes ``table`` (B, classes, 2, bins) by the errors."""
     LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
     DTYPE: tl.constexpr = table.dtype.element_ty
+    SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
     b = (tl.program_id(0) // programs).to(tl.int64)
     start = (tl.program_id(0) % programs).to(tl.int64) * VOXELS
     left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
@@ -98,7 +99,6 @@ def slopes_kernel(
     labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
     z = ()
     for i in tl.static_range(LOTS):
-        SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
         z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
     tiles, found = activate(z, ACTIVATION, False)
     ps = ()
@@ -117,7 +117,7 @@ def slopes_kernel(
             outside = tl.load(at + bins, mask=classes < CLASSES, other=0.0)
             by_error = inside * y + outside * (1.0 - y)
         by_p = tl.where(p > y, by_error, tl.where(p < y, -by_error, 0.0))
-        if ACTIVATION == "softmax":
+        if SOFTMAX:
             ps = ps + (p,)
             by_ps = by_ps + (by_p,)
             parts = parts + (p * by_p,)
@@ -125,7 +125,7 @@ def slopes_kernel(
             if ACTIVATION == "sigmoid":
                 by_p *= p * q
             store_tile(out, by_p * w, b, start, left, i, CLASSES, ROWS, VOXELS)
-    if ACTIVATION == "softmax":
+    if SOFTMAX:
         whole = over_classes(parts)[None, :]
         for i in tl.static_range(LOTS):
             slope = ps[i] * (by_ps[i] - whole) * w

@@ -112,4 +112,6 @@ SLOPES: dict[str, Callable[[Voxels, Term], Slope]] = {
     "focal_neg": _focal_neg,
     "map": lambda x, term: Slope(x.maps[str(term.parameter)]),
     "map2": lambda x, term: Slope(2 * (x.p - x.y) * x.maps[str(term.parameter)]),
+    "tp_map": lambda x, term: Slope(x.y * x.maps[str(term.parameter)]),
+    "t_map": lambda x, _: Slope(),
 }

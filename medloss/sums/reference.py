@@ -173,5 +173,7 @@ SUMMANDS: dict[str, Callable[[Voxels, Term], Tensor]] = {
     "focal_neg": lambda x, term: (x.y - 1) * power(x.p, exponent(term)) * x.log_not_p,
     "map": lambda x, term: x.p * x.maps[str(term.parameter)],
     "map2": lambda x, term: (x.p - x.y) ** 2 * x.maps[str(term.parameter)],
+    "tp_map": lambda x, term: x.p * x.y * x.maps[str(term.parameter)],
+    "t_map": lambda x, term: x.y * x.maps[str(term.parameter)],
 }
 """What each term sums."""

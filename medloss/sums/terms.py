@@ -34,6 +34,8 @@ class Term(NamedTuple):
     ``focal_neg`` −(1 − y) p^γ log(1 − p) γ
     ``map``    p φ                      name of the map φ, of shape (B, C, \*spatial)
     ``map2``   (p − y)² φ               name of the map φ
+    ``tp_map`` p y φ                    name of the map φ
+    ``t_map``  y φ                      name of the map φ
     ========== ======================== =====================================================
     """
 
@@ -44,7 +46,7 @@ class Term(NamedTuple):
 WITH_EXPONENT = ("power", "focal", "focal_neg")
 """Terms with an exponent as parameter."""
 
-WITH_MAP = ("map", "map2")
+WITH_MAP = ("map", "map2", "tp_map", "t_map")
 """Terms whose parameter names a map."""
 
 

@@ -45,7 +45,8 @@ def at_lower_level(loss: nn.Module, *, boundary: bool) -> nn.Module | None:
     Returns:
         A loss that shares its parts with the given one, or None where nothing of it is left.
     """
-    if not boundary and belongs_to_full_resolution(loss):
+    terms_decide = isinstance(loss, WeightedSum)  # whatever the family of their sum
+    if not boundary and not terms_decide and belongs_to_full_resolution(loss):
         return None
     if not isinstance(loss, SegmentationLoss):
         return loss

@@ -20,7 +20,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "distance_penalized_cross_entropy": {"spacing_mm": SPACING_MM},
     "compound": {"terms": ["dice", "focal", {"name": "boundary", "spacing_mm": SPACING_MM}]},
 }
-NAMES = [offer.record.name for offer in host().losses() if offer.plugin.distribution == "medloss"]
+RECORDS = [offer.record for offer in host().losses() if offer.plugin.distribution == "medloss"]
+NAMES = [record.name for record in RECORDS]
+NEEDS_MAPS = {record.name: record.needs for record in RECORDS}
 every_loss = pytest.mark.parametrize("name", NAMES)
 SHAPE = (6, 5, 7)
 
@@ -46,9 +48,11 @@ def test_targets_may_be_mappings(name: str, wrap: Callable[[Any], Mapping[str, A
     z, y = logits(), labels()
     mask = labels(classes=2, seed=9) > 0
     loss = build(name, softmax=True)
-    target = wrap({"label": y, "mask": mask, "spacing_mm": (1.0, 2.0, 0.5)})
-    expected = loss(z, y, mask=mask, spacing_mm=(1.0, 2.0, 0.5))
-    torch.testing.assert_close(loss(z, target), expected)
+    extras = {"mask": mask, "spacing_mm": SPACING_MM}
+    if "skeleton" in NEEDS_MAPS[name]:
+        extras["skeleton"] = torch.ones_like(z)
+    expected = loss(z, y, **extras)
+    torch.testing.assert_close(loss(z, wrap({"label": y, **extras})), expected)
 
 
 @every_loss

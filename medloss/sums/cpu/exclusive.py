@@ -1,7 +1,7 @@
 """Softmax kernels: class sums, and their gradient by the logits.
 
 ``trues`` lists the terms that only the true class of a voxel adds to (rows: code, position among
-the sums), ``others`` those that every class adds to (code, position, map), ``mapped`` the Σpφ where
+the sums, map or -1), ``others`` those that every class adds to (likewise), ``mapped`` the Σpφ where
 there is nothing else that every class adds to but Σp; ``p_at`` is the position of Σp or -1,
 ``v_at`` that of Σ1; ``needs`` the bits of :mod:`medloss.sums.cpu.tiles`. ``both`` is
 one tile, or two where ``others`` needs the logits beside their exponentials. One row and
@@ -57,8 +57,18 @@ def sums(
             other_classes.log_of_others(kept, highest, norms[2], best, row, of_best, n)
         if len(trues):
             _true_class(tile, norms, highest, labels, needs, p, q, lp, n)
+            read, some = -1, False
             for k in range(len(trues)):  # each is linear in y, which here is the weight
-                value_row(trues[k, 0], true_gammas[k], p, q, lp, lq, w, f, row, n)
+                weight = w
+                if trues[k, 2] >= 0:
+                    if trues[k, 2] != read:
+                        read = trues[k, 2]
+                        some = voxels.map_of_labels(maps, read, b, s, labels, same, y, n)
+                        multiply(y, w, n)
+                    if not some:
+                        continue
+                    weight = y
+                value_row(trues[k, 0], true_gammas[k], p, q, lp, lq, weight, f, row, n)
                 tiles.add_by_class(row, labels, same, classes, bins, out[trues[k, 1]], n)
         if len(others):
             for c in range(classes):
@@ -105,7 +115,7 @@ def slopes(
     for s in range(begin, end, size):
         n = min(size, end - s)
         voxels.weight_row(mask, b, s, w, n)
-        voxels.target_labels(target, labels, b, s, classes, n)
+        same = voxels.target_labels(target, labels, b, s, classes, n)
         tiles.load_tile(x[b], s, n, kept, highest)
         tiles.clear_tile(mask, w, kept, highest, n)
         if needs & NEED_TRUE_L:
@@ -123,7 +133,12 @@ def slopes(
             fill(by_p, ZERO, n)
             fill(by_lp, ZERO, n)
             for k in range(len(trues)):  # each is linear in y, which here is the gradient
+                map_ = trues[k, 2]
+                if map_ >= 0 and not voxels.map_of_labels(maps, map_, b, s, labels, same, f, n):
+                    continue
                 tiles.pick(g[trues[k, 1]], labels, y, n)
+                if map_ >= 0:
+                    multiply(y, f, n)
                 add_slope(
                     trues[k, 0], true_gammas[k], one, p, q, lp, lq, y, f,
                     by_p, by_lp, by_lq, row, n,

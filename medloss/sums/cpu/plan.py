@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from medloss.sums.cpu import exclusive, independent, tiles
 from medloss.sums.cpu.scratch import Scratch, scratch
-from medloss.sums.cpu.term_rows import CODES, CONSTANT, NEEDS, OF_TRUE_CLASS
+from medloss.sums.cpu.term_rows import CODES, CONSTANT, MAPPED_OF_TRUE_CLASS, NEEDS, OF_TRUE_CLASS
 from medloss.sums.cpu.views import dense, index, view
 from medloss.sums.request import Request
 from medloss.sums.terms import WITH_MAP, Term
@@ -62,13 +63,9 @@ class Plan:
         self.size = min(1 << (size.bit_length() - 1), LONGEST) if self.tiles else LONGEST
 
     def _exclusive(self, placed: list[Placed], is_index: bool, gradient: bool) -> None:
-        of_true = OF_TRUE_CLASS if is_index else {}
+        of_true = {**OF_TRUE_CLASS, **MAPPED_OF_TRUE_CLASS} if is_index else {}
         p_at = [at for at, term in placed if term.name == "p"]
-        trues = [
-            (at, Term(of_true[term.name], term.parameter))
-            for at, term in placed
-            if term.name in of_true
-        ]
+        trues = [(at, term) for at, term in placed if term.name in of_true]
         others = [(at, term) for at, term in placed if term.name not in (*of_true, "p")]
         mapped: list[Placed] = []
         if all(term.name == "map" for _, term in others):
@@ -77,7 +74,7 @@ class Plan:
         if any("l" in NEEDS.get(term.name, "") for _, term in trues):
             needs |= tiles.NEED_TRUE_L
         self.arguments = (
-            *self._table(trues),
+            *self._table(trues, of_true),
             *self._table(others),
             self._table(mapped)[0],
             p_at[0] if p_at else -1,
@@ -92,12 +89,14 @@ class Plan:
         self.arguments = (*self._table(placed), self.v_at, self._needs(placed), logits)
         self.tiles, self.rows = 0, independent.ROWS
 
-    def _table(self, placed: list[Placed]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Rows of code, position and map; and the exponents."""
+    def _table(
+        self, placed: list[Placed], means: Mapping[str, str] | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Rows of code, position and map, and exponents; ``means``: terms that stand for others."""
         rows = np.full((len(placed), 3), -1, np.int32)
         gammas = np.zeros(len(placed), self.dtype)
         for row, (at, term) in enumerate(placed):
-            rows[row, :2] = CODES[term.name], at
+            rows[row, :2] = CODES[(means or {}).get(term.name, term.name)], at
             if term.name in WITH_MAP:
                 rows[row, 2] = int(term.parameter or 0)
             else:
@@ -130,5 +129,6 @@ class Plan:
 def _of_one_dtype(flat: Request) -> list[Tensor]:
     """The maps as they are stored, where all are alike and the kernels read it."""
     dtypes = {each.dtype for each in flat.maps}
-    stays = dtypes in ({torch.float16}, {torch.bfloat16}) and flat.work_dtype == torch.float32
+    stored = ({torch.uint8}, {torch.float16}, {torch.bfloat16})
+    stays = dtypes in stored and flat.work_dtype == torch.float32
     return [(each if stays else each.to(flat.work_dtype)).contiguous() for each in flat.maps]

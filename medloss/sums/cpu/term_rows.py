@@ -19,7 +19,7 @@ CODES = {
     for code, name in enumerate(
         (
             *("v", "p", "t", "tp", "pp", "tt", "l1", "power", "sqt", "ce", "ce_neg", "nlog"),
-            *("focal", "focal_neg", "map", "map2"),
+            *("focal", "focal_neg", "map", "map2", "tp_map", "t_map"),
         )
     )
 }
@@ -28,11 +28,14 @@ CODES = {
 NEEDS = {"ce": "l", "nlog": "l", "focal": "ql", "ce_neg": "qm", "focal_neg": "qm"}
 """Rows beyond p, y and map from which a term and its derivative are made."""
 
-CONSTANT = ("v", "t", "tt")
+CONSTANT = ("v", "t", "tt", "t_map")
 """Terms without the probability: no gradient."""
 
 OF_TRUE_CLASS = {"t": "t", "tp": "tp", "tt": "t", "ce": "ce", "focal": "focal"}
 """Terms that with class indices only the true class of a voxel adds to, made linear in y."""
+
+MAPPED_OF_TRUE_CLASS = {"tp_map": "tp", "t_map": "t"}
+"""Such terms with a map, as the same without it, of voxels that weigh as much as the map says."""
 
 
 @part
@@ -98,9 +101,15 @@ def value_row(
     elif code == 14:
         for i in range(n):
             row[i] = p[i] * f[i]
-    else:
+    elif code == 15:
         for i in range(n):
             row[i] = (p[i] - y[i]) * (p[i] - y[i]) * f[i]
+    elif code == 16:
+        for i in range(n):
+            row[i] = p[i] * y[i] * f[i]
+    else:
+        for i in range(n):
+            row[i] = y[i] * f[i]
 
 
 @part
@@ -178,3 +187,6 @@ def add_slope(
     elif code == 15:
         for i in range(n):
             by_p[i] += twice * (p[i] - y[i]) * f[i]
+    elif code == 16:
+        for i in range(n):
+            by_p[i] += g * y[i] * f[i]

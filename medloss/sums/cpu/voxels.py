@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from medloss.sums.cpu.compiling import part
-from medloss.sums.cpu.rows import load
+from medloss.sums.cpu.rows import fill, load
 from medloss.sums.cpu.scalars import ONE, ZERO
+from medloss.sums.cpu.stored import decode
 
 Array = Any
+MANY_CLASSES = 10
+"""From here on voxels are looked up one by one, rather than class by class."""
 
 
 @part
@@ -32,6 +35,42 @@ def map_row(maps: Any, index: int, b: int, c: int, s: int, f: Array, n: int) -> 
     """The map that a term names, if it names one."""
     if index >= 0:
         load(maps[index][b, c, s : s + n], f, n)
+
+
+@part
+def map_of_labels(
+    maps: Any, index: int, b: int, s: int, labels: Array, same: bool, f: Array, n: int
+) -> bool:
+    """What the map says of the class of each voxel, 0 of no class; whether it is not all 0."""
+    stored = maps[index][b, :, s : s + n]
+    classes = stored.shape[0]
+    fill(f, ZERO, n)
+    if same:
+        if labels[0] < classes:
+            load(stored[labels[0]], f, n)
+    elif classes < MANY_CLASSES:
+        for c in range(classes):
+            _load_where(stored[c], labels, labels.dtype.type(c), f, n)
+    else:
+        for i in range(n):
+            label = np.uint32(labels[i])  # unsigned: an index from the end is not expected
+            if label < classes:
+                f[i] = decode(stored[label, i])
+    return _is_something(f, n)
+
+
+@part
+def _load_where(stored: Array, labels: Array, label: Any, f: Array, n: int) -> None:
+    for i in range(n):
+        f[i] = decode(stored[i]) if labels[i] == label else f[i]
+
+
+@part
+def _is_something(row: Array, n: int) -> bool:
+    sizes = row.dtype.type(0)
+    for i in range(n):
+        sizes += abs(row[i])
+    return bool(sizes != ZERO)
 
 
 @part

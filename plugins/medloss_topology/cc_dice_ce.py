@@ -1,0 +1,91 @@
+"""Connected-component Dice plus cross entropy."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from medloss.base import options
+from medloss.schedules import Weight
+from medloss.spacing import SpacingLike
+from medloss_compound.dice_ce import DiceCELoss
+from medloss_compound.weighted_sum import WeightedSum
+from medloss_topology.instances import InstancesLoss, of_single_class
+
+
+@options
+class CCDiceCELoss(WeightedSum):
+    """Dice plus cross entropy, on the image and in the cell around each object.
+
+    Formula:
+        L = lambda_global L_DiceCE(Ω) + lambda_instances mean over classes of mean_k L_DiceCE(Ω_k);
+        the cell Ω_k has the voxels that are nearer to object k of the class, in mm, than to any
+        other object of it.
+
+    The second term sees each class alone, against the rest; of exclusive classes the background has
+    no objects. A false positive counts for the nearest object. Objects are those of the extra
+    ``components``, (B, 1, *spatial), which ``ComponentMapd`` makes once, or are looked for on the
+    CPU in each step. ``blob`` with ``regions="cells"`` does the same with any other loss.
+
+    Range: [0, ∞).
+
+    Empty target:
+        a class without objects has 0 in the second term; cross entropy of the first keeps value and
+        gradient.
+
+    Spacing is taken as in ``boundary``. A voxel equally near to two objects belongs to one of them.
+
+    Cost:
+        with 3 classes about 15 times the CPU time of ``dice_ce``: one distance transform of each
+        class with objects.
+        (docs/examples/measure_topology_losses.py)
+
+    Args:
+        lambda_global: weight of the loss on the image, or a schedule of it.
+        lambda_instances: weight of the mean over cells, or a schedule of it.
+        lambda_dice: weight of Dice in both, or a schedule of it.
+        lambda_ce: weight of the cross entropy in both, or a schedule of it.
+        connectivity: of objects that are looked for: 1 across faces, 2 across edges too, 3 across
+            corners too; by default as many as there are axes.
+        spacing_mm: size of a voxel where the call does not say it; it outranks a MetaTensor's.
+
+    Example:
+        >>> import torch
+        >>> g, p = torch.zeros(1, 1, 6, 8), torch.full((1, 1, 6, 8), 0.05, dtype=torch.float64)
+        >>> g[..., 1, 1], p[..., 1, 1] = 1, 0.1  # a small lesion, missed
+        >>> g[..., 2:5, 4:7], p[..., 2:5, 4:7], p[..., 5, 0] = 1, 0.9, 0.6
+        >>> cells = CCDiceCELoss(
+        ...     lambda_global=0, lambda_ce=0, spacing_mm=1.0, smooth_nr=0, smooth_dr=0
+        ... )
+        >>> round(cells(p, g).item(), 12)
+        0.514823857691
+
+    Source:
+        Bouteille 2025, arXiv:2511.17146; Jaus 2024, arXiv:2410.18684 (cells).
+    """
+
+    two_channels_equal_one: ClassVar[bool] = True
+
+    lambda_global: Weight = 1.0
+    lambda_instances: Weight = 1.0
+    lambda_dice: Weight = 1.0
+    lambda_ce: Weight = 1.0
+    connectivity: int | None = None
+    spacing_mm: SpacingLike | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inside = DiceCELoss(
+            lambda_dice=self.lambda_dice,
+            lambda_ce=self.lambda_ce,
+            **self.pass_on("include_background", "weight", "smooth_nr", "smooth_dr"),
+        )
+        cells = InstancesLoss(
+            loss=of_single_class(inside),
+            regions="cells",
+            connectivity=self.connectivity,
+            spacing_mm=self.spacing_mm,
+            **self.pass_on("include_background", "weight"),
+        )
+        self.set_terms(
+            {"global": (self.lambda_global, inside), "cells": (self.lambda_instances, cells)}
+        )

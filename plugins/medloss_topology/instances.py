@@ -1,0 +1,208 @@
+"""What losses on instances share: the mean over the objects of a loss in the region of each."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from medloss.base import SegmentationLoss, options
+from medloss.distance import voxel_size
+from medloss.numeric import ratio
+from medloss.spacing import SpacingLike
+from medloss.sums import work_dtype
+from medloss.targets import Extras, Prepared
+from medloss_compound.weighted_sum import WeightedSum
+from medloss_topology.region_sums import is_on_sums, values_on_sums
+from medloss_topology.regions import REGIONS, Regions, cells, given_components, objects
+
+
+@options
+class InstancesLoss(SegmentationLoss):
+    """Mean over the objects of each class of a loss on the region of the object.
+
+    Every class is seen alone, against the rest. A class without objects has the value 0.
+
+    Args:
+        loss: of a single class, see :func:`of_single_class`.
+        regions: ``"blob"``: all but the other objects of the class; ``"cells"``: what is nearer
+            to the object than to any other.
+        connectivity: of objects that are looked for here.
+        spacing_mm: size of a voxel where the call does not say it.
+        max_components: of a class in a sample, where the loss is evaluated for each of them.
+    """
+
+    loss: SegmentationLoss
+    regions: Regions = "blob"
+    connectivity: int | None = None
+    spacing_mm: SpacingLike | None = None
+    max_components: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.regions not in REGIONS:
+            raise ValueError(f"regions: expected one of {REGIONS}, got {self.regions!r}")
+        if not isinstance(self.max_components, int) or self.max_components < 1:
+            raise ValueError(
+                f"max_components: expected a whole number from 1 on, got {self.max_components!r}"
+            )
+        if self.connectivity not in (None, 1, 2, 3):
+            raise ValueError(f"connectivity: expected None, 1, 2 or 3, got {self.connectivity!r}")
+
+    # How many objects there are depends on the target, and scipy looks for them.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def compute(self, prepared: Prepared) -> Tensor:
+        """The mean over objects, then classes, then samples."""
+        given = given_components(prepared)
+        batch, classes, *_ = prepared.values.shape
+        first = 1 if prepared.is_exclusive or not self.include_background else 0
+        present = prepared.present
+        annotated = (
+            torch.ones(batch, classes - first, dtype=torch.bool, device=prepared.values.device)
+            if present is None
+            else present[:, first:]
+        )
+        input, values = prepared.input, []
+        for b in range(batch):
+            found = {}
+            for c in range(first, classes):
+                if bool(annotated[b, c - first]):
+                    numbers, count = objects(prepared, given, b, c, self.connectivity)
+                    if count and self.regions == "cells":
+                        numbers = cells(numbers, voxel_size(prepared, self.spacing_mm)[b])
+                    if count:
+                        found[c] = numbers, count
+            values.append(self._sample(prepared, input[b : b + 1], b, first, found))
+        value = torch.where(annotated, torch.stack(values), 0)
+        value = ratio(value.sum(1, keepdim=True), annotated.sum(1, keepdim=True).to(value))
+        if self.reduction == "none":
+            return value
+        if self.reduction == "sum":
+            return value.sum()
+        return ratio(value.sum(), annotated.any(1).sum().to(value))
+
+    def _sample(
+        self,
+        prepared: Prepared,
+        input: Tensor,
+        sample: int,
+        first: int,
+        found: dict[int, tuple[Tensor, int]],
+    ) -> Tensor:
+        """Value of each class of a sample, weighted; in the backward pass it is made again."""
+        nothing = input.flatten()[:0].sum()  # 0, with a way back to the input
+        values = [nothing] * (input.shape[1] - first)
+        weight = self._buffers["class_weight"]
+        for c, (regions, count) in found.items():
+
+            def of_class(input: Tensor, c: int = c, r: Tensor = regions, k: int = count) -> Tensor:
+                return self._objects(_single(prepared, input, sample, c), r, k).mean()
+
+            value = _again(of_class, input)
+            if weight is not None:  # of all classes, or of those that count: the last are the same
+                own = weight if weight.ndim == 0 else weight[c - input.shape[1]]
+                value = value * own.to(value)
+            values[c - first] = value
+        return torch.stack(values)
+
+    def _objects(self, one: Prepared, regions: Tensor, count: int) -> Tensor:
+        """Value of each object, (K,)."""
+        loss = self.loss
+        loss.check(one)
+        shared = self.regions == "blob"
+        if is_on_sums(loss):
+            return values_on_sums(loss, one, regions, count, shared=shared)
+        if count > self.max_components:
+            raise ValueError(
+                f"components: expected at most max_components={self.max_components} objects of a "
+                f"class in a sample, as {type(loss).__name__} is evaluated for each of them, got "
+                f"{count}; raise max_components, remove small objects from the label, or take a "
+                f"loss on class sums, such as dice_ce, whose cost does not grow with their number"
+            )
+        each = [_of_region(loss, one, regions, k, shared=shared) for k in range(1, count + 1)]
+        return torch.stack(each)
+
+
+def _of_region(
+    loss: SegmentationLoss, one: Prepared, regions: Tensor, number: int, *, shared: bool
+) -> Tensor:
+    """The loss with the voxels beyond a region masked, or cut off where they are on the outside."""
+    inside = regions == number
+    box: tuple[slice, ...] = tuple(slice(None) for _ in regions.shape)
+    if shared:
+        inside = inside | (regions == 0)
+    else:
+        ends = [(axis.min(), axis.max() + 1) for axis in inside.nonzero(as_tuple=True)]
+        box = tuple(slice(int(first), int(end)) for first, end in ends)
+    cut = (slice(None), slice(None), *box)
+    mask = inside[box][None, None].to(work_dtype(one.values))
+    extras = one.extras
+    part = replace(
+        one,
+        target=one.target[cut],
+        raw=one.raw[cut],
+        label=one.label[cut],
+        mask=mask if one.mask is None else mask * one.mask[cut],
+        extras=replace(
+            extras,
+            distance_map=None if extras.distance_map is None else extras.distance_map[cut],
+            skeleton=None if extras.skeleton is None else extras.skeleton[cut],
+        ),
+    )
+
+    def value(values: Tensor) -> Tensor:
+        return loss.compute(replace(part, values=values[cut]))
+
+    return _again(value, one.values)
+
+
+def _again(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    """Evaluate without keeping what the backward pass needs; it evaluates again."""
+    result: Tensor = checkpoint(function, input, use_reentrant=False, preserve_rng_state=False)
+    return result
+
+
+def of_single_class(loss: SegmentationLoss) -> SegmentationLoss:
+    """A copy of a loss for one class against the rest; its schedules stay those of the original."""
+    single = copy.deepcopy(loss)
+    for theirs, own in zip(list(loss.modules()), list(single.modules()), strict=True):
+        if isinstance(own, SegmentationLoss):
+            own.include_background, own.batch, own.reduction = True, False, "mean"
+            own.softmax, own.sigmoid, own.other_act, own.ignore_index = False, False, None, None
+            own.weight = own._buffers["class_weight"] = None
+        if isinstance(own, WeightedSum) and isinstance(theirs, WeightedSum):
+            own.schedule, own.class_names, own.gradient_share = theirs.schedule, None, False
+    return single
+
+
+def _single(prepared: Prepared, input: Tensor, sample: int, class_: int) -> Prepared:
+    """One class of one sample against the rest: of softmax, log p − log(1 − p) is its logit."""
+    b, c = slice(sample, sample + 1), slice(class_, class_ + 1)
+    values, activation = input[:, c], prepared.activation
+    if activation == "softmax":
+        others = torch.cat([input[:, :class_], input[:, class_ + 1 :]], 1)
+        values, activation = values - others.logsumexp(1, keepdim=True), "sigmoid"
+    if prepared.is_index:
+        target = (prepared.target[b] == class_).to(values.dtype)
+    else:
+        target = prepared.target[b, c].to(values.dtype)
+    extras = prepared.extras
+    return Prepared(
+        values=values,
+        activation=activation,
+        target=target,
+        raw=values,
+        label=target,
+        mask=None if prepared.mask is None else prepared.mask[b],
+        present=None,
+        spacing_mm=None if prepared.spacing_mm is None else prepared.spacing_mm[b],
+        spacing_was_given=prepared.spacing_was_given,
+        extras=Extras(
+            distance_map=None if extras.distance_map is None else extras.distance_map[b, c],
+            skeleton=None if extras.skeleton is None else extras.skeleton[b, c],
+        ),
+    )
