@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from medloss.base import SegmentationLoss
-from medloss.sums import ClassSums, Term, class_sums, class_sums_slopes
+from medloss.fused_sums import sums_of_features
+from medloss.sums import ClassSums, Term
 from medloss.sums.terms import as_terms, work_dtype
 from medloss.targets import Extras, Prepared, Target
-
-SLAB_BYTES = {"cpu": 1 << 23}
-"""Logits of one slab: on a CPU they stay in a shared cache."""
-SLAB_BYTES_ELSEWHERE = 1 << 27
-"""Elsewhere large enough that starting an operation does not count."""
 
 
 class FusedHead(nn.Module):
     """A network's final 1x1x1 convolution, together with a loss on class sums.
 
     Formula:
-        z = W h + b for the features h of each voxel, then the loss of z; slab by slab, with the
-        slab of z made again in the backward.
+        z = W h + b for the features h of each voxel, then the loss of z; tile by tile, with z made
+        again in the backward.
 
     It takes the place of the convolution and has its ``state_dict``. In evaluation mode it is the
     convolution: logits come out. In training mode the features pass through it unchanged, and
@@ -142,106 +137,13 @@ class _FromFeatures(Prepared):
     def sums(
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
     ) -> ClassSums:
-        """Class sums, slab by slab."""
-        wanted, maps = as_terms(terms), maps or {}
-        slabs = _Slabs(self, wanted, maps)
-        values: Tensor = _SumsOfFeatures.apply(  # type: ignore[no-untyped-call]
-            self.features, self.head.weight, self.head.bias, slabs
-        )
-        return ClassSums(values, wanted)
+        """Class sums of the logits that the features give."""
+        wanted = as_terms(terms)
+        layer = self.features, self.head.weight, self.head.bias
+        return ClassSums(sums_of_features(*layer, self, wanted, maps or {}), wanted)
 
     def each_voxel(
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
     ) -> ClassSums:
         """Refused: that would be logits in full."""
         return ClassSums(self.input, as_terms(terms))
-
-
-@dataclass(frozen=True)
-class _Slabs:
-    """Cuts everything but the features into slabs."""
-
-    prepared: Prepared
-    terms: tuple[Term, ...]
-    maps: Mapping[str, Tensor]
-
-    def __iter__(self) -> Iterator[tuple[int, slice]]:
-        values = self.prepared.values
-        voxels = values[0, 0].numel()
-        room = SLAB_BYTES.get(values.device.type, SLAB_BYTES_ELSEWHERE)
-        step = max(1, room // (values.shape[1] * values.itemsize))
-        for b in range(len(values)):
-            for begin in range(0, voxels, step):
-                yield b, slice(begin, begin + step)
-
-    def cut(self, b: int, part: slice) -> dict[str, Any]:
-        """Arguments of class sums beside the input."""
-
-        def cut(tensor: Tensor) -> Tensor:
-            return tensor.flatten(2)[b : b + 1, :, part]
-
-        mask = self.prepared.mask
-        return {
-            "target": cut(self.prepared.target),
-            "terms": self.terms,
-            "activation": self.prepared.activation,
-            "mask": None if mask is None else cut(mask),
-            "maps": {name: cut(each) for name, each in self.maps.items()},
-        }
-
-
-class _SumsOfFeatures(torch.autograd.Function):
-    """Class sums of W h + b."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None, slabs: _Slabs
-    ) -> Tensor:
-        ctx.save_for_backward(features, weight, bias)
-        ctx.slabs = slabs
-        dtype = slabs.prepared.values.dtype
-        shape = (len(features), len(slabs.terms), weight.shape[0])
-        total = torch.zeros(shape, dtype=torch.float64, device=features.device)
-        head = _Product(features, weight, bias, dtype)
-        for b, part in slabs:
-            total[b] += class_sums(head.logits(b, part), **slabs.cut(b, part)).values[0]
-        return total.to(dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, bias = ctx.saved_tensors
-        head = _Product(features, weight, bias, ctx.slabs.prepared.values.dtype)
-        by_features = torch.empty_like(features, memory_format=torch.contiguous_format)
-        flat = by_features.flatten(2)
-        by_weight = torch.zeros_like(head.weight, dtype=torch.float64)
-        by_bias = torch.zeros_like(by_weight[:, 0])
-        for b, part in ctx.slabs:
-            slope = class_sums_slopes(
-                gradient[b : b + 1], head.logits(b, part), **ctx.slabs.cut(b, part)
-            )[0]
-            flat[b, :, part] = head.weight.t() @ slope
-            by_weight += slope @ head.features(b, part).t()
-            by_bias += slope.sum(1)
-        of_bias = None if bias is None else by_bias.to(bias)
-        return by_features, by_weight.view_as(weight).to(weight), of_bias, None
-
-
-class _Product:
-    """The 1x1x1 convolution on a slab, in the dtype of the sums."""
-
-    def __init__(
-        self, features: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
-    ) -> None:
-        self.flat, self.dtype = features.detach().flatten(2), dtype
-        self.weight = weight.detach().flatten(1).to(dtype)
-        self.bias = None if bias is None else bias.detach().to(dtype)[:, None]
-
-    def features(self, b: int, part: slice) -> Tensor:
-        """(F, N)."""
-        return self.flat[b, :, part].to(self.dtype)
-
-    def logits(self, b: int, part: slice) -> Tensor:
-        """(1, C, N)."""
-        z = self.weight @ self.features(b, part)
-        return (z if self.bias is None else z.add_(self.bias))[None]

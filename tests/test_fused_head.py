@@ -58,7 +58,7 @@ def both(
 
 @pytest.fixture(autouse=True)
 def _small_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medloss.fused_head.SLAB_BYTES", {"cpu": 50 * 4 * 8})
+    monkeypatch.setattr("medloss.fused_sums.SLAB_BYTES", {"cpu": 50 * 4 * 8})
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -176,3 +176,18 @@ def test_what_cannot_be_meant_is_refused() -> None:
         head = FusedHead(convolution, medloss.loss(name, softmax=True))
         with pytest.raises(ValueError, match="needs the logits of every voxel"):
             head.loss(features, labels)
+
+
+def test_what_the_mask_hides_may_be_anything() -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 2, 1)
+    head = FusedHead(convolution, medloss.loss("dice_ce", softmax=True))
+    features, label = torch.randn(1, 3, 4, 5), torch.randint(0, 2, (1, 1, 4, 5))
+    mask = torch.rand(1, 1, 4, 5) > 0.4
+    weights = []
+    for hidden in (0.0, torch.nan):
+        head.zero_grad()
+        given = features.masked_fill(~mask, hidden)
+        head.loss(given, {"label": label, "mask": mask.float()}).backward()
+        weights.append(convolution.weight.grad.clone())
+    torch.testing.assert_close(*weights, rtol=0, atol=0)

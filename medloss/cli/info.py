@@ -1,25 +1,25 @@
-"""``medloss info NAME``: the card of a loss or metric."""
+"""``medloss info NAME``: the card of a loss, metric or part of a detector."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from medloss.cli.bundle import bundle_block
 from medloss.cli.card import argument_help, read_card
-from medloss.cli.offers import find_offers
-from medloss.hookspecs import Loss
+from medloss.cli.offers import KINDS, find_offers, kind_of, noun
 from medloss.host import Offer
 
 
 @click.command("info")
 @click.argument("name", required=False)
-@click.option("--kind", type=click.Choice(["loss", "metric"]), help="Where both have the name.")
+@click.option("--kind", type=click.Choice(KINDS), help="Where several have the name.")
 @click.option("--env", is_flag=True, help="Show versions, machine, and what sums classes where.")
 def info_command(name: str | None, kind: str | None, env: bool) -> None:
-    """Show the card of the loss or metric NAME.
+    """Show the card of the loss, metric or part of a detector NAME.
 
     The card has the formula, range, source, every option with its default, what the loss is at a
     perfect, an all-wrong and an empty case (computed on the spot), and the bundle block.
@@ -41,16 +41,21 @@ def _print_environment() -> None:
 
     from medloss.bench.environment import environment
     from medloss.sums import backends, chosen_backend
+    from medloss.sums.choice import refusal
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for what, value in environment().items():
         table.add_row(what, escape(value))
     devices = ["cpu"] + ["cuda"] * torch.cuda.is_available()
     for device in devices:
+        logits = torch.empty(1, 2, 1, 1, device=device)
         for dtype in (torch.float32, torch.bfloat16):
-            choice = chosen_backend(torch.empty(1, 2, 1, 1, device=device, dtype=dtype))
+            choice = chosen_backend(logits.to(dtype))
             which = f"class sums, {device}, {str(dtype).removeprefix('torch.')}"
             table.add_row(which, f"{choice.name}: {escape(choice.why)}")
+        for name in backends():
+            if why_not := refusal(name, logits):
+                table.add_row(f"not {name}, {device}", escape(why_not))
     table.add_row("class-sums backends", ", ".join(backends()))
     Console(highlight=False).print(table)
 
@@ -61,12 +66,11 @@ def _print_card(offer: Offer[Any]) -> None:
     from rich.padding import Padding
 
     record, target = offer.record, offer.load()
-    is_loss = isinstance(record, Loss)
     card = read_card(target)
     console = Console(highlight=False)
-    kind = "loss" if is_loss else "metric"
+    kind = kind_of(offer)
     console.print(
-        f"[bold]{record.name}[/] ({record.family} {kind}, {offer.plugin.distribution}"
+        f"[bold]{record.name}[/] ({record.family} {noun(offer)}, {offer.plugin.distribution}"
         f" {offer.plugin.version}, {record.target})"
     )
     console.print(escape(card.summary) + "\n")
@@ -74,21 +78,23 @@ def _print_card(offer: Offer[Any]) -> None:
         if title not in ("Args", "Example", "Returns", "Raises"):
             console.print(f"[bold]{title}[/]")
             console.print(Padding(escape(text.replace("``", "")), (0, 0, 1, 4)))
-    if is_loss:
+    if kind == "loss":
         needs = ", ".join(record.needs) or "nothing beside input and target"
         alone = "yes" if record.alone else "no: put a region or distribution loss beside it"
         console.print(f"[bold]Needs[/]  {needs}\n[bold]Trains alone[/]  {alone}\n")
-    else:
+    elif kind == "metric":
         console.print(
             f"[bold]Unit[/]  {record.unit or 'none'}    [bold]Better[/]  {record.better}    "
             f"[bold]Facts[/]  {', '.join(record.facts)}\n"
         )
-    options = _options(target, keyword_only=not is_loss)
+    options = _options(target, keyword_only=kind == "metric")
     if options.row_count:
         console.print("[bold]Options[/]")
         console.print(Padding(options, (0, 0, 1, 4)))
-    console.print(f"[bold]{'Measured on a 5x5 image' if is_loss else 'Values'}[/]")
-    console.print(Padding(_behaviour(offer, target), (0, 0, 1, 4)))
+    behaviour = _behaviour(offer, target)
+    if behaviour.row_count:
+        console.print(f"[bold]{'Measured on a 5x5 image' if kind == 'loss' else 'Values'}[/]")
+        console.print(Padding(behaviour, (0, 0, 1, 4)))
     console.print("[bold]In a MONAI bundle[/]")
     for line in bundle_block(offer).splitlines():
         console.print("    " + escape(line), soft_wrap=True)
@@ -114,14 +120,16 @@ def _options(target: Any, *, keyword_only: bool) -> Any:
 def _behaviour(offer: Offer[Any], target: Any) -> Any:
     from rich.table import Table
 
-    if isinstance(offer.record, Loss):
-        from medloss.cli.behaviour import loss_behaviour as behaviour
+    from medloss.cli import behaviour
 
-        table = Table("case", "value", "largest |gradient|", box=None, padding=(0, 2, 0, 0))
-    else:
-        from medloss.cli.behaviour import metric_behaviour as behaviour  # type: ignore[assignment]
-
-        table = Table("case", "value", "status", box=None, padding=(0, 2, 0, 0))
-    for row in behaviour(offer.record, target):
+    rows: dict[str, Callable[..., Iterator[tuple[str, str, str]]]] = {
+        "loss": behaviour.loss_behaviour,
+        "metric": behaviour.metric_behaviour,
+        "detection": behaviour.detection_behaviour,
+    }
+    kind = kind_of(offer)
+    last = "status" if kind == "metric" else "largest |gradient|"
+    table = Table("case", "value", last, box=None, padding=(0, 2, 0, 0))
+    for row in rows[kind](offer.record, target):
         table.add_row(*row)
     return table

@@ -14,7 +14,6 @@ for each voxel if the mask is not contiguous.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,8 @@ import triton
 from torch import Tensor
 
 from medloss.distance.kernels import carry, scan_lines
+from medloss.sums.gpu.backend import FUSED
+from medloss.sums.gpu.plan import on_device_of
 
 SCANNED = 1 << 10
 """Voxels that a program of the scan has, if its line is not longer."""
@@ -52,7 +53,7 @@ def distances(
     kinds, counted = mask.contiguous().view(torch.uint8), out[:, skip:]
     scratch = torch.empty_like(kinds, dtype=dtype) if max(spatial[:-1]) > 1 else counted
     moved = shift or [0.0] * len(spatial)
-    with _on_device_of(mask):
+    with on_device_of(mask):
         for part, row in _runs(spacing_mm):
             costs = list(_costs(spatial, row, radius, moved, dtype, mask.device))
             _transform(
@@ -117,6 +118,7 @@ def _transform(
         LINES=together,
         WIDTH=width,
         num_warps=min(max(WARPS, width // 256), MOST_WARPS),
+        **FUSED,
     )
     for axis in axes:
         length, inner = spatial[axis], math.prod(spatial[axis + 1 :])
@@ -141,10 +143,6 @@ def _transform(
             WIDE=WIDE,
             STEP=STEP,
             num_warps=WARPS,
+            **FUSED,
         )
         here, there = there, here
-
-
-def _on_device_of(mask: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Kernels are launched on the current device, which need not be the mask's."""
-    return torch.cuda.device(mask.device) if mask.is_cuda else contextlib.nullcontext()

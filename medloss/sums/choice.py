@@ -16,8 +16,13 @@ from medloss.sums.request import Backend
 
 VARIABLE = "MEDLOSS_BACKEND"
 REFERENCE = "reference"
+TRITON = "triton"
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _HAS_NUMBA = find_spec("numba") is not None  # asks without importing it
+_HAS_TRITON = find_spec("triton") is not None
+INTERPRETER = "TRITON_INTERPRET"
+"""The variable with which triton runs its kernels on the CPU, slowly, to test them."""
+OLDEST_CUDA = 7
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,25 @@ def _numba_refuses(input: Tensor) -> str | None:
     return None if input.dtype in _FLOATS else f"it does not read {input.dtype}"
 
 
+def _triton_refuses(input: Tensor) -> str | None:
+    if not _HAS_TRITON:
+        return "triton is not installed"
+    if input.device.type == "cuda":
+        if torch.cuda.get_device_properties(input.device).major < OLDEST_CUDA:
+            return f"triton needs a device of compute capability {OLDEST_CUDA}.0 or later"
+    elif input.device.type != "cpu" or not _interpreted():
+        return (
+            f"it runs on CUDA devices, the input is on {input.device.type} "
+            f"(to test it there, slowly: {INTERPRETER}=1 before the start)"
+        )
+    return None if input.dtype in _FLOATS else f"it does not read {input.dtype}"
+
+
+def _interpreted() -> bool:
+    """Whether triton is asked to run on the CPU, and its backend to be taken there."""
+    return os.environ.get(INTERPRETER) == "1" and os.environ.get(VARIABLE) == TRITON
+
+
 def _needs_elements(input: Tensor) -> str | None:
     return None if input.numel() else "the input is empty"
 
@@ -61,6 +85,11 @@ CANDIDATES = {
         "compiled loops on the CPU",
         lambda input: _numba_refuses(input) or _needs_elements(input),
     ),
+    TRITON: Candidate(
+        "medloss.sums.gpu.backend",
+        "compiled kernels on CUDA devices",
+        lambda input: _triton_refuses(input) or _needs_elements(input),
+    ),
     "chunked": Candidate("medloss.sums.chunked", "torch in slabs, any device", _needs_elements),
     REFERENCE: Candidate("medloss.sums.reference", "plain torch", lambda input: None),
 }
@@ -69,6 +98,11 @@ CANDIDATES = {
 def backends() -> tuple[str, ...]:
     """Names of the backends, the preferred one first."""
     return tuple(CANDIDATES)
+
+
+def refusal(name: str, input: Tensor) -> str | None:
+    """Why a backend cannot sum over this input, or None."""
+    return CANDIDATES[name].refuses(input)
 
 
 def load(name: str) -> Backend:
@@ -105,7 +139,7 @@ def chosen_backend(input: Tensor, others: Iterable[Tensor | None] = ()) -> Choic
 def _forced(name: str, input: Tensor, differentiable: bool) -> str:
     if name not in CANDIDATES:
         raise ValueError(f"{VARIABLE}: expected one of {', '.join(CANDIDATES)}, got {name!r}")
-    why_not = CANDIDATES[name].refuses(input)
+    why_not = refusal(name, input)
     if differentiable and name != REFERENCE:
         why_not = "its gradient is by the input alone; a target, mask or map needs one too"
     if why_not is not None:

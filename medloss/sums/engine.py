@@ -59,7 +59,7 @@ def class_sums(
         (1.3, 2.0)
     """
     whole = as_terms(terms)
-    request, backend = _request(input, target, whole, activation, mask, maps or {})
+    request, backend = request_of(input, target, whole, activation, mask, maps or {})
     if backend == REFERENCE:
         return ClassSums(reference.sums(request), whole)
     return ClassSums(operators.class_sums(*operators.arguments(request, backend)), whole)
@@ -96,7 +96,7 @@ def class_sums_slopes(
         >>> slopes[0, :, 0, 0]
         tensor([ 0.5000, -0.5000])
     """
-    request, backend = _request(input, target, as_terms(terms), activation, mask, maps or {})
+    request, backend = request_of(input, target, as_terms(terms), activation, mask, maps or {})
     if backend != REFERENCE:
         slopes: Tensor = operators.class_sums_slopes(
             gradient, *operators.arguments(request, backend)
@@ -110,7 +110,7 @@ def class_sums_slopes(
         return torch.autograd.grad(sums, leaf, gradient)[0]
 
 
-def _request(
+def request_of(
     input: Tensor,
     target: Tensor,
     terms: tuple[Term, ...],

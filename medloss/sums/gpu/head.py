@@ -1,0 +1,118 @@
+"""The last 1x1x1 convolution inside the kernels: logits are made from features, tile by tile.
+
+``head`` is the weight (classes, features) and the bias (classes) or None; where it is given, ``x``
+are the features. The products run on tensor cores: with float32, in three parts of TF32, which
+keeps its precision. What a head adds to its gradients is kept in the registers of a program.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, assignment"
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from medloss.sums.gpu.voxels import is_class, load_tile, load_weights, store_tile
+
+
+@triton.jit
+def load_features(
+    x, mask, b, start, left, DTYPE: tl.constexpr,
+    FEATURES: tl.constexpr, PADDED: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """Features (PADDED, VOXELS), 0 where a voxel has the weight 0, and beyond the last feature."""
+    h = load_tile(x, b, start, left, 0, FEATURES, PADDED, VOXELS).to(DTYPE)
+    if mask is not None:
+        w = load_weights(mask, b, start, left, DTYPE, PADDED, VOXELS)
+        h = tl.where(w == 0, 0.0, h)
+    return h
+
+
+@triton.jit
+def _load_weight(
+    weight, i, FEATURES: tl.constexpr, PADDED: tl.constexpr, CLASSES: tl.constexpr,
+    ROWS: tl.constexpr,
+):  # fmt: skip
+    """Rows of the ``i``-th lot of classes, (ROWS, PADDED)."""
+    classes = (tl.arange(0, ROWS) + i * ROWS)[:, None]
+    features = tl.arange(0, PADDED)[None, :]
+    inside = (classes < CLASSES) & (features < FEATURES)
+    return tl.load(weight + classes * FEATURES + features, mask=inside, other=0.0)
+
+
+@triton.jit
+def logits_of(
+    head, h, weights, i, SOFTMAX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    """The ``i``-th lot of logits, as ``load_input`` would read them; 0 for voxels of weight 0."""
+    weight, bias = head
+    of_lot = _load_weight(weight, i, FEATURES, PADDED, CLASSES, ROWS)
+    z = tl.dot(of_lot, h, input_precision="tf32x3")
+    classes = tl.arange(0, ROWS) + i * ROWS
+    if bias is not None:
+        z += tl.load(bias + classes, mask=classes < CLASSES, other=0.0)[:, None]
+    z = tl.where(weights == 0, 0.0, z)
+    if SOFTMAX and (i + 1) * ROWS > CLASSES:
+        z = tl.where((classes < CLASSES)[:, None], z, float("-inf"))
+    return z
+
+
+@triton.jit
+def of_labels(z, labels):
+    """The logit of the class that the label names, in each row; 0 without one."""
+    ROWS: tl.constexpr = labels.shape[0]
+    found = tl.zeros(labels.shape, z[0].dtype)
+    for i in tl.static_range(len(z)):
+        found += tl.where(is_class(labels, i, ROWS), z[i], 0.0)
+    return tl.broadcast_to(tl.sum(found, 0)[None, :], labels.shape)
+
+
+@triton.jit
+def nothing_yet(LOTS: tl.constexpr, ROWS: tl.constexpr, PADDED: tl.constexpr, DTYPE: tl.constexpr):
+    """Gradients of the weight (LOTS tiles), and of the bias, before the first voxel."""
+    by_weight = ()
+    by_bias = ()
+    for _ in tl.static_range(LOTS):
+        by_weight = by_weight + (tl.zeros([ROWS, PADDED], DTYPE),)
+        by_bias = by_bias + (tl.zeros([ROWS], DTYPE),)
+    return by_weight, by_bias
+
+
+@triton.jit
+def through_head(
+    slopes, head, h, by_weight, by_bias, out, b, start, left,
+    FEATURES: tl.constexpr, PADDED: tl.constexpr, CLASSES: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient of the features, and add to those of weight and bias."""
+    ROWS: tl.constexpr = slopes[0].shape[0]
+    by_features = tl.zeros([PADDED, VOXELS], h.dtype)
+    added = ()
+    summed = ()
+    for i in tl.static_range(len(slopes)):
+        slope = slopes[i]
+        if (i + 1) * ROWS > CLASSES:  # where a logit of −inf may have made a NaN
+            slope = tl.where((tl.arange(0, ROWS) + i * ROWS < CLASSES)[:, None], slope, 0.0)
+        of_lot = _load_weight(head[0], i, FEATURES, PADDED, CLASSES, ROWS)
+        by_features += tl.dot(tl.trans(of_lot), slope, input_precision="tf32x3")
+        product = tl.dot(slope, tl.trans(h), input_precision="tf32x3")
+        added = added + (by_weight[i] + product,)
+        summed = summed + (by_bias[i] + tl.sum(slope, 1),)
+    store_tile(out, by_features, b, start, left, 0, FEATURES, PADDED, VOXELS)
+    return added, summed
+
+
+@triton.jit
+def store_head(
+    by_weight, by_bias, partial,
+    FEATURES: tl.constexpr, PADDED: tl.constexpr, CLASSES: tl.constexpr,
+):  # fmt: skip
+    """Write what a program found: (CLASSES, FEATURES + 1), the bias last."""
+    ROWS: tl.constexpr = by_weight[0].shape[0]
+    for i in tl.static_range(len(by_weight)):
+        classes = tl.arange(0, ROWS) + i * ROWS
+        features = tl.arange(0, PADDED)
+        at = partial + classes * (FEATURES + 1)
+        inside = (classes < CLASSES)[:, None] & (features < FEATURES)[None, :]
+        tl.store(at[:, None] + features[None, :], by_weight[i], mask=inside)
+        tl.store(at + FEATURES, by_bias[i], mask=classes < CLASSES)

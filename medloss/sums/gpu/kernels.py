@@ -1,0 +1,286 @@
+"""The two kernels: sums over voxels, and their gradient by the input.
+
+Terms are tuples of name, exponent, number of the map and position among the sums, known at compile
+time. ``TRUES`` are those that only the true class of a voxel adds to, where the target holds
+indices of exclusive classes: they are computed once for a voxel. ``OTHERS`` are computed for each
+class of each voxel. ``LOG_P`` and ``LOG_Q`` say whether any of these has a slope by log p, and
+whether any needs log(1 − p).
+"""
+
+# Triton reads this, not Python: it knows no starred tuples, and takes types from both branches of a
+# choice at compile time unless the second is its else.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, assignment"
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from medloss.sums.gpu.activations import (
+    activate,
+    exponent,
+    over,
+    over_classes,
+    row_of,
+    softmax_row,
+)
+from medloss.sums.gpu.head import (
+    load_features,
+    logits_of,
+    nothing_yet,
+    of_labels,
+    store_head,
+    through_head,
+)
+from medloss.sums.gpu.term_tiles import add_slopes, value
+from medloss.sums.gpu.voxels import (
+    is_class,
+    load_input,
+    load_labelled,
+    load_labels,
+    load_target,
+    load_tile,
+    load_weights,
+    store_tile,
+)
+
+
+@triton.jit(do_not_specialize=["programs"])
+def class_sums_kernel(
+    x, head, target, mask, maps, partial, voxels, programs,
+    TRUES: tl.constexpr, OTHERS: tl.constexpr, LOG_Q: tl.constexpr,
+    ACTIVATION: tl.constexpr, INDEX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr, FOLD: tl.constexpr,
+):  # fmt: skip
+    """Write what each program finds, (B, programs, terms, classes).
+
+    With a ``head``, ``x`` are features: :mod:`medloss.sums.gpu.head`.
+    """
+    TERMS: tl.constexpr = len(TRUES) + len(OTHERS)
+    LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
+    DTYPE: tl.constexpr = partial.dtype.element_ty
+    SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
+    b = (tl.program_id(0) // programs).to(tl.int64)
+    program = (tl.program_id(0) % programs).to(tl.int64)
+    sums = ()
+    for _ in tl.static_range(LOTS * TERMS):
+        sums = sums + (tl.zeros([ROWS, VOXELS // FOLD], DTYPE),)
+
+    for start in range(program * VOXELS, voxels, programs.to(tl.int64) * VOXELS):
+        left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
+        w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
+        labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
+        z = ()
+        if head is not None:
+            h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
+        for i in tl.static_range(LOTS):
+            if head is not None:
+                z = z + (logits_of(head, h, w, i, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS),)
+            else:
+                z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+        tiles, found = activate(z, ACTIVATION, LOG_Q)
+        if SOFTMAX:
+            share = w / found[1]
+        own = ()
+        if len(TRUES) > 0:
+            if head is not None:
+                labelled = of_labels(z, labels)
+            else:
+                labelled = load_labelled(x, w, labels, b, start, VOXELS)
+            scaled = exponent(labelled, found[2])
+            row = softmax_row(scaled, tl.exp2(scaled), found[1])
+            one = tl.full([ROWS, VOXELS], 1.0, DTYPE)
+            for k in tl.static_range(len(TRUES)):
+                f = one
+                if TRUES[k][2] >= 0:
+                    f = load_labelled(maps[TRUES[k][2]], w, labels, b, start, VOXELS)
+                own = own + (value(TRUES, k, row, one, f),)
+
+        added = ()
+        for i in tl.static_range(LOTS):
+            if len(TRUES) > 0:
+                weighted = tl.where(is_class(labels, i, ROWS), w, 0.0)
+            for k in tl.static_range(len(TRUES)):
+                summand = weighted
+                if TRUES[k][0] != "t" and TRUES[k][0] != "tt":
+                    summand = weighted * own[k]
+                added = added + (sums[i * TERMS + k] + fold(summand, FOLD),)
+            if len(OTHERS) > 0:
+                row = row_of(i, tiles, found, ACTIVATION, LOG_Q)
+                y = load_target(
+                    target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS
+                )
+            for k in tl.static_range(len(OTHERS)):
+                if SOFTMAX and OTHERS[k][0] == "p":  # the most frequent one, without making p
+                    summand = found[0][i] * share
+                else:
+                    f = y
+                    if OTHERS[k][2] >= 0:
+                        map = maps[OTHERS[k][2]]
+                        f = load_tile(map, b, start, left, i, CLASSES, ROWS, VOXELS).to(DTYPE)
+                    summand = value(OTHERS, k, row, y, f) * w
+                added = added + (sums[i * TERMS + len(TRUES) + k] + fold(summand, FOLD),)
+        sums = added
+
+    first = partial + tl.program_id(0).to(tl.int64) * (TERMS * CLASSES)
+    for i in tl.static_range(LOTS):
+        classes = tl.arange(0, ROWS) + i * ROWS
+        for k in tl.static_range(TERMS):
+            position = TRUES[k][3] if k < len(TRUES) else OTHERS[k - len(TRUES)][3]
+            at = first + position * CLASSES + classes
+            tl.store(at, tl.sum(sums[i * TERMS + k], 1), mask=classes < CLASSES)
+
+
+@triton.jit
+def fold(tile, FOLD: tl.constexpr):
+    """Add up every ``FOLD`` voxels, which one thread holds."""
+    ROWS: tl.constexpr = tile.shape[0]
+    PARTS: tl.constexpr = tile.shape[1] // FOLD
+    return tl.sum(tl.reshape(tile, [ROWS, PARTS, FOLD]), 2)
+
+
+@triton.jit(do_not_specialize=["programs"])
+def class_sums_slopes_kernel(
+    x, head, target, mask, maps, gradient, out, by_head, voxels, programs,
+    TRUES: tl.constexpr, OTHERS: tl.constexpr, LOG_P: tl.constexpr, LOG_Q: tl.constexpr,
+    ACTIVATION: tl.constexpr, INDEX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
+    SUMS: tl.constexpr, CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient of Σ g S by the input, for gradients g (B, sums, classes) of the sums.
+
+    Under softmax, with A = ∂/∂log p, it is A − p Σ A, the sum over classes. With a ``head`` the
+    gradient is by the features, and ``by_head`` takes those of the head, of each program.
+    """
+    LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
+    DTYPE: tl.constexpr = gradient.dtype.element_ty
+    SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
+    b = (tl.program_id(0) // programs).to(tl.int64)
+    program = (tl.program_id(0) % programs).to(tl.int64)
+    g = gradient + b * (SUMS * CLASSES)
+    if head is not None:
+        by_weight, by_bias = nothing_yet(LOTS, ROWS, PADDED, DTYPE)
+
+    for start in range(program * VOXELS, voxels, programs.to(tl.int64) * VOXELS):
+        left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
+        w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
+        labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
+        z = ()
+        if head is not None:
+            h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
+        for i in tl.static_range(LOTS):
+            if head is not None:
+                z = z + (logits_of(head, h, w, i, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS),)
+            else:
+                z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+        tiles, found = activate(z, ACTIVATION, LOG_Q)
+
+        if len(TRUES) > 0:
+            if head is not None:
+                labelled = of_labels(z, labels)
+            else:
+                labelled = load_labelled(x, w, labels, b, start, VOXELS)
+            scaled = exponent(labelled, found[2])
+            row = softmax_row(scaled, tl.exp2(scaled), found[1])
+            one, zero = tl.full([ROWS, VOXELS], 1.0, DTYPE), tl.zeros([ROWS, VOXELS], DTYPE)
+            slopes = (zero, zero, zero)
+            for k in tl.static_range(len(TRUES)):
+                f = one
+                if TRUES[k][2] >= 0:
+                    f = load_labelled(maps[TRUES[k][2]], w, labels, b, start, VOXELS)
+                own = tl.load(g + TRUES[k][3] * CLASSES + labels, mask=labels >= 0, other=0.0)
+                slopes = add_slopes(TRUES, k, own, row, one, f, slopes)
+            of_true = row[0] * slopes[0] + slopes[1]  # A of the true class
+
+        by_z = ()
+        ps = ()
+        by_ps = ()
+        by_logs = ()
+        parts = ()
+        of_bests = ()
+        for i in tl.static_range(LOTS):
+            row = row_of(i, tiles, found, ACTIVATION, LOG_Q)
+            zero = tl.zeros([ROWS, VOXELS], DTYPE)
+            slopes = (zero, zero, zero)
+            classes = tl.arange(0, ROWS) + i * ROWS
+            if len(OTHERS) > 0:
+                y = load_target(
+                    target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS
+                )
+            for k in tl.static_range(len(OTHERS)):
+                f = y
+                if OTHERS[k][2] >= 0:
+                    map = maps[OTHERS[k][2]]
+                    f = load_tile(map, b, start, left, i, CLASSES, ROWS, VOXELS).to(DTYPE)
+                at = g + OTHERS[k][3] * CLASSES + classes
+                own = tl.load(at, mask=classes < CLASSES, other=0.0)[:, None]
+                slopes = add_slopes(OTHERS, k, own, row, y, f, slopes)
+            p, q, _, _ = row
+            by_p, by_log_p, by_log_q = slopes
+            if SOFTMAX:
+                if LOG_Q:
+                    is_best = is_class(found[3], i, ROWS)
+                    of_bests = of_bests + (tl.where(is_best, by_log_q, 0.0),)
+                    by_log_p -= tl.where(is_best, 0.0, p * by_log_q / q)
+                part = p * by_p
+                if LOG_P or LOG_Q:
+                    part += by_log_p
+                if (i + 1) * ROWS > CLASSES:
+                    part = tl.where((classes < CLASSES)[:, None], part, 0.0)
+                ps = ps + (p,)
+                by_ps = by_ps + (by_p,)
+                by_logs = by_logs + (by_log_p,)
+                parts = parts + (part,)
+            else:
+                if ACTIVATION == "sigmoid":
+                    slope = p * q * by_p
+                    if LOG_P:
+                        slope += q * by_log_p
+                    if LOG_Q:
+                        slope -= p * by_log_q
+                else:
+                    slope = by_p
+                    if LOG_P:
+                        slope += over(by_log_p, p)
+                    if LOG_Q:
+                        slope -= over(by_log_q, q)
+                if mask is not None or head is not None:
+                    slope *= w
+                if head is not None:
+                    by_z = by_z + (slope,)
+                else:
+                    store_tile(out, slope, b, start, left, i, CLASSES, ROWS, VOXELS)
+
+        if SOFTMAX:
+            whole = tl.zeros([1, VOXELS], DTYPE)
+            if len(OTHERS) > 0:
+                whole = over_classes(parts)[None, :]
+            if len(TRUES) > 0:
+                whole = whole + of_true
+            if LOG_Q and CLASSES > 1:  # the slope by log(1 − p) of the most probable class
+                of_best = over_classes(of_bests)[None, :]
+                whole = whole + of_best
+            for i in tl.static_range(LOTS):
+                slope = ps[i] * (by_ps[i] - whole)
+                if LOG_P or LOG_Q:
+                    slope += by_logs[i]
+                if LOG_Q and CLASSES > 1:  # is shared by the others
+                    share = tl.exp2(tiles[i] - found[4]) * of_best
+                    slope += tl.where(is_class(found[3], i, ROWS), 0.0, share)
+                if len(TRUES) > 0:
+                    slope += tl.where(is_class(labels, i, ROWS), of_true, 0.0)
+                if mask is not None or head is not None:
+                    slope *= w
+                if head is not None:
+                    by_z = by_z + (slope,)
+                else:
+                    store_tile(out, slope, b, start, left, i, CLASSES, ROWS, VOXELS)
+
+        if head is not None:
+            by_weight, by_bias = through_head(
+                by_z, head, h, by_weight, by_bias, out, b, start, left,
+                FEATURES, PADDED, CLASSES, VOXELS,
+            )  # fmt: skip
+
+    if head is not None:
+        first = by_head + tl.program_id(0).to(tl.int64) * (CLASSES * (FEATURES + 1))
+        store_head(by_weight, by_bias, first, FEATURES, PADDED, CLASSES)
