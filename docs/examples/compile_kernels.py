@@ -178,7 +178,7 @@ def main(names: list[str]) -> None:
         for classes, dtype in VARIANTS[name].shapes:
             row = [name, f"{classes}, {str(dtype).removeprefix('torch.')}"]
             for each in compile_both(request(VARIANTS[name], classes, dtype)):
-                tile = "{}x{}, {} warps".format(*each.tile)
+                tile = "{}x{}, {} warp".format(*each.tile) + "s" * (each.tile[2] > 1)
                 row += [tile, f"{each.registers}", f"{each.stack}", f"{each.instructions:.0f}"]
             print("| " + " | ".join(row) + " |", flush=True)
 

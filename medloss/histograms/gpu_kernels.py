@@ -21,7 +21,7 @@ from medloss.sums.gpu.voxels import (
     store_tile,
 )
 
-SIZES = ["voxels", "programs", "copies", "bins"]
+SIZES = ["programs", "copies", "bins"]
 
 
 @triton.jit
@@ -82,7 +82,7 @@ def count_kernel(
                 add(at + bins + 1, share, w * scale * (1.0 - y), real)
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit(do_not_specialize=["programs", "bins"])
 def slopes_kernel(
     x, target, mask, table, out, voxels, programs, bins,
     ACTIVATION: tl.constexpr, INDEX: tl.constexpr,

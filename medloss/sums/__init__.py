@@ -4,6 +4,7 @@ from medloss.sums.choice import Choice, backends, chosen_backend
 from medloss.sums.engine import class_sums, class_sums_slopes
 from medloss.sums.reference import voxel_terms
 from medloss.sums.terms import Activation, ClassSums, Term, any_over_batch, work_dtype
+from medloss.sums.true_class import log_p_true
 
 __all__ = [
     "Activation",
@@ -15,6 +16,7 @@ __all__ = [
     "chosen_backend",
     "class_sums",
     "class_sums_slopes",
+    "log_p_true",
     "voxel_terms",
     "work_dtype",
 ]

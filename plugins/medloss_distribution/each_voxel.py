@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
 from medloss.numeric import ratio
-from medloss.sums import ClassSums, Term
+from medloss.sums import ClassSums, Term, log_p_true
 from medloss.targets import Prepared
 from medloss_distribution.cross_entropy import CrossEntropyLoss, along_classes, cross_entropy_of
 
@@ -75,6 +75,9 @@ def weighed(
         prepared: checked inputs.
         map: (B, 1 or C, *spatial); of exclusive classes that of the true one counts.
     """
+    one_counts = prepared.is_index and prepared.activation == "softmax"
+    if one_counts and map is None and not ce.label_smoothing:
+        return _of_true_class(ce, prepared)
     voxels = prepared.each_voxel(ce.terms())
     counted, _ = ce.counted(voxels, prepared, pool=False)
     weight = ce.normalizer(counted, prepared)
@@ -83,3 +86,24 @@ def weighed(
         counted, _ = ce.counted(voxels, prepared, pool=False)
     value = ce.per_class(counted, prepared)
     return value, weight.sum(1, keepdim=True) if prepared.is_exclusive else weight
+
+
+def _of_true_class(ce: CrossEntropyLoss, prepared: Prepared) -> tuple[Tensor, Tensor]:
+    """As :func:`weighed`, from one number a voxel: the others are those of other classes."""
+    input, label = prepared.input, prepared.target
+    log_p = log_p_true(input, label, prepared.mask)
+    batch, classes = input.shape[:2]
+    of_class = torch.ones(batch, classes, dtype=log_p.dtype, device=log_p.device)
+    if prepared.present is not None:
+        of_class = of_class * prepared.present
+    if not ce.include_background:
+        of_class[:, 0] = 0
+    given = ce.class_weights(classes - (not ce.include_background), log_p)
+    if given is not None:
+        of_class[:, 0 if ce.include_background else 1 :] *= given
+    known = (label >= 0) & (label < classes)
+    weight = of_class.gather(1, label.long().where(known, 0).flatten(1)).view_as(label)
+    weight = weight.where(known, 0)
+    if prepared.mask is not None:
+        weight = weight * prepared.mask.to(weight)
+    return -log_p * weight, weight
