@@ -15,10 +15,12 @@ COMMANDS = {
     "check": "Hold losses and metrics to the contract, or try a loss on a batch.",
     "compare": "Compare several runs on the same cases.",
     "eval": "Score predictions against references.",
-    "info": "Show the card of a loss or metric.",
-    "list": "List every loss and metric on offer.",
+    "info": "Show the card of a loss, metric or part of a detector.",
+    "list": "List every loss, metric and part of a detector on offer.",
     "nnunet-trainer": "Write an nnU-Net v2 trainer with a loss.",
     "report": "Write the page of a study again.",
+    "study": "Train a bundle with several losses and compare them.",
+    "suggest": "Propose a loss for label maps, from what they are like.",
 }
 
 

@@ -94,6 +94,11 @@ def test_labels_are_those_that_monai_writes(folder: Folder, steps: list[dict[str
     assert_same_labels(found, folder.monai())
 
 
+def test_whole_images_are_one_window(folder: Folder) -> None:
+    folder.configure(inferer={"_target_": "SimpleInferer"})
+    assert_same_labels(predictions(folder), folder.monai())
+
+
 REGIONS = {"whole": (1, 2), "core": (2,), "rim": (1,)}
 
 
@@ -250,8 +255,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "network_def cannot be used: .*no",
     ),
     "another inferer": (
-        {"inferer": {"_target_": "SimpleInferer"}},
-        "expected a SlidingWindowInferer, got SimpleInferer",
+        {"inferer": {"_target_": "SliceInferer", "roi_size": [8, 8]}},
+        "expected a SlidingWindowInferer, got SliceInferer",
     ),
     "no data": ({"cases": "$[]"}, "its list of cases is empty"),
     "the same name twice": (

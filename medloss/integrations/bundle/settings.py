@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
+from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.transforms import Compose
 from torch import nn
 
@@ -81,15 +82,41 @@ def read_bundle(
         parser.update({"bundle_root": str(folder), **(overrides or {})})
     except Exception as error:
         raise _unusable(folder, "its configuration", error) from error
-    reader = _Reader(folder, parser, "" if "dataset" in parser else "validate#")
-    device = torch.device(reader.optional("device", "cpu", plain=True))
+    reader = ConfigReader(folder, parser, "" if "dataset" in parser else "validate#")
     network = reader.required("network_def", plain=True)
     if not isinstance(network, nn.Module):
         raise ValueError(f"{folder}: network_def is no network but {type(network).__name__}")
     weights = checkpoint or checkpoint_of(reader, folder)
     load_weights(network, weights)
+    source = (
+        ("bundle", str(folder)),
+        ("configuration", ", ".join(file.name for file in files)),
+        ("checkpoint", str(weights)),
+        ("checkpoint_sha256", _sha256(weights)),
+    )
+    return read_inference(reader, network, source)
+
+
+def read_inference(
+    reader: ConfigReader, network: nn.Module, source: tuple[tuple[str, str], ...]
+) -> BundleInference:
+    """How a bundle predicts, with a network that has its weights.
+
+    Args:
+        reader: of the configuration.
+        network: whose weights are used.
+        source: where configuration and weights come from, to be written into results.
+
+    Raises:
+        ValueError: an entry is missing, or cannot be used; says which.
+    """
+    folder = reader.folder
+    device = torch.device(reader.optional("device", "cpu", plain=True))
+    inferer = reader.required("inferer")
+    if type(inferer) is SimpleInferer:  # the whole image is one window
+        inferer = SlidingWindowInferer(roi_size=-1)
     try:
-        score = SlidingWindowScore.like(reader.required("inferer"))
+        score = SlidingWindowScore.like(inferer)
     except TypeError as error:
         raise ValueError(f"{folder}: {error}") from error
     cases = reader.required("dataset#data")
@@ -104,17 +131,12 @@ def read_bundle(
         score=score,
         decision=read_postprocessing(folder, reader.optional("postprocessing", None)),
         amp=bool(reader.optional("evaluator#amp", False)),
-        source=(
-            ("bundle", str(folder)),
-            ("configuration", ", ".join(file.name for file in files)),
-            ("checkpoint", str(weights)),
-            ("checkpoint_sha256", _sha256(weights)),
-        ),
+        source=source,
     )
 
 
 @dataclass(frozen=True)
-class _Reader:
+class ConfigReader:
     """Entries of a configuration, those of validation where there is no inference."""
 
     folder: Path
