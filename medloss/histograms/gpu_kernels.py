@@ -14,7 +14,7 @@ import triton.language as tl
 
 from medloss.sums.gpu.activations import activate, over_classes, row_of
 from medloss.sums.gpu.voxels import (
-    load_input,
+    load_classes,
     load_labels,
     load_target,
     load_weights,
@@ -63,9 +63,7 @@ def count_kernel(
         left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
         w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
         labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
-        z = ()
-        for i in tl.static_range(LOTS):
-            z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+        z = load_classes(x, mask, w, b, start, left, SOFTMAX, CLASSES, ROWS, VOXELS)
         tiles, found = activate(z, ACTIVATION, False)
         for i in tl.static_range(LOTS):
             p, _, _, _ = row_of(i, tiles, found, ACTIVATION, False)
@@ -97,9 +95,7 @@ def slopes_kernel(
     left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
     w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
     labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
-    z = ()
-    for i in tl.static_range(LOTS):
-        z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+    z = load_classes(x, mask, w, b, start, left, SOFTMAX, CLASSES, ROWS, VOXELS)
     tiles, found = activate(z, ACTIVATION, False)
     ps = ()
     by_ps = ()

@@ -42,20 +42,23 @@ def _load_weight(
 
 @triton.jit
 def logits_of(
-    head, h, weights, i, SOFTMAX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
+    head, h, weights, SOFTMAX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
     CLASSES: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """The ``i``-th lot of logits, as ``load_input`` would read them; 0 for voxels of weight 0."""
+    """Logits of all classes, as ``load_classes`` would read them; 0 for voxels of weight 0."""
     weight, bias = head
-    of_lot = _load_weight(weight, i, FEATURES, PADDED, CLASSES, ROWS)
-    z = tl.dot(of_lot, h, input_precision="tf32x3")
-    classes = tl.arange(0, ROWS) + i * ROWS
-    if bias is not None:
-        z += tl.load(bias + classes, mask=classes < CLASSES, other=0.0)[:, None]
-    z = tl.where(weights == 0, 0.0, z)
-    if SOFTMAX and (i + 1) * ROWS > CLASSES:
-        z = tl.where((classes < CLASSES)[:, None], z, float("-inf"))
-    return z
+    tiles = ()
+    for i in tl.static_range((CLASSES + ROWS - 1) // ROWS):
+        of_lot = _load_weight(weight, i, FEATURES, PADDED, CLASSES, ROWS)
+        z = tl.dot(of_lot, h, input_precision="tf32x3")
+        classes = tl.arange(0, ROWS) + i * ROWS
+        if bias is not None:
+            z += tl.load(bias + classes, mask=classes < CLASSES, other=0.0)[:, None]
+        z = tl.where(weights == 0, 0.0, z)
+        if SOFTMAX and (i + 1) * ROWS > CLASSES:
+            z = tl.where((classes < CLASSES)[:, None], z, float("-inf"))
+        tiles = tiles + (z,)
+    return tiles
 
 
 @triton.jit

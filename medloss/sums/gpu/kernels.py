@@ -35,7 +35,7 @@ from medloss.sums.gpu.head import (
 from medloss.sums.gpu.term_tiles import add_slopes, value
 from medloss.sums.gpu.voxels import (
     is_class,
-    load_input,
+    load_classes,
     load_labelled,
     load_labels,
     load_target,
@@ -70,14 +70,11 @@ def class_sums_kernel(
         left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
         w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
         labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
-        z = ()
         if head is not None:
             h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
-        for i in tl.static_range(LOTS):
-            if head is not None:
-                z = z + (logits_of(head, h, w, i, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS),)
-            else:
-                z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+            z = logits_of(head, h, w, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS)
+        else:
+            z = load_classes(x, mask, w, b, start, left, SOFTMAX, CLASSES, ROWS, VOXELS)
         tiles, found = activate(z, ACTIVATION, LOG_Q)
         if SOFTMAX:
             share = w / found[1]
@@ -164,14 +161,11 @@ def class_sums_slopes_kernel(
         left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
         w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
         labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
-        z = ()
         if head is not None:
             h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
-        for i in tl.static_range(LOTS):
-            if head is not None:
-                z = z + (logits_of(head, h, w, i, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS),)
-            else:
-                z = z + (load_input(x, mask, w, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+            z = logits_of(head, h, w, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS)
+        else:
+            z = load_classes(x, mask, w, b, start, left, SOFTMAX, CLASSES, ROWS, VOXELS)
         tiles, found = activate(z, ACTIVATION, LOG_Q)
 
         if len(TRUES) > 0:

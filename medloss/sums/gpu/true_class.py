@@ -10,7 +10,7 @@ import triton.language as tl
 from medloss.sums.gpu.activations import LN_2, exponent, softmax
 from medloss.sums.gpu.voxels import (
     is_class,
-    load_input,
+    load_classes,
     load_labelled,
     load_labels,
     load_weights,
@@ -24,16 +24,13 @@ def log_p_true_kernel(
     CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
 ):  # fmt: skip
     """Write log p of the class that each label names, (B, 1, V)."""
-    LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
     DTYPE: tl.constexpr = out[0].dtype.element_ty
     b = (tl.program_id(0) // programs).to(tl.int64)
     start = (tl.program_id(0) % programs).to(tl.int64) * VOXELS
     left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
     w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
     labels = load_labels(target, b, start, left, True, CLASSES, ROWS, VOXELS)
-    z = ()
-    for i in tl.static_range(LOTS):
-        z = z + (load_input(x, mask, w, b, start, left, i, True, CLASSES, ROWS, VOXELS),)
+    z = load_classes(x, mask, w, b, start, left, True, CLASSES, ROWS, VOXELS)
     _, _, total, shift = softmax(z)
     scaled = exponent(load_labelled(x, w, labels, b, start, VOXELS), shift)
     value = tl.where((labels >= 0) & (w != 0), (scaled - tl.log2(total)) * LN_2, 0.0)
@@ -53,9 +50,7 @@ def log_p_true_slopes_kernel(
     left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
     w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
     labels = load_labels(target, b, start, left, True, CLASSES, ROWS, VOXELS)
-    z = ()
-    for i in tl.static_range(LOTS):
-        z = z + (load_input(x, mask, w, b, start, left, i, True, CLASSES, ROWS, VOXELS),)
+    z = load_classes(x, mask, w, b, start, left, True, CLASSES, ROWS, VOXELS)
     _, powers, total, _ = softmax(z)
     g = load_weights(gradient, b, start, left, DTYPE, ROWS, VOXELS)
     g = tl.where((labels >= 0) & (w != 0), g, 0.0)

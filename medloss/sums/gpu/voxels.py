@@ -54,6 +54,18 @@ def load_input(
 
 
 @triton.jit
+def load_classes(
+    x, mask, weights, b, start, left, SOFTMAX: tl.constexpr,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """The input of all classes, a tuple of tiles."""
+    z = ()
+    for i in tl.static_range((CLASSES + ROWS - 1) // ROWS):
+        z = z + (load_input(x, mask, weights, b, start, left, i, SOFTMAX, CLASSES, ROWS, VOXELS),)
+    return z
+
+
+@triton.jit
 def load_labels(
     target, b, start, left, INDEX: tl.constexpr,
     CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
