@@ -1,10 +1,11 @@
 """What the triton kernels become on a GPU, without one: registers, spills, instructions.
 
-Compiles the kernels of class sums for compute capability 9.0 (H100, H200) with the tiles that the
-backend would choose, and takes the machine code apart with the tools that triton brings along.
+Compiles the kernels for compute capability 9.0 (H100, H200) with the tiles that would be chosen,
+and takes the machine code apart with the tools that triton brings along.
 
 python docs/examples/compile_kernels.py            # the table of docs/engine.md
 python docs/examples/compile_kernels.py dice_ce    # one set of terms
+python docs/examples/compile_kernels.py others     # fused head, log p, histograms
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-from medloss.sums.gpu import backend
+from medloss.histograms import gpu as histograms
+from medloss.sums.gpu import backend, fused_head
 from medloss.sums.gpu.plan import Plan
 from medloss.sums.request import Request
 from medloss.sums.terms import WITH_MAP, Activation, Term, as_terms
@@ -126,26 +128,73 @@ def request(variant: Variant, classes: int, dtype: torch.dtype) -> Request:
     )
 
 
+def launched(module: Any, names: tuple[str, ...], launch: Callable[[], object]) -> list[Any]:
+    """What kernels of a module compile to, for the arguments that a call gives them."""
+    kernels = [getattr(module, name) for name in names]
+    kept = [Kept(kernel) for kernel in kernels]
+    try:
+        for name, each in zip(names, kept, strict=True):
+            setattr(module, name, each)
+        launch()
+    finally:
+        for name, kernel in zip(names, kernels, strict=True):
+            setattr(module, name, kernel)
+    return [each.compiled for each in kept]
+
+
 def compile_both(asked: Request) -> Iterator[Compiled]:
     """The kernel of the sums, and that of the gradient."""
-    sums, slopes = Kept(backend.class_sums_kernel), Kept(backend.class_sums_slopes_kernel)
-    backend.class_sums_kernel, backend.class_sums_slopes_kernel = sums, slopes
-    try:
+
+    def launch() -> None:
         backend.sums(asked)
         backend.slopes(asked, torch.zeros(1, len(asked.terms), asked.input.shape[1]))
-    finally:
-        backend.class_sums_kernel, backend.class_sums_slopes_kernel = sums.kernel, slopes.kernel
-    for gradient, kept in enumerate((sums, slopes)):
+
+    found = launched(backend, ("class_sums_kernel", "class_sums_slopes_kernel"), launch)
+    for gradient, compiled in enumerate(found):
         tile = Plan(asked, gradient=bool(gradient)).load.tile_by_rule()
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(kept.compiled.asm["cubin"])
-            file.flush()
-            usage, code = _tool("cuobjdump", "-res-usage", file), _tool("nvdisasm", "-c", file)
-        found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
-        if found is None:
-            raise RuntimeError(f"cuobjdump: no usage of registers in {usage!r}")
+        registers, stack, code = resources(compiled)
         each = _loop(code) * 32 * tile.warps / (asked.input.shape[1] * tile.voxels)
-        yield Compiled(tile[:3], int(found[1]), int(found[2]), kept.compiled.metadata.shared, each)
+        yield Compiled(tile[:3], registers, stack, compiled.metadata.shared, each)
+
+
+def resources(compiled: Any) -> tuple[int, int, str]:
+    """Registers of a thread, bytes spilled, and the machine code."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage, code = _tool("cuobjdump", "-res-usage", file), _tool("nvdisasm", "-c", file)
+    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    if found is None:
+        raise RuntimeError(f"cuobjdump: no usage of registers in {usage!r}")
+    return int(found[1]), int(found[2]), code
+
+
+def others(classes: int) -> Iterator[tuple[str, list[Any]]]:
+    """Names of the other kernels, and what they compile to, forward and backward."""
+    asked = request(VARIANTS["dice_ce"], classes, torch.float32)
+    one, bins = torch.zeros(1, 1, VOXELS), 1024
+    weight, bias = torch.zeros(classes, 32), torch.zeros(classes)
+    head = fused_head.Head(torch.zeros(1, 32, VOXELS), weight, bias)
+
+    def launch_head() -> None:
+        fused_head.sums(asked, head)
+        fused_head.slopes(asked, torch.zeros(1, len(asked.terms), classes), head)
+
+    def launch_log_p() -> None:
+        backend.log_p_true(asked)
+        backend.log_p_true_slopes(asked, one)
+
+    def launch_histograms() -> None:
+        given = asked.input, asked.target, None, "softmax"
+        histograms.histograms(*given, bins)
+        histograms.slopes(*given, torch.zeros(1, classes, 2, bins), torch.zeros_like(asked.input))
+
+    sums = "class_sums_kernel", "class_sums_slopes_kernel"
+    yield "fused head, 32 features", launched(fused_head, sums, launch_head)
+    of_true = "log_p_true_kernel", "log_p_true_slopes_kernel"
+    yield "log p of the true class", launched(backend, of_true, launch_log_p)
+    both = "count_kernel", "slopes_kernel"
+    yield "error histograms", launched(histograms, both, launch_histograms)
 
 
 def _tool(name: str, option: str, file: Any) -> str:
@@ -171,6 +220,16 @@ def main(names: list[str]) -> None:
     """Print the table."""
     driver.set_active(NoDevice())
     print(f"triton {triton.__version__}, torch {torch.__version__}, {TARGET}\n")
+    if names == ["others"]:
+        print(
+            "| kernels | classes | forward: registers | spilled | backward: registers | spilled |"
+        )
+        print("| --- " * 6 + "|")
+        for classes in (14, 105):
+            for name, both in others(classes):
+                numbers = [f"{n}" for compiled in both for n in resources(compiled)[:2]]
+                print("| " + " | ".join([name, str(classes), *numbers]) + " |", flush=True)
+        return
     print("| terms | classes, dtype | sums: tile | registers | spilled | instructions "
           "| gradient: tile | registers | spilled | instructions |")  # fmt: skip
     print("| --- " * 10 + "|")
