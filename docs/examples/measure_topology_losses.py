@@ -1,13 +1,13 @@
 """CPU time and memory of losses on thin, small and many structures, beside dice_ce and MONAI.
 
-python docs/examples/measure_topology_losses.py [CLASSES] [SIDE]
+python docs/examples/measure_topology_losses.py [CLASSES] [SIDE] [WORD]
+
+With a WORD, only dice_ce and what has the word in its name.
 """
 
 from __future__ import annotations
 
-import resource
 import statistics
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from torch.nn import functional as F
 
 import medloss
 from medloss.bench.devices import find_device
-from medloss.bench.measure import Entrant, rounds
+from medloss.bench.measure import Entrant, memory, rounds
 
 CLASSES = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 SIDE = int(sys.argv[2]) if len(sys.argv) > 2 else 96
-ALONE = sys.argv[3] if len(sys.argv) > 3 else ""  # one entrant, whose memory is measured
+WORD = sys.argv[3] if len(sys.argv) > 3 else ""
 ROUNDS = 7
 warnings.simplefilter("ignore")  # MONAI's, of others
 torch.set_num_threads(1)  # waiting threads of torch would count as work
@@ -140,34 +140,19 @@ def entrant(name: str) -> Entrant:
     return Entrant(name, lambda: loss().backward(), drop_gradient)
 
 
-def peak_mib() -> float:
-    """The most memory that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-if ALONE:
-    each = entrant(ALONE)
-    small = torch.zeros(1, 2, 4, 4, requires_grad=True)  # compiled kernels are loaded
-    medloss.loss("dice_ce", softmax=True)(small, torch.zeros(1, 1, 4, 4).long()).backward()
-    before = peak_mib()
-    each.call()
-    print(peak_mib() - before)
-    sys.exit()
-
-entrants = [entrant(name) for name in ENTRANTS]
+names = [name for name in ENTRANTS if WORD in name or name == "dice_ce"]
+entrants, cpu = [entrant(name) for name in names], find_device("cpu")
 for each in entrants:  # compiled kernels and the like are not measured
     each.call()
-times = rounds(entrants, ROUNDS, find_device("cpu"))
-one = logits.numel() * 4 / 2**20
+times, extra = rounds(entrants, ROUNDS, cpu), memory(entrants, cpu)
+one = logits.nbytes
 print(f"{list(shape)} float32, CPU time, {ROUNDS} rounds; x: of dice_ce in the round; memory:")
-print(f"what a step adds to the peak, in logits of {one:.0f} MiB, the gradient is 1 of them")
+print(f"what a step adds, in logits of {one / 2**20:.0f} MiB, of which the gradient is 1")
 for each in entrants:
     found, base = times[each.name].cpu_s, times["dice_ce"].cpu_s
     ratios = sorted(a / b for a, b in zip(found, base, strict=True))
-    alone = [sys.executable, __file__, str(CLASSES), str(SIDE), each.name]
-    memory = float(subprocess.run(alone, check=True, capture_output=True, text=True).stdout)
     print(
         f"{each.name:36}{1e3 * statistics.median(found):8.0f} ms "
         f"{statistics.median(ratios):7.2f} x  ({ratios[0]:.2f}..{ratios[-1]:.2f}) "
-        f"{memory / one:6.1f}"
+        f"{extra[each.name] / one:6.1f}"
     )

@@ -1,4 +1,4 @@
-"""Time of a whole training step with boundary losses on ready maps, beside dice_ce.
+"""Time of a whole training step with losses on ready maps and skeletons, beside dice_ce.
 
 python docs/examples/measure_training_step.py
 """
@@ -17,6 +17,7 @@ import medloss
 from medloss.bench.devices import find_device
 from medloss.bench.measure import Entrant, rounds
 from medloss.distance import signed_distance
+from medloss.integrations.skeletons import SkeletonMapd
 
 BATCH, CLASSES, PATCH, ROUNDS, SPACING_MM = 8, 3, (40, 48, 40), 7, 1.0
 torch.set_num_threads(2)
@@ -46,6 +47,11 @@ for name, convention in (("boundary", "surface"), ("hausdorff_dt", "symmetric"))
     loss = medloss.loss("compound", terms=terms, weights=[1, 0.01], softmax=True)
     call = functools.partial(step, loss, distance_map=ready)
     entrants.append(Entrant(f"dice_ce and {name}, ready map", call))
+make = SkeletonMapd(keys="label", classes=CLASSES)
+skeletons = torch.stack([make({"label": label})["skeleton"] for label in labels])
+loss = medloss.loss("compound", terms=["dice_ce", "skeleton_recall"], softmax=True)
+call = functools.partial(step, loss, skeleton=skeletons)
+entrants.append(Entrant("dice_ce and skeleton_recall", call))
 for each in entrants:  # compiled kernels and the like are not measured
     each.call()
 times = rounds(entrants, ROUNDS, find_device("cpu"))

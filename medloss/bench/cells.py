@@ -101,7 +101,9 @@ def notes(table: Table) -> Iterator[str]:
         where = "" if len(contests) > 1 else f" ({contests[0]})"
         yield f"{name}{where}: {reason}"
     rates = [
-        f"{contest.name} {rate / 1e9:.0f}" for contest in table.contests if (rate := _rate(contest))
+        f"{contest.name} {number(rate / 1e9)}"
+        for contest in table.contests
+        if (rate := _rate(contest))
     ]
     if rates:
         yield f"bytes of the floor over our median time, in GB/s: {', '.join(rates)}"

@@ -41,7 +41,7 @@ class BlobLoss(WeightedSum):
     on) sum each voxel once, however many objects there are. Others are evaluated for each object.
 
     Cost:
-        of ``dice_ce`` with 3 classes about 10 times the CPU time of ``dice_ce``.
+        of ``dice_ce`` with 3 classes about 14 times the CPU time of ``dice_ce``.
         (docs/examples/measure_topology_losses.py)
 
     Args:

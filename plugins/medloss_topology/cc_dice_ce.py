@@ -35,7 +35,7 @@ class CCDiceCELoss(WeightedSum):
     Spacing is taken as in ``boundary``. A voxel equally near to two objects belongs to one of them.
 
     Cost:
-        with 3 classes about 15 times the CPU time of ``dice_ce``: one distance transform of each
+        with 3 classes about 22 times the CPU time of ``dice_ce``: one distance transform of each
         class with objects.
         (docs/examples/measure_topology_losses.py)
 

@@ -37,7 +37,7 @@ class ClDiceLoss(RegionLoss):
     small ones, and keeps every step of the pooling for the backward pass.
 
     Cost:
-        with 3 iterations about 20 times the CPU time of ``dice_ce``, a quarter of MONAI's; it grows
+        with 3 iterations about 23 times the CPU time of ``dice_ce``, a sixth of MONAI's; it grows
         with ``iterations``. ``skeleton_recall`` costs next to nothing.
         (docs/examples/measure_topology_losses.py)
 

@@ -35,7 +35,7 @@ class SkeletonRecallLoss(RegionLoss):
         target: train it beside a region loss, with weight 1.
 
     Cost:
-        beside ``dice_ce`` in ``compound`` up to a tenth of its CPU time, with integer labels.
+        beside ``dice_ce`` in ``compound`` 0.15 times its CPU time, with integer labels.
         (docs/examples/measure_topology_losses.py)
 
     Example:
