@@ -1,7 +1,7 @@
 """Exact Euclidean distances on voxel grids, in millimetres."""
 
+from medloss.components import connected_components
 from medloss.distance.choice import chosen_distance_backend, distance_backends
-from medloss.distance.components import connected_components
 from medloss.distance.prepared import (
     known_voxels,
     map_of_target,

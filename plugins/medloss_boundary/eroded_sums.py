@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from medloss.volumes import Lot, lots, target_of
 from medloss_boundary.erosion import erosions, gradient
-
-AT_ONCE = {"cpu": 1 << 20}
-"""Voxels of the volumes that are eroded together: on a CPU they stay in cache."""
-AT_ONCE_ELSEWHERE = 1 << 25
-"""Elsewhere enough that starting an operation does not count."""
 
 ARGUMENTS = (
     "Tensor p, Tensor target, Tensor? mask, int skip, int number, float alpha, bool normalize"
 )
-
-Part = tuple[int, slice]
-"""A sample and some of its classes."""
 
 
 def eroded_sums(
@@ -58,7 +50,7 @@ def _sums(
     normalize: bool,
 ) -> Tensor:
     out = p.new_zeros(p.shape[:2])
-    for part in _parts(p, skip):
+    for part in lots(p, skip):
         error = _difference(p, target, part).square_()
         error, counted = _weighed(error, mask, part)
         for k, step in enumerate(erosions(error, counted, number, normalize=normalize), 1):
@@ -78,7 +70,7 @@ def _slopes(
 ) -> Tensor:
     """Gradient by ``p``, for a gradient of the sums."""
     out = torch.zeros_like(p, memory_format=torch.contiguous_format)
-    for part in _parts(p, skip):
+    for part in lots(p, skip):
         if not bool(slope[part].any()):
             continue
         difference = _difference(p, target, part)
@@ -93,23 +85,12 @@ def _slopes(
     return out
 
 
-def _parts(p: Tensor, skip: int) -> Iterator[Part]:
-    at_once = max(1, AT_ONCE.get(p.device.type, AT_ONCE_ELSEWHERE) // max(1, p[0, 0].numel()))
-    for b in range(p.shape[0]):
-        for first in range(skip, p.shape[1], at_once):
-            yield b, slice(first, min(first + at_once, p.shape[1]))
-
-
-def _difference(p: Tensor, target: Tensor, part: Part) -> Tensor:
+def _difference(p: Tensor, target: Tensor, part: Lot) -> Tensor:
     """Probability minus target, (N, *spatial)."""
-    b, classes = part
-    if target.shape[1] == p.shape[1]:
-        return p[part] - target[part].to(p.dtype)
-    numbers = torch.arange(classes.start, classes.stop, device=target.device, dtype=target.dtype)
-    return p[part] - (target[b] == numbers.view(-1, *[1] * (p.ndim - 2))).to(p.dtype)
+    return p[part] - target_of(p, target, part)
 
 
-def _weighed(x: Tensor, mask: Tensor | None, part: Part) -> tuple[Tensor, Tensor | None]:
+def _weighed(x: Tensor, mask: Tensor | None, part: Lot) -> tuple[Tensor, Tensor | None]:
     """Times the weights of the voxels of the sample; and which of these count."""
     if mask is None:
         return x, None

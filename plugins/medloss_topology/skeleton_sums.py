@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from medloss.sums import Term
+from medloss.volumes import Lot, lots, target_of
 from medloss_topology.soft_skeleton import peeled, skeleton_slopes, soft_skeleton
 
 TERMS = tuple(map(Term, ("predicted_inside", "predicted", "true_inside", "true")))
 
-AT_ONCE = {"cpu": 1 << 20}
-"""Voxels of the volumes that are eroded together: on a CPU they stay in cache."""
-AT_ONCE_ELSEWHERE = 1 << 25
-"""Elsewhere enough that starting an operation does not count."""
-
 ARGUMENTS = "Tensor p, Tensor target, Tensor? skeleton, Tensor? mask, int skip, int iterations"
-
-Part = tuple[int, slice]
-"""A sample and some of its classes."""
 
 
 def skeleton_sums(
@@ -56,9 +48,9 @@ def _sums(
     iterations: int,
 ) -> Tensor:
     out = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
-    for part in _parts(p, skip):
+    for part in lots(p, skip):
         known, weight = _known(mask, part)
-        g = _true(p, target, part)
+        g = target_of(p, target, part)
         of_p = soft_skeleton(p[part], iterations, known)
         of_g = _skeleton_of(g, skeleton, part, iterations, known)
         if weight is not None:
@@ -79,10 +71,10 @@ def _slopes(
 ) -> Tensor:
     """Gradient by ``p``, for a gradient of the sums."""
     out = torch.zeros_like(p, memory_format=torch.contiguous_format)
-    for part in _parts(p, skip):
+    for part in lots(p, skip):
         inside, alone, true, _ = slope[part[0], :, part[1]].view(4, -1, *[1] * (p.ndim - 2))
         known, weight = _known(mask, part)
-        g = _true(p, target, part)
+        g = target_of(p, target, part)
         by_skeleton = (g * inside).add_(alone)
         by_p = _skeleton_of(g, skeleton, part, iterations, known) * true
         if weight is not None:
@@ -92,31 +84,15 @@ def _slopes(
     return out
 
 
-def _parts(p: Tensor, skip: int) -> Iterator[Part]:
-    at_once = max(1, AT_ONCE.get(p.device.type, AT_ONCE_ELSEWHERE) // max(1, p[0, 0].numel()))
-    for b in range(p.shape[0]):
-        for first in range(skip, p.shape[1], at_once):
-            yield b, slice(first, min(first + at_once, p.shape[1]))
-
-
-def _true(p: Tensor, target: Tensor, part: Part) -> Tensor:
-    """The target of some classes, (N, *spatial)."""
-    b, classes = part
-    if target.shape[1] == p.shape[1]:
-        return target[part].to(p.dtype)
-    numbers = torch.arange(classes.start, classes.stop, device=target.device, dtype=target.dtype)
-    return (target[b] == numbers.view(-1, *[1] * (p.ndim - 2))).to(p.dtype)
-
-
 def _skeleton_of(
-    g: Tensor, skeleton: Tensor | None, part: Part, iterations: int, known: Tensor | None
+    g: Tensor, skeleton: Tensor | None, part: Lot, iterations: int, known: Tensor | None
 ) -> Tensor:
     if skeleton is None:
         return soft_skeleton(g, iterations, known)
     return skeleton[part].to(g.dtype)
 
 
-def _known(mask: Tensor | None, part: Part) -> tuple[Tensor | None, Tensor | None]:
+def _known(mask: Tensor | None, part: Lot) -> tuple[Tensor | None, Tensor | None]:
     """Which voxels of the sample count, and their weights, (1, *spatial)."""
     return (None, None) if mask is None else (mask[part[0]] > 0, mask[part[0]])
 
