@@ -71,7 +71,8 @@ class Fused:
                 from medloss.sums.gpu import fused_head
 
                 return fused_head.sums(self._request(tensors), fused_head.Head.of(*tensors[:3]))
-            head = _Product(*tensors[:3], self.dtype)
+            features, weight, bias, *_ = tensors
+            head = _Product(features, weight, bias, self.dtype)
             shape = (len(tensors[0]), len(self.form.terms), len(head.weight))
             total = torch.zeros(shape, dtype=torch.float64, device=tensors[0].device)
             for b, part in self._slabs(tensors):
@@ -132,7 +133,9 @@ class Fused:
             for begin in range(0, voxels, step):
                 yield b, slice(begin, begin + step)
 
-    def _slopes_of_slabs(self, gradient: Tensor, tensors: Sequence[Any]) -> tuple[Tensor, ...]:
+    def _slopes_of_slabs(
+        self, gradient: Tensor, tensors: Sequence[Any]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         features, weight, bias, *_ = tensors
         head = _Product(features, weight, bias, self.dtype)
         by_features = torch.empty_like(features, memory_format=torch.contiguous_format)

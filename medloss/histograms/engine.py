@@ -91,7 +91,8 @@ class Counts:
 
     def plain(self, *tensors: Any) -> Tensor:
         """In torch."""
-        return plain.histograms(*tensors, self.activation, self.bins)
+        input, target, mask = tensors
+        return plain.histograms(input, target, mask, self.activation, self.bins)
 
     def recorded(self, *tensors: Any) -> Tensor:
         """As an operator."""

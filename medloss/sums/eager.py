@@ -6,20 +6,37 @@ gradient. Plain torch has every derivative. A graph that is recorded can hold an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from operator import attrgetter
 from typing import Any, ClassVar, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-_PRIVATE = torch._C, getattr(torch._C, "_functorch", None)
 # What torch has no public name for. Without one of them: torch.func refuses what it meets here;
-# every call is an operator; loops that are handed a batch of gradients refuse it.
-_in_transform = getattr(_PRIVATE[0], "_are_functorch_transforms_active", lambda: False)
-_modes = getattr(_PRIVATE[0], "_len_torch_dispatch_stack", lambda: 1)
-_is_batch_of_gradients = getattr(_PRIVATE[1], "is_legacy_batchedtensor", lambda tensor: False)
+# every call is an operator; loops that are handed a batch of gradients refuse it; and torch
+# refuses to hand numbers to the host.
+PRIVATE: dict[str, Callable[..., Any]] = {
+    "_C._are_functorch_transforms_active": lambda: False,
+    "_C._len_torch_dispatch_stack": lambda: 1,
+    "_C._functorch.is_legacy_batchedtensor": lambda tensor: False,
+    "_functorch.pyfunctorch.temporarily_clear_interpreter_stack": nullcontext,
+}
+
+
+def _private(name: str) -> Callable[..., Any]:
+    try:
+        found: Callable[..., Any] = attrgetter(name)(torch)
+    except AttributeError:
+        return PRIVATE[name]
+    return found
+
+
+_in_transform, _modes, _is_batch_of_gradients, _no_transform = map(_private, PRIVATE)
 
 Tensors = Sequence[Tensor | None]
 
@@ -64,19 +81,30 @@ def evaluate(fast: Fast, *tensors: Tensor | None) -> Tensor:
 
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether derivatives are asked for that plain torch alone has: by torch.func, of tangents."""
-    return _in_transform() or any(
-        tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None
-        for tensor in tensors
-    )
+    return bool(_in_transform()) or any(_has_tangent(t) for t in tensors if t is not None)
 
 
 def is_recorded(*tensors: Tensor | None) -> bool:
     """Whether a graph is recorded, or tensors hold no numbers that a loop could read."""
     return (
         _modes() > 0
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or any(type(tensor) not in (Tensor, Parameter, type(None)) for tensor in tensors)
     )
+
+
+def as_array(tensor: Tensor) -> NDArray[Any]:
+    """Numbers that no derivative passes through, on the host; within torch.func too.
+
+    Raises:
+        RuntimeError: vmap made a batch of it.
+    """
+    plain: Tensor = torch.func.debug_unwrap(tensor.detach().cpu())
+    if plain.shape != tensor.shape:
+        raise RuntimeError("vmap: a loss that looks for objects on the host takes one input a call")
+    with _no_transform():
+        array: NDArray[Any] = plain.numpy()
+    return array
 
 
 class _Value(torch.autograd.Function):
@@ -96,7 +124,7 @@ class _Value(torch.autograd.Function):
         if _only_plain(gradient, *tensors):
             slopes = plain_slopes(fast, gradient, tensors)
         elif torch.is_grad_enabled():
-            slopes = _Slopes.apply(fast, gradient, *tensors)
+            slopes = _Slopes.apply(fast, gradient, *tensors)  # type: ignore[no-untyped-call]
         else:
             slopes = fast.slopes(gradient, *tensors)
         return (None, *slopes, *[None] * (len(tensors) - fast.differentiable))
@@ -151,8 +179,12 @@ def _gradients(
     values: Tensors, by: Tensors, gradients: Tensors, *, graph: bool
 ) -> tuple[Tensor | None, ...]:
     """Gradients by those that need one, 0 where nothing depends on it; None for the others."""
-    pairs = [(v, g) for v, g in zip(values, gradients, strict=True) if _needs(v) and g is not None]
-    leaves = [tensor for tensor in by if _needs(tensor)]
+    pairs = [
+        (value, gradient)
+        for value, gradient in zip(values, gradients, strict=True)
+        if value is not None and gradient is not None and value.requires_grad
+    ]
+    leaves = [tensor for tensor in by if tensor is not None and tensor.requires_grad]
     if not pairs or not leaves:
         return tuple(torch.zeros_like(t) if t is not None and _needs(t) else None for t in by)
     found = iter(
@@ -170,6 +202,10 @@ def _gradients(
 
 def _needs(tensor: Tensor | None) -> bool:
     return tensor is not None and tensor.requires_grad
+
+
+def _has_tangent(tensor: Tensor) -> bool:
+    return forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def _only_plain(gradient: Tensor, *tensors: Tensor | None) -> bool:

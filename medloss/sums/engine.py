@@ -61,10 +61,7 @@ def class_sums(
     """
     form, named = form_of(input, target, terms, activation, mask, maps or {})
     tensors = (input, target, mask, *(maps or {}).values())
-    if form.backend == REFERENCE:
-        values = form.plain(*tensors)
-    else:
-        values = evaluate(form, *tensors)
+    values = form.plain(*tensors) if form.backend == REFERENCE else evaluate(form, *tensors)
     return ClassSums(values.unbind(1), named)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from medloss.sums.choice import TRITON, chosen_backend
@@ -34,6 +33,7 @@ def log_p_true(input: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
         ValueError: a target or mask of another shape.
 
     Example:
+        >>> import torch
         >>> z = torch.tensor([[[[0.0, 0.0]], [[0.0, 1.0]]]])
         >>> log_p_true(z, torch.tensor([[[[0, 1]]]])).exp()
         tensor([[[[0.5000, 0.7311]]]])

@@ -89,7 +89,7 @@ class HausdorffDTLoss(DistanceLoss):
         field = self.to_target(prepared)
         field = _power(field.clone() if ready else field, self.alpha)
         if not self.one_sided:
-            field += _power(self.to_prediction(prepared), self.alpha)
+            field = _power(self.to_prediction(prepared), self.alpha).add_(field)
         return {self.map_name: field}
 
     def per_class(self, s: ClassSums) -> Tensor:

@@ -39,7 +39,8 @@ def rim_sums(
         tolerance_mm: τ.
         skip: the first classes, which have sums of 0.
     """
-    return _sums(p, inside, spacing_mm, tolerance_mm, skip)
+    sums: Tensor = _sums(p, inside, spacing_mm, tolerance_mm, skip)
+    return sums
 
 
 # How many rim voxels there are depends on the values: a compiled graph breaks here.
@@ -69,7 +70,7 @@ class _Rims:
     def value(self, *tensors: Any) -> Tensor:
         """Volume by volume."""
         p, near, *found = tensors
-        out = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
+        out: Tensor = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
         for (b, c), where in zip(self.volumes, found, strict=True):
             predicted = soft_rim(p[b : b + 1, c : c + 1])[0, 0]
             sums = (
@@ -132,7 +133,10 @@ def _within(values: Tensor, voxels: Tensor, offsets: list[Offset]) -> tuple[Tens
     strides = torch.tensor(padded.stride(), device=values.device)
     centres = ((voxels + torch.tensor(reach, device=values.device)) * strides).sum(1)
     within = (torch.tensor(offsets, device=values.device) * strides).sum(1)
-    flat, near = padded.flatten(), torch.zeros_like(padded, dtype=torch.bool).flatten()
+    flat, near = (
+        padded.flatten(),
+        torch.zeros(padded.shape, dtype=torch.bool, device=padded.device).flatten(),
+    )
     best = [centres[:0]]
     pairs = PAIRS.get(values.device.type, PAIRS_ELSEWHERE)
     parts: tuple[Tensor, ...] = centres.split(max(1, pairs // len(within)))  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -186,11 +187,8 @@ class WeightedSum(SegmentationLoss):
             else:
                 values[name] = value_of(name, loss, prepared)
         rank = max(value.ndim for value in values.values())
-        total: Any = 0
-        for name, value in values.items():
-            if 0 < value.ndim < rank:  # (B, C) beside (B, C, *spatial)
-                value = value.reshape(*value.shape, *[1] * (rank - value.ndim))
-            total = total + self.schedule.times(name, value)
+        weighted = (self.schedule.times(k, _of_rank(value, rank)) for k, value in values.items())
+        total = reduce(torch.add, weighted)
         self._remember(prepared, values, classes, training=total.requires_grad and self.training)
         return total
 
@@ -239,3 +237,8 @@ class WeightedSum(SegmentationLoss):
                 yield from loss._on_sums()
             elif isinstance(loss, SumsLoss):
                 yield loss
+
+
+def _of_rank(value: Tensor, rank: int) -> Tensor:
+    """(B, C) as it stands beside (B, C, *spatial); a number as it is."""
+    return value.reshape(*value.shape, *[1] * (rank - value.ndim)) if value.ndim else value
