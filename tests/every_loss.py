@@ -38,6 +38,7 @@ def scene(seed: int = 0) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Logits in float64, labels, and extras; the objects are thick enough for every loss."""
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(1, 3, 5, 6, generator=generator, dtype=torch.float64)
+    z[:, 0] += 2  # too little of the objects is found, so that errors are thick
     y = torch.zeros(1, 1, 5, 6, dtype=torch.long)
     y[:, 0, 1:4, 1:4] = 1
     y[:, 0, 2:5, 4:] = 2

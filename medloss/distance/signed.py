@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medloss.distance.transform import checked_mask, distances
+from medloss.distance.transform import checked_mask, distances, steps_of
 from medloss.spacing import Spacing, SpacingLike, parse_spacing
 from medloss.sums.eager import is_transformed
 
@@ -70,8 +70,9 @@ def signed_distance(
         signed = _among(whole, known, spacing, radius, skip, dtype)
     counted = signed[:, skip:]
     if convention == "kervadec":
-        for sample, inside, row in zip(counted, whole, spacing, strict=True):
-            sample.copy_(torch.where(inside, (sample + min(row)).clamp_max_(0), sample))
+        for sample, inside, row in zip(counted, whole, steps_of(spacing), strict=True):
+            least = row.min().to(sample)
+            sample.copy_(torch.where(inside, (sample + least).clamp_max_(0), sample))
     empties, fulls = _one_sided(whole, known, counted)
     fill_borderless(counted, empties, fulls, spacing, empty)
     if known is not None:
