@@ -19,7 +19,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "softmax": True,
             "terms": ["dice", {"name": "focal", "gamma": 1.5}, "boundary", "dice_topk"],
-            "weights": [1, {"schedule": "ramp", "start": 0.5, "end": 1, "steps": 3}, 0.1, 2],
+            "weights": [1, 0.5, 0.1, 2],
         },
     ),
 }

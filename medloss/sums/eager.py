@@ -84,6 +84,11 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     return bool(_in_transform()) or any(_has_tangent(t) for t in tensors if t is not None)
 
 
+def is_plain(gradient: Tensor, *tensors: Tensor | None) -> bool:
+    """Whether a backward pass is for plain torch: transformed, or of many gradients at once."""
+    return is_transformed(gradient, *tensors) or bool(_is_batch_of_gradients(gradient))
+
+
 def is_recorded(*tensors: Tensor | None) -> bool:
     """Whether a graph is recorded, or tensors hold no numbers that a loop could read."""
     return (
@@ -93,6 +98,7 @@ def is_recorded(*tensors: Tensor | None) -> bool:
     )
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def as_array(tensor: Tensor) -> NDArray[Any]:
     """Numbers that no derivative passes through, on the host; within torch.func too.
 
@@ -121,7 +127,11 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         fast, tensors, gradient = ctx.fast, ctx.saved_tensors, gradients[0]
-        if _only_plain(gradient, *tensors):
+        if (
+            is_plain(gradient, *tensors)
+            or is_recorded(gradient)
+            or torch.compiler.is_compiling()  # of the backward alone
+        ):
             slopes = plain_slopes(fast, gradient, tensors)
         elif torch.is_grad_enabled():
             slopes = _Slopes.apply(fast, gradient, *tensors)  # type: ignore[no-untyped-call]
@@ -206,13 +216,3 @@ def _needs(tensor: Tensor | None) -> bool:
 
 def _has_tangent(tensor: Tensor) -> bool:
     return forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
-
-
-def _only_plain(gradient: Tensor, *tensors: Tensor | None) -> bool:
-    """Whether a backward pass is for plain torch: transformed, recorded, or of many gradients."""
-    return (
-        is_transformed(gradient, *tensors)
-        or is_recorded(gradient)
-        or torch.compiler.is_compiling()
-        or _is_batch_of_gradients(gradient)
-    )

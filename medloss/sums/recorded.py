@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from medloss.sums.eager import Fast, plain_second
+from medloss.sums.eager import Fast, is_plain, plain_second, plain_slopes
 
 
 def operator(
@@ -81,8 +81,12 @@ def operator(
     def differentiate(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         inputs = arguments(ctx)
         fast, given = split(tuple(inputs))
-        found = iter(of_slopes(gradient, *inputs))
-        own = [None if each is None else next(found) for each in given[: fast.differentiable]]
+        own: Sequence[Tensor | None]
+        if is_plain(gradient, *given):
+            own = plain_slopes(fast, gradient, given)
+        else:
+            found = iter(of_slopes(gradient, *inputs))
+            own = [None if each is None else next(found) for each in given[: fast.differentiable]]
         rest = number - has_list - fast.differentiable
         return (*own, *[None] * rest, *nothing(ctx))
 
