@@ -140,7 +140,7 @@ class _FromFeatures(Prepared):
         """Class sums of the logits that the features give."""
         wanted = as_terms(terms)
         layer = self.features, self.head.weight, self.head.bias
-        return ClassSums(sums_of_features(*layer, self, wanted, maps or {}), wanted)
+        return ClassSums(sums_of_features(*layer, self, wanted, maps or {}).unbind(1), wanted)
 
     def each_voxel(
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None

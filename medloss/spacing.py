@@ -28,27 +28,38 @@ def parse_spacing(spacing_mm: Any, *, batch: int, axes: int) -> Spacing:
         >>> parse_spacing((0.8, 0.8, 2.5), batch=2, axes=3)
         ((0.8, 0.8, 2.5), (0.8, 0.8, 2.5))
     """
-    expected = (
-        f"spacing_mm: expected 'voxel', a positive number, {axes} of them, "
-        f"or {batch} rows of {axes}, got {spacing_mm!r}"
-    )
     if isinstance(spacing_mm, str):
         if spacing_mm != "voxel":
-            raise ValueError(expected)
+            raise _refusal(spacing_mm, batch, axes)
         return ((1.0,) * axes,) * batch
     try:
-        rows = spacing_mm.tolist() if hasattr(spacing_mm, "tolist") else spacing_mm
+        rows = _listed(spacing_mm)
         if isinstance(rows, int | float):
             rows = [rows] * axes
-        rows = [row.tolist() if hasattr(row, "tolist") else row for row in rows]
+        rows = [_listed(row) for row in rows]
         if all(isinstance(row, int | float) for row in rows):
             rows = [rows] * batch
         parsed = tuple(tuple(float(value) for value in row) for row in rows)
     except TypeError as error:
-        raise ValueError(expected) from error
+        raise _refusal(spacing_mm, batch, axes) from error
     values = [value for row in parsed for value in row]
     if [len(row) for row in parsed] != [axes] * batch or not all(
-        math.isfinite(value) and value > 0 for value in values
+        0 < value < math.inf for value in values
     ):
-        raise ValueError(expected)
+        raise _refusal(spacing_mm, batch, axes)
     return parsed
+
+
+def _listed(given: Any) -> Any:
+    """Tensors and arrays as lists; a compiler's number must not be asked what it has."""
+    if isinstance(given, int | float) or not hasattr(given, "tolist"):
+        return given
+    return given.tolist()
+
+
+def _refusal(given: Any, batch: int, axes: int) -> ValueError:
+    # made only when it is raised: a compiled graph has no words for its numbers
+    return ValueError(
+        f"spacing_mm: expected 'voxel', a positive number, {axes} of them, "
+        f"or {batch} rows of {axes}, got {given!r}"
+    )

@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medloss.distance.transform import checked_mask, distances
+from medloss.distance.transform import checked_mask, distances, steps_of
 from medloss.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.sums.eager import is_transformed
 
 Convention = Literal["surface", "kervadec", "symmetric"]
 Empty = Literal["distance_to_border", "zero"]
@@ -69,8 +70,9 @@ def signed_distance(
         signed = _among(whole, known, spacing, radius, skip, dtype)
     counted = signed[:, skip:]
     if convention == "kervadec":
-        for sample, inside, row in zip(counted, whole, spacing, strict=True):
-            sample.copy_(torch.where(inside, (sample + min(row)).clamp_max_(0), sample))
+        for sample, inside, row in zip(counted, whole, steps_of(spacing), strict=True):
+            least = row.min().to(sample)
+            sample.copy_(torch.where(inside, (sample + least).clamp_max_(0), sample))
     empties, fulls = _one_sided(whole, known, counted)
     fill_borderless(counted, empties, fulls, spacing, empty)
     if known is not None:
@@ -90,13 +92,13 @@ def fill_borderless(
         spacing: size of a voxel of each sample, mm.
         empty: what such a map is.
     """
-    if maps.device.type == "cpu" and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and maps.device.type == "cpu" and not is_transformed():
         for b, c in (empties | fulls).nonzero().tolist():
             border = distance_to_border(maps.shape[2:], spacing[b], like=maps)
             maps[b, c] = 0 if empty == "zero" else border if empties[b, c] else -border
         return
-    # What to do may not depend on the data in a compiled graph, and a GPU would have to be waited
-    # for: every map is written, sample by sample.
+    # What to do may not depend on the data in a compiled graph or under vmap, and a GPU would have
+    # to be waited for: every map is written, sample by sample.
     signs = (empties.to(maps.dtype) - fulls.to(maps.dtype)) * (empty != "zero")
     to_fill = empties | fulls
     for sample, which, sign, row in zip(maps, to_fill, signs, spacing, strict=True):

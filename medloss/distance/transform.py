@@ -25,11 +25,23 @@ def distances(
 ) -> Tensor:
     """As :func:`medloss.distance.separable.distances`, by the chosen backend."""
     backend = chosen_distance_backend(mask, shifted=any(shift)).name
-    steps = [step for row in spacing_mm for step in row]
+    steps = steps_of(spacing_mm)
     wide = dtype == torch.float64
     moved = list(shift)
     result: Tensor = _operator(mask, steps, radius, inside, outside, skip, wide, moved, backend)
     return result
+
+
+def steps_of(spacing_mm: Spacing) -> Tensor:
+    """Spacing as a tensor (B, axes) on the host, in float64.
+
+    In a compiled graph it is made by products: what multiplies a tensor may be another number in
+    the next call, where a list of numbers would have to be compiled again.
+    """
+    if not torch.compiler.is_compiling():
+        return torch.tensor(spacing_mm, dtype=torch.float64)
+    one = torch.ones((), dtype=torch.float64)
+    return torch.stack([torch.stack([one * step for step in row]) for row in spacing_mm])
 
 
 def edt(
@@ -78,7 +90,7 @@ def checked_mask(mask: Tensor) -> Tensor:
 
 def _measure(
     mask: Tensor,
-    steps: list[float],
+    steps: Tensor,
     radius: float,
     inside: int,
     outside: int,
@@ -87,11 +99,9 @@ def _measure(
     shift: list[float],
     backend: str,
 ) -> Tensor:
-    axes = mask.ndim - 2
-    rows = [steps[i : i + axes] for i in range(0, len(steps), axes)]
     return load(backend).distances(
         mask,
-        rows,
+        steps.tolist(),
         radius=radius,
         inside=inside,
         outside=outside,
@@ -117,7 +127,7 @@ _operator = torch.library.custom_op(
     "medloss::distances",
     _measure,
     mutates_args=(),
-    schema="(Tensor mask, float[] steps, float radius, int inside, int outside, int skip, "
+    schema="(Tensor mask, Tensor steps, float radius, int inside, int outside, int skip, "
     "bool wide, float[] shift, str backend) -> Tensor",
 )
 _operator.register_fake(_fake)

@@ -1,9 +1,10 @@
-"""Error histograms as operators of torch, computed by what suits the input."""
+"""Error histograms, computed by what suits the input."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from medloss.histograms import plain
 from medloss.histograms.cells import check_bins
 from medloss.sums import Activation, chosen_backend
+from medloss.sums.eager import evaluate
+from medloss.sums.recorded import operator
 from medloss.sums.request import gradient_like
 
 FUSED = {"numba": "medloss.histograms.compiled", "triton": "medloss.histograms.gpu"}
@@ -60,88 +63,56 @@ def error_histograms(
     module = FUSED.get(chosen_backend(input, (target, mask)).name)
     if module is None:
         return plain.histograms(input, target, mask, activation, bins)
-    found: Tensor = _histograms(input, target, mask, activation, bins, module)
-    return found
+    return evaluate(Counts(activation, bins, module), input, target, mask)
 
 
-def _count(
-    input: Tensor, target: Tensor, mask: Tensor | None, activation: str, bins: int, module: str
-) -> Tensor:
-    flat = _flat(input, target, mask)
-    found: Tensor = import_module(module).histograms(*flat, activation, bins)
-    return found
+@dataclass(frozen=True)
+class Counts:
+    """The histograms, by a module that has them in one pass."""
+
+    differentiable: ClassVar[int] = 1
+
+    activation: Activation
+    bins: int
+    module: str
+
+    def value(self, *tensors: Any) -> Tensor:
+        """Counts (B, C, 2, bins + 1)."""
+        own = import_module(self.module)
+        found: Tensor = own.histograms(*_flat(*tensors), self.activation, self.bins)
+        return found
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by the input."""
+        out = gradient_like(tensors[0])
+        slopes, own = plain.table(gradient), import_module(self.module)
+        own.slopes(*_flat(*tensors), self.activation, slopes, out)
+        return (out,)
+
+    def plain(self, *tensors: Any) -> Tensor:
+        """In torch."""
+        input, target, mask = tensors
+        return plain.histograms(input, target, mask, self.activation, self.bins)
+
+    def recorded(self, *tensors: Any) -> Tensor:
+        """As an operator."""
+        return _histograms(*tensors, self.activation, self.bins, self.module)
 
 
-def _slope(
-    gradient: Tensor, input: Tensor, target: Tensor, mask: Tensor | None, *rest: Any
-) -> Tensor:
-    activation, _, module = rest
-    out = gradient_like(input)
-    slopes = plain.table(gradient)
-    import_module(module).slopes(*_flat(input, target, mask), activation, slopes, out)
-    return out
-
-
-def _flat(input: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor | None, ...]:
+def _flat(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """With one axis of voxels."""
-    return tuple(None if t is None else t.detach().flatten(2) for t in (input, target, mask))
+    return tuple(None if t is None else t.detach().flatten(2) for t in tensors)
 
 
-ARGUMENTS = "Tensor input, Tensor target, Tensor? mask, str activation, int bins, str module"
-_histograms = torch.library.custom_op(
-    "medloss::error_histograms", _count, mutates_args=(), schema=f"({ARGUMENTS}) -> Tensor"
-)
-_slopes = torch.library.custom_op(
-    "medloss::error_histograms_slopes",
-    _slope,
-    mutates_args=(),
-    schema=f"(Tensor gradient, {ARGUMENTS}) -> Tensor",
-)
-
-
-def _fake_count(
-    input: Tensor, target: Any, mask: Any, activation: str, bins: int, _: Any
-) -> Tensor:
+def _fake(input: Tensor, target: Any, mask: Any, activation: str, bins: int, _: Any) -> Tensor:
     return input.new_empty((*input.shape[:2], 2, bins + 1), dtype=torch.float64)
 
 
-def _fake_slope(gradient: Tensor, input: Tensor, *_: Any) -> Tensor:
-    return gradient_like(input)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:3])
-    ctx.options = inputs[3:]
-
-
-def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    return _slopes(gradient, *ctx.saved_tensors, *ctx.options), *[None] * 5
-
-
-def _keep_for_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
-    ctx.options = inputs[4:]
-
-
-def _differentiate_twice(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    """Through plain torch."""
-    of_counts, input, target, mask = ctx.saved_tensors
-    activation, bins, _ = ctx.options
-    more = torch.is_grad_enabled()
-    with torch.enable_grad():
-        of_counts, input = (
-            t.view_as(t) if more and t.requires_grad else t.detach().requires_grad_()
-            for t in (of_counts, input)
-        )
-        counts = plain.histograms(input, target, mask, activation, bins)
-        (first,) = torch.autograd.grad(counts, input, of_counts, create_graph=True)
-        second = torch.autograd.grad(
-            first, (of_counts, input), gradient, create_graph=more, allow_unused=True
-        )
-    return *second, *[None] * 5
-
-
-_histograms.register_fake(_fake_count)
-_histograms.register_autograd(_differentiate, setup_context=_keep)
-_slopes.register_fake(_fake_slope)
-_slopes.register_autograd(_differentiate_twice, setup_context=_keep_for_second)
+_histograms = operator(
+    "medloss::error_histograms",
+    "Tensor input, Tensor target, Tensor? mask",
+    "str activation, int bins, str module",
+    of=Counts,
+    fake=_fake,
+    fake_slope=gradient_like,
+)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from medloss.histograms.cells import edges, place
 from medloss.sums import Activation, voxel_terms
+from medloss.sums.eager import evaluate
 
 
 def histograms(
@@ -46,36 +48,52 @@ def soft_histogram(errors: Tensor, foreground: Tensor, background: Tensor, bins:
         >>> soft_histogram(0.3125 * one, one, 0 * one, 4)[0]
         tensor([0.0000, 0.5000, 0.5000, 0.0000, 0.0000], dtype=torch.float64)
     """
-    histogram: Tensor = _SoftHistogram.apply(errors, foreground, background, bins)  # type: ignore[no-untyped-call]
-    return histogram
+    fast = _SoftHistogram(bins)
+    if foreground.requires_grad or background.requires_grad:
+        return fast.plain(errors, foreground, background)
+    return evaluate(fast, errors, foreground, background)
 
 
-class _SoftHistogram(torch.autograd.Function):
+@dataclass(frozen=True)
+class _SoftHistogram:
     """Its gradient looks up, for each voxel, the slope between the two edges around its error."""
 
-    @staticmethod
-    def forward(
-        ctx: Any, errors: Tensor, foreground: Tensor, background: Tensor, bins: int
-    ) -> Tensor:
-        ctx.save_for_backward(errors, foreground, background)
-        ctx.bins = bins
-        cell, share = place(errors, bins)
-        rows = []
-        for weight in (foreground.double(), background.double()):
-            row = errors.new_zeros(bins + 1, dtype=torch.float64)
-            upper = weight * share
-            row.scatter_add_(0, cell, weight - upper)
-            row.scatter_add_(0, cell + 1, upper)
-            rows.append(row)
-        return torch.stack(rows)
+    differentiable: ClassVar[int] = 1
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        errors, foreground, background = ctx.saved_tensors
-        cell, _ = place(errors, ctx.bins)
-        inside, outside = table(gradients[0])
-        slopes = inside[cell] * foreground + outside[cell] * background
-        return slopes.to(errors), None, None, None
+    bins: int
+
+    def value(self, *tensors: Any) -> Tensor:
+        """Both rows."""
+        errors, *weights = tensors
+        return self._rows(*place(errors, self.bins), weights)
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by the errors."""
+        errors, foreground, background = tensors
+        cell, _ = place(errors, self.bins)
+        inside, outside = table(gradient)
+        return ((inside[cell] * foreground + outside[cell] * background).to(errors),)
+
+    def plain(self, *tensors: Any) -> Tensor:
+        """With a share that is linear in the error, as autograd is to see it."""
+        errors, *weights = tensors
+        cell, _ = place(errors.detach(), self.bins)
+        at = edges(self.bins, errors)
+        share = (errors - at[cell]) / (at[cell + 1] - at[cell])
+        return self._rows(cell, share, weights)
+
+    def recorded(self, *tensors: Any) -> Tensor:
+        """As torch has it."""
+        return self.plain(*tensors)
+
+    def _rows(self, cell: Tensor, share: Tensor, weights: list[Tensor]) -> Tensor:
+        rows = []
+        for weight in weights:
+            upper = weight.double() * share
+            row = upper.new_zeros(self.bins + 1)
+            row = row.scatter_add(0, cell, weight.double() - upper)
+            rows.append(row.scatter_add(0, cell + 1, upper))
+        return torch.stack(rows)
 
 
 def table(gradient: Tensor) -> Tensor:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from medloss.sums import operators, reference
+from medloss.sums import reference
 from medloss.sums.choice import REFERENCE, chosen_backend
-from medloss.sums.request import Request
+from medloss.sums.eager import evaluate, plain_slopes
+from medloss.sums.form import Form
 from medloss.sums.terms import (
     WITH_EXPONENT,
     WITH_MAP,
@@ -58,11 +59,10 @@ def class_sums(
         >>> round(s.tp.item(), 6), s.t.item()
         (1.3, 2.0)
     """
-    whole = as_terms(terms)
-    request, backend = request_of(input, target, whole, activation, mask, maps or {})
-    if backend == REFERENCE:
-        return ClassSums(reference.sums(request), whole)
-    return ClassSums(operators.class_sums(*operators.arguments(request, backend)), whole)
+    form, named = form_of(input, target, terms, activation, mask, maps or {})
+    tensors = (input, target, mask, *(maps or {}).values())
+    values = form.plain(*tensors) if form.backend == REFERENCE else evaluate(form, *tensors)
+    return ClassSums(values.unbind(1), named)
 
 
 def class_sums_slopes(
@@ -96,64 +96,69 @@ def class_sums_slopes(
         >>> slopes[0, :, 0, 0]
         tensor([ 0.5000, -0.5000])
     """
-    request, backend = request_of(input, target, as_terms(terms), activation, mask, maps or {})
-    if backend != REFERENCE:
-        slopes: Tensor = operators.class_sums_slopes(
-            gradient, *operators.arguments(request, backend)
-        )
-        return slopes
-    with torch.enable_grad():
-        leaf = input.detach().requires_grad_()
-        sums = reference.sums(replace(request, input=leaf))
-        if not sums.requires_grad:  # terms without the probability
-            return torch.zeros_like(input)
-        return torch.autograd.grad(sums, leaf, gradient)[0]
+    form, _ = form_of(input, target, terms, activation, mask, maps or {})
+    tensors = (input, target, mask, *(maps or {}).values())
+    if form.backend != REFERENCE:
+        return form.slopes(gradient, *tensors)[0]
+    (slopes,) = plain_slopes(form, gradient, (input.detach().requires_grad_(), *tensors[1:]))
+    return torch.zeros_like(input) if slopes is None else slopes
 
 
-def request_of(
+def form_of(
     input: Tensor,
     target: Tensor,
-    terms: tuple[Term, ...],
+    terms: Sequence[str | Term],
     activation: Activation,
     mask: Tensor | None,
     maps: Mapping[str, Tensor],
-) -> tuple[Request, str]:
-    """Checked arguments, and the backend that serves them."""
-    _check(input, target, terms, mask, maps)
-    choice = chosen_backend(input, (target, mask, *maps.values()))
-    names = list(maps)
-    numbered = tuple(
-        Term(term.name, str(names.index(str(term.parameter)))) if term.name in WITH_MAP else term
-        for term in terms
-    )
-    return Request(input, target, mask, tuple(maps.values()), numbered, activation), choice.name
+) -> tuple[Form, tuple[Term, ...]]:
+    """The form of class sums whose arguments are checked here, and their terms by name."""
+    _check_shapes(input, target, mask, maps)
+    # a compiler looks through a cache, and says so
+    checked = _checked.__wrapped__ if torch.compiler.is_compiling() else _checked
+    named, numbered = checked(tuple(terms), tuple(maps))
+    backend = chosen_backend(input, (target, mask, *maps.values())).name
+    return Form(numbered, activation, backend), named
 
 
-def _check(
-    input: Tensor,
-    target: Tensor,
-    terms: tuple[Term, ...],
-    mask: Tensor | None,
-    maps: Mapping[str, Tensor],
-) -> None:
-    """Compiled loops read what they are told to: nothing of another shape may reach them."""
-    whole, one = list(input.shape), [input.shape[0], 1, *input.shape[2:]]
-    shapes = {"target": (target, [one, whole])}
-    if mask is not None:
-        shapes["mask"] = (mask, [one])
-    shapes.update({f"maps: {name}": (each, [whole]) for name, each in maps.items()})
-    for name, (tensor, allowed) in shapes.items():
-        if list(tensor.shape) not in allowed:
-            expected = " or ".join(map(str, allowed))
-            raise ValueError(f"{name}: expected {expected}, got {list(tensor.shape)}")
-        if tensor.device != input.device:
-            raise ValueError(f"{name}: expected it on {input.device}, got {tensor.device}")
-    for term in terms:
+@lru_cache(maxsize=256)
+def _checked(
+    terms: tuple[str | Term, ...], maps: tuple[str, ...]
+) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
+    """Each term once, with its map by name and by number."""
+    whole, numbered = as_terms(terms), []
+    for term in whole:
         if term.name not in reference.SUMMANDS:
             raise ValueError(f"terms: expected some of {list(reference.SUMMANDS)}, got {term.name}")
-        if term.name in WITH_MAP and term.parameter not in maps:
+        if term.name in WITH_EXPONENT:
+            exponent(term)
+        if term.name not in WITH_MAP:
+            numbered.append(term)
+            continue
+        if term.parameter not in maps:
             raise ValueError(
                 f"maps: expected {term.parameter!r}, which {term.name} names, got {list(maps)}"
             )
-        if term.name in WITH_EXPONENT:
-            exponent(term)
+        numbered.append(Term(term.name, str(maps.index(str(term.parameter)))))
+    return whole, tuple(numbered)
+
+
+def _check_shapes(
+    input: Tensor, target: Tensor, mask: Tensor | None, maps: Mapping[str, Tensor]
+) -> None:
+    """Compiled loops read what they are told to: nothing of another shape may reach them."""
+    whole = input.shape
+    one = (whole[0], 1, *whole[2:])
+    _check("target", target, input, (one, whole))
+    if mask is not None:
+        _check("mask", mask, input, (one,))
+    for name, each in maps.items():
+        _check(f"maps: {name}", each, input, (whole,))
+
+
+def _check(name: str, tensor: Tensor, input: Tensor, allowed: Sequence[tuple[int, ...]]) -> None:
+    if tuple(tensor.shape) not in allowed:
+        expected = " or ".join(str(list(shape)) for shape in allowed)
+        raise ValueError(f"{name}: expected {expected}, got {list(tensor.shape)}")
+    if tensor.device != input.device:
+        raise ValueError(f"{name}: expected it on {input.device}, got {tensor.device}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -67,36 +66,69 @@ def exponent(term: Term) -> float:
     return float(term.parameter)
 
 
-@dataclass(frozen=True)
 class ClassSums:
     """Sums (or, before summing, voxel values) of some terms, each of shape (B, C, ...).
 
     A term is read as an attribute (``s.tp``) or, with its parameter, as ``s["focal", 2.0]``.
     Sums are additive: those of two patches of one volume, or of two ranks, are added with ``+``.
+
+    Args:
+        values: (B, K, C, ...): K terms; or a tuple of K tensors (B, C, ...).
+        terms: what they are.
+
+    Example:
+        >>> s = ClassSums(torch.ones(1, 2, 3), (Term("power", 1.5), Term("power", 2.0)))
+        >>> s["power", 2.0]
+        tensor([[1., 1., 1.]])
+        >>> s.power
+        Traceback (most recent call last):
+        AttributeError: power: expected one such term, got several: s['power', 1.5], s['power', 2.0]
     """
 
-    values: Tensor
-    """(B, K, C, ...): K terms."""
-    terms: tuple[Term, ...]
+    def __init__(self, values: Tensor | tuple[Tensor, ...], terms: tuple[Term, ...]) -> None:
+        self._held = values
+        self.terms = terms
 
-    def __getitem__(self, key: str | tuple[str, float | str]) -> Tensor:
-        term = Term(key) if isinstance(key, str) else Term(*key)
-        return self.values[:, self.terms.index(term)]
+    @property
+    def values(self) -> Tensor:
+        """(B, K, C, ...): K terms."""
+        held = self._held
+        return held if isinstance(held, Tensor) else torch.stack(held, 1)
+
+    def __getitem__(self, key: str | tuple[str, float | str | None]) -> Tensor:
+        return self._at(self.terms.index(Term(key) if isinstance(key, str) else Term(*key)))
 
     def __getattr__(self, name: str) -> Tensor:
-        for index, term in enumerate(self.terms):
-            if term.name == name:
-                return self.values[:, index]
-        raise AttributeError(f"{name}: not among the summed terms {self.terms}")
+        if name.startswith("_") or name == "terms":  # asked of a copy that has nothing yet
+            raise AttributeError(name)
+        found = [index for index, term in enumerate(self.terms) if term.name == name]
+        if len(found) == 1:
+            return self._at(found[0])
+        if not found:
+            raise AttributeError(f"{name}: not among the summed terms {self.terms}")
+        keys = ", ".join(f"s[{name!r}, {self.terms[index].parameter!r}]" for index in found)
+        raise AttributeError(f"{name}: expected one such term, got several: {keys}")
+
+    def __repr__(self) -> str:
+        return f"ClassSums({self._held!r}, {self.terms!r})"
 
     def __add__(self, other: ClassSums) -> ClassSums:
         if self.terms != other.terms:
             raise ValueError(f"other: expected sums of {self.terms}, got {other.terms}")
         return ClassSums(self.values + other.values, self.terms)
 
+    def of(self, terms: Sequence[str | Term]) -> ClassSums:
+        """Those of some of the terms alone."""
+        own = as_terms(terms)
+        return self if own == self.terms else ClassSums(tuple(self[term] for term in own), own)
+
+    def detach(self) -> ClassSums:
+        """The same numbers, without the graph they came from."""
+        return self._changed(lambda sums, _: sums.detach())
+
     def without_background(self) -> ClassSums:
         """The same without class 0."""
-        return ClassSums(self.values[:, :, 1:], self.terms)
+        return self._changed(lambda sums, axis: sums.narrow(axis, 1, sums.shape[axis] - 1))
 
     def only(self, present: Tensor) -> ClassSums:
         """The same with the sums of classes that were not annotated set to zero.
@@ -104,8 +136,12 @@ class ClassSums:
         Args:
             present: (B, C), which classes were annotated in each sample.
         """
-        keep = present.reshape(present.shape[0], 1, -1, *[1] * (self.values.ndim - 3))
-        return ClassSums(self.values * keep, self.terms)
+
+        def kept(sums: Tensor, axis: int) -> Tensor:
+            ones = [1] * (sums.ndim - axis - 1)
+            return sums * present.reshape(len(present), *[1] * (axis - 1), -1, *ones)
+
+        return self._changed(kept)
 
     def over_batch(self, batch: bool | Literal["world"]) -> ClassSums:
         """Sums over the samples of this batch, or of the batches of all ranks (``"world"``).
@@ -115,10 +151,21 @@ class ClassSums:
         """
         if batch is False:
             return self
-        values = self.values.sum(0, keepdim=True)
+        pooled = self._changed(lambda sums, _: sums.sum(0, keepdim=True))
         if batch == "world" and _ranks():
-            values = _SumOverRanks.apply(values)  # type: ignore[no-untyped-call]
-        return ClassSums(values, self.terms)
+            return ClassSums(_SumOverRanks.apply(pooled.values), self.terms)  # type: ignore[no-untyped-call]
+        return pooled
+
+    def _at(self, index: int) -> Tensor:
+        held = self._held
+        return held[:, index] if isinstance(held, Tensor) else held[index]
+
+    def _changed(self, change: Callable[[Tensor, int], Tensor]) -> ClassSums:
+        """The same after a change, which is told the axis of the classes."""
+        held = self._held
+        if isinstance(held, Tensor):
+            return ClassSums(change(held, 2), self.terms)
+        return ClassSums(tuple(change(each, 1) for each in held), self.terms)
 
 
 def work_dtype(input: Tensor) -> torch.dtype:
@@ -141,14 +188,13 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
+        total = values.clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        torch.distributed.all_reduce(total)
+        total: Tensor = _SumOverRanks.apply(gradients[0])  # type: ignore[no-untyped-call]
         return total
 
 

@@ -6,12 +6,13 @@ devices it takes one read of the logits, and its gradient one more and one write
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from medloss.sums.choice import TRITON, chosen_backend
+from medloss.sums.eager import evaluate
+from medloss.sums.recorded import operator
 from medloss.sums.request import Request, gradient_like
 from medloss.sums.terms import work_dtype
 
@@ -26,12 +27,13 @@ def log_p_true(input: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
 
     Returns:
         (B, 1, \*spatial), float64 for float64 input, else float32; 0 where the label is no class or
-        the mask is 0. By the kernels for CUDA it has no second derivative.
+        the mask is 0.
 
     Raises:
         ValueError: a target or mask of another shape.
 
     Example:
+        >>> import torch
         >>> z = torch.tensor([[[[0.0, 0.0]], [[0.0, 1.0]]]])
         >>> log_p_true(z, torch.tensor([[[[0, 1]]]])).exp()
         tensor([[[[0.5000, 0.7311]]]])
@@ -41,60 +43,55 @@ def log_p_true(input: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
         if given is not None and list(given.shape) != one:
             raise ValueError(f"{name}: expected {one}, got {list(given.shape)}")
     if chosen_backend(input, (mask,)).name == TRITON:
-        found: Tensor = _values(input, target, mask)
-        return found
-    known = (target >= 0) & (target < input.shape[1])
-    if mask is not None:
-        known, input = known & (mask != 0), input.where(mask != 0, 0)
-    logits = input.to(work_dtype(input))
-    labels = target.long().where(known, 0)
-    return logits.log_softmax(1).gather(1, labels).where(known, 0)
+        return evaluate(_KERNELS, input, target, mask)
+    return _KERNELS.plain(input, target, mask)
+
+
+class _Kernels:
+    """By the kernels for CUDA devices."""
+
+    differentiable: ClassVar[int] = 1
+
+    def value(self, *tensors: Any) -> Tensor:
+        """Log p of the true class."""
+        from medloss.sums.gpu import backend
+
+        return backend.log_p_true(_request(*tensors))
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by the input."""
+        from medloss.sums.gpu import backend
+
+        return (backend.log_p_true_slopes(_request(*tensors), gradient),)
+
+    def plain(self, input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """In torch."""
+        known = (target >= 0) & (target < input.shape[1])
+        if mask is not None:
+            known, input = known & (mask != 0), input.where(mask != 0, 0)
+        logits = input.to(work_dtype(input))
+        labels = target.long().where(known, 0)
+        return logits.log_softmax(1).gather(1, labels).where(known, 0)
+
+    def recorded(self, *tensors: Any) -> Tensor:
+        """As an operator."""
+        return _operator(*tensors)
 
 
 def _request(input: Tensor, target: Tensor, mask: Tensor | None) -> Request:
     return Request(input, target, mask, (), (), "softmax")
 
 
-def _value(input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    from medloss.sums.gpu import backend
-
-    return backend.log_p_true(_request(input, target, mask))
-
-
-def _slope(gradient: Tensor, input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    from medloss.sums.gpu import backend
-
-    return backend.log_p_true_slopes(_request(input, target, mask), gradient)
-
-
-ARGUMENTS = "Tensor input, Tensor target, Tensor? mask"
-_values = torch.library.custom_op(
-    "medloss::log_p_true", _value, mutates_args=(), schema=f"({ARGUMENTS}) -> Tensor"
-)
-_slopes = torch.library.custom_op(
-    "medloss::log_p_true_slopes",
-    _slope,
-    mutates_args=(),
-    schema=f"(Tensor gradient, {ARGUMENTS}) -> Tensor",
-)
-
-
-def _fake_value(input: Tensor, target: Tensor, mask: Any) -> Tensor:
+def _fake(input: Tensor, *_: Any) -> Tensor:
     return input.new_empty((input.shape[0], 1, *input.shape[2:]), dtype=work_dtype(input))
 
 
-def _fake_slope(gradient: Tensor, input: Tensor, *_: Any) -> Tensor:
-    return gradient_like(input)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    return _slopes(gradient, *ctx.saved_tensors), None, None
-
-
-_values.register_fake(_fake_value)
-_values.register_autograd(_differentiate, setup_context=_keep)
-_slopes.register_fake(_fake_slope)
+_KERNELS = _Kernels()
+_operator = operator(
+    "medloss::log_p_true",
+    "Tensor input, Tensor target, Tensor? mask",
+    "",
+    of=_Kernels,
+    fake=_fake,
+    fake_slope=gradient_like,
+)

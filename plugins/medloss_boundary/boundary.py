@@ -11,6 +11,9 @@ from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 from medloss_boundary.distance_loss import DistanceLoss
 
+MAP = "signed_distance"
+"""Name of the map φ."""
+
 
 @options
 class BoundaryLoss(DistanceLoss):
@@ -54,20 +57,15 @@ class BoundaryLoss(DistanceLoss):
         Kervadec 2019, arXiv:1812.07032.
     """
 
-    @property
-    def map_name(self) -> str:
-        """Name of the map φ; losses with equal options share it."""
-        return self.named("signed_distance")
-
     def terms(self) -> tuple[str | Term, ...]:
         """Σ p φ and the number of voxels."""
-        return (Term("map", self.map_name), "v")
+        return (Term("map", MAP), "v")
 
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """The signed distance map of the target."""
         ready = prepared.extras.distance_map  # of 16 bits the sums read it as it is
-        return {self.map_name: self.to_target(prepared) if ready is None else ready}
+        return {MAP: self.to_target(prepared) if ready is None else ready}
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Mean of p φ over the voxels, (B, C)."""
-        return s["map", self.map_name] / s.v.clamp_min(1)
+        return s["map", MAP] / s.v.clamp_min(1)

@@ -38,10 +38,6 @@ class DistanceLoss(RegionLoss):
         """How many classes need no map."""
         return 0 if self.include_background else 1
 
-    def named(self, what: str) -> str:
-        """Name of a map that losses with equal options share."""
-        return f"{what}:{self.convention}:{self.empty}:{self.spacing_mm}:{self.skip}"
-
     def to_target(self, prepared: Prepared) -> Tensor:
         """Signed distances to the boundary of the target, ready or computed, (B, C, *spatial)."""
         return map_of_target(

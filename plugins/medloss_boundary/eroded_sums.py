@@ -1,18 +1,18 @@
-"""Sums of erosions of the squared error: an operator of torch whose backward recomputes."""
+"""Sums of erosions of the squared error; the backward recomputes."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from medloss.sums.eager import evaluate
+from medloss.sums.recorded import operator
 from medloss.volumes import Lot, lots, target_of
 from medloss_boundary.erosion import erosions, gradient
-
-ARGUMENTS = (
-    "Tensor p, Tensor target, Tensor? mask, int skip, int number, float alpha, bool normalize"
-)
+from medloss_boundary.rims import neighbours
 
 
 def eroded_sums(
@@ -36,53 +36,75 @@ def eroded_sums(
         alpha: exponent of the number of an erosion.
         normalize: stretch what each erosion leaves.
     """
-    sums: Tensor = _operator(p, target, mask, skip, number, alpha, normalize)
-    return sums
+    return evaluate(Eroded(skip, number, alpha, normalize), p, target, mask)
 
 
-def _sums(
-    p: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    skip: int,
-    number: int,
-    alpha: float,
-    normalize: bool,
-) -> Tensor:
-    out = p.new_zeros(p.shape[:2])
-    for part in lots(p, skip):
-        error = _difference(p, target, part).square_()
-        error, counted = _weighed(error, mask, part)
-        for k, step in enumerate(erosions(error, counted, number, normalize=normalize), 1):
-            out[part] += k**alpha * step.left.flatten(1).sum(1)
-    return out
+@dataclass(frozen=True)
+class Eroded:
+    """The sums in all their ways, from p, target and mask or None; see :func:`eroded_sums`."""
 
+    differentiable: ClassVar[int] = 1
 
-def _slopes(
-    slope: Tensor,
-    p: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    skip: int,
-    number: int,
-    alpha: float,
-    normalize: bool,
-) -> Tensor:
-    """Gradient by ``p``, for a gradient of the sums."""
-    out = torch.zeros_like(p, memory_format=torch.contiguous_format)
-    for part in lots(p, skip):
-        if not bool(slope[part].any()):
-            continue
-        difference = _difference(p, target, part)
-        error, counted = _weighed(difference.square(), mask, part)
-        steps = list(erosions(error, counted, number, normalize=normalize))
-        if steps:
-            box = steps[0].box
-            each = slope[part].view(-1, *[1] * (p.ndim - 2))
-            by_error = gradient(steps, [k**alpha * each for k in range(1, len(steps) + 1)])
-            by_p, _ = _weighed(2 * difference, mask, part)
-            out[part][box] = by_error.mul_(by_p[box])
-    return out
+    skip: int
+    number: int
+    alpha: float
+    normalize: bool
+
+    def value(self, p: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """A few volumes at a time, in boxes."""
+        out = p.new_zeros(p.shape[:2])
+        for part in lots(p, self.skip):
+            error = _difference(p, target, part).square_()
+            error, counted = _weighed(error, mask, part)
+            steps = erosions(error, counted, self.number, normalize=self.normalize)
+            for k, step in enumerate(steps, 1):
+                out[part] += k**self.alpha * step.left.flatten(1).sum(1)
+        return out
+
+    def slopes(self, gradient_: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by ``p``."""
+        p, target, mask = tensors
+        out = torch.zeros_like(p, memory_format=torch.contiguous_format)
+        for part in lots(p, self.skip):
+            if not bool(gradient_[part].any()):
+                continue
+            difference = _difference(p, target, part)
+            error, counted = _weighed(difference.square(), mask, part)
+            steps = list(erosions(error, counted, self.number, normalize=self.normalize))
+            if steps:
+                box = steps[0].box
+                each = gradient_[part].view(-1, *[1] * (p.ndim - 2))
+                weights = [k**self.alpha * each for k in range(1, len(steps) + 1)]
+                by_p, _ = _weighed(2 * difference, mask, part)
+                out[part][box] = gradient(steps, weights).mul_(by_p[box])
+        return (out,)
+
+    def plain(self, p: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """All volumes at once."""
+        classes = slice(self.skip, p.shape[1])
+        g = torch.stack([target_of(p, target, (b, classes)) for b in range(len(p))])
+        left, total = (p[:, classes] - g).square(), p.new_zeros(*g.shape[:2])
+        counted = torch.ones_like(g[:, :1], dtype=torch.bool) if mask is None else mask > 0
+        left = left if mask is None else left * mask
+        axes = tuple(range(2, p.ndim))
+        number = 1 + 2 * sum(p.shape[axis] > 1 for axis in axes)
+        for k in range(1, self.number + 1):
+            around = sum((one + other for one, other in neighbours(left)), left)
+            raw = (around - number / 2).clamp_min(0) * counted
+            left = raw / number
+            if self.normalize:
+                low = raw.where(counted, torch.inf).amin(axes, keepdim=True)
+                high = raw.where(counted, -torch.inf).amax(axes, keepdim=True)
+                varies = (high > low) & (high - low).isfinite()
+                span = torch.where(varies, high - low, 1)
+                stretched = (raw - torch.where(varies, low, 0)) / span * counted
+                left = torch.where(varies, stretched, left)
+            total = total + k**self.alpha * left.flatten(2).sum(2)
+        return torch.cat([p.new_zeros(len(p), self.skip), total], 1)
+
+    def recorded(self, *tensors: Any) -> Tensor:
+        """As an operator, so that a compiled graph need not break at it."""
+        return _operator(*tensors, self.skip, self.number, self.alpha, self.normalize)
 
 
 def _difference(p: Tensor, target: Tensor, part: Lot) -> Tensor:
@@ -97,35 +119,11 @@ def _weighed(x: Tensor, mask: Tensor | None, part: Lot) -> tuple[Tensor, Tensor 
     return x.mul_(mask[part[0]]), mask[part[0]] > 0
 
 
-def _fake(p: Tensor, *_: Any) -> Tensor:
-    return p.new_empty(p.shape[:2])
-
-
-def _fake_slopes(slope: Tensor, p: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(p, memory_format=torch.contiguous_format)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    p, target, mask, *options = inputs
-    ctx.save_for_backward(p, target, mask)
-    ctx.options = options
-
-
-def _differentiate(ctx: Any, slope: Tensor) -> tuple[Any, ...]:
-    by_p = _operator_of_slopes(slope, *ctx.saved_tensors, *ctx.options)
-    return by_p, None, None, None, None, None, None
-
-
-# Operators, so that a compiled graph need not break at them.
-_operator = torch.library.custom_op(
-    "medloss_boundary::eroded_sums", _sums, mutates_args=(), schema=f"({ARGUMENTS}) -> Tensor"
+_operator = operator(
+    "medloss_boundary::eroded_sums",
+    "Tensor p, Tensor target, Tensor? mask",
+    "int skip, int number, float alpha, bool normalize",
+    of=Eroded,
+    fake=lambda p, *_: p.new_empty(p.shape[:2]),
+    fake_slope=lambda p: torch.empty_like(p, memory_format=torch.contiguous_format),
 )
-_operator_of_slopes = torch.library.custom_op(
-    "medloss_boundary::eroded_sums_slopes",
-    _slopes,
-    mutates_args=(),
-    schema=f"(Tensor slope, {ARGUMENTS}) -> Tensor",
-)
-_operator.register_fake(_fake)
-_operator.register_autograd(_differentiate, setup_context=_keep)
-_operator_of_slopes.register_fake(_fake_slopes)

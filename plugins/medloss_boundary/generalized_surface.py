@@ -14,6 +14,8 @@ from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 from medloss_boundary.distance_loss import DistanceLoss
 
+MAPS = ("squared_distance", "squared_distance_signed_by_target")
+"""Names of the maps D² and ψ."""
 CONSTANTS = (Term("d2"), Term("psi"))
 
 
@@ -58,14 +60,9 @@ class GeneralizedSurfaceLoss(DistanceLoss):
 
     convention: Convention = "symmetric"
 
-    @property
-    def names(self) -> tuple[str, str]:
-        """Of the maps D² and ψ."""
-        return self.named("squared_distance"), self.named("squared_distance_signed_by_target")
-
     def terms(self) -> tuple[Term, ...]:
         """Σ (p − g)² D² and Σ p ψ."""
-        return (Term("map2", self.names[0]), Term("map", self.names[1]))
+        return (Term("map2", MAPS[0]), Term("map", MAPS[1]))
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
@@ -75,7 +72,7 @@ class GeneralizedSurfaceLoss(DistanceLoss):
             psi = torch.where(masks_of_classes(prepared), -squared, squared)
         else:
             psi = squared * (1 - 2 * prepared.one_hot())
-        return dict(zip(self.names, (squared, psi), strict=True))
+        return dict(zip(MAPS, (squared, psi), strict=True))
 
     def compute(self, prepared: Prepared) -> Tensor:
         """Sum with the maps, made once."""
@@ -88,11 +85,11 @@ class GeneralizedSurfaceLoss(DistanceLoss):
 
     def _with(self, maps: Mapping[str, Tensor], s: ClassSums, prepared: Prepared) -> Tensor:
         """The loss from the sums, and those of the maps themselves."""
-        weighed = (maps[name] for name in self.names)
+        weighed = (maps[name] for name in MAPS)
         if prepared.mask is not None:
             weighed = (each * prepared.mask for each in weighed)
         constants = [each.flatten(2).sum(2) for each in weighed]
-        own = [s["map2", self.names[0]], s["map", self.names[1]]]
+        own = [s["map2", MAPS[0]], s["map", MAPS[1]]]
         terms = (*self.terms(), *CONSTANTS)
         return super().from_sums(ClassSums(torch.stack([*own, *constants], 1), terms), prepared)
 

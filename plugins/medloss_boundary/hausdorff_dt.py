@@ -14,6 +14,9 @@ from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 from medloss_boundary.distance_loss import DistanceLoss
 
+MAP = "powers_of_distances"
+"""Name of the map φ."""
+
 
 @options
 class HausdorffDTLoss(DistanceLoss):
@@ -73,14 +76,9 @@ class HausdorffDTLoss(DistanceLoss):
         if not self.alpha > 0:
             raise ValueError(f"alpha: expected more than 0, got {self.alpha!r}")
 
-    @property
-    def map_name(self) -> str:
-        """Name of the map φ."""
-        return self.named(f"hausdorff:{self.alpha}:{self.one_sided}")
-
     def terms(self) -> tuple[str | Term, ...]:
         """Σ (p − g)² φ and the number of voxels."""
-        return (Term("map2", self.map_name), "v")
+        return (Term("map2", MAP), "v")
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
@@ -89,12 +87,12 @@ class HausdorffDTLoss(DistanceLoss):
         field = self.to_target(prepared)
         field = _power(field.clone() if ready else field, self.alpha)
         if not self.one_sided:
-            field += _power(self.to_prediction(prepared), self.alpha)
-        return {self.map_name: field}
+            field = _power(self.to_prediction(prepared), self.alpha).add_(field)
+        return {MAP: field}
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Mean of (p − g)² φ over the voxels, (B, C)."""
-        return s["map2", self.map_name] / s.v.clamp_min(1)
+        return s["map2", MAP] / s.v.clamp_min(1)
 
 
 def _power(signed: Tensor, exponent: float) -> Tensor:

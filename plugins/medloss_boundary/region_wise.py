@@ -14,6 +14,9 @@ from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 from medloss_boundary.distance_loss import DistanceLoss
 
+MAP = "region_wise"
+"""Name of the map Z."""
+
 
 @options
 class RegionWiseLoss(DistanceLoss):
@@ -56,14 +59,9 @@ class RegionWiseLoss(DistanceLoss):
 
     convention: Convention = "symmetric"
 
-    @property
-    def map_name(self) -> str:
-        """Name of the map Z."""
-        return self.named("region_wise")
-
     def terms(self) -> tuple[str | Term, ...]:
         """Σ p Z and the number of voxels."""
-        return (Term("map", self.map_name), "v")
+        return (Term("map", MAP), "v")
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
@@ -78,8 +76,8 @@ class RegionWiseLoss(DistanceLoss):
         if self.empty == "zero":
             outside = inside.flatten(2).any(2).view(deepest.shape).to(depth)
         z = torch.where(inside, -depth / torch.where(deepest > 0, deepest, 1), outside)
-        return {self.map_name: z}
+        return {MAP: z}
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Mean of p Z over the voxels, (B, C)."""
-        return s["map", self.map_name] / s.v.clamp_min(1)
+        return s["map", MAP] / s.v.clamp_min(1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from medloss.spacing import Spacing
 from medloss.sums import Term
+from medloss.sums.eager import evaluate
 from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
 
 TERMS = tuple(map(Term, ("near_true", "near_predicted", "predicted", "true")))
@@ -28,7 +30,7 @@ def rim_sums(
 ) -> Tensor:
     r"""Σ ∂p [d(∂g) ≤ τ], Σ ∂g max_{d ≤ τ} ∂p, Σ ∂p and Σ ∂g of each sample and class, (B, 4, C).
 
-    There is one gradient, by ``p``.
+    The gradient is by ``p``.
 
     Args:
         p: (B, C, \*spatial), probabilities.
@@ -37,50 +39,68 @@ def rim_sums(
         tolerance_mm: τ.
         skip: the first classes, which have sums of 0.
     """
-    sums: Tensor = _apply(p, inside, spacing_mm, tolerance_mm, skip)
+    sums: Tensor = _sums(p, inside, spacing_mm, tolerance_mm, skip)
     return sums
 
 
-class _RimSums(torch.autograd.Function):
-    """Keeps a byte for each voxel, and where each true rim voxel found its largest value."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, p: Tensor, inside: Tensor, spacing_mm: Spacing, tolerance_mm: float, skip: int
-    ) -> Tensor:
-        out = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
-        near, best = torch.zeros_like(inside, memory_format=torch.contiguous_format), []
-        ctx.volumes = [(b, c) for b in range(p.shape[0]) for c in range(skip, p.shape[1])]
-        offsets = [_offsets(p.shape[2:], row, tolerance_mm) for row in spacing_mm]
-        for b, c in ctx.volumes:
+# How many rim voxels there are depends on the values: a compiled graph breaks here.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _sums(p: Tensor, inside: Tensor, spacing_mm: Spacing, tolerance_mm: float, skip: int) -> Tensor:
+    near, found = torch.zeros_like(inside, memory_format=torch.contiguous_format), []
+    volumes = [(b, c) for b in range(p.shape[0]) for c in range(skip, p.shape[1])]
+    offsets = [_offsets(p.shape[2:], row, tolerance_mm) for row in spacing_mm]
+    with torch.no_grad():
+        for b, c in volumes:
             one = slice(b, b + 1), slice(c, c + 1)
-            predicted = soft_rim(p[one])[0, 0].contiguous()
             true = rim(inside[one])[0, 0].nonzero()
-            near[b, c], where = _within(predicted, true, offsets[b])
-            best.append(where)
-            near_true = (predicted * near[b, c]).sum()
-            found = predicted.flatten()[where].sum()
-            of_true = out.new_tensor(len(true))
-            out[b, :, c] = torch.stack([near_true, found, predicted.sum(), of_true])
-        ctx.save_for_backward(p, near, *best)
+            within, where = _within(soft_rim(p[one])[0, 0].contiguous(), true, offsets[b])
+            near[b, c] = within
+            found.append(where)
+    return evaluate(_Rims(tuple(volumes)), p, near, *found)
+
+
+@dataclass(frozen=True)
+class _Rims:
+    """Sums from p, what is near the true rim, and where each true rim voxel finds its largest."""
+
+    differentiable: ClassVar[int] = 1
+
+    volumes: tuple[tuple[int, int], ...]
+
+    def value(self, *tensors: Any) -> Tensor:
+        """Volume by volume."""
+        p, near, *found = tensors
+        out: Tensor = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
+        for (b, c), where in zip(self.volumes, found, strict=True):
+            predicted = soft_rim(p[b : b + 1, c : c + 1])[0, 0]
+            sums = (
+                (predicted * near[b, c]).sum(),
+                predicted.flatten()[where].sum(),
+                predicted.sum(),
+                p.new_tensor(len(where)),
+            )
+            out[b, :, c] = torch.stack(sums)
         return out
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        p, near, *best = ctx.saved_tensors
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by p."""
+        p, near, *best = tensors
         out = torch.zeros_like(p, memory_format=torch.contiguous_format)
-        for (b, c), where in zip(ctx.volumes, best, strict=True):
-            near_true, found, predicted, _ = slopes[0][b, :, c]
+        for (b, c), where in zip(self.volumes, best, strict=True):
+            near_true, found, predicted, _ = gradient[b, :, c]
             slope = (near_true * near[b, c]).add_(predicted)
             slope.view(-1).index_add_(0, where, found.expand(len(where)))
             one = slice(b, b + 1), slice(c, c + 1)
             out[one] = soft_rim_slopes(p[one], slope[None, None])
-        return out, None, None, None, None
+        return (out,)
 
+    def plain(self, *tensors: Any) -> Tensor:
+        """The value, which autograd sees through."""
+        return self.value(*tensors)
 
-# How many rim voxels there are depends on the values: a compiled graph breaks here.
-_apply: Any = torch.compiler.disable(_RimSums.apply)  # type: ignore[no-untyped-call]
+    def recorded(self, *tensors: Any) -> Tensor:
+        """As torch has it."""
+        return self.value(*tensors)
 
 
 def _offsets(
@@ -113,7 +133,10 @@ def _within(values: Tensor, voxels: Tensor, offsets: list[Offset]) -> tuple[Tens
     strides = torch.tensor(padded.stride(), device=values.device)
     centres = ((voxels + torch.tensor(reach, device=values.device)) * strides).sum(1)
     within = (torch.tensor(offsets, device=values.device) * strides).sum(1)
-    flat, near = padded.flatten(), torch.zeros_like(padded, dtype=torch.bool).flatten()
+    flat, near = (
+        padded.flatten(),
+        torch.zeros(padded.shape, dtype=torch.bool, device=padded.device).flatten(),
+    )
     best = [centres[:0]]
     pairs = PAIRS.get(values.device.type, PAIRS_ELSEWHERE)
     parts: tuple[Tensor, ...] = centres.split(max(1, pairs // len(within)))  # type: ignore[no-untyped-call]

@@ -18,12 +18,12 @@ def eroded(x: Tensor) -> Tensor:
         x: (B, C, *spatial), bool or of at least 0.
     """
     out = x
-    for before, after in _neighbours(x):
+    for before, after in neighbours(x):
         out = torch.minimum(out, torch.minimum(before, after))
     return out
 
 
-def _neighbours(x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def neighbours(x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The face neighbours of every voxel along each axis longer than 1; 0 beyond."""
     for axis in _axes(x):
         padded = F.pad(x, [0, 0] * (x.ndim - 1 - axis) + [1, 1])
@@ -55,7 +55,7 @@ def soft_rim(p: Tensor) -> Tensor:
 def soft_rim_slopes(p: Tensor, slope: Tensor) -> Tensor:
     """Gradient by ``p``, for a gradient of its soft rim; equal neighbours share it."""
     steps, least = [], p
-    for axis, (before, after) in zip(_axes(p), _neighbours(p), strict=True):
+    for axis, (before, after) in zip(_axes(p), neighbours(p), strict=True):
         lower = torch.minimum(before, after)
         steps.append((axis, least, lower, before, after))
         least = torch.minimum(least, lower)

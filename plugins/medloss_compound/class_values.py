@@ -69,7 +69,7 @@ def _of_voxels(loss: VoxelLoss, sums: ClassSums, prepared: Prepared) -> ClassVal
         return None
     first = 0 if loss.include_background else 1
     with torch.no_grad():
-        s, _ = loss.counted(sums, prepared, pool=False)
+        s, _ = loss.counted(sums.detach(), prepared, pool=False)
         if not prepared.is_exclusive:
             value, count = loss.per_class(s, prepared), loss.normalizer(s, prepared)
         elif isinstance(loss, CrossEntropyLoss) and not loss.label_smoothing:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from medloss.base import SegmentationLoss, SumsLoss, options
+from medloss.base.shared_pass import sums_of_each
 from medloss.breakdown import TermValue
 from medloss.schedules import Weight
-from medloss.sums import ClassSums, Term, work_dtype
+from medloss.sums import ClassSums, work_dtype
+from medloss.sums.eager import is_transformed
 from medloss.targets import Extras, Prepared, Target
 from medloss_compound.class_values import ClassValues, from_sums
 from medloss_compound.gradient_norms import gradient_norms
@@ -153,10 +156,7 @@ class WeightedSum(SegmentationLoss):
 
     def compute(self, prepared: Prepared) -> Tensor:
         """The weighted sum of all terms; terms on class sums share one pass."""
-        losses = list(self._on_sums())
-        terms: list[str | Term] = [term for loss in losses for term in loss.terms()]
-        maps = {k: v for loss in losses for k, v in loss.maps(prepared).items()}
-        return self._combined(prepared, prepared.sums(terms, maps) if terms else None)
+        return self._combined(prepared, iter(sums_of_each(list(self._on_sums()), prepared)))
 
     def measures_gradient(self) -> bool:
         """Whether the next training pass is one of those measured.
@@ -174,24 +174,21 @@ class WeightedSum(SegmentationLoss):
             )
         return any(self._passes % n == 0 for n in every)
 
-    def _combined(self, prepared: Prepared, sums: ClassSums | None) -> Tensor:
-        """The weighted sum, from the sums for all terms."""
+    def _combined(self, prepared: Prepared, sums: Iterator[ClassSums]) -> Tensor:
+        """The weighted sum; ``sums`` are those of each term of :meth:`_on_sums`, in its order."""
         values, classes = {}, {}
         for name, loss in self.losses.items():
             if isinstance(loss, WeightedSum):
                 values[name] = loss._combined(prepared, sums)
-            elif isinstance(loss, SumsLoss) and sums is not None:
-                values[name], of_classes = from_sums(loss, sums, prepared)
+            elif isinstance(loss, SumsLoss):
+                values[name], of_classes = from_sums(loss, next(sums), prepared)
                 if of_classes is not None:
                     classes[name] = of_classes
             else:
                 values[name] = value_of(name, loss, prepared)
         rank = max(value.ndim for value in values.values())
-        total = torch.zeros((), device=prepared.values.device)
-        for name, value in values.items():
-            if 0 < value.ndim < rank:  # (B, C) beside (B, C, *spatial)
-                value = value.reshape(*value.shape, *[1] * (rank - value.ndim))
-            total = total + self.schedule.times(name, value)
+        weighted = (self.schedule.times(k, _of_rank(value, rank)) for k, value in values.items())
+        total = reduce(torch.add, weighted)
         self._remember(prepared, values, classes, training=total.requires_grad and self.training)
         return total
 
@@ -203,7 +200,9 @@ class WeightedSum(SegmentationLoss):
         *,
         training: bool,
     ) -> None:
-        """Keep what ``breakdown()`` tells and what schedules measure."""
+        """Keep what ``breakdown()`` tells and what schedules measure: numbers without a graph."""
+        if not torch.compiler.is_compiling() and is_transformed(*values.values()):
+            return  # no numbers outside of the transform
         norms = None
         if training and self.measures_gradient():
             norms = gradient_norms(values.values(), prepared.raw)
@@ -222,7 +221,14 @@ class WeightedSum(SegmentationLoss):
 
     def _sums(self) -> list[WeightedSum]:
         """This loss and nested ones."""
-        return [module for module in self.modules() if isinstance(module, WeightedSum)]
+        # a walk over all modules takes longer than a small volume
+        found = [self]
+        for loss in self.losses._modules.values():
+            if isinstance(loss, WeightedSum):
+                found += loss._sums()
+            elif loss is not None and loss._modules:
+                found += [each for each in loss.modules() if isinstance(each, WeightedSum)]
+        return found
 
     def _on_sums(self) -> Iterator[SumsLoss]:
         """Terms on class sums, those of nested losses included."""
@@ -231,3 +237,8 @@ class WeightedSum(SegmentationLoss):
                 yield from loss._on_sums()
             elif isinstance(loss, SumsLoss):
                 yield loss
+
+
+def _of_rank(value: Tensor, rank: int) -> Tensor:
+    """(B, C) as it stands beside (B, C, *spatial); a number as it is."""
+    return value.reshape(*value.shape, *[1] * (rank - value.ndim)) if value.ndim else value

@@ -14,6 +14,7 @@ from torch import Tensor
 from medloss.distance import connected_components, distances, masks_of_classes, voxel_size
 from medloss.spacing import Spacing, SpacingLike
 from medloss.sums import work_dtype
+from medloss.sums.eager import as_array
 from medloss.targets import Prepared
 
 
@@ -73,10 +74,10 @@ def instances(prepared: Prepared) -> NDArray[np.int64]:
             raise ValueError(f"components: expected {list(valid.shape)}, got {list(given.shape)}")
         if bool((given < 0).any()):
             raise ValueError("components: expected numbers of at least 0, got negative ones")
-        numbered: NDArray[np.int64] = (given.to(valid.device) * valid)[:, 0].long().cpu().numpy()
+        numbered: NDArray[np.int64] = as_array((given.to(valid.device) * valid)[:, 0].long())
         return numbered
     classes = masks_of_classes(prepared) & valid
-    objects = classes[:, 1 if prepared.is_exclusive else 0 :].cpu().numpy()
+    objects = as_array(classes[:, 1 if prepared.is_exclusive else 0 :])
     return np.stack([connected_components(of_sample) for of_sample in objects])
 
 

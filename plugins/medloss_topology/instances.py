@@ -15,6 +15,7 @@ from medloss.distance import voxel_size
 from medloss.numeric import ratio
 from medloss.spacing import SpacingLike
 from medloss.sums import work_dtype
+from medloss.sums.eager import is_transformed
 from medloss.targets import Extras, Prepared
 from medloss_compound.weighted_sum import WeightedSum
 from medloss_topology.region_sums import is_on_sums, values_on_sums
@@ -162,6 +163,8 @@ def _of_region(
 
 def _again(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
     """Evaluate without keeping what the backward pass needs; it evaluates again."""
+    if is_transformed(input):  # which know no checkpoint
+        return function(input)
     result: Tensor = checkpoint(function, input, use_reentrant=False, preserve_rng_state=False)
     return result
 

@@ -74,6 +74,8 @@ def _value(loss: SegmentationLoss, s: ClassSums, one: Prepared) -> Tensor:
             if isinstance(term, SegmentationLoss)
         ]
         return torch.stack(terms).sum(0)
+    if isinstance(loss, SumsLoss):
+        s = s.of(loss.terms())
     if isinstance(loss, RegionLoss):
         return loss.per_class(s)
     if isinstance(loss, VoxelLoss):

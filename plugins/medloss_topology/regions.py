@@ -10,6 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from medloss.distance import connected_components, known_voxels, masks_of_classes
+from medloss.sums.eager import as_array
 from medloss.targets import Prepared
 
 Regions = Literal["blob", "cells"]
@@ -57,7 +58,7 @@ def objects(
     if known is not None:
         mask = mask & known[sample, 0]
     if given is None:
-        found = torch.from_numpy(connected_components(mask[None].cpu().numpy(), connectivity))
+        found = torch.from_numpy(connected_components(as_array(mask[None]), connectivity))
         return found.to(mask.device), int(found.max()) if found.numel() else 0
     # A patch of a volume has some of its numbers, and voxels of 0 where no object was counted.
     mask = mask & (given[sample, 0] > 0)
@@ -80,7 +81,7 @@ def cells(found: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
         >>> cells(torch.tensor([[1, 0, 0, 0, 0, 2]]), (1.0, 1.0))
         tensor([[1, 1, 1, 2, 2, 2]])
     """
-    numbers = found.cpu().numpy()
+    numbers = as_array(found)
     nearest = ndimage.distance_transform_edt(
         numbers == 0, sampling=spacing_mm, return_distances=False, return_indices=True
     )

@@ -1,19 +1,22 @@
-"""Sums over soft skeletons: an operator of torch whose backward makes the skeletons again."""
+"""Sums over soft skeletons; the backward makes the skeletons again."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from medloss.sums import Term
+from medloss.sums.eager import evaluate
+from medloss.sums.recorded import operator
 from medloss.volumes import Lot, lots, target_of
+from medloss_topology.plain_skeleton import plain_skeleton
 from medloss_topology.soft_skeleton import peeled, skeleton_slopes, soft_skeleton
 
 TERMS = tuple(map(Term, ("predicted_inside", "predicted", "true_inside", "true")))
-
-ARGUMENTS = "Tensor p, Tensor target, Tensor? skeleton, Tensor? mask, int skip, int iterations"
 
 
 def skeleton_sums(
@@ -35,53 +38,66 @@ def skeleton_sums(
         skip: the first classes, which have sums of 0.
         iterations: of erosion.
     """
-    sums: Tensor = _operator(p, target, skeleton, mask, skip, iterations)
-    return sums
+    return evaluate(Skeletons(skip, iterations), p, target, skeleton, mask)
 
 
-def _sums(
-    p: Tensor,
-    target: Tensor,
-    skeleton: Tensor | None,
-    mask: Tensor | None,
-    skip: int,
-    iterations: int,
-) -> Tensor:
-    out = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
-    for part in lots(p, skip):
-        known, weight = _known(mask, part)
-        g = target_of(p, target, part)
-        of_p = soft_skeleton(p[part], iterations, known)
-        of_g = _skeleton_of(g, skeleton, part, iterations, known)
-        if weight is not None:
-            of_p, of_g = of_p * weight, of_g * weight
-        sums = (of_p * g, of_p, of_g * p[part], of_g)
-        out[part[0], :, part[1]] = torch.stack([each.flatten(1).sum(1) for each in sums])
-    return out
+@dataclass(frozen=True)
+class Skeletons:
+    """The sums in all their ways, from p, target, skeleton and mask; see :func:`skeleton_sums`."""
 
+    differentiable: ClassVar[int] = 1
 
-def _slopes(
-    slope: Tensor,
-    p: Tensor,
-    target: Tensor,
-    skeleton: Tensor | None,
-    mask: Tensor | None,
-    skip: int,
-    iterations: int,
-) -> Tensor:
-    """Gradient by ``p``, for a gradient of the sums."""
-    out = torch.zeros_like(p, memory_format=torch.contiguous_format)
-    for part in lots(p, skip):
-        inside, alone, true, _ = slope[part[0], :, part[1]].view(4, -1, *[1] * (p.ndim - 2))
-        known, weight = _known(mask, part)
-        g = target_of(p, target, part)
-        by_skeleton = (g * inside).add_(alone)
-        by_p = _skeleton_of(g, skeleton, part, iterations, known) * true
-        if weight is not None:
-            by_skeleton, by_p = by_skeleton.mul_(weight), by_p.mul_(weight)
-        layers = peeled(p[part], iterations, known)
-        out[part] = by_p.add_(skeleton_slopes(layers, by_skeleton, known))
-    return out
+    skip: int
+    iterations: int
+
+    def value(self, *tensors: Any) -> Tensor:
+        """A few volumes at a time."""
+        return self._sums(soft_skeleton, *tensors)
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by ``p``."""
+        p, target, skeleton, mask = tensors
+        out = torch.zeros_like(p, memory_format=torch.contiguous_format)
+        for part in lots(p, self.skip):
+            slope = gradient[part[0], :, part[1]]
+            inside, alone, true, _ = slope.view(4, -1, *[1] * (p.ndim - 2))
+            known, weight = _known(mask, part)
+            g = target_of(p, target, part)
+            by_skeleton = (g * inside).add_(alone)
+            by_p = _skeleton_of(g, skeleton, part, self.iterations, known) * true
+            if weight is not None:
+                by_skeleton, by_p = by_skeleton.mul_(weight), by_p.mul_(weight)
+            layers = peeled(p[part], self.iterations, known)
+            out[part] = by_p.add_(skeleton_slopes(layers, by_skeleton, known))
+        return (out,)
+
+    def plain(self, *tensors: Any) -> Tensor:
+        """With a skeleton of the prediction that autograd sees through."""
+        return self._sums(plain_skeleton, *tensors)
+
+    def recorded(self, *tensors: Any) -> Tensor:
+        """As an operator, so that a compiled graph need not break at it."""
+        return _operator(*tensors, self.skip, self.iterations)
+
+    def _sums(
+        self,
+        skeleton_of: Callable[[Tensor, int, Tensor | None], Tensor],
+        p: Tensor,
+        target: Tensor,
+        skeleton: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        out = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
+        for part in lots(p, self.skip):
+            known, weight = _known(mask, part)
+            g = target_of(p, target, part)
+            of_p = skeleton_of(p[part], self.iterations, known)
+            of_g = _skeleton_of(g, skeleton, part, self.iterations, known)
+            if weight is not None:
+                of_p, of_g = of_p * weight, of_g * weight
+            sums = (of_p * g, of_p, of_g * p[part], of_g)
+            out[part[0], :, part[1]] = torch.stack([each.flatten(1).sum(1) for each in sums])
+        return out
 
 
 def _skeleton_of(
@@ -97,35 +113,11 @@ def _known(mask: Tensor | None, part: Lot) -> tuple[Tensor | None, Tensor | None
     return (None, None) if mask is None else (mask[part[0]] > 0, mask[part[0]])
 
 
-def _fake(p: Tensor, *_: Any) -> Tensor:
-    return p.new_empty(p.shape[0], len(TERMS), p.shape[1])
-
-
-def _fake_slopes(slope: Tensor, p: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(p, memory_format=torch.contiguous_format)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    p, target, skeleton, mask, *options = inputs
-    ctx.save_for_backward(p, target, skeleton, mask)
-    ctx.options = options
-
-
-def _differentiate(ctx: Any, slope: Tensor) -> tuple[Any, ...]:
-    by_p = _operator_of_slopes(slope, *ctx.saved_tensors, *ctx.options)
-    return by_p, None, None, None, None, None
-
-
-# Operators, so that a compiled graph need not break at them.
-_operator = torch.library.custom_op(
-    "medloss_topology::skeleton_sums", _sums, mutates_args=(), schema=f"({ARGUMENTS}) -> Tensor"
+_operator = operator(
+    "medloss_topology::skeleton_sums",
+    "Tensor p, Tensor target, Tensor? skeleton, Tensor? mask",
+    "int skip, int iterations",
+    of=Skeletons,
+    fake=lambda p, *_: p.new_empty(p.shape[0], len(TERMS), p.shape[1]),
+    fake_slope=lambda p: torch.empty_like(p, memory_format=torch.contiguous_format),
 )
-_operator_of_slopes = torch.library.custom_op(
-    "medloss_topology::skeleton_sums_slopes",
-    _slopes,
-    mutates_args=(),
-    schema=f"(Tensor slope, {ARGUMENTS}) -> Tensor",
-)
-_operator.register_fake(_fake)
-_operator.register_autograd(_differentiate, setup_context=_keep)
-_operator_of_slopes.register_fake(_fake_slopes)

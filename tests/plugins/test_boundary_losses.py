@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from worked_inputs import block, f64, one_hot
 
 import medloss
@@ -632,3 +633,19 @@ def test_rim_of_an_image_and_of_its_slice() -> None:
 def test_options_that_cannot_be_meant(name: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         medloss.loss(name, **options)
+
+
+@pytest.mark.parametrize("name", ["boundary", "hausdorff_dt", "region_wise", "dice"])
+def test_one_compiled_graph_serves_every_spacing(name: str) -> None:
+    counter = CompileCounterWithBackend("aot_eager")
+    z = torch.randn(1, 2, 6, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = torch.zeros(1, 1, 6, 7, dtype=torch.long)
+    y[..., 1:4, 2:5] = 1
+    loss = medloss.loss(name, softmax=True)
+    compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend=counter)
+    for step in range(6):
+        spacing_mm = (1 + step / 8, 2.5 - step / 4)
+        value = compiled(z, y, spacing_mm=spacing_mm)
+        torch.testing.assert_close(value, loss(z, y, spacing_mm=spacing_mm))
+    assert counter.frame_count <= 2
+    torch.compiler.reset()

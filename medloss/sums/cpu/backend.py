@@ -32,7 +32,7 @@ def sums(request: Request) -> Tensor:
             own.bins, parts[block],
         )  # fmt: skip
 
-    run(len(blocks), work)
+    run(len(blocks), work, request.input.numel())
     # in the order of the blocks, so that the number of threads changes nothing
     whole = parts.reshape(plan.batch, -1, *parts.shape[1:]).sum(1)[:, :, : plan.classes]
     if plan.v_at >= 0:  # the same for every class, summed once
@@ -58,5 +58,5 @@ def slopes(request: Request, gradient: Tensor) -> Tensor:
             g[blocks[block][0]], flat,
         )  # fmt: skip
 
-    run(len(blocks), work)
+    run(len(blocks), work, request.input.numel())
     return out

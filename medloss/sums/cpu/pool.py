@@ -14,6 +14,9 @@ from threading import Lock
 
 import torch
 
+EACH = 1 << 17
+"""Elements that keep a thread busy for longer than it takes to wake it."""
+
 _lock = Lock()
 _pool: ThreadPoolExecutor | None = None
 
@@ -36,10 +39,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def run(blocks: int, work: Callable[[int], None]) -> None:
+def run(blocks: int, work: Callable[[int], None], elements: int | None = None) -> None:
     """Call ``work`` with every number below ``blocks``, on up to ``torch.get_num_threads()``.
 
     The calling thread works too, so that this cannot hang when the pool is busy with other calls.
+
+    Args:
+        blocks: how many.
+        work: what to do with each.
+        elements: of all blocks; few are not worth another thread.
     """
     waiting = deque(range(blocks))
 
@@ -51,7 +59,8 @@ def run(blocks: int, work: Callable[[int], None]) -> None:
                 return
             work(block)
 
-    helpers = min(torch.get_num_threads(), blocks) - 1
+    useful = blocks if elements is None else max(1, elements // EACH)
+    helpers = min(torch.get_num_threads(), blocks, useful) - 1
     futures = [_executor().submit(until_empty) for _ in range(helpers)]
     try:
         until_empty()
