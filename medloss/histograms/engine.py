@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss.histograms import plain
-from medloss.histograms.cells import check_bins
+from medloss.histograms.cells import check_bins, spread_nan
 from medloss.sums import Activation, chosen_backend
 from medloss.sums.request import gradient_like
 
@@ -29,7 +29,8 @@ def error_histograms(
 
     Each voxel counts for both edges of the cell of its error, by its distance from them, and with
     its weight: as foreground by y, as background by 1 − y. Histograms are additive over samples,
-    patches and ranks. The gradient is by ``input``.
+    patches and ranks. The gradient is by ``input``. A NaN in a voxel that counts makes both
+    histograms of its sample and class NaN.
 
     Args:
         input: (B, C, *spatial), logits, or probabilities where ``activation`` says so.
@@ -68,8 +69,7 @@ def _count(
     input: Tensor, target: Tensor, mask: Tensor | None, activation: str, bins: int, module: str
 ) -> Tensor:
     flat = _flat(input, target, mask)
-    found: Tensor = import_module(module).histograms(*flat, activation, bins)
-    return found
+    return spread_nan(import_module(module).histograms(*flat, activation, bins))
 
 
 def _slope(

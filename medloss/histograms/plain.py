@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.histograms.cells import edges, place
+from medloss.histograms.cells import edges, place, spread_nan
 from medloss.sums import Activation, voxel_terms
 
 
@@ -17,7 +17,8 @@ def histograms(
     """As :func:`medloss.histograms.error_histograms`."""
     weight = torch.ones_like(target[:, :1], dtype=torch.float64)
     if mask is not None:  # so that not even a NaN where the weight is 0 has influence
-        input, weight = input.where(mask != 0, 0), mask.double()
+        input, target = (t.where(mask != 0, 0) for t in (input, target))
+        weight = mask.double()
     errors = voxel_terms(input, target, ("l1",), activation=activation).l1
     rows = []
     for b, own in enumerate(errors):
@@ -26,7 +27,8 @@ def histograms(
             y = (target[b, 0] == c if index else target[b, c]).double().flatten()
             w = weight[b, 0].flatten()
             rows.append(soft_histogram(error.flatten(), w * y, w * (1 - y), bins))
-    return torch.stack(rows).view(*errors.shape[:2], 2, bins + 1)
+    shape = (*errors.shape[:2], 2, bins + 1)
+    return torch.stack(rows).view(shape) if rows else errors.new_zeros(shape, dtype=torch.float64)
 
 
 def soft_histogram(errors: Tensor, foreground: Tensor, background: Tensor, bins: int) -> Tensor:
@@ -67,7 +69,7 @@ class _SoftHistogram(torch.autograd.Function):
             row.scatter_add_(0, cell, weight - upper)
             row.scatter_add_(0, cell + 1, upper)
             rows.append(row)
-        return torch.stack(rows)
+        return spread_nan(torch.stack(rows))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -75,7 +77,7 @@ class _SoftHistogram(torch.autograd.Function):
         cell, _ = place(errors, ctx.bins)
         inside, outside = table(gradients[0])
         slopes = inside[cell] * foreground + outside[cell] * background
-        return slopes.to(errors), None, None, None
+        return slopes.to(errors).where(errors == errors, errors), None, None, None
 
 
 def table(gradient: Tensor) -> Tensor:
