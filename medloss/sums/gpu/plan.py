@@ -21,6 +21,7 @@ OF_LOG_P = ("ce", "nlog", "focal")
 OF_LOG_Q = ("ce_neg", "focal_neg")
 """Terms with the logarithm of p, and of 1 - p."""
 
+
 class Placed(NamedTuple):
     """A term as the kernels are compiled for it."""
 

@@ -66,9 +66,7 @@ def value(NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, row, y,
 
 
 @triton.jit
-def add_slopes(
-    NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, g, row, y, f, slopes
-):
+def add_slopes(NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, g, row, y, f, slopes):
     """Add ``g`` times the ``k``-th term's derivatives by p, log p and log q to the ``slopes``."""
     NAME: tl.constexpr = NAMES[k]
     GAMMA: tl.constexpr = EXPONENTS[k]

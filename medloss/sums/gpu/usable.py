@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
 
 import torch
@@ -65,8 +66,6 @@ def _found_on(device: torch.device) -> str | None:
 def trial(device: torch.device) -> str | None:
     """Compile and launch the kernels of class sums, once; what went wrong, or None."""
     try:
-        import triton
-
         from medloss.sums.gpu import backend
         from medloss.sums.request import Request
         from medloss.sums.terms import as_terms
@@ -76,10 +75,9 @@ def trial(device: torch.device) -> str | None:
         request = Request(z, z[:, :1].long(), None, (), terms, "softmax")
         backend.slopes(request, backend.sums(request))
     except Exception as error:  # noqa: BLE001 whatever it is, there is a way to compute without
-        version = getattr(locals().get("triton"), "__version__", "")
         first = str(error).strip().partition("\n")[0]
         return (
-            f"triton {version} failed in a trial: {type(error).__name__}: {first} (it needs a C "
+            f"triton {metadata.version('triton')} failed in a trial: {type(error).__name__}: {first} (it needs a C "
             f"compiler and the headers of Python, as of Debian's gcc and python3-dev)"
         )
     return None
