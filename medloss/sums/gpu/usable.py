@@ -8,9 +8,9 @@ The answer is therefore a trial: sums of one small image on the device, and thei
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from functools import cache
-from importlib import metadata
 from importlib.util import find_spec
 
 import torch
@@ -75,9 +75,10 @@ def trial(device: torch.device) -> str | None:
         request = Request(z, z[:, :1].long(), None, (), terms, "softmax")
         backend.slopes(request, backend.sums(request))
     except Exception as error:  # noqa: BLE001 whatever it is, there is a way to compute without
+        version = getattr(sys.modules.get("triton"), "__version__", "")
         first = str(error).strip().partition("\n")[0]
         return (
-            f"triton {metadata.version('triton')} failed in a trial: {type(error).__name__}: {first} (it needs a C "
+            f"triton {version} failed in a trial: {type(error).__name__}: {first} (it needs a C "
             f"compiler and the headers of Python, as of Debian's gcc and python3-dev)"
         )
     return None
