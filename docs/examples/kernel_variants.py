@@ -36,7 +36,7 @@ class Variant(NamedTuple):
     activation: Activation = "softmax"
     index: bool = True
     masked: bool = False
-    shapes: Shapes = (FEW[1], MANY[0], MANY[2])
+    shapes: Shapes = (FEW[1], MANY[0])
 
 
 FOCAL, FOCAL_NEG = Term("focal", 2.0), Term("focal_neg", 2.0)
@@ -57,7 +57,7 @@ VARIANTS = {
     "bce_dice": Variant(("tp", "p", "t", "ce", "ce_neg"), "sigmoid", index=False),
     "sigmoid focal": Variant((FOCAL, FOCAL_NEG), "sigmoid"),
     "given dice": Variant(("tp", "p", "t"), "probabilities"),
-    "all terms": Variant(ALL, index=False, masked=True, shapes=FEW + MANY + DOUBLE),
+    "all terms": Variant(ALL, index=False, masked=True),
     "all, index": Variant(ALL, masked=True),
     "all, sigmoid": Variant(ALL, "sigmoid", index=False, masked=True),
 }

@@ -64,7 +64,8 @@ def _numba_refuses(mask: Tensor, shifted: bool) -> str | None:
 
 
 def _triton_refuses(mask: Tensor, shifted: bool) -> str | None:
-    if (reason := usable.why_not(mask.device)) is not None:
+    reason: str | None = usable.why_not(mask.device)
+    if reason is not None:
         return reason
     if not mask.numel():
         return "the mask is empty"

@@ -55,7 +55,8 @@ def _numba_refuses(input: Tensor) -> str | None:
 def _triton_refuses(input: Tensor) -> str | None:
     if input.device.type == "cpu" and os.environ.get(VARIABLE) != TRITON:
         return f"on a CPU it serves tests, where {VARIABLE}={TRITON}"
-    if (reason := usable.why_not(input.device)) is not None:
+    reason: str | None = usable.why_not(input.device)
+    if reason is not None:
         return reason
     return None if input.dtype in _FLOATS else f"it does not read {input.dtype}"
 
