@@ -10,17 +10,30 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from typing import ParamSpec, TypeVar
 
 import torch
 
+P = ParamSpec("P")
+R = TypeVar("R")
 INTERPRETER = "TRITON_INTERPRET"
 """The variable with which triton runs its kernels on the CPU, slowly, to test them."""
 OLDEST_CUDA = 7
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant(function: Callable[P, R]) -> Callable[P, R]:
+    """What a compiled graph asks once, as by ``torch.compiler.assume_constant_result``.
+
+    That one imports the compiler, and triton with it, which takes seconds.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_constant
 def why_not(device: torch.device) -> str | None:
     """Why triton's kernels cannot run on a device, or None."""
     if device.type == "cuda":
@@ -35,7 +48,7 @@ def why_not(device: torch.device) -> str | None:
     )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant
 def warn_without(device: torch.device) -> None:
     """Say once what it means that the kernels cannot run on a CUDA device, if they cannot."""
     if device.type == "cuda":
