@@ -7,11 +7,12 @@ BUNDLE := bundles/brain_tissue_mr
 RUN := cd $(BUNDLE) && $(CURDIR)/$(BIN)/python -m monai.bundle run
 CHECKED := medloss plugins tests docs bundles
 
-.PHONY: help demo test lint format typecheck unit docs wheel clean
+.PHONY: help demo test lint format typecheck unit kernels docs wheel clean
 help:
 	@echo "make demo   train a bundle, infer the held-out half, score it (a few minutes on 2 cores)"
 	@echo "make test   lint, types, tests, and the wheel in a clean environment"
 	@echo "make lint   only ruff and mypy; make format applies what ruff can"
+	@echo "make kernels  compile the GPU kernels on the triton of every supported torch; needs no GPU"
 	@echo "make docs   the documentation as a site: open site/index.html"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -41,6 +42,10 @@ format: $(VENV)/.installed
 
 unit: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Not part of make test, which compiles on the triton that is installed: this takes half an hour.
+kernels: $(VENV)/.installed
+	$(BIN)/python docs/examples/compile_on_every_triton.py $(VENV)/triton
 
 # A warning is an error (strict in mkdocs.yml). torch and mkdocs announce what does not concern us.
 docs: $(VENV)/.installed

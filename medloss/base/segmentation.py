@@ -182,7 +182,7 @@ class SegmentationLoss(_Loss):
                 f"weight: expected {classes} values, one for each class{without}, "
                 f"got {weight.shape[0]}"
             )
-        return weight.to(like).expand(classes)
+        return weight.to(like, non_blocking=True).expand(classes)
 
     def reduce_classes(self, value: Tensor, present: Tensor | None) -> Tensor:
         """Weight the classes and reduce over those that were annotated.

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from medloss.sums import Choice
+from medloss.sums.gpu import usable
 
 VARIABLE = "MEDLOSS_DISTANCE_BACKEND"
 _HAS_NUMBA = find_spec("numba") is not None  # asks without importing it
-_HAS_TRITON = find_spec("triton") is not None
-_INTERPRETER = "TRITON_INTERPRET"  # triton's own: where it is 1, kernels run in Python
 _LONGEST_LINE = 1 << 14
 
 
@@ -65,11 +64,9 @@ def _numba_refuses(mask: Tensor, shifted: bool) -> str | None:
 
 
 def _triton_refuses(mask: Tensor, shifted: bool) -> str | None:
-    if not _HAS_TRITON:
-        return "triton is not installed"
-    interpreted = mask.device.type == "cpu" and os.environ.get(_INTERPRETER) == "1"
-    if mask.device.type != "cuda" and not interpreted:
-        return f"it runs on CUDA devices, the mask is on {mask.device.type}"
+    reason: str | None = usable.why_not(mask.device)
+    if reason is not None:
+        return reason
     if not mask.numel():
         return "the mask is empty"
     if mask.shape[-1] > _LONGEST_LINE:
@@ -114,6 +111,7 @@ def chosen_distance_backend(mask: Tensor, *, shifted: bool = False) -> Choice:
     """
     forced = os.environ.get(VARIABLE, "")
     if not forced:
+        usable.warn_without(mask.device)
         name = next(name for name, each in CANDIDATES.items() if not each.refuses(mask, shifted))
         return Choice(name, CANDIDATES[name].good_for)
     if forced not in CANDIDATES:

@@ -35,6 +35,8 @@ def edges(bins: int, like: Tensor) -> Tensor:
 def place(errors: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     """The cell of each error in [0, 1], and the share of it that the cell's upper edge gets.
 
+    The cell exists whatever the error is; of a NaN the share is NaN.
+
     Example:
         >>> place(torch.tensor([0.0, 0.3125, 1.0]), 4)
         (tensor([0, 1, 3]), tensor([0.0000, 0.5000, 1.0000]))
@@ -43,5 +45,16 @@ def place(errors: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     v = (torch.where(low, errors, 1 - errors).clamp_min(0) / 2).sqrt() * bins
     whole = v.floor().clamp_max(bins // 2 - 1)
     share = ((v * v - whole * whole) / (2 * whole + 1)).clamp(0, 1)
-    cell = torch.where(low, whole, bins - 1 - whole).long()
+    cell = torch.where(low, whole, bins - 1 - whole).nan_to_num(nan=0).long()
     return cell, torch.where(low, share, 1 - share)
+
+
+def spread_nan(counts: Tensor) -> Tensor:
+    """NaN in both histograms (..., 2, bins + 1) of a class where one of them has a NaN anywhere.
+
+    Example:
+        >>> spread_nan(torch.tensor([[1.0, torch.nan], [0.0, 1.0]]))
+        tensor([[nan, nan],
+                [nan, nan]])
+    """
+    return counts + 0 * counts.sum((-2, -1), keepdim=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medloss.histograms import plain
-from medloss.histograms.cells import check_bins
+from medloss.histograms.cells import check_bins, spread_nan
 from medloss.sums import Activation, chosen_backend
 from medloss.sums.eager import evaluate
 from medloss.sums.recorded import operator
@@ -32,7 +32,8 @@ def error_histograms(
 
     Each voxel counts for both edges of the cell of its error, by its distance from them, and with
     its weight: as foreground by y, as background by 1 − y. Histograms are additive over samples,
-    patches and ranks. The gradient is by ``input``.
+    patches and ranks. The gradient is by ``input``. A NaN in a voxel that counts makes both
+    histograms of its sample and class NaN.
 
     Args:
         input: (B, C, *spatial), logits, or probabilities where ``activation`` says so.
@@ -79,8 +80,7 @@ class Counts:
     def value(self, *tensors: Any) -> Tensor:
         """Counts (B, C, 2, bins + 1)."""
         own = import_module(self.module)
-        found: Tensor = own.histograms(*_flat(*tensors), self.activation, self.bins)
-        return found
+        return spread_nan(own.histograms(*_flat(*tensors), self.activation, self.bins))
 
     def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
         """Gradient by the input."""

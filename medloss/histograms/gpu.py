@@ -27,8 +27,8 @@ def histograms(
     """(B, C, 2, bins + 1), from tensors with one axis of voxels."""
     work = _Work(input, target, mask, activation)
     programs = max(1, min(work.tiles, 8 * processors(input.device) // work.batch))
-    shape = (2, bins + 1)
-    copies = COPIES_BYTES // (8 * work.batch * work.classes * 2 * (bins + 1))
+    shape = (2, bins + 2)
+    copies = COPIES_BYTES // (8 * work.batch * work.classes * 2 * (bins + 2))
     copies = max(1, min(programs, copies))
     largest = torch.ones((), dtype=work.dtype, device=input.device)
     if mask is not None:  # on the device: nothing waits for it
@@ -42,7 +42,9 @@ def histograms(
         count_kernel[(work.batch * programs,)](
             *work.read, unit, counts, work.voxels, programs, copies, bins, **work.choices
         )
-        return counts.sum(1).double() / unit.double()
+        whole = counts.sum(1)
+        found = whole[..., :-1].double() / unit.double()
+        return found.masked_fill(whole[..., -1:] > 0, torch.nan)
 
 
 def slopes(

@@ -22,27 +22,41 @@ from medloss.sums.gpu.voxels import (
 )
 
 SIZES = ["programs", "copies", "bins"]
+MOST = tl.constexpr(2.0**62)
+"""Of what a whole number of 64 bits holds."""
 
 
 @triton.jit
 def place(error, bins):
-    """Cell of each error, and the share of its upper edge: :mod:`medloss.histograms.cells`."""
+    """Cell of each error, and the share of its upper edge: :mod:`medloss.histograms.cells`.
+
+    A NaN has a cell as well.
+    """
     low = error <= 0.5
     from_end = tl.maximum(tl.where(low, error, 1.0 - error), 0.0)
     v = tl.sqrt(0.5 * from_end) * bins.to(error.dtype)
-    whole = tl.minimum(v.to(tl.int32), bins // 2 - 1)
+    last = bins // 2 - 1
+    whole = tl.where(v < last, v, last.to(error.dtype)).to(tl.int32)
     j = whole.to(error.dtype)
     share = tl.minimum((v * v - j * j) / (2.0 * j + 1.0), 1.0)
     return tl.where(low, whole, bins - 1 - whole), tl.where(low, share, 1.0 - share)
 
 
 @triton.jit
-def add(at, share, units, real):
-    """Add weights to the two edges of their cells; together they are the rounded weight."""
-    upper = tl.floor(units * share + 0.5).to(tl.int64)
-    lower = tl.floor(units + 0.5).to(tl.int64) - upper
-    tl.atomic_add(at, lower, mask=real, sem="relaxed")
-    tl.atomic_add(at + 1, upper, mask=real, sem="relaxed")
+def add(row, cell, share, units, real, bins):
+    """Add weights to the two edges of their cells; together they are the rounded weight.
+
+    The place after the last edge counts what is no number of units.
+    """
+    whole = units * share
+    known = (tl.abs(units) < MOST) & (tl.abs(whole) < MOST)
+    upper = tl.floor(tl.where(known, whole, 0.0) + 0.5).to(tl.int64)
+    lower = tl.floor(tl.where(known, units, 0.0) + 0.5).to(tl.int64) - upper
+    at = row + cell
+    tl.atomic_add(at, lower, mask=real & known, sem="relaxed")
+    tl.atomic_add(at + 1, upper, mask=real & known, sem="relaxed")
+    one = tl.full(cell.shape, 1, tl.int64)
+    tl.atomic_add(at - cell + bins + 1, one, mask=real & (known == 0), sem="relaxed")
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -51,13 +65,16 @@ def count_kernel(
     ACTIVATION: tl.constexpr, INDEX: tl.constexpr,
     CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
 ):  # fmt: skip
-    """Add to ``counts`` (B, copies, classes, 2, bins + 1), in units of a weight of ``1 / unit``."""
+    """Add to ``counts`` (B, copies, classes, 2, bins + 2), in units of a weight of ``1 / unit``.
+
+    A place beyond the edges counts the voxels that have a NaN.
+    """
     LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
     DTYPE: tl.constexpr = unit.dtype.element_ty
     SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
     b = (tl.program_id(0) // programs).to(tl.int64)
     program = (tl.program_id(0) % programs).to(tl.int64)
-    out = counts + (b * copies + program % copies) * (CLASSES * 2 * (bins + 1))
+    out = counts + (b * copies + program % copies) * (CLASSES * 2 * (bins + 2))
     scale = tl.load(unit)
     for start in range(program * VOXELS, voxels, programs.to(tl.int64) * VOXELS):
         left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
@@ -73,11 +90,11 @@ def count_kernel(
             real = (classes < CLASSES) & (w != 0)
             if INDEX:
                 side = tl.where(y > 0, 0, 1)
-                add(out + (classes * 2 + side) * (bins + 1) + cell, share, w * scale, real)
+                add(out + (classes * 2 + side) * (bins + 2), cell, share, w * scale, real, bins)
             else:
-                at = out + classes * 2 * (bins + 1) + cell
-                add(at, share, w * scale * y, real)
-                add(at + bins + 1, share, w * scale * (1.0 - y), real)
+                row = out + classes * 2 * (bins + 2)
+                add(row, cell, share, w * scale * y, real, bins)
+                add(row + bins + 2, cell, share, w * scale * (1.0 - y), real, bins)
 
 
 @triton.jit(do_not_specialize=["programs", "bins"])
@@ -112,7 +129,9 @@ def slopes_kernel(
             inside = tl.load(at, mask=classes < CLASSES, other=0.0)
             outside = tl.load(at + bins, mask=classes < CLASSES, other=0.0)
             by_error = inside * y + outside * (1.0 - y)
-        by_p = tl.where(p > y, by_error, tl.where(p < y, -by_error, 0.0))
+        by_p = tl.where(p > y, by_error, tl.where(p < y, -by_error, p - y))  # 0, or NaN
+        if mask is not None:
+            by_p = tl.where(w == 0, 0.0, by_p)
         if SOFTMAX:
             ps = ps + (p,)
             by_ps = by_ps + (by_p,)

@@ -35,6 +35,8 @@ def count(
         _probabilities(x[b], mask, activation, s, both, rows, n)
         for c in range(classes):
             voxels.target_row(target, labels, b, c, s, y, n)
+            if len(mask):
+                voxels.clear_row(y, w, n)
             _place(tile[c], y, bins, cell, share, n)
             if target.ndim == 2:
                 _add_label(out[c], cell, share, y, w, n)
@@ -60,6 +62,8 @@ def slopes(
         fill(summed, ZERO, n)
         for c in range(classes):
             voxels.target_row(target, labels, b, c, s, y, n)
+            if len(mask):
+                voxels.clear_row(y, w, n)
             _place(tile[c], y, bins, cell, share, n)
             _look_up(table[c], cell, y, tile[c], slope[c], n)
             _add_product(summed, tile[c], slope[c], n)
@@ -95,16 +99,16 @@ def _probabilities(
 
 @part
 def _place(p: Array, y: Array, bins: int, cell: Array, share: Array, n: int) -> None:
-    """Cell of each error, and the share of its upper edge."""
+    """Cell of each error, and the share of its upper edge; a NaN has a cell, and a share of NaN."""
     scale, last = p.dtype.type(bins), np.int32(bins // 2 - 1)
     for i in range(n):
         error = abs(p[i] - y[i])
         low = error <= HALF
         v = np.sqrt(max((error if low else ONE - error) * HALF, ZERO)) * scale
-        whole = min(np.int32(v), last)
+        whole = np.int32(v) if v < last else last  # not so for a NaN, which is no whole number
         j = p.dtype.type(whole)
         upper = min((v * v - j * j) / (j + j + ONE), ONE)
-        share[i] = upper if low else ONE - upper
+        share[i] = upper if low else ONE - upper if error > HALF else error
         cell[i] = whole if low else np.int32(bins - 1) - whole
 
 
@@ -138,7 +142,7 @@ def _look_up(table: Array, cell: Array, y: Array, p: Array, slope: Array, n: int
     for i in range(n):
         by_error = table[0, cell[i]] * y[i] + table[1, cell[i]] * (ONE - y[i])
         rises, falls = p[i] > y[i], p[i] < y[i]
-        slope[i] = by_error if rises else -by_error if falls else ZERO
+        slope[i] = by_error if rises else -by_error if falls else p[i] - y[i]  # 0, or NaN
 
 
 @part

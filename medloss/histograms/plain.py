@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from medloss.histograms.cells import edges, place
+from medloss.histograms.cells import edges, place, spread_nan
 from medloss.sums import Activation, voxel_terms
 from medloss.sums.eager import evaluate
 
@@ -19,7 +19,8 @@ def histograms(
     """As :func:`medloss.histograms.error_histograms`."""
     weight = torch.ones_like(target[:, :1], dtype=torch.float64)
     if mask is not None:  # so that not even a NaN where the weight is 0 has influence
-        input, weight = input.where(mask != 0, 0), mask.double()
+        input, target = (t.where(mask != 0, 0) for t in (input, target))
+        weight = mask.double()
     errors = voxel_terms(input, target, ("l1",), activation=activation).l1
     rows = []
     for b, own in enumerate(errors):
@@ -28,7 +29,8 @@ def histograms(
             y = (target[b, 0] == c if index else target[b, c]).double().flatten()
             w = weight[b, 0].flatten()
             rows.append(soft_histogram(error.flatten(), w * y, w * (1 - y), bins))
-    return torch.stack(rows).view(*errors.shape[:2], 2, bins + 1)
+    shape = (*errors.shape[:2], 2, bins + 1)
+    return torch.stack(rows).view(shape) if rows else errors.new_zeros(shape, dtype=torch.float64)
 
 
 def soft_histogram(errors: Tensor, foreground: Tensor, background: Tensor, bins: int) -> Tensor:
@@ -72,7 +74,8 @@ class _SoftHistogram:
         errors, foreground, background = tensors
         cell, _ = place(errors, self.bins)
         inside, outside = table(gradient)
-        return ((inside[cell] * foreground + outside[cell] * background).to(errors),)
+        slopes = (inside[cell] * foreground + outside[cell] * background).to(errors)
+        return (slopes.where(errors == errors, errors),)
 
     def plain(self, *tensors: Any) -> Tensor:
         """With a share that is linear in the error, as autograd is to see it."""
@@ -93,7 +96,7 @@ class _SoftHistogram:
             row = upper.new_zeros(self.bins + 1)
             row = row.scatter_add(0, cell, weight.double() - upper)
             rows.append(row.scatter_add(0, cell + 1, upper))
-        return torch.stack(rows)
+        return spread_nan(torch.stack(rows))
 
 
 def table(gradient: Tensor) -> Tensor:

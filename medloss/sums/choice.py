@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from medloss.sums.gpu import usable
 from medloss.sums.request import Backend
 
 VARIABLE = "MEDLOSS_BACKEND"
@@ -19,10 +20,6 @@ REFERENCE = "reference"
 TRITON = "triton"
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _HAS_NUMBA = find_spec("numba") is not None  # asks without importing it
-_HAS_TRITON = find_spec("triton") is not None
-INTERPRETER = "TRITON_INTERPRET"
-"""The variable with which triton runs its kernels on the CPU, slowly, to test them."""
-OLDEST_CUDA = 7
 
 
 @dataclass(frozen=True)
@@ -56,22 +53,12 @@ def _numba_refuses(input: Tensor) -> str | None:
 
 
 def _triton_refuses(input: Tensor) -> str | None:
-    if not _HAS_TRITON:
-        return "triton is not installed"
-    if input.device.type == "cuda":
-        if torch.cuda.get_device_properties(input.device).major < OLDEST_CUDA:
-            return f"triton needs a device of compute capability {OLDEST_CUDA}.0 or later"
-    elif input.device.type != "cpu" or not _interpreted():
-        return (
-            f"it runs on CUDA devices, the input is on {input.device.type} "
-            f"(to test it there, slowly: {INTERPRETER}=1 before the start)"
-        )
+    if input.device.type == "cpu" and os.environ.get(VARIABLE) != TRITON:
+        return f"on a CPU it serves tests, where {VARIABLE}={TRITON}"
+    reason: str | None = usable.why_not(input.device)
+    if reason is not None:
+        return reason
     return None if input.dtype in _FLOATS else f"it does not read {input.dtype}"
-
-
-def _interpreted() -> bool:
-    """Whether triton is asked to run on the CPU, and its backend to be taken there."""
-    return os.environ.get(INTERPRETER) == "1" and os.environ.get(VARIABLE) == TRITON
 
 
 def _needs_elements(input: Tensor) -> str | None:
@@ -130,6 +117,7 @@ def chosen_backend(input: Tensor, others: Iterable[Tensor | None] = ()) -> Choic
         return Choice(_forced(forced, input, differentiable), f"{VARIABLE} says so")
     if differentiable:
         return Choice(REFERENCE, "a target, mask or map needs a gradient")
+    usable.warn_without(input.device)
     for name, candidate in CANDIDATES.items():
         if candidate.refuses(input) is None:
             return Choice(name, candidate.good_for)

@@ -67,16 +67,30 @@ class TopKCrossEntropyLoss(EachVoxelLoss):
 
     def choose(self, value: Tensor, counts: Tensor) -> Tensor:
         """1 for the hardest of the entries that count, less for ties at the border, else 0."""
-        hardness = value[counts]
-        if not hardness.numel():
+        if not value.numel():
             return torch.zeros_like(value)
-        n = max(1, math.ceil(round(self.k * hardness.numel(), 6)))  # 0.1 · 30 is 3, not 3 + 4e-16
-        border = hardness.kthvalue(hardness.numel() - n + 1).values
+        hardness, all_of_them = value.masked_fill(~counts, -math.inf), counts.sum()
+        share = (self.k * all_of_them.double()).round(decimals=6)  # 0.1 · 30 is 3, not 3 + 4e-16
+        n = share.ceil().clamp_min(1).long()
+        border = nth_largest(hardness, n)
         above, tied = (value > border) & counts, (value == border) & counts
-        return above + tied * ((n - above.sum()) / tied.sum()).to(value)
+        chosen = above + tied * ((n - above.sum()) / tied.sum()).to(value)
+        return torch.where(all_of_them > 0, chosen, 0)
 
     def compute(self, prepared: Prepared) -> Tensor:
         """As its base, but one value for each image where none is asked to be reduced."""
         if self.reduction != "none":
             return super().compute(prepared)
         return ratio(*self.of_images(prepared))
+
+
+def nth_largest(values: Tensor, n: Tensor) -> Tensor:
+    """The ``n``-th largest of (N,), for a whole number n; a device is not waited for.
+
+    Example:
+        >>> nth_largest(torch.tensor([3.0, 1, 2]), torch.tensor(2))
+        tensor(2.)
+    """
+    if values.device.type == "cpu":
+        return values.kthvalue(len(values) - int(n) + 1).values
+    return values.sort(descending=True).values.index_select(0, n[None] - 1)[0]

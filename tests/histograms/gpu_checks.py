@@ -63,3 +63,22 @@ def test_a_run_is_the_same_bits_again() -> None:
     once = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
     first, again = error_histograms(**once, bins=8), error_histograms(**once, bins=8)
     assert torch.equal(first, again)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")
+@pytest.mark.parametrize("where", ["input", "target", "mask"])
+def test_no_value_leads_outside(where: str) -> None:
+    for bad in (torch.nan, torch.inf, -torch.inf, 1e30):
+        arguments = case("softmax", "soft", torch.float32, classes=3, space=SPACE)
+        arguments["mask"] = 1 + arguments["mask"].float()
+        arguments[where] = arguments[where].float()
+        arguments[where][1, -1, 1, 2, 3] = bad
+        once = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
+        counts, gradient = both(once, 16)
+        if where != "mask":  # an infinite weight leaves no unit for the others
+            assert counts[0].isfinite().all()
+            assert gradient[0].isfinite().all()
+        spoilt = bad != bad or (bad == torch.inf if where == "input" else bad != 1e30)
+        if spoilt:
+            assert counts[1, -1].isnan().all()
+            assert not gradient[1].isfinite().all()

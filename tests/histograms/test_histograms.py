@@ -122,6 +122,41 @@ def test_nan_where_the_mask_is_zero_has_no_influence() -> None:
     assert not found[1].masked_select(hidden).any()
 
 
+BAD = [torch.nan, torch.inf, -torch.inf, 1e30, -1e30]
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize(
+    ("activation", "where"),
+    [("softmax", "input"), ("probabilities", "input"), ("sigmoid", "target"), ("softmax", "mask")],
+)
+def test_no_value_leads_outside(
+    activation: str, where: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NaN, or what becomes one, is told by its sample and class; all else counts as an error."""
+    monkeypatch.setenv("MEDLOSS_BACKEND", backend)
+    for bad in BAD:
+        arguments = case(activation, "soft", torch.float32, classes=3, space=(2, 3, 70))
+        arguments["mask"] = 1 + arguments["mask"].float()
+        arguments[where] = arguments[where].float()
+        arguments[where][1, -1, 1, 2, 69] = bad
+        counts, gradient = both(arguments, 16)
+        assert counts[0].isfinite().all()
+        assert gradient[0].isfinite().all()
+        spoilt = bad != bad or (abs(bad) == torch.inf and where != "input")
+        spoilt |= bad == torch.inf and activation == "softmax"
+        assert counts[1, -1].isnan().all() == spoilt
+        assert gradient[1].isfinite().all() != spoilt
+
+
+def test_empty_inputs_have_empty_histograms() -> None:
+    for shape in ((0, 3, 4, 4), (2, 3, 0, 4)):
+        z = torch.zeros(shape, requires_grad=True)
+        counts = error_histograms(z, z.detach(), activation="softmax", bins=8)
+        assert counts.shape == (shape[0], 3, 2, 9)
+        assert not counts.any()
+
+
 def test_strides_change_nothing() -> None:
     arguments = case("softmax", "index", torch.float32)
     expected = both(arguments, 32)

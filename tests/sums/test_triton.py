@@ -11,6 +11,7 @@ import torch
 from interpreted import DEVICE, check_in_interpreter
 
 from medloss.sums import chosen_backend
+from medloss.sums.gpu import usable
 from medloss.sums.gpu.tiles import REGISTERS, Load
 
 if DEVICE == "cuda":
@@ -44,7 +45,7 @@ def test_it_serves_cuda_alone_unless_interpreted(monkeypatch: pytest.MonkeyPatch
         chosen_backend(z)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert chosen_backend(z).name == "triton"
-    monkeypatch.setattr("medloss.sums.choice._HAS_TRITON", False)
+    monkeypatch.setattr(usable, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="triton is not installed"):
         chosen_backend(z)
     monkeypatch.delenv("MEDLOSS_BACKEND")

@@ -134,7 +134,7 @@ def test_targets_of_other_dtypes() -> None:
     arguments["mask"] = arguments["mask"] > 0.3
     terms = ("tp", "t", "p", "ce")
     expected = sums_and_gradient(arguments, terms)
-    for dtype in (torch.uint8, torch.int32, torch.float32):
+    for dtype in (torch.uint8, torch.int8, torch.int32, torch.float32, torch.bfloat16):
         other = {**arguments, "target": arguments["target"].to(dtype)}
         torch.testing.assert_close(sums_and_gradient(other, terms), expected)
     arguments = here("sigmoid", "one-hot", torch.float32)
@@ -149,8 +149,18 @@ def test_a_label_that_is_no_class_belongs_to_none() -> None:
         labels = arguments["target"].to(dtype)
         labels[:, :, 1] = 5
         labels[:, :, 2] = -1
+        labels[0, :, 2] = torch.nan if dtype == torch.float32 else -(2**62)
         labels[:, :, 0, 0] = 2**32 + 1 if dtype == torch.long else 1.5
         assert_equal_to_reference({**arguments, "target": labels}, (*COMMON, "tt", *MAPPED))
+
+
+def test_a_narrow_label_of_many_classes() -> None:
+    """The number of classes may exceed what the dtype of the labels holds."""
+    arguments = here("softmax", "index", torch.float32, shape=(1, 300, 1, 2, 3))
+    arguments["target"] = arguments["target"] % 100 - 1
+    for dtype in (torch.uint8, torch.int8):
+        other = {**arguments, "target": arguments["target"].to(dtype)}
+        assert_equal_to_reference(other, ("tp", "t", "p"))
 
 
 def test_not_a_number_comes_out() -> None:

@@ -20,6 +20,8 @@ TILE, FOLD = Tile(LEAST, 32, 4, 8), 8
 """Of the logits; what is summed lies with the threads of eight voxels."""
 MOST_WEIGHTS = 1 << 13
 """Elements of a weight, padded, whose gradient the registers of a program hold."""
+MOST_FEATURES = 1 << 7
+"""Of which the 99 KB of shared memory that an RTX has hold a tile and the weight."""
 
 
 class Head(NamedTuple):
@@ -58,6 +60,8 @@ def why_not(weight: Tensor, dtype: torch.dtype) -> str | None:
     classes, features = (max(LEAST, triton.next_power_of_2(n)) for n in weight.shape)
     if dtype != torch.float32:
         return f"they compute in float32, not in {dtype}"
+    if features > MOST_FEATURES:
+        return f"there are more than {MOST_FEATURES} features"
     if classes * features > MOST_WEIGHTS:
         return f"the weight has more than {MOST_WEIGHTS} elements, padded to powers of two"
     return None

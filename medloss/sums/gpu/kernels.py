@@ -1,10 +1,11 @@
 """The two kernels: sums over voxels, and their gradient by the input.
 
-Terms are tuples of name, exponent, number of the map and position among the sums, known at compile
-time. ``TRUES`` are those that only the true class of a voxel adds to, where the target holds
-indices of exclusive classes: they are computed once for a voxel. ``OTHERS`` are computed for each
-class of each voxel. ``LOG_P`` and ``LOG_Q`` say whether any of these has a slope by log p, and
-whether any needs log(1 − p).
+A term has a name, an exponent, a map by its number and a place among the sums, known at compile
+time. The first ``TRUES`` terms are those that only the true class of a voxel adds to, where the
+target holds indices of exclusive classes: they are computed once for a voxel. The others are
+computed for each class of each voxel. ``LOG_P`` and ``LOG_Q`` say whether any of these has a slope
+by log p, and whether any needs log(1 − p). ``PADDED`` is 0 without a head; a tuple that holds a
+None is not asked whether it is one, which not every triton can.
 """
 
 # Triton reads this, not Python: it knows no starred tuples, and takes types from both branches of a
@@ -48,7 +49,8 @@ from medloss.sums.gpu.voxels import (
 @triton.jit(do_not_specialize=["programs"])
 def class_sums_kernel(
     x, head, target, mask, maps, partial, voxels, programs,
-    TRUES: tl.constexpr, OTHERS: tl.constexpr, LOG_Q: tl.constexpr,
+    NAMES: tl.constexpr, EXPONENTS: tl.constexpr, MAPS: tl.constexpr, PLACES: tl.constexpr,
+    TRUES: tl.constexpr, LOG_Q: tl.constexpr,
     ACTIVATION: tl.constexpr, INDEX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
     CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
@@ -56,7 +58,7 @@ def class_sums_kernel(
 
     With a ``head``, ``x`` are features: :mod:`medloss.sums.gpu.head`.
     """
-    TERMS: tl.constexpr = len(TRUES) + len(OTHERS)
+    TERMS: tl.constexpr = len(NAMES)
     LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
     DTYPE: tl.constexpr = partial.dtype.element_ty
     SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
@@ -70,7 +72,7 @@ def class_sums_kernel(
         left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
         w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
         labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
-        if head is not None:
+        if PADDED > 0:
             h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
             z = logits_of(head, h, w, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS)
         else:
@@ -79,52 +81,51 @@ def class_sums_kernel(
         if SOFTMAX:
             share = w / found[1]
         own = ()
-        if len(TRUES) > 0:
-            if head is not None:
+        if TRUES > 0:
+            if PADDED > 0:
                 labelled = of_labels(z, labels)
             else:
                 labelled = load_labelled(x, w, labels, b, start, VOXELS)
             scaled = exponent(labelled, found[2])
             row = softmax_row(scaled, tl.exp2(scaled), found[1])
             one = tl.full([ROWS, VOXELS], 1.0, DTYPE)
-            for k in tl.static_range(len(TRUES)):
+            for k in tl.static_range(TRUES):
                 f = one
-                if TRUES[k][2] >= 0:
-                    f = load_labelled(maps[TRUES[k][2]], w, labels, b, start, VOXELS)
-                own = own + (value(TRUES, k, row, one, f),)
+                if MAPS[k] >= 0:
+                    f = load_labelled(maps[MAPS[k]], w, labels, b, start, VOXELS)
+                own = own + (value(NAMES, EXPONENTS, k, row, one, f),)
 
         added = ()
         for i in tl.static_range(LOTS):
-            if len(TRUES) > 0:
+            if TRUES > 0:
                 weighted = tl.where(is_class(labels, i, ROWS), w, 0.0)
-            for k in tl.static_range(len(TRUES)):
+            for k in tl.static_range(TRUES):
                 summand = weighted
-                if TRUES[k][0] != "t" and TRUES[k][0] != "tt":
+                if NAMES[k] != "t" and NAMES[k] != "tt":
                     summand = weighted * own[k]
                 added = added + (sums[i * TERMS + k] + fold(summand, FOLD),)
-            if len(OTHERS) > 0:
+            if TERMS > TRUES:
                 row = row_of(i, tiles, found, ACTIVATION, LOG_Q)
                 y = load_target(
                     target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS
                 )
-            for k in tl.static_range(len(OTHERS)):
-                if SOFTMAX and OTHERS[k][0] == "p":  # the most frequent one, without making p
+            for k in tl.static_range(TRUES, TERMS):
+                if SOFTMAX and NAMES[k] == "p":  # the most frequent one, without making p
                     summand = found[0][i] * share
                 else:
                     f = y
-                    if OTHERS[k][2] >= 0:
-                        map = maps[OTHERS[k][2]]
+                    if MAPS[k] >= 0:
+                        map = maps[MAPS[k]]
                         f = load_tile(map, b, start, left, i, CLASSES, ROWS, VOXELS).to(DTYPE)
-                    summand = value(OTHERS, k, row, y, f) * w
-                added = added + (sums[i * TERMS + len(TRUES) + k] + fold(summand, FOLD),)
+                    summand = value(NAMES, EXPONENTS, k, row, y, f) * w
+                added = added + (sums[i * TERMS + k] + fold(summand, FOLD),)
         sums = added
 
     first = partial + tl.program_id(0).to(tl.int64) * (TERMS * CLASSES)
     for i in tl.static_range(LOTS):
         classes = tl.arange(0, ROWS) + i * ROWS
         for k in tl.static_range(TERMS):
-            position = TRUES[k][3] if k < len(TRUES) else OTHERS[k - len(TRUES)][3]
-            at = first + position * CLASSES + classes
+            at = first + PLACES[k] * CLASSES + classes
             tl.store(at, tl.sum(sums[i * TERMS + k], 1), mask=classes < CLASSES)
 
 
@@ -139,7 +140,8 @@ def fold(tile, FOLD: tl.constexpr):
 @triton.jit(do_not_specialize=["programs"])
 def class_sums_slopes_kernel(
     x, head, target, mask, maps, gradient, out, by_head, voxels, programs,
-    TRUES: tl.constexpr, OTHERS: tl.constexpr, LOG_P: tl.constexpr, LOG_Q: tl.constexpr,
+    NAMES: tl.constexpr, EXPONENTS: tl.constexpr, MAPS: tl.constexpr, PLACES: tl.constexpr,
+    TRUES: tl.constexpr, LOG_P: tl.constexpr, LOG_Q: tl.constexpr,
     ACTIVATION: tl.constexpr, INDEX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
     SUMS: tl.constexpr, CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
 ):  # fmt: skip
@@ -150,26 +152,27 @@ def class_sums_slopes_kernel(
     """
     LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
     DTYPE: tl.constexpr = gradient.dtype.element_ty
+    TERMS: tl.constexpr = len(NAMES)
     SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
     b = (tl.program_id(0) // programs).to(tl.int64)
     program = (tl.program_id(0) % programs).to(tl.int64)
     g = gradient + b * (SUMS * CLASSES)
-    if head is not None:
+    if PADDED > 0:
         by_weight, by_bias = nothing_yet(LOTS, ROWS, PADDED, DTYPE)
 
     for start in range(program * VOXELS, voxels, programs.to(tl.int64) * VOXELS):
         left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
         w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
         labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
-        if head is not None:
+        if PADDED > 0:
             h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
             z = logits_of(head, h, w, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS)
         else:
             z = load_classes(x, mask, w, b, start, left, SOFTMAX, CLASSES, ROWS, VOXELS)
         tiles, found = activate(z, ACTIVATION, LOG_Q)
 
-        if len(TRUES) > 0:
-            if head is not None:
+        if TRUES > 0:
+            if PADDED > 0:
                 labelled = of_labels(z, labels)
             else:
                 labelled = load_labelled(x, w, labels, b, start, VOXELS)
@@ -177,12 +180,12 @@ def class_sums_slopes_kernel(
             row = softmax_row(scaled, tl.exp2(scaled), found[1])
             one, zero = tl.full([ROWS, VOXELS], 1.0, DTYPE), tl.zeros([ROWS, VOXELS], DTYPE)
             slopes = (zero, zero, zero)
-            for k in tl.static_range(len(TRUES)):
+            for k in tl.static_range(TRUES):
                 f = one
-                if TRUES[k][2] >= 0:
-                    f = load_labelled(maps[TRUES[k][2]], w, labels, b, start, VOXELS)
-                own = tl.load(g + TRUES[k][3] * CLASSES + labels, mask=labels >= 0, other=0.0)
-                slopes = add_slopes(TRUES, k, own, row, one, f, slopes)
+                if MAPS[k] >= 0:
+                    f = load_labelled(maps[MAPS[k]], w, labels, b, start, VOXELS)
+                own = tl.load(g + PLACES[k] * CLASSES + labels, mask=labels >= 0, other=0.0)
+                slopes = add_slopes(NAMES, EXPONENTS, k, own, row, one, f, slopes)
             of_true = row[0] * slopes[0] + slopes[1]  # A of the true class
 
         by_z = ()
@@ -196,18 +199,18 @@ def class_sums_slopes_kernel(
             zero = tl.zeros([ROWS, VOXELS], DTYPE)
             slopes = (zero, zero, zero)
             classes = tl.arange(0, ROWS) + i * ROWS
-            if len(OTHERS) > 0:
+            if TERMS > TRUES:
                 y = load_target(
                     target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS
                 )
-            for k in tl.static_range(len(OTHERS)):
+            for k in tl.static_range(TRUES, TERMS):
                 f = y
-                if OTHERS[k][2] >= 0:
-                    map = maps[OTHERS[k][2]]
+                if MAPS[k] >= 0:
+                    map = maps[MAPS[k]]
                     f = load_tile(map, b, start, left, i, CLASSES, ROWS, VOXELS).to(DTYPE)
-                at = g + OTHERS[k][3] * CLASSES + classes
+                at = g + PLACES[k] * CLASSES + classes
                 own = tl.load(at, mask=classes < CLASSES, other=0.0)[:, None]
-                slopes = add_slopes(OTHERS, k, own, row, y, f, slopes)
+                slopes = add_slopes(NAMES, EXPONENTS, k, own, row, y, f, slopes)
             p, q, _, _ = row
             by_p, by_log_p, by_log_q = slopes
             if SOFTMAX:
@@ -237,18 +240,18 @@ def class_sums_slopes_kernel(
                         slope += over(by_log_p, p)
                     if LOG_Q:
                         slope -= over(by_log_q, q)
-                if mask is not None or head is not None:
+                if mask is not None or PADDED > 0:
                     slope *= w
-                if head is not None:
+                if PADDED > 0:
                     by_z = by_z + (slope,)
                 else:
                     store_tile(out, slope, b, start, left, i, CLASSES, ROWS, VOXELS)
 
         if SOFTMAX:
             whole = tl.zeros([1, VOXELS], DTYPE)
-            if len(OTHERS) > 0:
+            if TERMS > TRUES:
                 whole = over_classes(parts)[None, :]
-            if len(TRUES) > 0:
+            if TRUES > 0:
                 whole = whole + of_true
             if LOG_Q and CLASSES > 1:  # the slope by log(1 − p) of the most probable class
                 of_best = over_classes(of_bests)[None, :]
@@ -260,21 +263,21 @@ def class_sums_slopes_kernel(
                 if LOG_Q and CLASSES > 1:  # is shared by the others
                     share = tl.exp2(tiles[i] - found[4]) * of_best
                     slope += tl.where(is_class(found[3], i, ROWS), 0.0, share)
-                if len(TRUES) > 0:
+                if TRUES > 0:
                     slope += tl.where(is_class(labels, i, ROWS), of_true, 0.0)
-                if mask is not None or head is not None:
+                if mask is not None or PADDED > 0:
                     slope *= w
-                if head is not None:
+                if PADDED > 0:
                     by_z = by_z + (slope,)
                 else:
                     store_tile(out, slope, b, start, left, i, CLASSES, ROWS, VOXELS)
 
-        if head is not None:
+        if PADDED > 0:
             by_weight, by_bias = through_head(
                 by_z, head, h, by_weight, by_bias, out, b, start, left,
                 FEATURES, PADDED, CLASSES, VOXELS,
             )  # fmt: skip
 
-    if head is not None:
+    if PADDED > 0:
         first = by_head + tl.program_id(0).to(tl.int64) * (CLASSES * (FEATURES + 1))
         store_head(by_weight, by_bias, first, FEATURES, PADDED, CLASSES)

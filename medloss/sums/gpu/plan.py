@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,16 @@ OF_LOG_P = ("ce", "nlog", "focal")
 OF_LOG_Q = ("ce_neg", "focal_neg")
 """Terms with the logarithm of p, and of 1 - p."""
 
-Placed = tuple[str, float, int, int]
-"""A term: name, exponent, number of its map or -1, and position among the sums."""
+
+class Placed(NamedTuple):
+    """A term as the kernels are compiled for it."""
+
+    name: str
+    exponent: float
+    map_at: int
+    """Number of its map, or -1."""
+    place: int
+    """Position among the sums."""
 
 
 class Plan:
@@ -45,7 +53,7 @@ class Plan:
                 continue
             map_at = int(parameter or 0) if name in WITH_MAP else -1
             exponent = 0.0 if name in WITH_MAP else float(parameter or 0)
-            (trues if name in of_true else others).append((name, exponent, map_at, at))
+            (trues if name in of_true else others).append(Placed(name, exponent, map_at, at))
         self.terms = (*trues, *others)
         self.read = (
             seen(flat.input),
@@ -54,23 +62,27 @@ class Plan:
             None if flat.mask is None else seen(flat.mask),
             tuple(map(seen, flat.maps)),
         )
-        names = {term[0] for term in others}
+        names = {term.name for term in others}
         self.has_log_p = not names.isdisjoint(OF_LOG_P)
         has_log_q = not names.isdisjoint(OF_LOG_Q)
         self.choices: dict[str, Any] = {
-            "TRUES": tuple(trues),
-            "OTHERS": tuple(others),
+            # flat tuples: not every triton compiles a tuple of tuples
+            "NAMES": tuple(term.name for term in self.terms),
+            "EXPONENTS": tuple(term.exponent for term in self.terms),
+            "MAPS": tuple(term.map_at for term in self.terms),
+            "PLACES": tuple(term.place for term in self.terms),
+            "TRUES": len(trues),
             "LOG_Q": has_log_q,
             "ACTIVATION": flat.activation,
             "INDEX": flat.is_index,
             "FEATURES": 1,
-            "PADDED": 1,
+            "PADDED": 0,  # no head
             "CLASSES": self.classes,
         }
         self.key = (gradient, flat.input.dtype, flat.mask is None, *self.choices.values())
         # values of all classes of a voxel that live at once
         logs = self.has_log_p or has_log_q
-        tiles = 1 + logs + (not flat.is_index) + len({term[2] for term in others} - {-1})
+        tiles = 1 + logs + (not flat.is_index) + len({term.map_at for term in others} - {-1})
         if gradient:
             shared = has_log_q and flat.activation == "softmax"
             tiles += 1 + (not names <= {"p"}) + logs + 2 * shared

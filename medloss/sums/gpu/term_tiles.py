@@ -2,7 +2,8 @@
 
 What a term is made of: ``row``, which is the probability p, its complement q and their logarithms
 log p and log q; target ``y`` and map ``f``. Names and exponents are known at compile time, so that
-a kernel holds the terms that are asked for and nothing else.
+a kernel holds the terms that are asked for and nothing else. They are passed whole, with the number
+of the term: a string by itself is no argument up to triton 3.6.
 """
 
 # Triton reads this, not Python: it knows no starred tuples, and takes types from both branches of a
@@ -20,10 +21,10 @@ KNEE = tl.constexpr(_KNEE)
 
 
 @triton.jit
-def value(TERMS: tl.constexpr, k: tl.constexpr, row, y, f):
+def value(NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, row, y, f):
     """What the ``k``-th term sums, before the weight of the voxel."""
-    NAME: tl.constexpr = TERMS[k][0]
-    GAMMA: tl.constexpr = TERMS[k][1]
+    NAME: tl.constexpr = NAMES[k]
+    GAMMA: tl.constexpr = EXPONENTS[k]
     p, q, log_p, log_q = row
     if NAME == "v":
         return tl.full(p.shape, 1.0, p.dtype)
@@ -65,10 +66,10 @@ def value(TERMS: tl.constexpr, k: tl.constexpr, row, y, f):
 
 
 @triton.jit
-def add_slopes(TERMS: tl.constexpr, k: tl.constexpr, g, row, y, f, slopes):
+def add_slopes(NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, g, row, y, f, slopes):
     """Add ``g`` times the ``k``-th term's derivatives by p, log p and log q to the ``slopes``."""
-    NAME: tl.constexpr = TERMS[k][0]
-    GAMMA: tl.constexpr = TERMS[k][1]
+    NAME: tl.constexpr = NAMES[k]
+    GAMMA: tl.constexpr = EXPONENTS[k]
     p, q, log_p, log_q = row
     by_p, by_log_p, by_log_q = slopes
     if NAME == "p":

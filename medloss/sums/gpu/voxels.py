@@ -74,9 +74,14 @@ def load_labels(
     labels = tl.full([ROWS, VOXELS], -1, tl.int32)
     if INDEX:
         stored = _load_once(target, b, start, left, ROWS, VOXELS)
-        known = (stored >= 0) & (stored < CLASSES)
         if stored.dtype.is_floating():
-            known &= stored == tl.floor(stored)
+            if stored.dtype.primitive_bitwidth < 32:
+                stored = stored.to(tl.float32)  # what floor takes
+            known = (stored >= 0) & (stored < CLASSES) & (stored == tl.floor(stored))
+        else:
+            if stored.dtype.primitive_bitwidth < 32:
+                stored = stored.to(tl.int32)  # what holds CLASSES
+            known = (stored >= 0) & (stored < CLASSES)
         labels = tl.where(known, stored.to(tl.int32), labels)
     return labels
 

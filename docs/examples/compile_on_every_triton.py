@@ -1,0 +1,54 @@
+"""Compile every kernel on the triton of each torch that is supported, without a GPU.
+
+Each version is installed by pip, alone and once, into a folder of its own.
+
+python docs/examples/compile_on_every_triton.py .venv/triton        # all of them: make kernels
+python docs/examples/compile_on_every_triton.py .venv/triton 3.7.1  # some
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from medloss.sums.gpu.versions import tritons
+
+CHECK = Path(__file__).with_name("compile_kernels.py")
+
+
+def folder_of(version: str, cache: Path) -> Path:
+    """Where a version of triton is, after it was installed there."""
+    folder = cache / version
+    if not (folder / "triton").is_dir():
+        install = ["pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+        subprocess.run([sys.executable, "-m", *install, f"triton=={version}"], check=True)
+    return folder.resolve()
+
+
+def compiles(folder: Path) -> bool:
+    """Whether all kernels do; what does not is printed."""
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    given.pop("TRITON_INTERPRET", None)
+    command = [sys.executable, str(CHECK), "--check"]
+    return subprocess.run(command, env=given, check=False).returncode == 0
+
+
+def main(words: list[str]) -> None:
+    """All versions, or those that are named."""
+    cache, torches = Path(words[0]), tritons()
+    found = {}
+    for version in words[1:] or torches:
+        print(f"triton {version}, of torch {torches[version]}", flush=True)
+        found[version] = compiles(folder_of(version, cache))
+    print("\n| triton | of torch | every kernel compiles |\n| --- | --- | --- |")
+    for version, good in found.items():
+        print(f"| {version} | {torches[version]} | {'yes' if good else 'no'} |")
+    if not all(found.values()):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

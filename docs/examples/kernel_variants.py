@@ -1,0 +1,269 @@
+"""What the triton kernels are compiled for where there is no GPU: by arguments of real launches."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+from medloss.distance import gpu as distances
+from medloss.histograms import gpu as histograms
+from medloss.sums.gpu import backend, fused_head
+from medloss.sums.request import Request
+from medloss.sums.terms import WITH_MAP, Activation, Term, as_terms
+
+TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
+VOXELS = 4096
+SUMS = "class_sums_kernel", "class_sums_slopes_kernel"
+FEW = ((2, torch.float32), (14, torch.float32), (14, torch.bfloat16))
+MANY = ((105, torch.float32), (105, torch.bfloat16), (200, torch.float32))
+DOUBLE = ((14, torch.float64), (105, torch.float64))
+Shapes = tuple[tuple[int, torch.dtype], ...]
+
+
+class Variant(NamedTuple):
+    """A set of terms, and what else the kernels of class sums are compiled for."""
+
+    terms: tuple[str | Term, ...]
+    activation: Activation = "softmax"
+    index: bool = True
+    masked: bool = False
+    shapes: Shapes = (FEW[1], MANY[0])
+
+
+FOCAL, FOCAL_NEG = Term("focal", 2.0), Term("focal_neg", 2.0)
+ALL = (
+    *("v", "p", "t", "tp", "pp", "tt", "l1", "sqt", "ce", "ce_neg", "nlog", FOCAL, FOCAL_NEG),
+    *(Term("power", 1.5), Term("focal", 0.7), Term("map", "m"), Term("map2", "m")),
+    *(Term("tp_map", "m"), Term("t_map", "m")),
+)
+VARIANTS = {
+    "dice_ce": Variant(("tp", "p", "t", "ce"), shapes=FEW + MANY + DOUBLE),
+    "dice_ce, mask": Variant(("tp", "p", "t", "ce"), masked=True),
+    "dice_focal": Variant(("tp", "p", "t", FOCAL)),
+    "focal 1.5": Variant((Term("focal", 1.5), "t")),
+    "dice, soft": Variant(("tp", "pp", "tt", "l1"), index=False),
+    "boundary": Variant(("tp", "p", "t", "ce", Term("map", "m"))),
+    "hausdorff": Variant((Term("map2", "m"),)),
+    "ce_neg": Variant(("ce", "ce_neg", "tp", "p", "t")),
+    "bce_dice": Variant(("tp", "p", "t", "ce", "ce_neg"), "sigmoid", index=False),
+    "sigmoid focal": Variant((FOCAL, FOCAL_NEG), "sigmoid"),
+    "given dice": Variant(("tp", "p", "t"), "probabilities"),
+    "all terms": Variant(ALL, index=False, masked=True),
+    "all, index": Variant(ALL, masked=True),
+    "all, sigmoid": Variant(ALL, "sigmoid", index=False, masked=True),
+}
+
+
+class NoDevice:
+    """Stands for a driver: triton compiles for the target, and nothing is run.
+
+    Args:
+        capability: that of the device, times ten; also its number, by which triton keeps kernels.
+    """
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_target(self) -> GPUTarget:
+        """What to compile for."""
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> int:
+        """One for each target."""
+        return self.capability
+
+    def get_current_stream(self, device: int) -> int:
+        """The default one."""
+        return 0
+
+
+class Kept:
+    """Stands for a kernel: compiles it for the arguments of each launch, and keeps the results."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self.compiled: list[Any] = []
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        def launch(*arguments: Any, **options: Any) -> None:
+            self.compiled.append(self.kernel.warmup(*arguments, grid=grid, **options))
+
+        return launch
+
+
+class Launch(NamedTuple):
+    """A call that launches kernels.
+
+    Args:
+        name: of what it stands for.
+        module: that has the kernels.
+        kernels: by their names there.
+        call: what launches them.
+    """
+
+    name: str
+    module: Any
+    kernels: tuple[str, ...]
+    call: Callable[[], object]
+
+    def compiled(self, capability: int) -> list[Any]:
+        """What the kernels become, in order of their names, for a compute capability times ten."""
+        driver.set_active(NoDevice(capability))
+        kernels = [getattr(self.module, name) for name in self.kernels]
+        kept = [Kept(kernel) for kernel in kernels]
+        try:
+            for name, each in zip(self.kernels, kept, strict=True):
+                setattr(self.module, name, each)
+            self.call()
+        finally:
+            for name, kernel in zip(self.kernels, kernels, strict=True):
+                setattr(self.module, name, kernel)
+        return [compiled for each in kept for compiled in each.compiled]
+
+
+def request(variant: Variant, classes: int, dtype: torch.dtype) -> Request:
+    """Small tensors of the shapes that matter to the compiler."""
+    x, one = torch.zeros(1, classes, VOXELS, dtype=dtype), torch.zeros(1, 1, VOXELS)
+    terms = as_terms(variant.terms)
+    has_map = any(term.name in WITH_MAP for term in terms)
+    return Request(
+        x,
+        one.long() if variant.index else x.float(),
+        one if variant.masked else None,
+        (x,) if has_map else (),
+        tuple(Term(t.name, "0") if t.name in WITH_MAP else t for t in terms),
+        variant.activation,
+    )
+
+
+def of_sums(name: str, classes: int, dtype: torch.dtype) -> Launch:
+    """The two kernels of class sums, for a variant by its name."""
+    asked = request(VARIANTS[name], classes, dtype)
+
+    def call() -> None:
+        backend.sums(asked)
+        backend.slopes(asked, torch.zeros(1, len(asked.terms), classes))
+
+    return Launch(f"{name}, {classes}, {str(dtype).removeprefix('torch.')}", backend, SUMS, call)
+
+
+def of_head(classes: int, features: int, *, bias: bool = True, name: str = "dice_ce") -> Launch:
+    """The same with the convolution inside."""
+    asked = request(VARIANTS[name], classes, torch.float32)
+    weight, of_bias = torch.zeros(classes, features), torch.zeros(classes) if bias else None
+    head = fused_head.Head(torch.zeros(1, features, VOXELS), weight, of_bias)
+
+    def call() -> None:
+        fused_head.sums(asked, head)
+        fused_head.slopes(asked, torch.zeros(1, len(asked.terms), classes), head)
+
+    words = f"fused head, {features} features" + ("" if bias else ", no bias")
+    return Launch(f"{words}, {name}, {classes}", fused_head, SUMS, call)
+
+
+def of_log_p(classes: int) -> Launch:
+    """Log p of the true class."""
+    asked, one = request(VARIANTS["dice_ce"], classes, torch.float32), torch.zeros(1, 1, VOXELS)
+
+    def call() -> None:
+        backend.log_p_true(asked)
+        backend.log_p_true_slopes(asked, one)
+
+    names = "log_p_true_kernel", "log_p_true_slopes_kernel"
+    return Launch(f"log p of the true class, {classes}", backend, names, call)
+
+
+def of_histograms(classes: int, name: str = "dice_ce") -> Launch:
+    """Error histograms, for activation, target and mask of a variant."""
+    asked = request(VARIANTS[name], classes, torch.float32)
+
+    def call() -> None:
+        given = asked.input, asked.target, asked.mask, asked.activation
+        histograms.histograms(*given, 1024)
+        histograms.slopes(*given, torch.zeros(1, classes, 2, 1024), torch.empty_like(asked.input))
+
+    names = "count_kernel", "slopes_kernel"
+    return Launch(f"error histograms, {name}, {classes}", histograms, names, call)
+
+
+def of_distances(shape: tuple[int, ...], dtype: torch.dtype, **sides: int) -> Launch:
+    """The passes of a distance transform."""
+    mask = torch.zeros(1, 2, *shape, dtype=torch.bool)
+
+    def call() -> None:
+        spacing_mm = ((1.0, 1.5, 2.0)[: len(shape)],)
+        options = {"radius": 0.0, "inside": 1, "outside": 1, "skip": 0, **sides}
+        distances.distances(mask, spacing_mm, dtype=dtype, **options)
+
+    words = f"distances, {'x'.join(map(str, shape))}, {str(dtype).removeprefix('torch.')}"
+    return Launch(words, distances, ("scan_lines", "carry"), call)
+
+
+def representatives() -> Iterator[Launch]:
+    """One of each kind, with everything that a kind may have."""
+    yield of_sums("dice_ce", 14, torch.float32)
+    yield of_sums("all, index", 14, torch.float32)
+    yield of_head(14, 32)
+    yield of_head(5, 3, bias=False)
+    yield of_log_p(14)
+    yield of_histograms(14)
+    yield of_histograms(3, "all, sigmoid")
+    yield of_distances((16, 12, 128), torch.float32)
+
+
+def everything() -> Iterator[Launch]:
+    """Every variant, each once."""
+    yield from representatives()
+    for name, variant in VARIANTS.items():
+        for classes, dtype in variant.shapes[:1] if name != "dice_ce" else variant.shapes:
+            if (name, classes, dtype) != ("dice_ce", 14, torch.float32) and name != "all, index":
+                yield of_sums(name, classes, dtype)
+    for classes, features in ((2, 128), (14, 64), (64, 128), (105, 64)):  # up to what is served
+        yield of_head(classes, features, bias=classes != 14)
+    yield of_head(3, 16, name="bce_dice")
+    yield of_log_p(105)
+    yield of_histograms(105)
+    yield of_histograms(14, "all terms")
+    yield of_histograms(2, "given dice")
+    yield of_distances((9, 5), torch.float32, outside=0)
+    yield of_distances((7, 5, 500), torch.float64, inside=-1)
+
+
+def resources(compiled: Any) -> tuple[int, int, str]:
+    """Registers of a thread, bytes spilled, and the machine code."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage, code = _tool("cuobjdump", "-res-usage", file), _tool("nvdisasm", "-c", file)
+    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    if found is None:
+        raise RuntimeError(f"cuobjdump: no usage of registers in {usage!r}")
+    return int(found[1]), int(found[2]), code
+
+
+def _tool(name: str, option: str, file: Any) -> str:
+    command = [str(TOOLS / name), option, file.name]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def loop(code: str) -> int:
+    """Instructions of the longest loop."""
+    labels: dict[str, int] = {}
+    longest = count = 0
+    for line in code.splitlines():
+        if label := re.match(r"\s*(\.L_\w+):", line):
+            labels[label[1]] = count
+        elif re.match(r"\s+/\*[0-9a-f]{4,}\*/\s", line):
+            count += 1
+            if back := re.search(r"BRA.*`\((\.L_\w+)\)", line):
+                longest = max(longest, count - labels.get(back[1], count))
+    return longest
