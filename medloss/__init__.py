@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from medloss.host import loss as loss
     from medloss.host import metric as metric
     from medloss.integrations.sliding_window import SlidingWindowScore as SlidingWindowScore
+    from medloss.value_checks import finish_value_checks as finish_value_checks
+    from medloss.value_checks import set_value_checks as set_value_checks
 
 _HOME = {
     "Detection": "medloss.hookspecs",
@@ -34,6 +36,7 @@ _HOME = {
     "Loss": "medloss.hookspecs",
     "Metric": "medloss.hookspecs",
     "detection_part": "medloss.host",
+    "finish_value_checks": "medloss.value_checks",
     "hookimpl": "medloss.hookspecs",
     "PluginError": "medloss.host",
     "SlidingWindowScore": "medloss.integrations.sliding_window",
@@ -42,6 +45,7 @@ _HOME = {
     "list_metrics": "medloss.host",
     "loss": "medloss.host",
     "metric": "medloss.host",
+    "set_value_checks": "medloss.value_checks",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

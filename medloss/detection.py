@@ -17,6 +17,8 @@ from medloss.host import Offer, by_attribute, host
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":  # of an import of *
+        return sorted(name for name, found in _offers().items() if len(found) == 1)
     if name.startswith("_"):
         raise AttributeError(f"module 'medloss.detection' has no attribute {name!r}")
     return by_attribute("detection", name, _offers()).load()

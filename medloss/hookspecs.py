@@ -105,14 +105,20 @@ class Loss(Record):
     Args:
         needs: extra inputs it cannot do without, of ``distance_map``, ``skeleton``, ``components``.
         alone: whether a model can be trained with this loss alone.
+        also: targets of further classes of it, under names and with arguments that others use, as
+            MONAI does; attributes of ``medloss.losses`` too.
     """
 
     needs: tuple[Extra, ...] = ()
     alone: bool = True
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_strings("needs", self.needs, EXTRAS)
+        _check_strings("also", self.also)
+        for target in self.also:
+            _check(bool(_TARGET.fullmatch(target)), "also", "'module:Attribute'", target)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -335,6 +335,9 @@ def _check_options(full_name: str, target: Any, options: dict[str, Any]) -> None
         return
     for option in options:
         if option not in parameters:
+            said = getattr(target, "renamed", {}).get(option)
+            if said is not None:
+                raise TypeError(f"{full_name}: no option {option!r}; {said}")
             near = difflib.get_close_matches(option, parameters, n=3, cutoff=0.5)
             hint = (
                 f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(parameters)}"

@@ -22,6 +22,8 @@ def monai_class(offer: Offer[Metric]) -> Any:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":  # of an import of *
+        return sorted(name for name, found in _offers().items() if len(found) == 1)
     if name.startswith("_"):
         raise AttributeError(f"module 'medloss.metrics' has no attribute {name!r}")
     return monai_class(by_attribute("metric", name, _offers()))

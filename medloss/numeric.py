@@ -38,5 +38,5 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
         >>> ratio(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 4.0]))
         tensor([0.0000, 0.2500])
     """
-    zero = denominator == 0
+    zero = (denominator == 0) & (numerator == numerator)  # a NaN above stays one
     return torch.where(zero, 0, numerator) / torch.where(zero, 1, denominator)

@@ -1,9 +1,10 @@
-"""Voxel spacing: one meaning of what a user may give."""
+"""Voxel spacing: one meaning of what a user may give, and of what a MetaTensor says."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 SpacingLike = float | Sequence[float] | Sequence[Sequence[float]] | str
@@ -11,6 +12,9 @@ SpacingLike = float | Sequence[float] | Sequence[Sequence[float]] | str
 
 Spacing = tuple[tuple[float, ...], ...]
 """Size of a voxel along each axis, for each sample of a batch, in mm."""
+
+NOISE = 1e-5
+"""Relative noise of sizes that come from an affine in float32."""
 
 
 def parse_spacing(spacing_mm: Any, *, batch: int, axes: int) -> Spacing:
@@ -34,11 +38,13 @@ def parse_spacing(spacing_mm: Any, *, batch: int, axes: int) -> Spacing:
         return ((1.0,) * axes,) * batch
     try:
         rows = _listed(spacing_mm)
-        if isinstance(rows, int | float):
+        if _is_number(rows):
             rows = [rows] * axes
         rows = [_listed(row) for row in rows]
-        if all(isinstance(row, int | float) for row in rows):
+        if all(_is_number(row) for row in rows):
             rows = [rows] * batch
+        if not all(_is_number(value) for row in rows for value in row):
+            raise _refusal(spacing_mm, batch, axes)
         parsed = tuple(tuple(float(value) for value in row) for row in rows)
     except TypeError as error:
         raise _refusal(spacing_mm, batch, axes) from error
@@ -63,3 +69,128 @@ def _refusal(given: Any, batch: int, axes: int) -> ValueError:
         f"spacing_mm: expected 'voxel', a positive number, {axes} of them, "
         f"or {batch} rows of {axes}, got {given!r}"
     )
+
+
+def _is_number(value: Any) -> bool:
+    if not isinstance(value, int | float) and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def meta_spacing(tensor: Any, *, batch: int, axes: int) -> Spacing | None:
+    """What a MetaTensor says of each sample, or None where the tensor is none.
+
+    MONAI keeps the affine of the whole volume through indexing, and the affines of a batch through
+    whatever is done to its samples: what no longer follows from them is refused, unless all
+    candidates are equal.
+
+    Args:
+        tensor: batch first.
+        batch: number of samples.
+        axes: number of spatial axes.
+
+    Raises:
+        ValueError: it cannot be known which sizes belong to these axes, or to these samples.
+    """
+    if getattr(tensor, "pixdim", None) is None:
+        return None
+    several = bool(getattr(tensor, "is_batch", False))
+    pixdim = list(tensor.pixdim) if several else [tensor.pixdim]
+    affines = list(tensor.affine) if several else _affines(tensor.affine, batch)
+    if len(pixdim) != len(affines):  # one row, out of a batch of several
+        pixdim = [_columns(affine) for affine in affines]
+    rows = [_of_axes(*each, axes) for each in zip(pixdim, affines, strict=True)]
+    if not (several and len(rows) == batch) and any(not _close(rows[0], row) for row in rows[1:]):
+        raise ValueError(
+            f"spacing_mm: expected it as argument: the MetaTensor has the sizes {rows} of another "
+            f"batch, and does not tell which of them belong to these {batch} samples"
+        )
+    return parse_spacing(rows if len(rows) == batch else [rows[0]] * batch, batch=batch, axes=axes)
+
+
+def _affines(affine: Any, batch: int) -> list[Any]:
+    """The affine; with the others of its batch where it was taken out of one by an index.
+
+    ``y[[1, 0]]`` of a batch is left with the affine of one sample: a row of the stack of all.
+    """
+    rows, rest = divmod(affine.untyped_storage().nbytes(), max(1, affine.nbytes))
+    if batch == 1 or rows < 2 or rest or not affine.is_contiguous():
+        return [affine]
+    n = affine.shape[0]
+    return list(affine.as_strided((rows, n, n), (n * n, n, 1), 0))
+
+
+def _of_axes(pixdim: Any, affine: Any, axes: int) -> list[float]:
+    """Sizes along the axes that there are, of those of the volume."""
+    row = [float(size) for size in pixdim]
+    if len(row) == axes:
+        return row
+    whole = _columns(affine)
+    if len(whole) >= axes and all(_close([whole[0]], [size]) for size in whole):
+        return [whole[0]] * axes
+    raise ValueError(
+        f"spacing_mm: expected it as argument: the MetaTensor has the sizes {whole} of "
+        f"{len(whole)} axes, and does not tell which of them are the {axes} that are left "
+        f"(monai.transforms.SqueezeDim keeps an affine of those)"
+    )
+
+
+def _columns(affine: Any) -> list[float]:
+    return [float(size) for size in affine[:-1, :-1].square().sum(0).sqrt()]
+
+
+def _close(one: Sequence[float], other: Sequence[float]) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(math.isclose(a, b, rel_tol=NOISE) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class SpacingSource:
+    """Who may say the size of a voxel; asked when a loss needs it, and not before.
+
+    Args:
+        given: what the caller said, parsed, or None.
+        label: (B, ..., *spatial), asked first.
+        input: (B, C, *spatial).
+        batch: number of samples.
+        axes: number of spatial axes.
+        sample: one of them, where only that is meant.
+    """
+
+    given: Spacing | None
+    label: Any
+    input: Any
+    batch: int
+    axes: int
+    sample: int | None = None
+
+    def read(self) -> Spacing | None:
+        """The spacing, or None where nothing says it.
+
+        Raises:
+            ValueError: what says it does not say of which axes or samples, or both disagree.
+        """
+        found = self.given
+        if found is None:
+            shape = {"batch": self.batch, "axes": self.axes}
+            found = meta_spacing(self.label, **shape)
+            if found is None:
+                found = meta_spacing(self.input, **shape)
+            else:
+                self._agreed(found)
+        return found if found is None or self.sample is None else (found[self.sample],)
+
+    def _agreed(self, found: Spacing) -> None:
+        try:
+            other = meta_spacing(self.input, batch=self.batch, axes=self.axes)
+        except ValueError:  # what the input cannot tell, the label can
+            return
+        if other is not None and not all(map(_close, found, other)):
+            raise ValueError(
+                f"spacing_mm: expected it as argument: the MetaTensor of the target says {found}, "
+                f"that of the input {other}"
+            )
+
+    def of_sample(self, sample: int) -> SpacingSource:
+        """The same, of one sample."""
+        return replace(self, sample=sample)

@@ -1,5 +1,6 @@
 """What every loss shares: options, activation, class weights, masks and reduction, once."""
 
+from medloss.base.buffers import weights
 from medloss.base.in_parts import LossInParts
 from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss
 from medloss.base.options import options
@@ -14,4 +15,5 @@ __all__ = [
     "SumsLoss",
     "VoxelLoss",
     "options",
+    "weights",
 ]

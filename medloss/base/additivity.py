@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medloss.base.part_sums import NotAdditiveError, added, sums_of, value_of
 from medloss.base.segmentation import SegmentationLoss
+from medloss.spacing import Spacing
 from medloss.sums import ClassSums
 from medloss.targets import Extras, Prepared
 
@@ -69,10 +70,17 @@ def _example(
         "label": labels if like.is_index or classes == 1 else dense.double(),
         "mask": None if like.mask is None else uniform(1).round(),
         "present": like.present,
-        "spacing_mm": like.spacing_mm,
+        "spacing_mm": _spacing(like),
         "components": None if like.extras.components is None else labels,
     }
     for name in ("distance_map", "skeleton"):
         if getattr(like.extras, name) is not None:
             target[name] = 4 * uniform(classes) - 2
     return input, {key: value for key, value in target.items() if value is not None}
+
+
+def _spacing(like: Prepared) -> Spacing | None:
+    try:
+        return like.spacing_mm
+    except ValueError:  # a loss that needs it has said so by now
+        return None

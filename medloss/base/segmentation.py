@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from medloss.base.buffers import kept_precise, load_refusing_others, weights
+from medloss.base.options import validated
 from medloss.numeric import ratio
 from medloss.spacing import SpacingLike
 from medloss.sums import Activation
@@ -19,6 +21,7 @@ from medloss.targets import Extras, Prepared, Target, prepare
 REDUCTIONS = ("mean", "sum", "none")
 
 
+@validated
 @dataclass(eq=False, repr=False)
 class SegmentationLoss(_Loss):
     """Base of all losses; its options have MONAI's names, order and defaults.
@@ -56,11 +59,26 @@ class SegmentationLoss(_Loss):
     smooth_dr: float = 1e-5
     ignore_index: int | None = None
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "include_background",
+        "to_onehot_y",
+        "sigmoid",
+        "softmax",
+        "other_act",
+    )
+    """Options that may be given by place; those and the order of MONAI's class of that name."""
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """What to say where an option of MONAI's class of that name is asked for."""
+
     default_activation: ClassVar[Activation] = "probabilities"
     """What the input is when no activation is asked for."""
 
     two_channels_equal_one: ClassVar[bool] = False
     """Two softmax channels without background are promised to equal one sigmoid channel."""
+
+    spatial_axes: ClassVar[tuple[int, ...] | None] = None
+    """How many of them there may be; None: any number, none too."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Options are plain attributes: were a torch module registered as a submodule instead, the
@@ -85,7 +103,7 @@ class SegmentationLoss(_Loss):
         self.reduction = str(getattr(self.reduction, "value", self.reduction))
         if self.batch not in (False, True, "world"):
             raise ValueError(f"batch: expected False, True or 'world', got {self.batch!r}")
-        self.register_buffer("class_weight", _weights(self.weight, "weight"))
+        self.register_buffer("class_weight", weights(self.weight, "weight"))
 
     def forward(
         self,
@@ -123,12 +141,16 @@ class SegmentationLoss(_Loss):
         device = input.device.type if isinstance(input, Tensor) else "cpu"
         # Sums of a volume overflow half precision, whatever autocast would choose.
         with torch.autocast(device_type=device, enabled=False):
-            return self.evaluate(self.prepare(input, target, extras))
+            value = self.evaluate(self.prepare(input, target, extras))
+        if isinstance(input, Tensor) and input.ndim == 2 and value.ndim == 3:
+            return value.squeeze(-1)  # the axis that the inputs were given
+        return value
 
     def evaluate(self, prepared: Prepared) -> Tensor:
         """Value of the loss on prepared inputs."""
         self.check(prepared)
-        return self.compute(prepared)
+        value = self.compute(prepared)
+        return value if prepared.sound is None else value * prepared.sound
 
     def prepare(self, input: Tensor, target: Target, extras: Extras) -> Prepared:
         """Check and unify the inputs under this loss's options."""
@@ -151,6 +173,13 @@ class SegmentationLoss(_Loss):
 
     def check(self, prepared: Prepared) -> None:
         """Refuse what makes no sense for this number of classes."""
+        axes = prepared.values.ndim - 2
+        if self.spatial_axes is not None and axes not in self.spatial_axes:
+            some = " or ".join(map(str, self.spatial_axes))
+            raise ValueError(
+                f"input: expected {some} spatial axes for {type(self).__name__}, which looks at "
+                f"neighbours or distances, got {list(prepared.raw.shape)}"
+            )
         if prepared.values.shape[1] > 1:
             return
         if prepared.activation == "softmax":
@@ -206,17 +235,16 @@ class SegmentationLoss(_Loss):
             return value.sum()
         return value.mean() if present is None else ratio(value.sum(), present.sum().to(value))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SegmentationLoss:
+        # model.half() is about the network: a weight of 1e5 would become infinite.
+        return kept_precise(self, super()._apply, fn, recurse)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
+    ) -> None:
+        load_refusing_others(self, super()._load_from_state_dict, state_dict, prefix, *others)
+
     def extra_repr(self) -> str:
         """All options, as the constructor takes them."""
         names = [f.name for f in dataclasses.fields(self)]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-
-
-def _weights(given: Any, name: str) -> Tensor | None:
-    if given is None:
-        return None
-    # float64, so that it never limits the precision of the input it meets
-    weight = torch.as_tensor(given, dtype=torch.float64).detach().clone()
-    if weight.ndim > 1 or not bool((weight >= 0).all()) or not bool(weight.isfinite().all()):
-        raise ValueError(f"{name}: expected finite numbers of at least 0, got {given!r}")
-    return weight

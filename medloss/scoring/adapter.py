@@ -15,6 +15,7 @@ import torch
 from monai.metrics.metric import CumulativeIterationMetric, IterationMetric
 from torch import Tensor
 
+from medloss.base.option_values import checked
 from medloss.hookspecs import Metric
 from medloss.scoring.adapter_inputs import ignored_voxels, item_cases, item_spacings
 from medloss.scoring.adapter_options import OPTIONS, check_names, own_options
@@ -58,6 +59,10 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
             known = inspect.signature(type(self)).parameters
             check_names(type(self).__name__, options, self.own_options, known)
         check_reduction(reduction)
+        include_background = checked("include_background", include_background, bool | None)
+        get_not_nans = checked("get_not_nans", get_not_nans, bool)
+        num_classes = checked("num_classes", num_classes, int | None)
+        ignore_index = checked("ignore_index", ignore_index, int | None)
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes: expected at least 2, got {num_classes!r}")
         if include_background is None:

@@ -14,7 +14,8 @@ from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medloss.spacing import Spacing, parse_spacing
+from medloss.labels import held, readable
+from medloss.spacing import Spacing, SpacingSource, parse_spacing
 
 
 class Maps(NamedTuple):
@@ -45,24 +46,20 @@ def item_spacings(
         needed: whether the metric measures anything in mm.
 
     Raises:
-        ValueError: it is needed, and nothing tells.
+        ValueError: it is needed, and nothing tells, or a MetaTensor no longer can.
     """
     batch, axes = len(y), y.ndim - 2
     if not needed:
         return [None] * batch
-    for tensor in (y, y_pred):
-        if spacing is None and isinstance(tensor, MetaTensor):
-            # A list if the batch was collated, else one row; at least as long as there are axes.
-            pixdim = tensor.pixdim
-            rows = pixdim if isinstance(pixdim, list) else [pixdim] * batch
-            spacing = [row.tolist()[:axes] for row in rows]
-    if spacing is None:
+    given = None if spacing is None else parse_spacing(spacing, batch=batch, axes=axes)
+    found = SpacingSource(given, y, y_pred, batch=batch, axes=axes).read()
+    if found is None:
         raise ValueError(
             "spacing: distances need the size of a voxel; call with MetaTensors or with "
             "spacing=(mm, mm, mm), or make the metric with spacing_mm=(mm, mm, mm), or with "
             "spacing_mm='voxel' for distances in voxels"
         )
-    return parse_spacing(spacing, batch=batch, axes=axes)
+    return found
 
 
 def ignored_voxels(
@@ -82,15 +79,20 @@ def ignored_voxels(
     if mask is not None:
         if mask.shape != y[:, :1].shape:
             raise ValueError(f"mask: expected {list(y[:, :1].shape)}, got {list(mask.shape)}")
-        ignored = _plain(mask) == 0
+        mask = _plain(mask)
+        if mask.is_floating_point() and bool(mask.isnan().any()):
+            raise ValueError("mask: expected numbers, got NaN")
+        ignored = mask == 0
     if ignore_index is not None:
         if y.shape[1] != 1:
             raise ValueError(
                 f"ignore_index: expected y as label maps (B, 1, *spatial), got {list(y.shape)}"
             )
-        marked = _plain(y) == ignore_index
-        y = torch.where(marked, torch.zeros_like(y), y)
-        ignored = marked if ignored is None else ignored | marked
+        number, y = held(ignore_index, y.dtype), _plain(y)
+        if number is not None:  # else no voxel has that label
+            marked = y == number
+            y = torch.where(marked, torch.zeros_like(y), y)
+            ignored = marked if ignored is None else ignored | marked
     if ignored is None:
         return y, [None] * len(y)
     return y, list(_handed(ignored[:, 0], stays_on_device(ignored)))
@@ -206,4 +208,4 @@ def _labels(name: str, tensor: Tensor, classes: int) -> Tensor:
 
 def _plain(tensor: Tensor) -> Tensor:
     plain: Tensor = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
-    return plain.detach()
+    return readable(plain.detach())

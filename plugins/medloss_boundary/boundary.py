@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor
 
-from medloss.base import options
+from medloss.base import SegmentationLoss, options
 from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 from medloss_boundary.distance_loss import DistanceLoss
@@ -56,6 +57,12 @@ class BoundaryLoss(DistanceLoss):
     Source:
         Kervadec 2019, arXiv:1812.07032.
     """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        *SegmentationLoss.positional,
+        "reduction",
+        "batch",
+    )
 
     def terms(self) -> tuple[str | Term, ...]:
         """Σ p φ and the number of voxels."""

@@ -59,6 +59,8 @@ class BoundaryDoULoss(RegionLoss):
         Sun 2023, arXiv:2308.00220.
     """
 
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
+
     two_channels_equal_one: ClassVar[bool] = True
 
     lowest_alpha: float = 0.0

@@ -23,6 +23,8 @@ class DistanceLoss(RegionLoss):
     else from a MetaTensor; without any it is refused, ``spacing_mm="voxel"`` asks for voxels.
     """
 
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
+
     two_channels_equal_one: ClassVar[bool] = True
 
     spacing_mm: SpacingLike | None = None

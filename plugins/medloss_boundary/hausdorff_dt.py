@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +67,8 @@ class HausdorffDTLoss(DistanceLoss):
     Source:
         Karimi 2019, arXiv:1904.10030, equations 8 to 10.
     """
+
+    positional: ClassVar[tuple[str, ...]] = ()  # MONAI's defaults are others, so is its order
 
     alpha: float = 2.0
     one_sided: bool = False

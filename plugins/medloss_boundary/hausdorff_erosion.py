@@ -55,6 +55,8 @@ class HausdorffErosionLoss(RegionLoss):
         Karimi 2019, arXiv:1904.10030; ``normalize`` as the public code of others has it.
     """
 
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
+
     two_channels_equal_one: ClassVar[bool] = True
 
     alpha: float = 2.0

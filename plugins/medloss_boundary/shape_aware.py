@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -65,6 +67,8 @@ class ShapeAwareLoss(CrossEntropyLoss):
     Source:
         Al Arif 2017, as equations 15 and 16 of Jadon 2020, arXiv:2006.14822, whose signs are wrong.
     """
+
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
     spacing_mm: SpacingLike | None = None
     empty: Empty = "distance_to_border"

@@ -57,6 +57,8 @@ class SurfaceDiceLoss(RegionLoss):
         Nikolov 2018, arXiv:1809.04430 (the metric); as a loss after MIST, arXiv:2407.21343.
     """
 
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
+
     two_channels_equal_one: ClassVar[bool] = True
 
     tolerance_mm: float = 1.0

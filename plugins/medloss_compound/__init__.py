@@ -13,6 +13,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield Loss(
         name="compound",
         target="medloss_compound.compound:CompoundLoss",
+        also=("medloss_compound.monai_names:GeneralizedDiceFocalLoss",),
         family="compound",
         summary="Weighted sum of any losses, with every term visible.",
         example={"softmax": True, "terms": ["dice", "cross_entropy"], "weights": [1.0, 0.5]},
@@ -68,6 +69,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield Loss(
         name="unified_focal",
         target="medloss_compound.unified_focal:UnifiedFocalLoss",
+        also=("medloss_compound.monai_names:AsymmetricUnifiedFocalLoss",),
         family="compound",
         summary="Unified focal loss: focal cross entropy and focal Tversky with shared parameters.",
         cites=("arXiv:2102.04525",),

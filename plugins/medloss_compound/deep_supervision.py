@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medloss.base.option_values import check_number, checked
 from medloss.breakdown import TermValue
 from medloss.targets import Target
 from medloss_compound.level_targets import joined, target_at
@@ -100,6 +101,10 @@ class DeepSupervisionLoss(_Loss):
         **options: Any,
     ) -> None:
         super().__init__()
+        normalize = checked("normalize", normalize, bool)
+        skip_lowest = checked("skip_lowest", skip_lowest, bool)
+        boundary_levels = checked("boundary_levels", boundary_levels, int | None)
+        check_number("boundary_levels", boundary_levels, int | None)
         if weight_mode not in MODES:
             raise ValueError(f"weight_mode: expected one of {MODES}, got {weight_mode!r}")
         if boundary_levels is not None and boundary_levels < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from medloss.base import options
+from medloss.base import SegmentationLoss, options
 from medloss.schedules import Weight
 from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.cross_entropy import CrossEntropyLoss
@@ -47,6 +47,20 @@ class DiceCELoss(WeightedSum):
     Source:
         Isensee 2018, arXiv:1809.10486 (nnU-Net).
     """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        *SegmentationLoss.positional,
+        "squared_pred",
+        "jaccard",
+        "reduction",
+        "smooth_nr",
+        "smooth_dr",
+        "batch",
+        "weight",
+        "lambda_dice",
+        "lambda_ce",
+        "label_smoothing",
+    )
 
     two_channels_equal_one: ClassVar[bool] = True
 

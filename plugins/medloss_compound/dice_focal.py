@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-from medloss.base import options
+from medloss.base import SegmentationLoss, options
 from medloss.schedules import Weight
 from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.focal import FocalLoss
@@ -46,6 +47,21 @@ class DiceFocalLoss(WeightedSum):
     Source:
         Zhu 2018, arXiv:1808.05238 (AnatomyNet).
     """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        *SegmentationLoss.positional,
+        "squared_pred",
+        "jaccard",
+        "reduction",
+        "smooth_nr",
+        "smooth_dr",
+        "batch",
+        "gamma",
+        "weight",
+        "lambda_dice",
+        "lambda_focal",
+        "alpha",
+    )
 
     squared_pred: bool = False
     jaccard: bool = False

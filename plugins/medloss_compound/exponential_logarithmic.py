@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.base import options
+from medloss.base import options, weights
 from medloss.numeric import power, ratio
 from medloss.sums import ClassSums, voxel_terms
 from medloss.targets import Prepared
@@ -37,14 +37,12 @@ class PowerCrossEntropy(EachVoxelLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = None
-        if self.frequencies is not None:
-            given = torch.as_tensor(self.frequencies, dtype=torch.float64)
-            if given.ndim != 1 or not bool((given > 0).all()) or not bool(given.isfinite().all()):
-                raise ValueError(
-                    f"frequencies: expected a number above 0 for each class, "
-                    f"got {self.frequencies!r}"
-                )
+        given = weights(self.frequencies, "frequencies")
+        if given is not None and (given.ndim != 1 or not bool((given > 0).all())):
+            raise ValueError(
+                f"frequencies: expected a number above 0 for each class, got {self.frequencies!r}"
+            )
+        self.below_1 = given is None or bool((given < 1).all())
         self.register_buffer("frequency", given)
 
     def each(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
@@ -77,7 +75,7 @@ class PowerCrossEntropy(EachVoxelLoss):
         else:
             if len(share) != classes:
                 raise ValueError(f"frequencies: expected {classes} values, got {len(share)}")
-            if not exclusive and not bool((share < 1).all()):
+            if not exclusive and not self.below_1:
                 raise ValueError("frequencies: expected shares below 1 of independent classes")
             share = (share / share.sum() if exclusive else share).to(prepared.input)[None]
             positive, negative = 1 / share, 1 / (1 - share)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.spacing import Spacing
-from medloss.targets import spacing_of
+from medloss.spacing import Spacing, SpacingSource, parse_spacing
 
 SPATIAL = ("label", "mask", "distance_map", "skeleton", "components")
 """What a target may hold for each voxel."""
@@ -80,10 +79,22 @@ def target_at(target: Mapping[str, Any], output: Tensor, full: Tensor) -> dict[s
     ):
         return dict(target)  # nothing to do, or nothing that can be meant: the loss says what
     here = {k: nearest(v, size) if k in SPATIAL and v is not None else v for k, v in target.items()}
-    spacing = spacing_of(target.get("spacing_mm"), target["label"], full)
+    spacing = _spacing(target, full)
     if spacing is not None:
         here["spacing_mm"] = scaled(spacing, [n / m for n, m in zip(shape, size, strict=True)])
     return here
+
+
+def _spacing(target: Mapping[str, Any], full: Tensor) -> Spacing | None:
+    """That of the full resolution; None where nothing says it, or a MetaTensor no longer can."""
+    shape = {"batch": full.shape[0], "axes": full.ndim - 2}
+    given = target.get("spacing_mm")
+    if given is not None:
+        return parse_spacing(given, **shape)
+    try:
+        return SpacingSource(None, target["label"], full, **shape).read()
+    except ValueError:  # a loss that needs it says so in full resolution
+        return None
 
 
 def scaled(spacing_mm: Spacing, factors: Sequence[float]) -> Spacing:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from medloss.base import SegmentationLoss
 from medloss.host import host
-from medloss.targets import STORED
+from medloss.input_checks import STORED
 from medloss_compound.step_watch import StepWatch
 from medloss_compound.weighted_sum import WeightedSum
 
@@ -28,7 +28,7 @@ def belongs_to_full_resolution(loss: nn.Module) -> bool:
         return True
     target = f"{kind.__module__}:{kind.__qualname__}"
     for offer in host().losses():
-        if offer.record.target == target and (
+        if target in (offer.record.target, *offer.record.also) and (
             offer.record.family in FAMILIES or offer.record.needs
         ):
             return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -140,6 +140,8 @@ class StructuralSimilarityLoss(WeightedSum):
     Source:
         Zhao 2019, arXiv:1910.08711.
     """
+
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
     window: int = 3
     sigma: float = 1.5

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from medloss.base.buffers import kept_precise
 from medloss.schedules import (
     Constant,
     EqualGradientNorm,
@@ -20,6 +21,9 @@ from medloss.schedules import (
 )
 
 ROWS: tuple[Measured, ...] = ("value", "gradient_norm")
+
+ON_HOST: Any = {"dtype": torch.float64, "device": "cpu"}
+"""Whatever the default device is: numbers that a schedule computes with."""
 
 
 class TermWeights(nn.Module):
@@ -54,10 +58,18 @@ class TermWeights(nn.Module):
         self.every = min(every, default=0)
         self.names = list(self.given)
         if self.scheduled:
-            self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-            self.register_buffer("values", torch.tensor(self._at(0), dtype=torch.float64))
+            self.register_buffer("step", torch.zeros((), dtype=torch.int64, device="cpu"))
+            self.register_buffer(
+                "values", torch.tensor(self._at(0), dtype=torch.float64, device="cpu")
+            )
         if self.measures:  # sums of each term, and of how many passes
-            self.register_buffer("measured", torch.zeros(len(ROWS), len(given) + 1).double())
+            self.register_buffer(
+                "measured",
+                torch.zeros(len(ROWS), len(given) + 1, **ON_HOST),
+            )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TermWeights:
+        return kept_precise(self, super()._apply, fn, recurse)
 
     def of(self, name: str) -> float | Tensor:
         """Weight of a term: a number, or with schedules a float64 tensor without axes."""

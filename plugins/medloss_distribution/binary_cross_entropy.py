@@ -5,27 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from medloss.base import VoxelLoss, options
+from medloss.base import VoxelLoss, options, weights
 from medloss.sums import ClassSums
 from medloss.targets import Prepared
 from medloss_distribution.cross_entropy import along_classes
-
-
-def positive_weight(given: float | Sequence[float] | Tensor | None, name: str) -> Tensor | None:
-    """One weight of positives, or one for each class that counts, checked.
-
-    Raises:
-        ValueError: a negative or infinite weight, or a shape that is no list.
-    """
-    if given is None:
-        return None
-    weight = torch.as_tensor(given, dtype=torch.float64).detach().clone()
-    if weight.ndim > 1 or not bool((weight >= 0).all()) or not bool(weight.isfinite().all()):
-        raise ValueError(f"{name}: expected finite numbers of at least 0, got {given!r}")
-    return weight
 
 
 def for_classes(weight: Tensor, like: Tensor, name: str) -> Tensor:
@@ -81,7 +66,7 @@ class BinaryCrossEntropyLoss(VoxelLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.register_buffer("positive", positive_weight(self.pos_weight, "pos_weight"))
+        self.register_buffer("positive", weights(self.pos_weight, "pos_weight"))
 
     def terms(self) -> tuple[str, ...]:
         """Both halves and the number of voxels."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -55,6 +57,8 @@ class BorderWeightedCrossEntropyLoss(EachVoxelLoss):
     Source:
         Equation 2 of Ronneberger 2015, arXiv:1505.04597.
     """
+
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
     w0: float = 10.0
     sigma_mm: float = 5.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from medloss.base import options
@@ -47,6 +49,8 @@ class DistancePenalizedCrossEntropyLoss(EachVoxelLoss):
         Caliva 2019, arXiv:1908.03679 (the idea; the scale of φ is that of Ma 2021,
         doi:10.1016/j.media.2021.102035).
     """
+
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
     spacing_mm: SpacingLike | None = None
 

@@ -52,7 +52,7 @@ def _inverted(distance: Tensor, region: Tensor) -> Tensor:
     axes = tuple(range(2, distance.ndim))
     largest = torch.where(region, distance, -torch.inf).amax(axes, keepdim=True)
     smallest = torch.where(region, distance, torch.inf).amin(axes, keepdim=True)
-    known = region & largest.isfinite()  # infinite: there is no border
+    known = region & ~largest.isinf()  # infinite: there is no border
     depth = largest - smallest
     scaled = torch.where(known, largest - distance, 0) / torch.where(known & (depth > 0), depth, 1)
     return torch.where(known & (depth == 0), 1, scaled)  # one voxel deep: all of it is border
@@ -63,18 +63,11 @@ def instances(prepared: Prepared) -> NDArray[np.int64]:
 
     As given in ``components``; otherwise connected components of each class, neighbours across
     corners included, found on the host.
-
-    Raises:
-        ValueError: ``components`` of another shape, or negative.
     """
     valid = voxels_that_count(prepared)
     given = prepared.extras.components
     if given is not None:
-        if list(given.shape) != list(valid.shape):
-            raise ValueError(f"components: expected {list(valid.shape)}, got {list(given.shape)}")
-        if bool((given < 0).any()):
-            raise ValueError("components: expected numbers of at least 0, got negative ones")
-        numbered: NDArray[np.int64] = as_array((given.to(valid.device) * valid)[:, 0].long())
+        numbered: NDArray[np.int64] = as_array((given * valid)[:, 0])
         return numbered
     classes = masks_of_classes(prepared) & valid
     objects = as_array(classes[:, 1 if prepared.is_exclusive else 0 :])

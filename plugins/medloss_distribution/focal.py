@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from medloss.base import VoxelLoss, options
+from medloss.base import VoxelLoss, options, weights
 from medloss.numeric import ratio
 from medloss.sums import Activation, ClassSums, Term
 from medloss.targets import Prepared
@@ -51,6 +50,17 @@ class FocalLoss(VoxelLoss):
         Lin 2017, arXiv:1708.02002.
     """
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "include_background",
+        "to_onehot_y",
+        "gamma",
+        "alpha",
+        "weight",
+        "reduction",
+        "use_softmax",
+        "ignore_index",
+    )
+
     gamma: float = 2.0
     alpha: float | Sequence[float] | None = None
     use_softmax: bool = False
@@ -62,15 +72,7 @@ class FocalLoss(VoxelLoss):
         super().__post_init__()
         if not self.gamma >= 0:
             raise ValueError(f"gamma: expected at least 0, got {self.gamma!r}")
-        alpha = None if self.alpha is None else torch.as_tensor(self.alpha, dtype=torch.float64)
-        scalar = alpha is not None and alpha.ndim == 0
-        if alpha is not None and (
-            alpha.ndim > 1 or not bool((alpha >= 0).all()) or (scalar and float(alpha) > 1)
-        ):
-            raise ValueError(
-                f"alpha: expected a number in [0, 1] or one for each class, got {self.alpha!r}"
-            )
-        self.register_buffer("class_alpha", alpha)
+        self.register_buffer("class_alpha", weights(self.alpha, "alpha", highest=1))
 
     def terms(self) -> tuple[str | Term, ...]:
         """Positive half and, for independent classes, the negative half."""

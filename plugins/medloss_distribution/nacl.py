@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -49,6 +50,19 @@ class NACLLoss(LogitPenaltyLoss):
     Source:
         Murugesan 2023, arXiv:2303.06268; Murugesan 2024, arXiv:2401.14487.
     """
+
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
+
+    positional: ClassVar[tuple[str, ...]] = ()  # MONAI's are numbers of classes and of axes
+    renamed: ClassVar[Mapping[str, str]] = {
+        "classes": "the input tells how many there are; leave it out",
+        "dim": "the input tells how many axes there are; leave it out",
+        "kernel_size": "the window has 3 voxels along each axis; leave it out",
+        "kernel_ops": "all neighbours count alike, which is 'mean'; leave it out",
+        "distance_type": "the penalty is the absolute difference, 'l1'; leave it out",
+        "alpha": "it is lambda_penalty here",
+        "sigma": "all neighbours count alike; leave it out",
+    }
 
     divide_by: Literal["valid", "window"] = "valid"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -45,6 +46,8 @@ class SVLSCrossEntropyLoss(SegmentationLoss):
     Source:
         Islam and Glocker 2021, arXiv:2104.05788.
     """
+
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
     sigma: float = 1.0
 

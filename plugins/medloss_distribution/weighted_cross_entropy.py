@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medloss.base import VoxelLoss, options
+from medloss.base import VoxelLoss, options, weights
 from medloss.sums import ClassSums
 from medloss.targets import Prepared
-from medloss_distribution.binary_cross_entropy import for_classes, positive_weight
+from medloss_distribution.binary_cross_entropy import for_classes
 from medloss_distribution.cross_entropy import along_classes
 
 NORMALISE = ("weights", "voxels")
@@ -68,7 +68,7 @@ class WeightedCrossEntropyLoss(VoxelLoss):
             raise ValueError(
                 f"normalise: expected one of {NORMALISE} or None, got {self.normalise!r}"
             )
-        self.register_buffer("positive", positive_weight(self.beta, "beta"))
+        self.register_buffer("positive", weights(self.beta, "beta"))
 
     def terms(self) -> tuple[str, ...]:
         """Positive half, for independent classes the negative half, and what divides."""

@@ -16,6 +16,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield Loss(
         name="dice",
         target="medloss_region.dice:DiceLoss",
+        also=("medloss_region.monai_names:MaskedDiceLoss",),
         family="region",
         summary="Soft Dice loss, linear or squared, or its Jaccard form.",
         cites=("arXiv:1606.04797", "arXiv:1608.04117"),

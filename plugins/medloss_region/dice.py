@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
+from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.sums import ClassSums
 
 
@@ -94,6 +94,19 @@ class DiceLoss(DiceBase):
         Milletari 2016, arXiv:1606.04797 (squared); Drozdzal 2016, arXiv:1608.04117 (linear);
         Wang 2023, arXiv:2303.16296 (soft labels).
     """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        *SegmentationLoss.positional,
+        "squared_pred",
+        "jaccard",
+        "reduction",
+        "smooth_nr",
+        "smooth_dr",
+        "batch",
+        "weight",
+        "soft_label",
+        "ignore_index",
+    )
 
     jaccard: bool = False
 

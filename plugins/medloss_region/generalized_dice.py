@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
+from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.numeric import ratio
 from medloss.sums import ClassSums
 from medloss_region.dice import overlap
@@ -64,6 +64,16 @@ class GeneralizedDiceLoss(RegionLoss):
     Source:
         Sudre 2017, arXiv:1707.03237.
     """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        *SegmentationLoss.positional,
+        "w_type",
+        "reduction",
+        "smooth_nr",
+        "smooth_dr",
+        "batch",
+        "soft_label",
+    )
 
     w_type: Literal["square", "simple", "uniform"] = "square"
     soft_label: bool = False

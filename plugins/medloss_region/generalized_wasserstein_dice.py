@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,9 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
     Args:
         distances: M, one row for each true class; zeros on the diagonal. By default every
             confusion costs 1.
+        dist_matrix: MONAI's name of ``distances``, which brings MONAI's softmax where no other
+            activation is asked for.
+        weighting_mode: ``"default"``; MONAI's ``"GDL"`` is not offered.
         include_background: no difference; the background is the reference and never an object.
         weight: none; M weights the classes.
 
@@ -54,9 +58,26 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         Fidon 2017, arXiv:1707.00478.
     """
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "dist_matrix",
+        "weighting_mode",
+        "reduction",
+        "smooth_nr",
+        "smooth_dr",
+    )
+
     distances: Sequence[Sequence[float]] | None = None
+    dist_matrix: Sequence[Sequence[float]] | None = None
+    weighting_mode: Literal["default"] = "default"
 
     def __post_init__(self) -> None:
+        if self.dist_matrix is not None:
+            if self.distances is not None:
+                raise ValueError(
+                    "dist_matrix: it is MONAI's name of distances; expected one of them"
+                )
+            self.distances, self.dist_matrix = self.dist_matrix, None
+            self.softmax = not (self.sigmoid or self.other_act is not None)
         super().__post_init__()
         self.include_background = True
         if self.weight is not None:
@@ -96,7 +117,8 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         rows = self.matrix(prepared.values.shape[1], prepared.input)
         rows[0] = 0
         if prepared.is_index:
-            distance = F.embedding(prepared.target[:, 0].long(), rows).movedim(-1, 1)
+            rows = F.pad(rows, (0, 0, 0, 1))  # of no class
+            distance = F.embedding(prepared.class_numbers()[:, 0], rows).movedim(-1, 1)
             background = (prepared.target == 0).to(prepared.input)
         else:
             distance = torch.einsum("bl...,lc->bc...", prepared.one_hot(), rows)
@@ -123,7 +145,7 @@ def _checked(distances: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], .
     Raises:
         ValueError: no square matrix of distances, or one under which the loss has no bound.
     """
-    matrix = torch.as_tensor(distances, dtype=torch.float64)
+    matrix = torch.as_tensor(distances, dtype=torch.float64, device="cpu")
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] >= 2
     if not (square and bool(matrix.isfinite().all()) and bool((matrix >= 0).all())):
         raise ValueError(

@@ -37,6 +37,8 @@ def lovasz_weights(errors: Tensor, foreground: Tensor, background: Tensor) -> Te
     inside = foreground[order].cumsum(0, dtype=torch.float64)
     outside = background[order].cumsum(0, dtype=torch.float64)
     steps = ratio(inside + outside, inside[-1] + outside).diff(prepend=inside.new_zeros(1))
+    # Not a number has no place in an order; the gradient is to tell, too.
+    steps = steps.masked_fill(errors.isnan().any(), torch.nan)
     return torch.empty_like(errors).index_copy_(0, order, steps.to(errors))
 
 

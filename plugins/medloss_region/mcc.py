@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
+from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.sums import ClassSums
 
 
@@ -40,6 +40,14 @@ class MCCLoss(RegionLoss):
         Abhishek and Hamarneh 2021, doi:10.1109/ISBI48211.2021.9433782.
     """
 
+    positional: ClassVar[tuple[str, ...]] = (
+        *SegmentationLoss.positional,
+        "reduction",
+        "smooth_nr",
+        "smooth_dr",
+        "batch",
+    )
+
     two_channels_equal_one: ClassVar[bool] = True
 
     def terms(self) -> tuple[str, ...]:
@@ -50,7 +58,7 @@ class MCCLoss(RegionLoss):
         """One minus the coefficient, (B, C)."""
         tp, p, t, v = s.tp.double(), s.p.double(), s.t.double(), s.v.double()
         product = p * t * (v - p) * (v - t)
-        defined = product > 0
+        defined = ~(product <= 0)  # a NaN has to come out
         root = torch.where(defined, product + self.smooth_dr, 1).sqrt()
         value = 1 - torch.where(defined, v * tp - p * t, 0) / root
-        return torch.where(v > 0, value, 0).to(s.tp)
+        return torch.where(v == 0, 0, value).to(s.tp)

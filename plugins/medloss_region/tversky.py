@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
+from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.sums import ClassSums
 from medloss_region.dice import overlap
 
@@ -101,6 +101,18 @@ class TverskyLoss(TverskyBase):
     Source:
         Salehi 2017, arXiv:1706.05721.
     """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        *SegmentationLoss.positional,
+        "alpha",
+        "beta",
+        "reduction",
+        "smooth_nr",
+        "smooth_dr",
+        "batch",
+        "soft_label",
+        "ignore_index",
+    )
 
     alpha: float | None = None
     beta: float | None = None

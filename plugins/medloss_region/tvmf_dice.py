@@ -63,8 +63,8 @@ class TvMFDiceLoss(RegionLoss):
     def per_class(self, s: ClassSums) -> Tensor:
         """Squared distance of the sharpened cosine from 1, (B, C)."""
         product = s.pp * s.tt
-        defined = product > 0
+        defined = ~(product <= 0)  # a NaN has to come out
         norm = torch.where(defined, product, 1).sqrt()
         cosine = torch.where(defined, s.tp, 0) / norm
         value = (1 - tvmf_similarity(cosine, self.kappa)).square()
-        return torch.where(s.v > 0, value, 0)
+        return torch.where(s.v == 0, 0, value)

@@ -14,6 +14,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield Loss(
         name="cl_dice",
         target="medloss_topology.cl_dice:ClDiceLoss",
+        also=("medloss_topology.monai_names:SoftclDiceLoss",),
         family="topology",
         summary="clDice: overlap of each centre line with the other mask, so that tubes stay "
         "connected.",
@@ -24,6 +25,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield Loss(
         name="dice_cl_dice",
         target="medloss_topology.dice_cl_dice:DiceClDiceLoss",
+        also=("medloss_topology.monai_names:SoftDiceclDiceLoss",),
         family="topology",
         summary="Dice loss mixed with clDice, under one activation.",
         cites=("arXiv:2003.07311",),

@@ -59,6 +59,8 @@ class ClDiceLoss(RegionLoss):
         Shit 2021, arXiv:2003.07311.
     """
 
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
+
     two_channels_equal_one: ClassVar[bool] = True
 
     iterations: int = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from medloss.sums.eager import is_transformed
 from medloss.targets import Extras, Prepared
 from medloss_compound.weighted_sum import WeightedSum
 from medloss_topology.region_sums import is_on_sums, values_on_sums
-from medloss_topology.regions import REGIONS, Regions, cells, given_components, objects
+from medloss_topology.regions import REGIONS, Regions, cells, objects
 
 
 @options
@@ -36,6 +37,8 @@ class InstancesLoss(SegmentationLoss):
         spacing_mm: size of a voxel where the call does not say it.
         max_components: of a class in a sample, where the loss is evaluated for each of them.
     """
+
+    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
     loss: SegmentationLoss
     regions: Regions = "blob"
@@ -58,7 +61,7 @@ class InstancesLoss(SegmentationLoss):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def compute(self, prepared: Prepared) -> Tensor:
         """The mean over objects, then classes, then samples."""
-        given = given_components(prepared)
+        given = prepared.extras.components
         batch, classes, *_ = prepared.values.shape
         first = 1 if prepared.is_exclusive or not self.include_background else 0
         present = prepared.present
@@ -202,8 +205,7 @@ def _single(prepared: Prepared, input: Tensor, sample: int, class_: int) -> Prep
         label=target,
         mask=None if prepared.mask is None else prepared.mask[b],
         present=None,
-        spacing_mm=None if prepared.spacing_mm is None else prepared.spacing_mm[b],
-        spacing_was_given=prepared.spacing_was_given,
+        spacing=prepared.spacing.of_sample(sample),
         extras=Extras(
             distance_map=None if extras.distance_map is None else extras.distance_map[b, c],
             skeleton=None if extras.skeleton is None else extras.skeleton[b, c],

@@ -17,30 +17,6 @@ Regions = Literal["blob", "cells"]
 REGIONS: tuple[Regions, ...] = ("blob", "cells")
 
 
-def given_components(prepared: Prepared) -> Tensor | None:
-    """The ready component map, (B, 1, *spatial) int64.
-
-    Raises:
-        ValueError: another shape, or something else than numbers of objects.
-        TypeError: it is no tensor.
-    """
-    given = prepared.extras.components
-    if given is None:
-        return None
-    if not isinstance(given, Tensor):
-        raise TypeError(f"components: expected a torch.Tensor, got {type(given).__name__}")
-    plain: Tensor = given.as_tensor() if hasattr(given, "as_tensor") else given
-    expected = [prepared.values.shape[0], 1, *prepared.values.shape[2:]]
-    if list(plain.shape) != expected:
-        raise ValueError(f"components: expected {expected}, got {list(plain.shape)}")
-    whole = plain.long()
-    if bool((whole != plain).any()) or bool((whole < 0).any()):
-        raise ValueError(
-            "components: expected whole numbers, from 1 on for objects and 0 elsewhere, got others"
-        )
-    return whole.to(prepared.values.device)
-
-
 def objects(
     prepared: Prepared, given: Tensor | None, sample: int, class_: int, connectivity: int | None
 ) -> tuple[Tensor, int]:
