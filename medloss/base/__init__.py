@@ -1,5 +1,6 @@
 """What every loss shares: options, activation, class weights, masks and reduction, once."""
 
+from medloss.base.annotated import annotated_share
 from medloss.base.in_parts import LossInParts
 from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss
 from medloss.base.options import options
@@ -13,5 +14,6 @@ __all__ = [
     "SegmentationLoss",
     "SumsLoss",
     "VoxelLoss",
+    "annotated_share",
     "options",
 ]

@@ -84,7 +84,7 @@ class BoundaryDoULoss(RegionLoss):
         mask, known = masks_of_classes(prepared), known_voxels(prepared)
         if known is not None:
             mask = mask & known
-        counts = [each.flatten(2).sum(2).to(s.values) for each in (rim(mask), mask)]
+        counts = [each.flatten(2).sum(2).to(s.values) for each in (rim(mask, known), mask)]
         own = [s[name] for name in self.terms()]
         terms = (*map(Term, self.terms()), *COUNTS)
         return super().from_sums(ClassSums(torch.stack([*own, *counts], 1), terms), prepared)

@@ -24,7 +24,13 @@ Offset = tuple[int, ...]
 
 
 def rim_sums(
-    p: Tensor, inside: Tensor, spacing_mm: Spacing, tolerance_mm: float, *, skip: int
+    p: Tensor,
+    inside: Tensor,
+    known: Tensor | None,
+    spacing_mm: Spacing,
+    tolerance_mm: float,
+    *,
+    skip: int,
 ) -> Tensor:
     r"""Σ ∂p [d(∂g) ≤ τ], Σ ∂g max_{d ≤ τ} ∂p, Σ ∂p and Σ ∂g of each sample and class, (B, 4, C).
 
@@ -33,11 +39,12 @@ def rim_sums(
     Args:
         p: (B, C, \*spatial), probabilities.
         inside: (B, C, \*spatial) bool, the target.
+        known: (B, 1, \*spatial) bool; other voxels are neither inside nor outside. None: all.
         spacing_mm: size of a voxel of each sample.
         tolerance_mm: τ.
         skip: the first classes, which have sums of 0.
     """
-    sums: Tensor = _apply(p, inside, spacing_mm, tolerance_mm, skip)
+    sums: Tensor = _apply(p, inside, known, spacing_mm, tolerance_mm, skip)
     return sums
 
 
@@ -46,7 +53,13 @@ class _RimSums(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, p: Tensor, inside: Tensor, spacing_mm: Spacing, tolerance_mm: float, skip: int
+        ctx: Any,
+        p: Tensor,
+        inside: Tensor,
+        known: Tensor | None,
+        spacing_mm: Spacing,
+        tolerance_mm: float,
+        skip: int,
     ) -> Tensor:
         out = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
         near, best = torch.zeros_like(inside, memory_format=torch.contiguous_format), []
@@ -54,29 +67,31 @@ class _RimSums(torch.autograd.Function):
         offsets = [_offsets(p.shape[2:], row, tolerance_mm) for row in spacing_mm]
         for b, c in ctx.volumes:
             one = slice(b, b + 1), slice(c, c + 1)
-            predicted = soft_rim(p[one])[0, 0].contiguous()
-            true = rim(inside[one])[0, 0].nonzero()
+            there = None if known is None else known[one[0]]
+            predicted = soft_rim(p[one], there)[0, 0].contiguous()
+            true = rim(inside[one], there)[0, 0].nonzero()
             near[b, c], where = _within(predicted, true, offsets[b])
             best.append(where)
             near_true = (predicted * near[b, c]).sum()
             found = predicted.flatten()[where].sum()
             of_true = out.new_tensor(len(true))
             out[b, :, c] = torch.stack([near_true, found, predicted.sum(), of_true])
-        ctx.save_for_backward(p, near, *best)
+        ctx.save_for_backward(p, known, near, *best)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        p, near, *best = ctx.saved_tensors
+        p, known, near, *best = ctx.saved_tensors
         out = torch.zeros_like(p, memory_format=torch.contiguous_format)
         for (b, c), where in zip(ctx.volumes, best, strict=True):
             near_true, found, predicted, _ = slopes[0][b, :, c]
             slope = (near_true * near[b, c]).add_(predicted)
             slope.view(-1).index_add_(0, where, found.expand(len(where)))
             one = slice(b, b + 1), slice(c, c + 1)
-            out[one] = soft_rim_slopes(p[one], slope[None, None])
-        return out, None, None, None, None
+            there = None if known is None else known[one[0]]
+            out[one] = soft_rim_slopes(p[one], slope[None, None], there)
+        return out, None, None, None, None, None
 
 
 # How many rim voxels there are depends on the values: a compiled graph breaks here.

@@ -75,18 +75,12 @@ class ShapeAwareLoss(CrossEntropyLoss):
             raise ValueError(f"empty: expected one of {EMPTY}, got {self.empty!r}")
 
     def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
-        """Cross entropy of scaled sums."""
-        if self.reduction != "none":
-            s = self.scaled(s, prepared)
+        """Cross entropy of scaled sums: those of a region do not give it."""
         return super().from_sums(s, prepared)
 
-    def each_voxel(self, prepared: Prepared) -> Tensor:
-        """``reduction="none"``: (B, C, *spatial), exclusive classes (B, 1, *spatial)."""
-        voxels = self.scaled(prepared.each_voxel(self.terms()), prepared)
-        return self.per_class(self.counted(voxels, prepared, pool=False)[0], prepared)
-
-    def scaled(self, s: ClassSums, prepared: Prepared) -> ClassSums:
+    def of_voxels(self, s: ClassSums, prepared: Prepared) -> ClassSums:
         """The same with 1 + E_c times what is cross entropy."""
+        s = super().of_voxels(s, prepared)
         factor = 1 + self.contour_distance(prepared)[:, None]
         factor = factor.reshape(*factor.shape, *[1] * (s.values.ndim - 3))
         scales = torch.tensor([term.name in SCALED for term in s.terms], device=factor.device)
@@ -98,13 +92,11 @@ class ShapeAwareLoss(CrossEntropyLoss):
         """E of each sample and class, (B, C)."""
         known = known_voxels(prepared)
         true, found = masks_of_classes(prepared), masks_of_prediction(prepared)
-        if known is not None:
-            true, found = true & known, found & known
-        contour = rim(found)
+        contour = rim(found, known)
         if prepared.extras.distance_map is not None:
             away = prepared.extras.distance_map.abs().to(work_dtype(prepared.values))
         else:
-            away = self.to_contour(rim(true), prepared)
+            away = self.to_contour(rim(true, known), prepared)
         total = torch.where(contour, away, 0).flatten(2).sum(2)
         return ratio(total, contour.flatten(2).sum(2).to(total))
 

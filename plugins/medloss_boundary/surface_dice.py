@@ -84,8 +84,5 @@ class SurfaceDiceLoss(RegionLoss):
         """Sums over the rims, (B, 4, C)."""
         spacing = voxel_size(prepared, self.spacing_mm)
         p, inside = probabilities(prepared), masks_of_classes(prepared)
-        known = known_voxels(prepared)
-        if known is not None:
-            p, inside = p * known, inside & known
         skip = 0 if self.include_background else 1
-        return rim_sums(p, inside, spacing, self.tolerance_mm, skip=skip)
+        return rim_sums(p, inside, known_voxels(prepared), spacing, self.tolerance_mm, skip=skip)

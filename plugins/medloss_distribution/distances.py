@@ -30,14 +30,15 @@ def nearness(prepared: Prepared, spacing_mm: SpacingLike | None) -> Tensor:
     """Nearness of each voxel to the border of each class, (B, C, *spatial).
 
     1 is nearest, 0 farthest, inside and outside the class on scales of their own; 0 everywhere
-    where the class has no border, and outside where the target is an index, so that only the true
-    class of a voxel matters. A ready ``distance_map`` of any convention serves as well as one
-    computed here, since its scale cancels out.
+    where the class has no border, and outside where only the true class of a voxel matters, as the
+    classes are exclusive and the target names one of them. A ready ``distance_map`` of any
+    convention serves as well as one computed here, since its scale cancels out.
     """
     valid = voxels_that_count(prepared)
     of_class, dtype = masks_of_classes(prepared), work_dtype(prepared.values)
     near = torch.zeros_like(of_class, dtype=dtype)
-    for side in (of_class,) if prepared.is_index else (of_class, ~of_class):
+    one_counts = prepared.is_exclusive and prepared.is_index
+    for side in (of_class,) if one_counts else (of_class, ~of_class):
         distance = prepared.extras.distance_map
         if distance is None:
             spacing = voxel_size(prepared, spacing_mm)

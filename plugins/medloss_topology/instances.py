@@ -14,11 +14,13 @@ from medloss.base import SegmentationLoss, options
 from medloss.distance import voxel_size
 from medloss.numeric import ratio
 from medloss.spacing import SpacingLike
-from medloss.sums import work_dtype
+from medloss.sums import ClassSums, Term, work_dtype
 from medloss.targets import Extras, Prepared
 from medloss_compound.weighted_sum import WeightedSum
 from medloss_topology.region_sums import is_on_sums, values_on_sums
 from medloss_topology.regions import REGIONS, Regions, cells, given_components, objects
+
+TOTALS = (Term("value"), Term("samples"))
 
 
 @options
@@ -81,9 +83,11 @@ class InstancesLoss(SegmentationLoss):
         value = ratio(value.sum(1, keepdim=True), annotated.sum(1, keepdim=True).to(value))
         if self.reduction == "none":
             return value
+        samples = annotated.any(1, keepdim=True).to(value)
+        total = ClassSums(torch.stack([value, samples], 1), TOTALS).over_batch(self.batch)
         if self.reduction == "sum":
-            return value.sum()
-        return ratio(value.sum(), annotated.any(1).sum().to(value))
+            return total["value"].sum()
+        return ratio(total["value"].sum(), total["samples"].sum())
 
     def _sample(
         self,
