@@ -5,7 +5,7 @@ from medloss.base.in_parts import LossInParts
 from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss
 from medloss.base.options import options
 from medloss.base.part_sums import NotAdditiveError
-from medloss.base.segmentation import SegmentationLoss
+from medloss.base.segmentation import SegmentationLoss, mean_of
 
 __all__ = [
     "LossInParts",
@@ -15,5 +15,6 @@ __all__ = [
     "SumsLoss",
     "VoxelLoss",
     "annotated_share",
+    "mean_of",
     "options",
 ]

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 ABOVE = 2
 """Beyond any probability: voxels that are not known are never the least of a neighbourhood."""
 

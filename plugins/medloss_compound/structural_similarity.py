@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medloss.base import options
+from medloss.base import mean_of, options
 from medloss.numeric import ratio
 from medloss.sums import any_over_batch, voxel_terms
 from medloss.targets import Prepared
@@ -48,17 +48,17 @@ class StructuralError(EachVoxelLoss):
             return value
         if self.reduction == "sum":
             return value.sum()
-        return ratio(value.sum(), self.images(value, prepared))
+        return mean_of(value, self.images(prepared))
 
-    def images(self, value: Tensor, prepared: Prepared) -> Tensor:
-        """Number of images of which a class that counts was annotated."""
+    def images(self, prepared: Prepared) -> Tensor | None:
+        """Whether a class that counts was annotated in each image, (B, 1); None where all were."""
         present = prepared.present
         if present is None:
-            return value.new_tensor(len(value))
+            return None
         counts = present if self.include_background else present[:, 1:]
         if self.batch is not False:
             counts = any_over_batch(counts, self.batch)
-        return counts.any(1).sum().to(value)
+        return counts.any(1, keepdim=True)
 
     def each(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Weighted cross entropy and weight; in float32, variances near 0 would cancel out."""

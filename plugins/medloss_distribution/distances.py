@@ -74,11 +74,14 @@ def instances(prepared: Prepared) -> NDArray[np.int64]:
             raise ValueError(f"components: expected {list(valid.shape)}, got {list(given.shape)}")
         if bool((given < 0).any()):
             raise ValueError("components: expected numbers of at least 0, got negative ones")
-        numbered: NDArray[np.int64] = (given.to(valid.device) * valid)[:, 0].long().cpu().numpy()
-        return numbered
+        of_given: NDArray[np.int64] = (given.to(valid.device) * valid)[:, 0].long().cpu().numpy()
+        return of_given
     classes = masks_of_classes(prepared) & valid
     objects = classes[:, 1 if prepared.is_exclusive else 0 :].cpu().numpy()
-    return np.stack([connected_components(of_sample) for of_sample in objects])
+    numbered = np.zeros((len(objects), *objects.shape[2:]), dtype=np.int64)
+    for out, of_sample in zip(numbered, objects, strict=True):
+        out[:] = connected_components(of_sample)
+    return numbered
 
 
 def gap_width(
@@ -91,9 +94,10 @@ def gap_width(
         spacing_mm: per sample and axis.
         reach: farther instances in mm need not be seen; infinite where there are fewer than two.
     """
-    return np.stack(
-        [_gap(sample, row, reach) for sample, row in zip(numbered, spacing_mm, strict=True)]
-    )
+    width = np.empty(numbered.shape)
+    for out, sample, row in zip(width, numbered, spacing_mm, strict=True):
+        out[:] = _gap(sample, row, reach)
+    return width
 
 
 def _gap(

@@ -68,7 +68,8 @@ class InstancesLoss(SegmentationLoss):
             if present is None
             else present[:, first:]
         )
-        input, values = prepared.input, []
+        input = prepared.input
+        values = [input[:0].flatten(2).sum(2)[:, first:]]  # of an empty batch there are no others
         for b in range(batch):
             found = {}
             for c in range(first, classes):
@@ -79,7 +80,7 @@ class InstancesLoss(SegmentationLoss):
                     if count:
                         found[c] = numbers, count
             values.append(self._sample(prepared, input[b : b + 1], b, first, found))
-        value = torch.where(annotated, torch.stack(values), 0)
+        value = torch.where(annotated, torch.cat(values), 0)
         value = ratio(value.sum(1, keepdim=True), annotated.sum(1, keepdim=True).to(value))
         if self.reduction == "none":
             return value
@@ -111,7 +112,7 @@ class InstancesLoss(SegmentationLoss):
                 own = weight if weight.ndim == 0 else weight[c - input.shape[1]]
                 value = value * own.to(value)
             values[c - first] = value
-        return torch.stack(values)
+        return torch.stack(values)[None]
 
     def _objects(self, one: Prepared, regions: Tensor, count: int) -> Tensor:
         """Value of each object, (K,)."""
