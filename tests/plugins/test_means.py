@@ -18,6 +18,7 @@ from torch import Tensor
 import medloss
 from medloss.host import host
 from medloss.testing.loss_subject import LossSubject
+from medloss.testing.scenes import Scene
 
 SAMPLES, CLASSES, SPATIAL = 2, 3, (2, 3)
 EXACT: dict[str, Any] = {"smooth_nr": 0, "smooth_dr": 0}
@@ -233,6 +234,74 @@ def test_independent_classes_have_one_distance_penalty_for_labels_of_any_form() 
         assert float(loss(z, target)) == pytest.approx(1.5 * math.log(2), abs=1e-12)
 
 
-def subjects() -> list[LossSubject]:
-    mine = [offer for offer in host().losses() if offer.record.full_id.startswith("medloss:")]
-    return [LossSubject(offer, {}) for offer in mine]
+LOSSES = [LossSubject(o, {}) for o in host().losses() if o.plugin.distribution == "medloss"]
+
+
+def value_and_slope(subject: LossSubject, loss: Any, scene: Scene) -> tuple[Tensor, Tensor]:
+    z = scene.logits.double().requires_grad_()
+    value = loss(z, scene.target, **scene.extras)
+    value.sum().backward()
+    assert z.grad is not None, subject.record.name
+    return value.detach(), z.grad
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_every_loss_has_one_value_for_integer_and_one_hot_labels(
+    activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDLOSS_BACKEND", "reference")
+    present = torch.tensor([[False, True, True], [True, True, False]])
+    for subject in LOSSES:
+        if not subject.takes(activation):
+            continue
+        for left_out in ({}, {"present": present}):
+            loss, scene = subject.build(activation=activation), subject.scene()
+            extras = left_out if subject.classes == 3 else {}
+            scene = scene.given(**extras)
+            dense = Scene(scene.logits, scene.one_hot(), scene.extras)
+            for one, other in zip(
+                value_and_slope(subject, loss, scene),
+                value_and_slope(subject, loss, dense),
+                strict=True,
+            ):
+                close(other, one, msg=lambda text, s=subject: f"{s.record.name}: {text}")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("backend", ["reference", "chunked", "numba"])
+def test_a_class_that_is_ruled_out_is_one_of_probability_zero(
+    backend: str, activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """−inf as the logit of a class that no voxel has; of all but one class, too."""
+    monkeypatch.setenv("MEDLOSS_BACKEND", backend)
+    for subject, ruled_out in itertools.product(LOSSES, ([2], [1, 2])):
+        if subject.classes != 3 or not subject.takes(activation):
+            continue
+        labels = subject.scene().target % (3 - len(ruled_out))
+        found = []
+        for never in (-1e4, -math.inf):
+            scene = subject.scene(labels=labels)
+            logits = scene.logits.clone()
+            logits[:, ruled_out] = never
+            scene = Scene(logits, scene.one_hot(), scene.extras)
+            found.append(value_and_slope(subject, subject.build(activation=activation), scene))
+        (value, slope), (limit, of_limit) = found
+        name = subject.record.name
+        penalty = name in ("nacl", "margin_label_smoothing")  # of the logit itself
+        expected = torch.full_like(value, math.inf) if penalty else value
+        close(limit, expected, msg=lambda text, name=name: f"{name}: {text}")  # type: ignore[misc]
+        close(of_limit, slope, msg=lambda text, name=name: f"{name}: {text}")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_an_empty_batch_costs_nothing_and_has_a_gradient(reduction: str) -> None:
+    for subject, batch in itertools.product(LOSSES, (False, True)):
+        z = torch.zeros(0, subject.classes, 4, 3, requires_grad=True)
+        maps = {"skeleton": torch.zeros(0, subject.classes, 4, 3)}
+        given: dict[str, Any] = {name: maps[name] for name in subject.record.needs if name in maps}
+        given["spacing_mm"] = 1.0
+        loss = subject.build(reduction=reduction, batch=batch)
+        value = loss(z, torch.zeros(0, 1, 4, 3, dtype=torch.long), **given)
+        assert bool((value == 0).all()), subject.record.name
+        value.sum().backward()
+        assert z.grad is not None, subject.record.name
