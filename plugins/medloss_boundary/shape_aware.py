@@ -34,7 +34,7 @@ class ShapeAwareLoss(CrossEntropyLoss):
         L = Σ_c (1 + E_c) CE_c for each sample, CE_c the part of the cross entropy that voxels of
         class c have in the mean; E_c = mean over the contour of the prediction, p_c > 0.5, of the
         distance in mm to the nearest voxel of the true contour. A contour is what of an object has
-        a face neighbour outside of it or beyond the image.
+        a face neighbour outside of it or beyond the image; an ignored one is not outside.
 
     E_c is a constant: it scales the gradient of the cross entropy and adds none. One distance
     transform of each class; a ready ``distance_map`` saves it, its absolute value is then read.

@@ -23,7 +23,8 @@ class CrossEntropyLoss(VoxelLoss):
 
     Given probabilities of several classes (no activation, or ``other_act``) count as exclusive.
     With one channel for each class and softmax the sum is divided by the number of voxels, not of
-    weights, as torch does for targets that are probabilities.
+    weights, as torch does for targets that are probabilities. Voxels of a class that does not count
+    (``include_background=False``) or was not annotated (``present``) leave sum and divisor.
 
     Range: [0, ∞).
 

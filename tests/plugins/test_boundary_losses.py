@@ -19,6 +19,7 @@ from worked_inputs import block, f64, one_hot
 import medloss
 import medloss.targets
 from medloss.distance import signed_distance
+from medloss.targets import Extras
 from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
 
 IN_MM = (
@@ -632,3 +633,29 @@ def test_rim_of_an_image_and_of_its_slice() -> None:
 def test_options_that_cannot_be_meant(name: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         medloss.loss(name, **options)
+
+
+def test_an_ignored_neighbour_is_neither_inside_nor_outside() -> None:
+    """One ignored voxel inside of a square makes no rim around itself."""
+    g = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    g[..., 2:7, 2:7] = 1
+    p, mask = 0.1 + 0.8 * g.roll(1, -1), torch.ones_like(g)
+    mask[..., 4, 4] = 0
+    known = mask > 0
+    assert torch.equal(rim(g > 0, known), rim(g > 0))
+    torch.testing.assert_close(soft_rim(p, known), soft_rim(p).where(known, 0))
+    loss = medloss.loss("shape_aware", spacing_mm=1.0)
+    prepared = [loss.prepare(p, g, Extras(mask=m)) for m in (None, mask)]
+    assert [float(loss.contour_distance(each)) for each in prepared] == [0.5, 0.5]
+    surface = medloss.loss("surface_dice", spacing_mm=1.0, tolerance_mm=0.0)
+    torch.testing.assert_close(surface(p, g, mask=mask), surface(p, g))
+    # 16 of 24 voxels are on the rim, not 20
+    square = medloss.loss("boundary_dou", lowest_alpha=-1)(p, g, mask=mask)
+    alpha, tp = 1 - 2 * 16 / 24, float((p * g * mask).sum())
+    squares = float(((p * p + g * g) * mask).sum())
+    assert float(square) == pytest.approx((squares - 2 * tp) / (squares - (1 + alpha) * tp))
+    z = torch.rand(2, 2, 4, 3, 3, dtype=torch.float64).requires_grad_()
+    known = torch.rand(2, 1, 4, 3, 3) > 0.3
+    slope = torch.rand_like(z)
+    (expected,) = torch.autograd.grad(soft_rim(z, known), z, slope)
+    torch.testing.assert_close(soft_rim_slopes(z.detach(), slope, known), expected)

@@ -1,4 +1,4 @@
-"""What a mean is divided by: the voxels that it adds up, whatever is left out and however it is said.
+"""What a mean is divided by: the voxels that it adds up, whatever is left out.
 
 The right values are those of formulas on lists of voxels, written here without the engine.
 """
@@ -85,7 +85,9 @@ class Case:
         how = {} if self.activation == "probabilities" else {self.activation: True}
         return medloss.loss(name, **how, **self.options, **options)
 
-    def mean(self, z: Tensor, each: Callable[..., Tensor], *, sums: bool, by_weight: bool) -> Tensor:
+    def mean(
+        self, z: Tensor, each: Callable[..., Tensor], *, sums: bool, by_weight: bool
+    ) -> Tensor:
         """Σ over voxels and classes that count, over how many there are of them.
 
         Args:
