@@ -104,7 +104,7 @@ class ClassSums:
         Args:
             present: (B, C), which classes were annotated in each sample.
         """
-        keep = present.reshape(present.shape[0], 1, -1, *[1] * (self.values.ndim - 3))
+        keep = present[:, None].reshape(*present[:, None].shape, *[1] * (self.values.ndim - 3))
         return ClassSums(self.values * keep, self.terms)
 
     def over_batch(self, batch: bool | Literal["world"]) -> ClassSums:

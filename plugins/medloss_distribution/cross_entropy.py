@@ -73,8 +73,9 @@ class CrossEntropyLoss(VoxelLoss):
         else:
             weight = share if prepared.mask is None else share * prepared.mask
             nlog = replace(prepared, mask=weight).sums(("nlog",)).nlog
-        each = [nlog if term == Term("nlog") else s[term] for term in s.terms]
-        return ClassSums(torch.stack(each, 1), s.terms)
+        values = list(s.values.unbind(1))
+        values[s.terms.index(Term("nlog"))] = nlog
+        return ClassSums(torch.stack(values, 1), s.terms)
 
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
