@@ -23,7 +23,7 @@ def lots(p: Tensor, skip: int) -> Iterator[Lot]:
         >>> list(lots(torch.zeros(2, 3, 4, 4), skip=1))
         [(0, slice(1, 3, None)), (1, slice(1, 3, None))]
     """
-    at_once = max(1, AT_ONCE.get(p.device.type, AT_ONCE_ELSEWHERE) // max(1, p[0, 0].numel()))
+    at_once = max(1, AT_ONCE.get(p.device.type, AT_ONCE_ELSEWHERE) // max(1, p.shape[2:].numel()))
     for b in range(p.shape[0]):
         for first in range(skip, p.shape[1], at_once):
             yield b, slice(first, min(first + at_once, p.shape[1]))

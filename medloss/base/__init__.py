@@ -1,11 +1,12 @@
 """What every loss shares: options, activation, class weights, masks and reduction, once."""
 
+from medloss.base.annotated import annotated_share
 from medloss.base.buffers import weights
 from medloss.base.in_parts import LossInParts
 from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss
 from medloss.base.options import options
 from medloss.base.part_sums import NotAdditiveError
-from medloss.base.segmentation import SegmentationLoss
+from medloss.base.segmentation import SegmentationLoss, mean_of
 
 __all__ = [
     "LossInParts",
@@ -14,6 +15,8 @@ __all__ = [
     "SegmentationLoss",
     "SumsLoss",
     "VoxelLoss",
+    "annotated_share",
+    "mean_of",
     "options",
     "weights",
 ]

@@ -75,11 +75,24 @@ class VoxelLoss(SumsLoss):
         """What the sum is divided by, (B, C)."""
         return s.v
 
+    def labelled(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Number of voxels of exclusive classes that belong to the mean, (B, C) to be added up.
+
+        Those whose class counts and was annotated: :func:`~medloss.base.annotated_share` of each.
+        """
+        if prepared.present is None and self.include_background:
+            return s.v[:, :1]
+        return s.t
+
+    def of_voxels(self, s: ClassSums, prepared: Prepared) -> ClassSums:
+        """The terms, summed or of each voxel, as this loss takes them: from which voxels."""
+        return s
+
     def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Divide the sum over everything by the number, or weight, of what was summed."""
         if self.reduction == "none":
             return self.each_voxel(prepared)
-        s, _ = self.counted(s, prepared)
+        s, _ = self.counted(self.of_voxels(s, prepared), prepared)
         total = self.per_class(s, prepared)
         if self.reduction == "sum":
             return self.summed(total, s)
@@ -92,4 +105,5 @@ class VoxelLoss(SumsLoss):
     def each_voxel(self, prepared: Prepared) -> Tensor:
         """``reduction="none"``: (B, C, *spatial)."""
         voxels = prepared.each_voxel(self.terms(), self.maps(prepared))
+        voxels = self.of_voxels(voxels, prepared)
         return self.per_class(self.counted(voxels, prepared, pool=False)[0], prepared)

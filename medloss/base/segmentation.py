@@ -233,7 +233,7 @@ class SegmentationLoss(_Loss):
             return value
         if self.reduction == "sum":
             return value.sum()
-        return value.mean() if present is None else ratio(value.sum(), present.sum().to(value))
+        return mean_of(value, present)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SegmentationLoss:
         # model.half() is about the network: a weight of 1e5 would become infinite.
@@ -248,3 +248,17 @@ class SegmentationLoss(_Loss):
         """All options, as the constructor takes them."""
         names = [f.name for f in dataclasses.fields(self)]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+def mean_of(value: Tensor, counts: Tensor | None = None) -> Tensor:
+    """The mean of what counts; of nothing it is 0, with gradient 0.
+
+    An empty batch, one without a voxel that counts or a class that was annotated: a loss has
+    nothing to say about it, and a NaN would end the training.
+
+    Args:
+        value: of any shape, 0 where it does not count.
+        counts: bool, of the same shape, or None where all does.
+    """
+    number = value.new_tensor(value.numel()) if counts is None else counts.sum().to(value)
+    return ratio(value.sum(), number)

@@ -35,7 +35,8 @@ def signed_distance(
         the voxels on either side of a face lie half a voxel away, −s/2 and +s/2.
     ``kervadec``
         outside the distance to the nearest inside centre; inside −(distance to the nearest outside
-        centre − h), h the smallest spacing: the rim of the mask is 0. At unit spacing this is the
+        centre − h), h the smallest spacing: 0 where that centre is h away, −(s − h) across a face
+        along an axis of spacing s. At unit spacing the rim of the mask is 0, and this is the
         integer map of the paper's code.
     ``symmetric``
         distance between centres on both sides, which jumps from −s to +s across a face.

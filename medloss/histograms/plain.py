@@ -22,15 +22,15 @@ def histograms(
         input, target = (t.where(mask != 0, 0) for t in (input, target))
         weight = mask.double()
     errors = voxel_terms(input, target, ("l1",), activation=activation).l1
-    rows = []
+    # of an empty batch there are no others
+    rows = [errors.double().flatten()[:0, None, None].expand(0, 2, bins + 1)]
     for b, own in enumerate(errors):
         for c, error in enumerate(own):
             index = target.shape[1] != input.shape[1]
             y = (target[b, 0] == c if index else target[b, c]).double().flatten()
             w = weight[b, 0].flatten()
-            rows.append(soft_histogram(error.flatten(), w * y, w * (1 - y), bins))
-    shape = (*errors.shape[:2], 2, bins + 1)
-    return torch.stack(rows).view(shape) if rows else errors.new_zeros(shape, dtype=torch.float64)
+            rows.append(soft_histogram(error.flatten(), w * y, w * (1 - y), bins)[None])
+    return torch.cat(rows).view(*errors.shape[:2], 2, bins + 1)
 
 
 def soft_histogram(errors: Tensor, foreground: Tensor, background: Tensor, bins: int) -> Tensor:

@@ -56,7 +56,7 @@ def _by_log_of_others(x: Voxels, by_log_not_p: Tensor) -> Tensor:
     """
     log_not_p = torch.where(x.best, x.log_not_p, 0).sum(1, keepdim=True)
     of_best = torch.where(x.best, by_log_not_p, 0).sum(1, keepdim=True)
-    share = (x.log_p - log_not_p).exp()
+    share = (x.log_p - log_not_p.clamp_min(torch.finfo(log_not_p.dtype).min)).exp()
     return torch.where(x.best, 0, share * of_best - x.p * _over(by_log_not_p, x.not_p))
 
 
@@ -83,14 +83,14 @@ def _power(x: Voxels, term: Term) -> Slope:
 def _focal(x: Voxels, term: Term) -> Slope:
     gamma = exponent(term)
     falling = x.y * power(x.not_p, gamma)
-    return Slope(p=x.y * _power_slope(x.not_p, gamma) * x.log_p, log_p=-falling)
+    return Slope(p=x.y * _power_slope(x.not_p, gamma) * x.log_p_of_true, log_p=-falling)
 
 
 def _focal_neg(x: Voxels, term: Term) -> Slope:
     gamma = exponent(term)
     rising = (x.y - 1) * power(x.p, gamma)
     return Slope(
-        p=(x.y - 1) * _power_slope(x.p, gamma) * x.log_not_p,
+        p=(x.y - 1) * _power_slope(x.p, gamma) * x.log_not_p_of_false,
         log_not_p=rising,
     )
 

@@ -125,9 +125,22 @@ class Voxels:
         # 1 − p of the most probable class is summed over the others: where it is sure, and p
         # rounds to 1, a difference would lose all of it, and the gradient with it.
         best = self.best
-        others = self.input.masked_fill(best, -torch.inf).logsumexp(1, keepdim=True)
+        others = self.input.masked_fill(best, -torch.inf)
+        ruled_out = others.amax(1, keepdim=True) == -torch.inf  # there log 0 has no slope
+        others = others.masked_fill(ruled_out, 0).logsumexp(1, keepdim=True)
         of_best = others - self.input.logsumexp(1, keepdim=True)
+        of_best = of_best.masked_fill(ruled_out, -torch.inf)
         return torch.where(best, of_best, torch.log1p(-self.p.masked_fill(best, 0)))
+
+    @_Once
+    def log_p_of_true(self) -> Tensor:
+        """Log p where the target has any of the class: 0 times infinity would be NaN elsewhere."""
+        return self.log_p.where(self.y != 0, 0)
+
+    @_Once
+    def log_not_p_of_false(self) -> Tensor:
+        """Log(1 − p) where the target is not all of the class."""
+        return self.log_not_p.where(self.y != 1, 0)
 
     @_Once
     def not_p(self) -> Tensor:
@@ -166,11 +179,11 @@ SUMMANDS: dict[str, Callable[[Voxels, Term], Tensor]] = {
     "l1": lambda x, _: (x.p - x.y).abs(),
     "power": lambda x, term: power((x.p - x.y).abs(), exponent(term)),
     "sqt": lambda x, _: (x.p - x.y) ** 2 * x.y,
-    "ce": lambda x, _: -x.y * x.log_p,
-    "ce_neg": lambda x, _: (x.y - 1) * x.log_not_p,
+    "ce": lambda x, _: -x.y * x.log_p_of_true,
+    "ce_neg": lambda x, _: (x.y - 1) * x.log_not_p_of_false,
     "nlog": lambda x, _: -x.log_p,
-    "focal": lambda x, term: -x.y * power(x.not_p, exponent(term)) * x.log_p,
-    "focal_neg": lambda x, term: (x.y - 1) * power(x.p, exponent(term)) * x.log_not_p,
+    "focal": lambda x, term: -x.y * power(x.not_p, exponent(term)) * x.log_p_of_true,
+    "focal_neg": lambda x, term: (x.y - 1) * power(x.p, exponent(term)) * x.log_not_p_of_false,
     "map": lambda x, term: x.p * x.maps[str(term.parameter)],
     "map2": lambda x, term: (x.p - x.y) ** 2 * x.maps[str(term.parameter)],
     "tp_map": lambda x, term: x.p * x.y * x.maps[str(term.parameter)],

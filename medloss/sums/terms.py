@@ -139,7 +139,7 @@ class ClassSums:
 
         def kept(sums: Tensor, axis: int) -> Tensor:
             ones = [1] * (sums.ndim - axis - 1)
-            return sums * present.reshape(len(present), *[1] * (axis - 1), -1, *ones)
+            return sums * present.reshape(len(present), *[1] * (axis - 1), present.shape[1], *ones)
 
         return self._changed(kept)
 

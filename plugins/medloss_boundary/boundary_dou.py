@@ -26,7 +26,8 @@ class BoundaryDoULoss(RegionLoss):
     Formula:
         L = (Σ p² + Σ g² − 2 Σ p g) / (Σ p² + Σ g² − (1 + α) Σ p g) for each sample and class;
         α = 1 − 2 C / S within [lowest_alpha, highest_alpha], C the voxels of the target that have a
-        face neighbour outside of it or beyond the image, S all of its voxels.
+        face neighbour outside of it or beyond the image, S all of its voxels. An ignored neighbour
+        is not outside.
 
     α is a number of voxels over another: no spacing is needed. Small objects have α = 0, which is
     1 − Jaccard with squares; α of large ones grows to 0.8, and what is wrong near the boundary
@@ -86,7 +87,7 @@ class BoundaryDoULoss(RegionLoss):
         mask, known = masks_of_classes(prepared), known_voxels(prepared)
         if known is not None:
             mask = mask & known
-        counts = [each.flatten(2).sum(2).to(s.values) for each in (rim(mask), mask)]
+        counts = [each.flatten(2).sum(2).to(s.values) for each in (rim(mask, known), mask)]
         own = [s[name] for name in self.terms()]
         terms = (*map(Term, self.terms()), *COUNTS)
         return super().from_sums(ClassSums(torch.stack([*own, *counts], 1), terms), prepared)

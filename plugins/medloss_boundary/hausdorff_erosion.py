@@ -30,7 +30,8 @@ class HausdorffErosionLoss(RegionLoss):
     No distance transform, and a gradient through every step. But errors are measured in erosions,
     that is voxels, not in mm (resample anisotropic images, or take ``hausdorff_dt``); what is
     thinner than 3 voxels does not survive the first erosion and costs nothing; and without
-    ``normalize`` hardly anything survives the second.
+    ``normalize`` hardly anything survives the second. Ignored voxels have no error, as what is
+    beyond the image: an error beside them is eroded from that side.
 
     Range: [0, ∞); with ``normalize`` at most Σ k^alpha.
 

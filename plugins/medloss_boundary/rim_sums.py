@@ -26,7 +26,13 @@ Offset = tuple[int, ...]
 
 
 def rim_sums(
-    p: Tensor, inside: Tensor, spacing_mm: Spacing, tolerance_mm: float, *, skip: int
+    p: Tensor,
+    inside: Tensor,
+    known: Tensor | None,
+    spacing_mm: Spacing,
+    tolerance_mm: float,
+    *,
+    skip: int,
 ) -> Tensor:
     r"""Σ ∂p [d(∂g) ≤ τ], Σ ∂g max_{d ≤ τ} ∂p, Σ ∂p and Σ ∂g of each sample and class, (B, 4, C).
 
@@ -35,33 +41,42 @@ def rim_sums(
     Args:
         p: (B, C, \*spatial), probabilities.
         inside: (B, C, \*spatial) bool, the target.
+        known: (B, 1, \*spatial) bool; other voxels are neither inside nor outside. None: all.
         spacing_mm: size of a voxel of each sample.
         tolerance_mm: τ.
         skip: the first classes, which have sums of 0.
     """
-    sums: Tensor = _sums(p, inside, spacing_mm, tolerance_mm, skip)
+    sums: Tensor = _sums(p, inside, known, spacing_mm, tolerance_mm, skip)
     return sums
 
 
 # How many rim voxels there are depends on the values: a compiled graph breaks here.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def _sums(p: Tensor, inside: Tensor, spacing_mm: Spacing, tolerance_mm: float, skip: int) -> Tensor:
+def _sums(
+    p: Tensor,
+    inside: Tensor,
+    known: Tensor | None,
+    spacing_mm: Spacing,
+    tolerance_mm: float,
+    skip: int,
+) -> Tensor:
     near, found = torch.zeros_like(inside, memory_format=torch.contiguous_format), []
     volumes = [(b, c) for b in range(p.shape[0]) for c in range(skip, p.shape[1])]
     offsets = [_offsets(p.shape[2:], row, tolerance_mm) for row in spacing_mm]
     with torch.no_grad():
         for b, c in volumes:
             one = slice(b, b + 1), slice(c, c + 1)
-            true = rim(inside[one])[0, 0].nonzero()
-            within, where = _within(soft_rim(p[one])[0, 0].contiguous(), true, offsets[b])
-            near[b, c] = within
+            there = None if known is None else known[one[0]]
+            predicted = soft_rim(p[one], there)[0, 0].contiguous()
+            true = rim(inside[one], there)[0, 0].nonzero()
+            near[b, c], where = _within(predicted, true, offsets[b])
             found.append(where)
-    return evaluate(_Rims(tuple(volumes)), p, near, *found)
+    return evaluate(_Rims(tuple(volumes)), p, near, known, *found)
 
 
 @dataclass(frozen=True)
 class _Rims:
-    """Sums from p, what is near the true rim, and where each true rim voxel finds its largest."""
+    """Sums from p, what is near the true rim, what is known, and where true rim voxels find theirs."""
 
     differentiable: ClassVar[int] = 1
 
@@ -69,10 +84,11 @@ class _Rims:
 
     def value(self, *tensors: Any) -> Tensor:
         """Volume by volume."""
-        p, near, *found = tensors
+        p, near, known, *found = tensors
         out: Tensor = p.new_zeros(p.shape[0], len(TERMS), p.shape[1])
         for (b, c), where in zip(self.volumes, found, strict=True):
-            predicted = soft_rim(p[b : b + 1, c : c + 1])[0, 0]
+            there = None if known is None else known[b : b + 1]
+            predicted = soft_rim(p[b : b + 1, c : c + 1], there)[0, 0]
             sums = (
                 (predicted * near[b, c]).sum(),
                 predicted.flatten()[where].sum(),
@@ -84,14 +100,15 @@ class _Rims:
 
     def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
         """Gradient by p."""
-        p, near, *best = tensors
+        p, near, known, *best = tensors
         out = torch.zeros_like(p, memory_format=torch.contiguous_format)
         for (b, c), where in zip(self.volumes, best, strict=True):
             near_true, found, predicted, _ = gradient[b, :, c]
             slope = (near_true * near[b, c]).add_(predicted)
             slope.view(-1).index_add_(0, where, found.expand(len(where)))
             one = slice(b, b + 1), slice(c, c + 1)
-            out[one] = soft_rim_slopes(p[one], slope[None, None])
+            there = None if known is None else known[one[0]]
+            out[one] = soft_rim_slopes(p[one], slope[None, None], there)
         return (out,)
 
     def plain(self, *tensors: Any) -> Tensor:

@@ -36,7 +36,7 @@ class ShapeAwareLoss(CrossEntropyLoss):
         L = Σ_c (1 + E_c) CE_c for each sample, CE_c the part of the cross entropy that voxels of
         class c have in the mean; E_c = mean over the contour of the prediction, p_c > 0.5, of the
         distance in mm to the nearest voxel of the true contour. A contour is what of an object has
-        a face neighbour outside of it or beyond the image.
+        a face neighbour outside of it or beyond the image; an ignored one is not outside.
 
     E_c is a constant: it scales the gradient of the cross entropy and adds none. One distance
     transform of each class; a ready ``distance_map`` saves it, its absolute value is then read.
@@ -79,18 +79,12 @@ class ShapeAwareLoss(CrossEntropyLoss):
             raise ValueError(f"empty: expected one of {EMPTY}, got {self.empty!r}")
 
     def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
-        """Cross entropy of scaled sums."""
-        if self.reduction != "none":
-            s = self.scaled(s, prepared)
+        """Cross entropy of scaled sums: those of a region do not give it."""
         return super().from_sums(s, prepared)
 
-    def each_voxel(self, prepared: Prepared) -> Tensor:
-        """``reduction="none"``: (B, C, *spatial), exclusive classes (B, 1, *spatial)."""
-        voxels = self.scaled(prepared.each_voxel(self.terms()), prepared)
-        return self.per_class(self.counted(voxels, prepared, pool=False)[0], prepared)
-
-    def scaled(self, s: ClassSums, prepared: Prepared) -> ClassSums:
+    def of_voxels(self, s: ClassSums, prepared: Prepared) -> ClassSums:
         """The same with 1 + E_c times what is cross entropy."""
+        s = super().of_voxels(s, prepared)
         factor = 1 + self.contour_distance(prepared)[:, None]
         factor = factor.reshape(*factor.shape, *[1] * (s.values.ndim - 3))
         scales = torch.tensor([term.name in SCALED for term in s.terms], device=factor.device)
@@ -102,13 +96,11 @@ class ShapeAwareLoss(CrossEntropyLoss):
         """E of each sample and class, (B, C)."""
         known = known_voxels(prepared)
         true, found = masks_of_classes(prepared), masks_of_prediction(prepared)
-        if known is not None:
-            true, found = true & known, found & known
-        contour = rim(found)
+        contour = rim(found, known)
         if prepared.extras.distance_map is not None:
             away = prepared.extras.distance_map.abs().to(work_dtype(prepared.values))
         else:
-            away = self.to_contour(rim(true), prepared)
+            away = self.to_contour(rim(true, known), prepared)
         total = torch.where(contour, away, 0).flatten(2).sum(2)
         return ratio(total, contour.flatten(2).sum(2).to(total))
 

@@ -24,7 +24,8 @@ class SurfaceDiceLoss(RegionLoss):
     Formula:
         L = 1 − (Σ ∂p [d(∂g) ≤ τ] + Σ ∂g max_{d ≤ τ} ∂p + smooth_nr) / (Σ ∂p + Σ ∂g + smooth_dr)
         for each sample and class; ∂x = x − (least x of the voxel and its face neighbours), 0 beyond
-        the image: for a mask its rim; d between voxel centres in mm, τ = ``tolerance_mm``.
+        the image: for a mask its rim; d between voxel centres in mm, τ = ``tolerance_mm``. Ignored
+        voxels have no rim and are no neighbours.
 
     For masks it is 1 − normalized surface Dice (NSD) of rim voxels that count one each; the metric
     ``normalized_surface_dice`` weighs surface elements by area. Where neither rim is within τ of
@@ -86,8 +87,5 @@ class SurfaceDiceLoss(RegionLoss):
         """Sums over the rims, (B, 4, C)."""
         spacing = voxel_size(prepared, self.spacing_mm)
         p, inside = probabilities(prepared), masks_of_classes(prepared)
-        known = known_voxels(prepared)
-        if known is not None:
-            p, inside = p * known, inside & known
         skip = 0 if self.include_background else 1
-        return rim_sums(p, inside, spacing, self.tolerance_mm, skip=skip)
+        return rim_sums(p, inside, known_voxels(prepared), spacing, self.tolerance_mm, skip=skip)

@@ -56,10 +56,11 @@ class PowerCrossEntropy(EachVoxelLoss):
             activation=prepared.activation,
         )
         positive, negative = self.factors(prepared, exclusive)
-        value = positive * g * power(logs.nlog, self.gamma)
+        # infinite where a class is ruled out, which costs nothing where it is not the true one
+        value = positive * g * power(logs.nlog.where(g > 0, 0), self.gamma)
         if exclusive:
             return self.counted(value, g, prepared)
-        value = value + negative * (1 - g) * power(logs.ce_neg, self.gamma)
+        value = value + negative * (1 - g) * power(logs.ce_neg.where(g < 1, 0), self.gamma)
         return self.counted(value, torch.ones_like(g), prepared)
 
     def factors(self, prepared: Prepared, exclusive: bool) -> tuple[Tensor, Tensor]:
@@ -70,7 +71,10 @@ class PowerCrossEntropy(EachVoxelLoss):
         """
         share, classes = self._buffers["frequency"], prepared.input.shape[1]
         if share is None:
-            s = prepared.sums(("t", "v")).over_batch(self.batch)
+            s = prepared.sums(("t", "v"))
+            if prepared.present is not None:
+                s = s.only(prepared.present)
+            s = s.over_batch(self.batch)
             positive, negative = ratio(s.v, s.t), ratio(s.v, s.v - s.t)
         else:
             if len(share) != classes:

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from medloss.base import options
+from medloss.base import mean_of, options
 from medloss.numeric import ratio
-from medloss.sums import voxel_terms
+from medloss.sums import any_over_batch, voxel_terms
 from medloss.targets import Prepared
 from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.cross_entropy import CrossEntropyLoss
@@ -46,7 +46,19 @@ class StructuralError(EachVoxelLoss):
         value = ratio(*self.of_images(prepared))
         if self.reduction == "none":
             return value
-        return value.mean() if self.reduction == "mean" else value.sum()
+        if self.reduction == "sum":
+            return value.sum()
+        return mean_of(value, self.images(prepared))
+
+    def images(self, prepared: Prepared) -> Tensor | None:
+        """Whether a class that counts was annotated in each image, (B, 1); None where all were."""
+        present = prepared.present
+        if present is None:
+            return None
+        counts = present if self.include_background else present[:, 1:]
+        if self.batch is not False:
+            counts = any_over_batch(counts, self.batch)
+        return counts.any(1, keepdim=True)
 
     def each(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Weighted cross entropy and weight; in float32, variances near 0 would cancel out."""

@@ -26,7 +26,7 @@ class UnifiedCrossEntropy(VoxelLoss):
         gamma = float(self.gamma)
         plain = ("ce",) if self.asymmetric else ()
         negative = () if self.softmax else (Term("focal_neg", gamma),)
-        return (Term("focal", gamma), *negative, *plain, "v")
+        return (Term("focal", gamma), *negative, *plain, "t", "v")
 
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted loss, (B, C, ...); softmax voxels (B, 1, ...)."""
@@ -43,7 +43,7 @@ class UnifiedCrossEntropy(VoxelLoss):
 
     def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Number of voxels (and independent classes)."""
-        return s.v.amax(1, keepdim=True) if prepared.is_exclusive else s.v
+        return self.labelled(s, prepared) if prepared.is_exclusive else s.v
 
 
 @options

@@ -24,11 +24,13 @@ class SimOTA:
         cost = BCE(√(p_class p_object), class) + λ (−log IoU), summed over classes;
         k = the sum of the 10 highest IoUs of a true box, cut to an integer, at least 1;
         each true box takes its k cheapest candidates; one that several take goes to the true box
-        to which it costs least.
+        to which it costs least, be that one of them or another, which then has more than k.
 
     Candidates are the anchors of about the shape of a true box in the cell of its centre and its
     nearest neighbours, over all levels (``AnchorPyramid.candidates``); each true box chooses among
     the candidates of all, as in YOLOv7. Without objectness p_object is 1.
+
+    Who gets a candidate that several take is decided as in the code that YOLOX and YOLOv7 released.
 
     YOLOv7 differs: an anchor may count twice if it is a candidate of two true boxes, and a true box
     without a candidate of its own takes another's. Here each anchor counts once, and such a true

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
-from medloss.base import SegmentationLoss, VoxelLoss, options
+from medloss.base import SegmentationLoss, VoxelLoss, annotated_share, options
 from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 
@@ -20,7 +23,8 @@ class CrossEntropyLoss(VoxelLoss):
 
     Given probabilities of several classes (no activation, or ``other_act``) count as exclusive.
     With one channel for each class and softmax the sum is divided by the number of voxels, not of
-    weights, as torch does for targets that are probabilities.
+    weights, as torch does for targets that are probabilities. Voxels of a class that does not count
+    (``include_background=False``) or was not annotated (``present``) leave sum and divisor.
 
     Range: [0, ∞).
 
@@ -57,6 +61,22 @@ class CrossEntropyLoss(VoxelLoss):
         smoothing = ("nlog",) if self.label_smoothing else ()
         return ("ce", *(() if self.softmax else ("ce_neg",)), "t", "v", *smoothing)
 
+    def of_voxels(self, s: ClassSums, prepared: Prepared) -> ClassSums:
+        """What labels are smoothed with, of the voxels that belong to the mean alone."""
+        if not (self.label_smoothing and prepared.is_exclusive):
+            return s
+        share = annotated_share(prepared, include_background=self.include_background)
+        if share is None:
+            return s
+        if s.values.ndim > 3:
+            nlog = s.nlog * share
+        else:
+            weight = share if prepared.mask is None else share * prepared.mask
+            nlog = replace(prepared, mask=weight).sums(("nlog",)).nlog
+        values = list(s.values.unbind(1))
+        values[s.terms.index(Term("nlog"))] = nlog
+        return ClassSums(torch.stack(values, 1), s.terms)
+
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
         weight = self.class_weights(s.ce.shape[1], s.ce)
@@ -73,10 +93,10 @@ class CrossEntropyLoss(VoxelLoss):
         """Weights of the true classes, or the number of voxels (and independent classes)."""
         if not prepared.is_exclusive:
             return s.v
-        if prepared.is_index:
-            weight = self.class_weights(s.t.shape[1], s.t)
-            return s.t if weight is None else s.t * along_classes(weight, s.t)
-        return s.v[:, :1] if self.include_background else s.t
+        if not prepared.is_index:
+            return self.labelled(s, prepared)
+        weight = self.class_weights(s.t.shape[1], s.t)
+        return s.t if weight is None else s.t * along_classes(weight, s.t)
 
 
 def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:

@@ -31,14 +31,15 @@ def nearness(prepared: Prepared, spacing_mm: SpacingLike | None) -> Tensor:
     """Nearness of each voxel to the border of each class, (B, C, *spatial).
 
     1 is nearest, 0 farthest, inside and outside the class on scales of their own; 0 everywhere
-    where the class has no border, and outside where the target is an index, so that only the true
-    class of a voxel matters. A ready ``distance_map`` of any convention serves as well as one
-    computed here, since its scale cancels out.
+    where the class has no border, and outside where only the true class of a voxel matters, as the
+    classes are exclusive and the target names one of them. A ready ``distance_map`` of any
+    convention serves as well as one computed here, since its scale cancels out.
     """
     valid = voxels_that_count(prepared)
     of_class, dtype = masks_of_classes(prepared), work_dtype(prepared.values)
     near = torch.zeros_like(of_class, dtype=dtype)
-    for side in (of_class,) if prepared.is_index else (of_class, ~of_class):
+    one_counts = prepared.is_exclusive and prepared.is_index
+    for side in (of_class,) if one_counts else (of_class, ~of_class):
         distance = prepared.extras.distance_map
         if distance is None:
             spacing = voxel_size(prepared, spacing_mm)
@@ -67,11 +68,14 @@ def instances(prepared: Prepared) -> NDArray[np.int64]:
     valid = voxels_that_count(prepared)
     given = prepared.extras.components
     if given is not None:
-        numbered: NDArray[np.int64] = as_array((given * valid)[:, 0])
-        return numbered
+        of_given: NDArray[np.int64] = as_array((given * valid)[:, 0])
+        return of_given
     classes = masks_of_classes(prepared) & valid
     objects = as_array(classes[:, 1 if prepared.is_exclusive else 0 :])
-    return np.stack([connected_components(of_sample) for of_sample in objects])
+    numbered = np.zeros((len(objects), *objects.shape[2:]), dtype=np.int64)
+    for out, of_sample in zip(numbered, objects, strict=True):
+        out[:] = connected_components(of_sample)
+    return numbered
 
 
 def gap_width(
@@ -84,9 +88,10 @@ def gap_width(
         spacing_mm: per sample and axis.
         reach: farther instances in mm need not be seen; infinite where there are fewer than two.
     """
-    return np.stack(
-        [_gap(sample, row, reach) for sample, row in zip(numbered, spacing_mm, strict=True)]
-    )
+    width = np.empty(numbered.shape)
+    for out, sample, row in zip(width, numbered, spacing_mm, strict=True):
+        out[:] = _gap(sample, row, reach)
+    return width
 
 
 def _gap(

@@ -21,7 +21,8 @@ class FocalLoss(VoxelLoss):
         sigmoid: L = −α g (1 − p)^γ log p − (1 − α) (1 − g) p^γ log(1 − p), without α by default;
         softmax: L = −α_y (1 − p_y)^γ log p_y for the true class y;
         then the mean over samples, classes that count and voxels (so softmax divides by C N, as
-        MONAI does; Lin divides by the number of voxels N).
+        MONAI does; Lin divides by the number of voxels N). ``reduction="sum"`` adds up the means
+        over the voxels of each sample and class, as MONAI's; other voxel losses add up voxels.
 
     Takes logits: without an option the activation is sigmoid, as in MONAI.
 

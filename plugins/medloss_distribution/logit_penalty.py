@@ -58,4 +58,7 @@ class LogitPenaltyLoss(SegmentationLoss):
         if prepared.activation == "softmax":  # a voxel has one penalty: the mean over its classes
             valid = (count > 0).sum(1, keepdim=True)
             each = ratio(each.sum(1, keepdim=True), valid.to(each))
-        return value + self.lambda_penalty * (each if self.reduction == "none" else each.sum())
+        if self.reduction == "sum":
+            one = each.flatten(1).sum(1).view(-1, 1, 1)
+            each = ClassSums(one, (Term("penalty"),)).over_batch(self.batch).values.sum()
+        return value + self.lambda_penalty * each

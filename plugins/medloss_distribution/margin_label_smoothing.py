@@ -20,7 +20,8 @@ class MarginLabelSmoothingLoss(LogitPenaltyLoss):
     Needs logits, so softmax or sigmoid. Class weights are those of the cross entropy alone. Label
     smoothing pulls every logit; this leaves those within the margin alone.
 
-    Range: [0, ∞); not 0 at a perfect prediction surer than the margin.
+    Range: [0, ∞]; not 0 at a perfect prediction surer than the margin; infinite logits cost
+        infinitely much.
 
     Empty target:
         finite value and full gradient.

@@ -27,7 +27,8 @@ class NACLLoss(LogitPenaltyLoss):
 
     Needs logits, so softmax or sigmoid. Class weights are those of the cross entropy alone.
 
-    Range: [0, ∞); not 0 at a perfect prediction, whose logits it wants finite.
+    Range: [0, ∞); not 0 at a perfect prediction, whose logits it wants finite: an
+        infinite one costs infinitely much.
 
     Empty target:
         finite value and full gradient.

@@ -19,6 +19,9 @@ class PolyLoss(CrossEntropyLoss):
         ε (1 − p_t), p_t the probability of what is true, p or 1 − p;
         gamma > 0: the focal form α_t (1 − p_t)^γ (−log p_t) + ε (1 − p_t)^(γ + 1) of independent
         classes. The mean is that of ``cross_entropy``.
+        Soft labels g: the expectation over the labels, Σ_c g_c (−log p_c + ε (1 − p_c)) and for
+        sigmoid g (1 − p) + (1 − g) p in place of 1 − p_t; in the focal form ε |p − g|^(γ + 1).
+        Smoothed labels are those of the cross entropy alone.
 
     Range: [0, ∞); the focal form with ε < 0 goes below 0.
 

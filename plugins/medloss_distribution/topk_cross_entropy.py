@@ -60,8 +60,11 @@ class TopKCrossEntropyLoss(EachVoxelLoss):
         """Value and weight of the voxels chosen, 0 elsewhere."""
         value, weight = weighed(self.cross_entropy, prepared)
         rows = 1 if self.batch else value.shape[0]
-        flat, counts = value.detach().reshape(rows, -1), weight.reshape(rows, -1) > 0
-        chosen = torch.stack([self.choose(*row) for row in zip(flat, counts, strict=True)])
+        shape = (rows, value.numel() // max(1, rows))
+        flat, counts = value.detach().reshape(shape), weight.reshape(shape) > 0
+        chosen = torch.empty_like(flat)
+        for out, *row in zip(chosen, flat, counts, strict=True):
+            out.copy_(self.choose(*row))
         chosen = chosen.view_as(value)
         return value * chosen, weight * chosen
 

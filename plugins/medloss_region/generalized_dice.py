@@ -15,18 +15,19 @@ from medloss_region.dice import overlap
 EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
 
 
-def volume_weights(target: Tensor, exponent: int) -> Tensor:
+def volume_weights(target: Tensor, exponent: int, counts: Tensor) -> Tensor:
     """Weights w_c = (Σ g)^−exponent scaled to Σ_c w_c = 1; an absent class takes the largest.
 
     Args:
         target: Σ g, (B, C).
         exponent: 2, 1 or 0.
+        counts: (B, C) bool, the classes that were annotated; others have the weight 0.
     """
     absent = target == 0
     inverse = torch.where(absent, 0, torch.where(absent, 1, target).pow(-exponent))
     largest = inverse.amax(1, keepdim=True)
-    weight = torch.where(absent, torch.where(largest == 0, 1, largest), inverse)
-    return weight / weight.sum(1, keepdim=True)
+    weight = torch.where(absent, torch.where(largest == 0, 1, largest), inverse) * counts
+    return ratio(weight, weight.sum(1, keepdim=True))
 
 
 @options
@@ -94,8 +95,7 @@ class GeneralizedDiceLoss(RegionLoss):
 
     def per_class(self, s: ClassSums) -> Tensor:
         """One value for each sample, (B, 1)."""
-        annotated = s.v > 0
-        weight = volume_weights(s.t, EXPONENTS[self.w_type]) * annotated
+        weight = volume_weights(s.t, EXPONENTS[self.w_type], s.v > 0)
         pooled = 2 * (weight * overlap(s, soft_label=self.soft_label)).sum(1, keepdim=True)
         sizes = (weight * (s.p + s.t)).sum(1, keepdim=True)
         value = 1 - (pooled + self.smooth_nr) / (sizes + self.smooth_dr)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
+from medloss.base import RegionLoss, annotated_share, options
 from medloss.sums import ClassSums, Term
 from medloss.targets import Prepared
 
@@ -120,9 +120,14 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
             rows = F.pad(rows, (0, 0, 0, 1))  # of no class
             distance = F.embedding(prepared.class_numbers()[:, 0], rows).movedim(-1, 1)
             background = (prepared.target == 0).to(prepared.input)
+            share = annotated_share(prepared)
+            if share is not None:
+                distance, background = distance * share, background * share
         else:
-            distance = torch.einsum("bl...,lc->bc...", prepared.one_hot(), rows)
-            background = prepared.one_hot()[:, :1]
+            g = prepared.one_hot()
+            if prepared.present is not None:
+                g = g * prepared.present.reshape(*g.shape[:2], *[1] * (g.ndim - 2))
+            distance, background = torch.einsum("bl...,lc->bc...", g, rows), g[:, :1]
         return {
             str(self.on_objects.parameter): distance,
             "background": background.expand_as(prepared.input),

@@ -36,7 +36,7 @@ def lovasz_weights(errors: Tensor, foreground: Tensor, background: Tensor) -> Te
     order = errors.argsort(descending=True, stable=True)
     inside = foreground[order].cumsum(0, dtype=torch.float64)
     outside = background[order].cumsum(0, dtype=torch.float64)
-    steps = ratio(inside + outside, inside[-1] + outside).diff(prepend=inside.new_zeros(1))
+    steps = ratio(inside + outside, inside[-1:] + outside).diff(prepend=inside.new_zeros(1))
     # Not a number has no place in an order; the gradient is to tell, too.
     steps = steps.masked_fill(errors.isnan().any(), torch.nan)
     return torch.empty_like(errors).index_copy_(0, order, steps.to(errors))
@@ -82,8 +82,14 @@ class LovaszBase(SegmentationLoss):
             weights = lovasz_weights(errors.detach(), foreground, background)
             values.append((errors * weights).sum())
             volumes.append(foreground.sum())
-        shape = (-1, len(self.channels(prepared.input.shape[1])))
-        return torch.stack(values).view(shape), torch.stack(volumes).view(shape)
+        rows = 1 if self.batch is True else len(prepared.values)
+        shape = (rows, len(self.channels(prepared.values.shape[1])))
+        nothing = prepared.input.flatten()[:0]  # an empty batch has a gradient as well
+        value, volume = (
+            torch.cat([nothing, *(each.view(1) for each in of)]).view(shape)
+            for of in (values, volumes)
+        )
+        return value, volume
 
     def annotated(self, prepared: Prepared) -> Tensor | None:
         """Which classes that count were annotated, in rows as :meth:`by_sorting` has them."""

@@ -15,12 +15,14 @@ from medloss.base import SegmentationLoss, options
 from medloss.distance import voxel_size
 from medloss.numeric import ratio
 from medloss.spacing import SpacingLike
-from medloss.sums import work_dtype
+from medloss.sums import ClassSums, Term, work_dtype
 from medloss.sums.eager import is_transformed
 from medloss.targets import Extras, Prepared
 from medloss_compound.weighted_sum import WeightedSum
 from medloss_topology.region_sums import is_on_sums, values_on_sums
 from medloss_topology.regions import REGIONS, Regions, cells, objects
+
+TOTALS = (Term("value"), Term("samples"))
 
 
 @options
@@ -70,7 +72,8 @@ class InstancesLoss(SegmentationLoss):
             if present is None
             else present[:, first:]
         )
-        input, values = prepared.input, []
+        input = prepared.input
+        values = [input[:0].flatten(2).sum(2)[:, first:]]  # of an empty batch there are no others
         for b in range(batch):
             found = {}
             for c in range(first, classes):
@@ -81,13 +84,15 @@ class InstancesLoss(SegmentationLoss):
                     if count:
                         found[c] = numbers, count
             values.append(self._sample(prepared, input[b : b + 1], b, first, found))
-        value = torch.where(annotated, torch.stack(values), 0)
+        value = torch.where(annotated, torch.cat(values), 0)
         value = ratio(value.sum(1, keepdim=True), annotated.sum(1, keepdim=True).to(value))
         if self.reduction == "none":
             return value
+        samples = annotated.any(1, keepdim=True).to(value)
+        total = ClassSums(torch.stack([value, samples], 1), TOTALS).over_batch(self.batch)
         if self.reduction == "sum":
-            return value.sum()
-        return ratio(value.sum(), annotated.any(1).sum().to(value))
+            return total["value"].sum()
+        return ratio(total["value"].sum(), total["samples"].sum())
 
     def _sample(
         self,
@@ -111,7 +116,7 @@ class InstancesLoss(SegmentationLoss):
                 own = weight if weight.ndim == 0 else weight[c - input.shape[1]]
                 value = value * own.to(value)
             values[c - first] = value
-        return torch.stack(values)
+        return torch.stack(values)[None]
 
     def _objects(self, one: Prepared, regions: Tensor, count: int) -> Tensor:
         """Value of each object, (K,)."""

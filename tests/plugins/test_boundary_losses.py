@@ -20,6 +20,7 @@ from worked_inputs import block, f64, one_hot
 import medloss
 import medloss.targets
 from medloss.distance import signed_distance
+from medloss.targets import Extras
 from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
 
 IN_MM = (
@@ -337,12 +338,13 @@ def test_surface_dice_of_probabilities_by_the_formula(seed: int, tolerance: floa
     leaves = [z.sigmoid()[:, 1:].clone().requires_grad_() for _ in range(2)]
     p, near, total = leaves[0] * mask, [], []
     predicted, grid = (
-        soft_rim(p),
+        soft_rim(p.where(mask > 0, 2)) * mask,  # what is ignored is never the least
         torch.stack(torch.meshgrid(*map(torch.arange, (6, 5, 7)), indexing="ij"), -1),
     )
     apart = ((grid[:, :, :, None, None, None] - grid) * torch.tensor(SPACING_MM)).norm(dim=-1)
     for b in range(2):
-        true = torch.from_numpy(rims_of((y[b, 0] * mask[b, 0]).numpy() > 0))
+        true = torch.from_numpy(rims_of((y[b, 0] + 1 - mask[b, 0]).numpy() > 0))
+        true = true & (mask[b, 0] > 0)
         within = (apart <= tolerance + 1e-6)[true]
         values = torch.where(within, predicted[b, 0], -1).flatten(1)
         seen = values.amax(1).sum() if len(values) else 0
@@ -649,3 +651,29 @@ def test_one_compiled_graph_serves_every_spacing(name: str) -> None:
         torch.testing.assert_close(value, loss(z, y, spacing_mm=spacing_mm))
     assert counter.frame_count <= 2
     torch.compiler.reset()
+
+
+def test_an_ignored_neighbour_is_neither_inside_nor_outside() -> None:
+    """One ignored voxel inside of a square makes no rim around itself."""
+    g = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    g[..., 2:7, 2:7] = 1
+    p, mask = 0.1 + 0.8 * g.roll(1, -1), torch.ones_like(g)
+    mask[..., 4, 4] = 0
+    known = mask > 0
+    assert torch.equal(rim(g > 0, known), rim(g > 0))
+    torch.testing.assert_close(soft_rim(p, known), soft_rim(p).where(known, 0))
+    loss = medloss.loss("shape_aware", spacing_mm=1.0)
+    prepared = [loss.prepare(p, g, Extras(mask=m)) for m in (None, mask)]
+    assert [float(loss.contour_distance(each)) for each in prepared] == [0.5, 0.5]
+    surface = medloss.loss("surface_dice", spacing_mm=1.0, tolerance_mm=0.0)
+    torch.testing.assert_close(surface(p, g, mask=mask), surface(p, g))
+    # 16 of 24 voxels are on the rim, not 20
+    square = medloss.loss("boundary_dou", lowest_alpha=-1)(p, g, mask=mask)
+    alpha, tp = 1 - 2 * 16 / 24, float((p * g * mask).sum())
+    squares = float(((p * p + g * g) * mask).sum())
+    assert float(square) == pytest.approx((squares - 2 * tp) / (squares - (1 + alpha) * tp))
+    z = torch.rand(2, 2, 4, 3, 3, dtype=torch.float64).requires_grad_()
+    known = torch.rand(2, 1, 4, 3, 3) > 0.3
+    slope = torch.rand_like(z)
+    (expected,) = torch.autograd.grad(soft_rim(z, known), z, slope)
+    torch.testing.assert_close(soft_rim_slopes(z.detach(), slope, known), expected)

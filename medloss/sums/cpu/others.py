@@ -57,7 +57,7 @@ def _highest_other(logit: Array, best: Array, second: Array, c: Any, n: int) -> 
 @part
 def _add_other(logit: Array, best: Array, second: Array, row: Array, c: Any, n: int) -> None:
     for i in range(n):
-        row[i] += exp(logit[i] - second[i]) if best[i] != c else ZERO
+        row[i] += exp(logit[i] - second[i]) if best[i] != c and logit[i] > NOTHING else ZERO
 
 
 @part

@@ -81,10 +81,10 @@ def value_row(
             row[i] = (p[i] - y[i]) * (p[i] - y[i]) * y[i]
     elif code == 9:
         for i in range(n):
-            row[i] = -y[i] * l[i]
+            row[i] = -y[i] * l[i] if y[i] != ZERO else ZERO  # 0 times infinity is no NaN here
     elif code == 10:
         for i in range(n):
-            row[i] = (y[i] - ONE) * m[i]
+            row[i] = (y[i] - ONE) * m[i] if y[i] != ONE else ZERO
     elif code == 11:
         for i in range(n):
             row[i] = -l[i]
@@ -92,12 +92,12 @@ def value_row(
         load(q, row, n)
         power(row, gamma, n)
         for i in range(n):
-            row[i] *= -y[i] * l[i]
+            row[i] *= -y[i] * l[i] if y[i] != ZERO else ZERO
     elif code == 13:
         load(p, row, n)
         power(row, gamma, n)
         for i in range(n):
-            row[i] *= (y[i] - ONE) * m[i]
+            row[i] *= (y[i] - ONE) * m[i] if y[i] != ONE else ZERO
     elif code == 14:
         for i in range(n):
             row[i] = p[i] * f[i]
@@ -171,7 +171,7 @@ def add_slope(
         load(q, row, n)
         power_slope(row, gamma, n)
         for i in range(n):
-            by_p[i] += g * y[i] * row[i] * l[i]
+            by_p[i] += g * y[i] * row[i] * l[i] if y[i] != ZERO else ZERO
     elif code == 13:
         load(p, row, n)
         power(row, gamma, n)
@@ -180,7 +180,7 @@ def add_slope(
         load(p, row, n)
         power_slope(row, gamma, n)
         for i in range(n):
-            by_p[i] += g * (y[i] - ONE) * row[i] * m[i]
+            by_p[i] += g * (y[i] - ONE) * row[i] * m[i] if y[i] != ONE else ZERO
     elif code == 14:
         for i in range(n):
             by_p[i] += g * f[i]

@@ -261,7 +261,8 @@ def class_sums_slopes_kernel(
                 if LOG_P or LOG_Q:
                     slope += by_logs[i]
                 if LOG_Q and CLASSES > 1:  # is shared by the others
-                    share = tl.exp2(tiles[i] - found[4]) * of_best
+                    power = tl.exp2(tiles[i] - found[4])
+                    share = tl.where(tiles[i] == float("-inf"), 0.0, power) * of_best
                     slope += tl.where(is_class(found[3], i, ROWS), 0.0, share)
                 if TRUES > 0:
                     slope += tl.where(is_class(labels, i, ROWS), of_true, 0.0)

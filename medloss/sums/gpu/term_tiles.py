@@ -45,15 +45,15 @@ def value(NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, row, y,
     elif NAME == "sqt":
         return (p - y) * (p - y) * y
     elif NAME == "ce":
-        return -y * log_p
+        return -y * tl.where(y == 0.0, 0.0, log_p)  # 0 times infinity is no NaN here
     elif NAME == "ce_neg":
-        return (y - 1.0) * log_q
+        return (y - 1.0) * tl.where(y == 1.0, 0.0, log_q)
     elif NAME == "nlog":
         return -log_p
     elif NAME == "focal":
-        return -y * power(q, GAMMA) * log_p
+        return -y * power(q, GAMMA) * tl.where(y == 0.0, 0.0, log_p)
     elif NAME == "focal_neg":
-        return (y - 1.0) * power(p, GAMMA) * log_q
+        return (y - 1.0) * power(p, GAMMA) * tl.where(y == 1.0, 0.0, log_q)
     elif NAME == "map":
         return p * f
     elif NAME == "map2":
@@ -92,10 +92,10 @@ def add_slopes(NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, g,
         by_log_p -= g
     elif NAME == "focal":
         by_log_p -= g * y * power(q, GAMMA)
-        by_p += g * y * power_slope(q, GAMMA) * log_p
+        by_p += g * y * power_slope(q, GAMMA) * tl.where(y == 0.0, 0.0, log_p)
     elif NAME == "focal_neg":
         by_log_q += g * (y - 1.0) * power(p, GAMMA)
-        by_p += g * (y - 1.0) * power_slope(p, GAMMA) * log_q
+        by_p += g * (y - 1.0) * power_slope(p, GAMMA) * tl.where(y == 1.0, 0.0, log_q)
     elif NAME == "map":
         by_p += g * f
     elif NAME == "map2":
