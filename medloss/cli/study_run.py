@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.overrides import parse_override
+from medloss.cli.overrides import parse_overrides
 from medloss.cli.study_options import StudyOptions
 from medloss.cli.study_plan import engine_of, planned
 
@@ -91,7 +91,7 @@ def _conditions(bundle: Path | None, options: StudyOptions) -> Conditions:
     from medloss.study.conditions import METRICS, Conditions
     from medloss.study.run import digest
 
-    overrides = dict(parse_override(text) for text in options.override)
+    overrides = parse_overrides(options.override)
     if bundle is None:
         if not DEMO.is_dir():
             raise ValueError(

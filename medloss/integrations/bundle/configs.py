@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from medloss.config_text import parse_file
+
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
@@ -12,6 +14,18 @@ def config_file(folder: Path, name: str) -> Path | None:
     """The file of a configuration, by its name with or without suffix; None where there is none."""
     candidates = [folder / "configs" / f"{name}{suffix}" for suffix in ("", *SUFFIXES)]
     return next((file for file in candidates if file.is_file()), None)
+
+
+def check_keys(file: Path) -> None:
+    """Refuse a configuration in which a key stands twice; MONAI would take the last.
+
+    Raises:
+        ValueError: names the key, or says why the file cannot be read.
+    """
+    try:
+        parse_file(file.read_text(encoding="utf-8"), file)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def config_files(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -27,5 +41,6 @@ def config_files(folder: Path, names: Sequence[str]) -> list[Path]:
         file = config_file(folder, name)
         if file is None:
             raise ValueError(f"{folder / 'configs'} holds no configuration called {name!r}")
+        check_keys(file)
         found.append(file)
     return found

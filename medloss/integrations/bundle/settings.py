@@ -91,6 +91,7 @@ def read_bundle(
     source = (
         ("bundle", str(folder)),
         ("configuration", ", ".join(file.name for file in files)),
+        ("configuration_sha256", _sha256(*files, *_scripts(folder))),
         ("checkpoint", str(weights)),
         ("checkpoint_sha256", _sha256(weights)),
     )
@@ -174,7 +175,7 @@ def _files(folder: Path, configs: Sequence[str]) -> list[Path]:
     for names in _FILES:
         found = [config_file(folder, name) for name in names]
         if all(found):
-            return [file for file in found if file]
+            return config_files(folder, names)
     raise ValueError(
         f"{folder / 'configs'} holds neither inference.json (.yaml, .yml) nor train.json with "
         f"evaluate.json"
@@ -188,9 +189,18 @@ def _see_scripts(folder: Path) -> None:
         sys.path.insert(0, root)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _scripts(folder: Path) -> list[Path]:
+    """The bundle's own code, which its configuration may call."""
+    return sorted((folder / "scripts").rglob("*.py"))
+
+
+def _sha256(*paths: Path) -> str:
+    """Of one file, or of the digests of several."""
+    found = []
+    for path in paths:
+        with path.open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return found[0] if len(found) == 1 else hashlib.sha256(" ".join(found).encode()).hexdigest()
 
 
 def _unusable(folder: Path, name: str, error: Exception) -> ValueError:
