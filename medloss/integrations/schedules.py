@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from torch import nn
 
 
@@ -16,8 +19,8 @@ def scheduled_terms(loss: nn.Module) -> list[str]:
         ['cross_entropy']
     """
     found: dict[str, None] = {}
-    for each in loss.modules():
-        if hasattr(each, "step_schedule") and hasattr(each, "scheduled"):
+    for each in _steppable(loss):
+        if hasattr(each, "scheduled"):
             found.update(dict.fromkeys(each.scheduled()))
     return list(found)
 
@@ -28,6 +31,9 @@ def step_schedules(loss: nn.Module, step: int) -> None:
     Raises:
         ValueError: ``step`` is no whole number from 0 on.
     """
-    for each in loss.modules():
-        if hasattr(each, "step_schedule"):
-            each.step_schedule(step)
+    for each in _steppable(loss):
+        each.step_schedule(step)
+
+
+def _steppable(loss: nn.Module) -> Iterator[Any]:
+    return (each for each in loss.modules() if hasattr(each, "step_schedule"))

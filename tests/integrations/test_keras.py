@@ -229,7 +229,7 @@ def scheduled(keras: Any, build: Any, **options: Any) -> Any:
 
 
 def weight(model: Any) -> float:
-    loss = getattr(model, "loss", model)
+    loss = model if hasattr(model, "_of_activation") else model.loss
     return loss._of_activation("softmax").term_weights["cross_entropy"]
 
 
