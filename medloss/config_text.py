@@ -58,9 +58,10 @@ def parse_yaml(text: str) -> Any:
     class EachOnce(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             # "<<" takes in another mapping, which may stand there several times.
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            nodes = [key for key, _ in node.value if not key.tag.endswith(":merge")]
+            keys = [self.construct_object(key, deep=True) for key in nodes]
             for number, key in enumerate(keys):
-                if key in keys[:number] and key != "<<":
+                if key in keys[:number]:
                     raise DuplicateKeyError(str(key))
             return super().construct_mapping(node, deep)
 

@@ -87,9 +87,8 @@ def run_study(bundle: Path | None, options: StudyOptions) -> int:
 
 
 def _conditions(bundle: Path | None, options: StudyOptions) -> Conditions:
-    from medloss.integrations.bundle.configs import config_files
+    from medloss.integrations.bundle.configs import config_files, digest
     from medloss.study.conditions import METRICS, Conditions
-    from medloss.study.run import digest
 
     overrides = parse_overrides(options.override)
     if bundle is None:

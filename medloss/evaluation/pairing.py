@@ -87,6 +87,16 @@ def pair_paths(
     return (Pair(case_name(reference) or reference.name, prediction, reference),)
 
 
+def printable(text: str) -> str:
+    r"""Text that can be written anywhere: a name of a file may hold bytes that are none.
+
+    Example:
+        >>> printable("case_\udcff")
+        'case_\\udcff'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def unreachable(path: Path) -> str:
     """Why a path leads to nothing that could be read; empty where something is there.
 
@@ -132,11 +142,11 @@ def passed_over(prediction: Path, reference: Path, pairs: Sequence[Pair]) -> tup
     """
     names = {pair.name for pair in pairs}
     return tuple(
-        f"{path}/" if _is_folder(path) else str(path)
+        printable(f"{path}/" if _is_folder(path) else str(path))
         for folder in (prediction, reference)
         if _is_folder(folder)
         for path in _entries(folder)
-        if _printable(case_name(path) or _stem(path.name)) not in names
+        if printable(case_name(path) or _stem(path.name)) not in names
     )
 
 
@@ -174,9 +184,9 @@ def _side(folder: Path, probabilities: bool = False) -> _Side:
     for path in _entries(folder):
         # Whether it is a file at all is found out when it is read: then it is a failed case.
         if (name := case_name(path)) is not None:
-            images.setdefault(_printable(name), []).append(path)
+            images.setdefault(printable(name), []).append(path)
         elif path.suffix and path.suffix.lower() not in PAPERS:
-            others.setdefault(_printable(_stem(path.name)), []).append(path)
+            others.setdefault(printable(_stem(path.name)), []).append(path)
     images = {name: _preferred(paths, probabilities) for name, paths in images.items()}
     return _Side(folder, images, others)
 
@@ -203,11 +213,6 @@ def _stem(name: str) -> str:
     if not dot or not stem:
         return name
     return _stem(stem) if suffix.lower() in _PACKED else stem
-
-
-def _printable(name: str) -> str:
-    """Names of files may hold bytes that are no text."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _preferred(paths: list[Path], probabilities: bool) -> list[Path]:

@@ -22,7 +22,7 @@ from medloss.evaluation.inputs import Inputs, Sides, read_sides
 from medloss.evaluation.labels import Label
 from medloss.evaluation.layers import ClassCases, make_layers
 from medloss.evaluation.opened import Opened, recording
-from medloss.evaluation.pairing import Pair
+from medloss.evaluation.pairing import Pair, printable
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.counts import Counts
 
@@ -121,7 +121,13 @@ def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
     """The result of a case with the files that it is made of, or why there is none."""
     with recording() as files:
         result = _attempt(pair, work)
-    return dataclasses.replace(result, files=tuple(files))
+    return dataclasses.replace(
+        result,
+        error=printable(result.error),
+        trace=printable(result.trace),
+        notes=tuple(map(printable, result.notes)),
+        files=tuple(files),
+    )
 
 
 def _attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medloss.config_text import parse_file
@@ -44,3 +45,11 @@ def config_files(folder: Path, names: Sequence[str]) -> list[Path]:
         check_keys(file)
         found.append(file)
     return found
+
+
+def digest(folder: Path, files: Iterable[Path]) -> str:
+    """Of the configuration and the bundle's own code."""
+    found = hashlib.sha256()
+    for file in (*files, *sorted(folder.glob("scripts/**/*.py"))):
+        found.update(file.name.encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()[:16]

@@ -16,7 +16,7 @@ from monai.transforms import Compose
 from torch import nn
 
 from medloss.integrations.bundle.checkpoint import checkpoint_of, load_weights
-from medloss.integrations.bundle.configs import config_file, config_files
+from medloss.integrations.bundle.configs import config_file, config_files, digest
 from medloss.integrations.bundle.postprocessing import Decision, read_postprocessing
 from medloss.integrations.sliding_window import SlidingWindowScore
 
@@ -91,7 +91,7 @@ def read_bundle(
     source = (
         ("bundle", str(folder)),
         ("configuration", ", ".join(file.name for file in files)),
-        ("configuration_sha256", _sha256(*files, *_scripts(folder))),
+        ("configuration_digest", digest(folder, files)),
         ("checkpoint", str(weights)),
         ("checkpoint_sha256", _sha256(weights)),
     )
@@ -189,18 +189,9 @@ def _see_scripts(folder: Path) -> None:
         sys.path.insert(0, root)
 
 
-def _scripts(folder: Path) -> list[Path]:
-    """The bundle's own code, which its configuration may call."""
-    return sorted((folder / "scripts").rglob("*.py"))
-
-
-def _sha256(*paths: Path) -> str:
-    """Of one file, or of the digests of several."""
-    found = []
-    for path in paths:
-        with path.open("rb") as file:
-            found.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return found[0] if len(found) == 1 else hashlib.sha256(" ".join(found).encode()).hexdigest()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unusable(folder: Path, name: str, error: Exception) -> ValueError:
