@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from medloss.config_text import DuplicateKeyError, parse_json
+
 FORMAT = 1
 """Number of the layout of the JSON file; it grows when a reader would have to change."""
 
@@ -189,9 +191,11 @@ def loads(text: str) -> Report:
         ValueError: the text is something else, or of another version's layout.
     """
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         found = data["format"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except DuplicateKeyError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError("expected the JSON of a benchmark, got something else") from error
     if found != FORMAT:
         raise ValueError(f"format: this medloss reads {FORMAT}, the file has {found!r}")

@@ -76,10 +76,10 @@ def eval_command(
 ) -> None:
     """Score predictions against references, in millimetres.
 
-    PRED and REF are two images or two folders, whose images (.nii, .nii.gz, .nrrd, .mha, .mhd, of
-    PRED also nnU-Net's .npz) are paired by name; or --manifest says which belong together. Images
-    hold labels, or probabilities or masks with the classes as their last axis. With --bundle a
-    MONAI bundle predicts, and PRED is left out.
+    PRED and REF are two images or two folders, whose images (.nii, .nii.gz, .nrrd, .nhdr, .mha,
+    .mhd, of PRED also nnU-Net's .npz) are paired by name; or --manifest says which belong together.
+    Images hold labels, or probabilities or masks with the classes as their last axis. With --bundle
+    a MONAI bundle predicts, and PRED is left out.
 
     Exit code: 0 when every case was scored, 1 when a case failed, 2 for a wrong command, 3 when a
     mean is worse than --fail-under or --fail-over, 130 after Ctrl-C.
@@ -87,10 +87,10 @@ def eval_command(
     with _usage_errors():
         outputs.check()
         predicted = bundle.open(prediction, reference, inputs, outputs)
-        pairs, left_out = (
-            (predicted.pairs, ()) if predicted else inputs.pairs(prediction, reference)
+        pairs, *unscored = (
+            (predicted.pairs, (), ()) if predicted else inputs.pairs(prediction, reference)
         )
-        study = _study(inputs, left_out, metrics, losses, missed, both_empty, preset)
+        study = _study(inputs, unscored, metrics, losses, missed, both_empty, preset)
         study = outputs.extend(study, missed, both_empty)
         study = predicted.extend(study) if predicted else study
         thresholds = outputs.thresholds(study)
@@ -103,7 +103,7 @@ def eval_command(
 
 def _study(
     inputs: InputOptions,
-    left_out: tuple[str, ...],
+    unscored: list[tuple[str, ...]],
     metrics: tuple[str, ...],
     losses: tuple[str, ...],
     missed: Missed | None,
@@ -126,7 +126,7 @@ def _study(
         losses=chosen_losses,
         labels=None if classes is None else classes.names,
         regions={} if classes is None else classes.regions,
-        inputs=inputs.inputs(classes, left_out),
+        inputs=inputs.inputs(classes, *unscored),
         policy=EmptyPolicy.of(preset, missed, both_empty),
         preset=preset,
     )

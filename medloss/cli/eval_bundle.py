@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from medloss.cli.overrides import parse_override
+from medloss.cli.overrides import parse_overrides
 
 if TYPE_CHECKING:
     from medloss.cli.eval_inputs import InputOptions
@@ -66,7 +66,7 @@ class BundleOptions:
                 )
         if (outputs.workers or 1) > 1 or outputs.scheduler is not None:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
-        overrides = dict(parse_override(text) for text in self.override)
+        overrides = parse_overrides(self.override)
 
         from medloss.integrations.bundle import bundle_pairs, read_bundle  # MONAI
 

@@ -36,15 +36,16 @@ class InputOptions:
 
     def pairs(
         self, prediction: Path | None, reference: Path | None
-    ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-        """The cases, and the names of the references that are left out.
+    ) -> tuple[tuple[Pair, ...], tuple[str, ...], tuple[str, ...]]:
+        """The cases, the names of references that are left out, and paths that are passed over.
 
         Raises:
             ValueError: the paths or the manifest are wrong.
         """
         from medloss.evaluation.manifest import read_manifest
-        from medloss.evaluation.pairing import only_predicted, pair_paths
+        from medloss.evaluation.pairing import only_predicted, pair_paths, passed_over
 
+        others: tuple[str, ...] = ()
         if self.manifest is not None:
             if prediction is not None:
                 raise ValueError("--manifest names the files; drop PRED and REF")
@@ -56,7 +57,9 @@ class InputOptions:
             raise ValueError(f"Missing argument {missing}: give PRED and REF, or --manifest FILE")
         else:
             pairs = pair_paths(prediction, reference, probabilities=self.probabilities)
-        return only_predicted(pairs) if self.only_predicted else (pairs, ())
+            others = passed_over(prediction, reference, pairs)
+        kept, left_out = only_predicted(pairs) if self.only_predicted else (pairs, ())
+        return kept, left_out, others
 
     def classes(self) -> Classes | None:
         """Labels and regions, ``None`` for every label found.
@@ -68,7 +71,12 @@ class InputOptions:
 
         return None if self.labels is None else parse_labels(self.labels)
 
-    def inputs(self, classes: Classes | None, left_out: tuple[str, ...] = ()) -> Inputs:
+    def inputs(
+        self,
+        classes: Classes | None,
+        left_out: tuple[str, ...] = (),
+        passed_over: tuple[str, ...] = (),
+    ) -> Inputs:
         """What is done to every case's files.
 
         Raises:
@@ -102,6 +110,7 @@ class InputOptions:
             region_order=() if classes is None else classes.region_order,
             channels_only=classes is not None and classes.channels_only,
             left_out=left_out,
+            passed_over=passed_over,
         )
 
 

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from typing import Any
+
+from medloss.config_text import DuplicateKeyError, parse_json
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """Values by id, of every ``--override`` that was given.
+
+    Raises:
+        ValueError: one has another form, or an id is given twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, value = parse_override(text)
+        if name in found:
+            raise ValueError(f"--override: {name} is given twice")
+        found[name] = value
+    return found
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -20,6 +37,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise ValueError(f"--override: {text!r} is not of the form ID=VALUE")
     try:
-        return name.strip(), json.loads(value)
+        return name.strip(), parse_json(value)
+    except DuplicateKeyError as error:
+        raise ValueError(f"--override: {name.strip()}: {error}") from error
     except ValueError:
         return name.strip(), value

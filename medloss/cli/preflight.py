@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from medloss.cli.overrides import parse_override
+from medloss.cli.overrides import parse_overrides
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +78,7 @@ class PreflightOptions:
             self.bundle or Path(),
             configs=self.bundle_config,
             checkpoint=self.checkpoint,
-            overrides=dict(parse_override(text) for text in self.override),
+            overrides=parse_overrides(self.override),
             seed=self.seed,
         )
         return preflight(step.loss, step.input, step.target, around=step.around, source=step.source)

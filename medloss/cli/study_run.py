@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.overrides import parse_override
+from medloss.cli.overrides import parse_overrides
 from medloss.cli.study_options import StudyOptions
 from medloss.cli.study_plan import engine_of, planned
 
@@ -87,11 +87,10 @@ def run_study(bundle: Path | None, options: StudyOptions) -> int:
 
 
 def _conditions(bundle: Path | None, options: StudyOptions) -> Conditions:
-    from medloss.integrations.bundle.configs import config_files
+    from medloss.integrations.bundle.configs import config_files, digest
     from medloss.study.conditions import METRICS, Conditions
-    from medloss.study.run import digest
 
-    overrides = dict(parse_override(text) for text in options.override)
+    overrides = parse_overrides(options.override)
     if bundle is None:
         if not DEMO.is_dir():
             raise ValueError(

@@ -15,6 +15,8 @@ from scipy import ndimage
 
 from medloss.evaluation.images import Image
 from medloss.evaluation.layers import Layer
+from medloss.evaluation.opened import note
+from medloss.evaluation.stored import PATIENT
 from medloss.evaluation.write_nifti import write_nifti
 
 CORRECT, FALSE_POSITIVE, FALSE_NEGATIVE, OTHER_LABEL = 1, 2, 3, 4
@@ -52,7 +54,9 @@ def write_error_maps(
     for path, found in zip(map_paths(folder, name), (errors, distances), strict=True):
         for volume in found if ignored is not None else ():
             volume[ignored != 0] = 0
-        write_nifti(path, found[0] if len(found) == 1 else np.stack(found, axis=-1), grid.affine)
+        array = found[0] if len(found) == 1 else np.stack(found, axis=-1)
+        write_nifti(path, array, grid.affine, placed=grid.space == PATIENT)
+        note(path)
 
 
 def map_paths(folder: Path, name: str) -> tuple[Path, Path]:

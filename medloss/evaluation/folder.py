@@ -7,7 +7,6 @@ Values come from ``cases.csv``, which tells infinite from undefined; everything 
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from medloss.config_text import parse_file
 from medloss.evaluation.writers import CSV_COLUMNS, FORMAT
 
 CASES, SUMMARY = "cases.csv", "summary.json"
@@ -173,6 +173,11 @@ class Folder:
         return tuple(map(str, self.inputs.get("left_out", ())))
 
     @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Paths in the two folders that belong to no case."""
+        return tuple(map(str, self.inputs.get("passed_over", ())))
+
+    @property
     def preset(self) -> str:
         """Definition of the surface metrics."""
         return str(self.settings["preset"])
@@ -221,15 +226,17 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise FolderError(f"{path} is no folder; give the folder that medloss eval --output wrote")
     where = path / SUMMARY
     try:
-        content = json.loads(where.read_text(encoding="utf-8"))
+        content = parse_file(where.read_text(encoding="utf-8"), where)
     except FileNotFoundError as error:
         raise FolderError(
             f"{path} has no {SUMMARY}; is it a folder that medloss eval --output wrote?"
         ) from error
     except OSError as error:
         raise FolderError(f"{where} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise FolderError(f"{where} is not JSON: {error}") from error
+    except ValueError as error:
+        raise FolderError(str(error)) from error
     if not isinstance(content, dict):
         raise FolderError(f"{where} holds no object")
     return content

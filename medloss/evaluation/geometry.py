@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medloss.evaluation.errors import CaseError
 from medloss.evaluation.images import Image
+from medloss.evaluation.stored import PATIENT
 
 SPACING_TOLERANCE = 0.001
 """Largest difference of the voxel sizes, as a share of the voxel size."""
@@ -23,6 +24,8 @@ _SAME_DIRECTION = 1e-3
 def check_same_grid(prediction: Image, reference: Image) -> None:
     """Raise unless both images have the same shape, voxel size and place.
 
+    The place counts where both say it, in one space; else :func:`unknown_place` has the reason.
+
     Raises:
         CaseError: says what differs, and both values.
     """
@@ -31,6 +34,8 @@ def check_same_grid(prediction: Image, reference: Image) -> None:
     sizes = np.array([prediction.spacing_mm, reference.spacing_mm])
     if np.any(np.abs(sizes[0] - sizes[1]) > SPACING_TOLERANCE * sizes[1]):
         _differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm")
+    if unknown_place(prediction, reference):
+        return
     apart = _corners(prediction) - _corners(reference)
     apart_mm, tolerance_mm = _largest(apart), POSITION_TOLERANCE * float(sizes[1].min())
     if apart_mm <= tolerance_mm:
@@ -44,6 +49,26 @@ def check_same_grid(prediction: Image, reference: Image) -> None:
         matrices = [_matrix(directions) for directions in cosines]
         _differ("direction", matrices[0], matrices[1], f"direction cosines; {effect}")
     _differ("affine", _matrix(prediction.affine), _matrix(reference.affine), effect)
+
+
+def unknown_place(prediction: Image, reference: Image) -> str:
+    """Why the places of two images cannot be compared; empty where they can.
+
+    Example:
+        >>> from medloss.evaluation.images import make_image
+        >>> from pathlib import Path
+        >>> one = make_image(Path("a.nii"), np.eye(2, dtype=np.uint8), np.eye(4), 2, space="")
+        >>> unknown_place(one, one)
+        'neither file says where its voxels lie'
+    """
+    spaces = prediction.space, reference.space
+    if spaces[0] == spaces[1]:
+        return "" if spaces[0] else "neither file says where its voxels lie"
+    for image in (reference, prediction):
+        if not image.space:
+            return f"{image.path.name} does not say where its voxels lie"
+    told = [space if space != PATIENT else "the patient's space" for space in spaces]
+    return f"the prediction lies in {told[0]}, the reference in {told[1]}"
 
 
 def _corners(image: Image) -> NDArray[np.float64]:

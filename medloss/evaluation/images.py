@@ -5,6 +5,7 @@ Axes are in file order, (x, y, z), for every reader, and the affine leads to RAS
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from medloss.evaluation import values
 from medloss.evaluation.errors import CaseError
+from medloss.evaluation.pairing import is_link
+from medloss.evaluation.stored import PATIENT
 
 Channels = Literal["exclusive", "independent"]
 """Whether one class of a stack excludes the others, or each is a class of its own."""
@@ -36,6 +39,8 @@ class Image:
         independent: whether those are classes of their own, which may overlap: channel 0 is label
             1. Otherwise one class excludes the others and channel 0 is the background.
         note: what the user should know of how the file was read, else empty.
+        space: what ``affine`` leads into: the patient's, a space of the file's own, or empty where
+            the file does not say where its voxels lie: then ``affine`` has the voxel size alone.
     """
 
     path: Path
@@ -45,6 +50,7 @@ class Image:
     probabilities: bool = False
     independent: bool = False
     note: str = ""
+    space: str = PATIENT
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,24 +84,32 @@ def read_image(path: Path, *, channels: Channels | None = None, grid: Image | No
     """
     name = path.name.lower()
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             raise CaseError(f"{path} is empty")
         if name.endswith(".npz"):
-            from medloss.evaluation.npz import read_npz
+            from medloss.evaluation.npz import load_npz
 
-            return make_image(*read_npz(path, grid), channels=channels)
-        if name.endswith((".nii", ".nii.gz")):
-            from medloss.evaluation.nifti import read_nifti as read
-        elif name.endswith(".nrrd"):
-            from medloss.evaluation.nrrd import read_nrrd as read
+            stored = load_npz(path, grid)
+        elif name.endswith((".nii", ".nii.gz")):
+            from medloss.evaluation.nifti import load_nifti
+
+            stored = load_nifti(path)
+        elif name.endswith((".nrrd", ".nhdr")):
+            from medloss.evaluation.nrrd import load_nrrd
+
+            stored = load_nrrd(path)
         else:
-            from medloss.evaluation.metaimage import read_metaimage as read
-        array, affine, dimensions = read(path)
+            from medloss.evaluation.metaimage import load_metaimage
+
+            stored = load_metaimage(path)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and is_link(path):
+            raise CaseError(f"{path} is a link that leads nowhere") from error
         raise CaseError(f"{path} cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise CaseError(f"{path} takes more memory than there is") from error
-    return make_image(path, array, affine, dimensions, channels=channels)
+    return make_image(path, *stored, channels=channels)
 
 
 def make_image(
@@ -104,6 +118,7 @@ def make_image(
     affine: NDArray[np.float64],
     dimensions: int,
     note: str = "",
+    space: str = PATIENT,
     *,
     channels: Channels | None = None,
 ) -> Image:
@@ -115,6 +130,7 @@ def make_image(
         affine: 4x4, RAS+ millimetres.
         dimensions: how many axes are spatial, 2 or 3.
         note: of the reader.
+        space: what the affine leads into.
         channels: as :func:`read_image`.
 
     Raises:
@@ -135,9 +151,9 @@ def make_image(
         array = array[..., 0]  # a label map that was saved with one more axis
     if array.ndim > dimensions:
         exclude = values.channels_exclude(path, array, low, high, channels)
-        return Image(path, array, spacing_mm, affine, True, not exclude, note)
+        return Image(path, array, spacing_mm, affine, True, not exclude, note, space)
     array = values.whole_numbers(path, array, low, high)
-    return Image(path, array, spacing_mm, affine, note=note)
+    return Image(path, array, spacing_mm, affine, note=note, space=space)
 
 
 def _spacing_mm(path: Path, affine: NDArray[np.float64], dimensions: int) -> tuple[float, ...]:

@@ -22,6 +22,8 @@ def input_notes(cases: Sequence[CaseResult], study: Study) -> Iterator[str]:
             else "references without a prediction are"
         )
         yield f"{many} {what} left out: {_names(inputs.left_out)}"
+    if inputs.passed_over:
+        yield f"Passed over, as no image of a case: {_names(inputs.passed_over)}"
     sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
     if inputs.remap_prediction == inputs.remap_reference:
         sides = [("all files", inputs.remap_prediction)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medloss.evaluation import values
 from medloss.evaluation.errors import CaseError
-from medloss.evaluation.geometry import check_same_grid
+from medloss.evaluation.geometry import check_same_grid, unknown_place
 from medloss.evaluation.images import Channels, Image, read_image
 from medloss.evaluation.pairing import Pair
 
@@ -29,6 +29,7 @@ class Inputs:
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
         channels_only: whether files that hold no such channels are refused.
         left_out: names of the references that are no cases because nobody predicted them.
+        passed_over: paths in the two folders that belong to no case.
     """
 
     remap_prediction: dict[int, int] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Inputs:
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
     left_out: tuple[str, ...] = field(default=(), compare=False)
+    passed_over: tuple[str, ...] = field(default=(), compare=False)
 
     def record(self) -> dict[str, Any]:
         """What was asked for, to be written into the results; nothing where nothing was."""
@@ -100,6 +102,9 @@ def make_sides(prediction: Image, reference: Image, inputs: Inputs) -> Sides:
     except CaseError as error:
         prediction, note = _onto(prediction, reference, error, inputs.resample)
         notes.append(note)
+    else:
+        if unknown := unknown_place(prediction, reference):
+            notes.append(f"{unknown}: shape and voxel size alone show that they belong together")
     prediction = _remapped(_as_map(prediction, inputs), inputs.remap_prediction)
     reference = _remapped(_as_map(reference, inputs), inputs.remap_reference)
     return Sides(prediction, reference, _ignored(reference, inputs.ignore_label), tuple(notes))
@@ -111,6 +116,8 @@ def _onto(
     from medloss.evaluation.resample import onto, reoriented
 
     if resample:
+        if unknown := unknown_place(prediction, reference):
+            raise CaseError(f"{error}; --resample has nothing to go by: {unknown}") from error
         return onto(prediction, reference)
     if reoriented(prediction, reference) is not None:
         raise CaseError(

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from medloss._version import __version__
+from medloss.evaluation.opened import Opened, state
 from medloss.evaluation.pairing import Pair
+from medloss.evaluation.provenance import offering
 from medloss.evaluation.study import CaseResult, Result, Study
 from medloss.scoring.counts import Counts
 
-FORMAT = 1
+FORMAT = 2
 _PLAIN_FIELDS = tuple(
     field.name
     for field in dataclasses.fields(CaseResult)
-    if field.name not in ("pair", "results", "counts", "definitions")
+    if field.name not in ("pair", "results", "counts", "definitions", "files")
 )
 
 
@@ -43,15 +45,17 @@ class Journal:
 
     def add(self, case: CaseResult) -> None:
         """Append a result; it is on the disk when this returns."""
-        _append(self._file, {"files": _files(case.pair), "result": _to_json(case)})
+        line = {"pair": _paths(case.pair), "files": _files(case), "result": _to_json(case)}
+        _append(self._file, line)
 
 
 @contextlib.contextmanager
 def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Journal]:
     """Go on with the journal at ``path``, or begin one.
 
-    Scored cases of it are kept, unless a file has another size or time than it had. Failed cases
-    are not: what made them fail may be gone.
+    Scored cases of it are kept, unless a file that was opened for them, or written, has another
+    size or time than it had then, or one that was looked for in vain has come. Failed cases are
+    not: what made them fail may be gone.
 
     Raises:
         ValueError: it is of a study with other settings, or no journal.
@@ -71,7 +75,7 @@ def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Jo
 def study_settings(study: Study) -> dict[str, Any]:
     """All that results depend on except the files, as JSON has it."""
     settings = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
-    plain = _plain({"medloss": __version__, **settings})
+    plain = _plain({"medloss": __version__, "offered by": offering(study), **settings})
     settings_again: dict[str, Any] = json.loads(json.dumps(plain))
     return settings_again
 
@@ -94,7 +98,7 @@ def _read(
         line = found.get(pair.name)
         if line is None or line["result"]["error"] or pair.problem:
             continue
-        if line["files"] != _files(pair):
+        if line["pair"] != _paths(pair) or not all(map(_unchanged, line["files"])):
             outdated += 1
             continue
         kept[pair] = _from_json(line["result"], pair)
@@ -124,17 +128,18 @@ def _append(file: BinaryIO, line: dict[str, Any]) -> None:
     os.fsync(file.fileno())
 
 
-def _files(pair: Pair) -> list[list[Any]]:
-    """Path, size and time of both files, ``None`` for what is not there."""
-    found: list[list[Any]] = []
-    for path in (pair.prediction, pair.reference):
-        try:
-            facts = path.stat() if path else None
-        except OSError:
-            facts = None
-        absolute = path and os.path.abspath(path)
-        found.append([absolute, facts and facts.st_size, facts and facts.st_mtime_ns])
-    return found
+def _paths(pair: Pair) -> list[str | None]:
+    return [os.path.abspath(p) if p else None for p in (pair.prediction, pair.reference)]
+
+
+def _files(case: CaseResult) -> list[Opened]:
+    """What was opened; of the files of the pair, what is there now if nobody says more."""
+    known = {path for path, *_ in case.files}
+    return [*case.files, *(state(p) for p in _paths(case.pair) if p and p not in known)]
+
+
+def _unchanged(was: list[Any]) -> bool:
+    return [*state(was[0])] == was
 
 
 def _to_json(case: CaseResult) -> dict[str, Any]:

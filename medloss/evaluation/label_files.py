@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+from medloss.config_text import parse_file
 from medloss.evaluation.labels import Classes, Item, make_classes, number
 
 
@@ -29,11 +29,11 @@ def read_labels(path: Path) -> Classes:
         ValueError: says what is wrong, with the path.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = parse_file(path.read_text(encoding="utf-8-sig"), path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error.reason}") from error
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds no object such as {{"1": "liver"}}')
     try:
@@ -48,9 +48,10 @@ def read_labels(path: Path) -> Classes:
 
 def _from_labels(content: dict[str, Any], order: Any) -> Classes:
     items = [_item(key, value) for key, value in content.items()]
-    ignore = next((labels[0] for labels, name in items if name == "ignore"), None)
-    if any(name == "ignore" and len(labels) > 1 for labels, name in items):
+    ignored = [label for labels, name in items if name == "ignore" for label in labels]
+    if len(ignored) > 1:
         raise ValueError("'ignore' stands for several labels; it can be one")
+    ignore = ignored[0] if ignored else None
     scored = [item for item in items if item[0] != (0,) and item[1] != "ignore"]
     if not isinstance(order, (list, tuple)) or not all(type(label) is int for label in order):
         raise ValueError(f"regions_class_order: expected a list of labels, got {order!r}")
@@ -87,8 +88,9 @@ def _object(content: Any, key: str) -> dict[str, Any]:
 
 def _from_channels(names: dict[str, Any]) -> Classes:
     by_channel = {number(key): str(name) for key, name in names.items()}
-    if sorted(by_channel) != list(range(len(by_channel))):
-        raise ValueError(f"channel_def names the channels {sorted(by_channel)}, not 0, 1, 2, ...")
+    channels = sorted(map(number, names))  # "1" and "01" are one channel
+    if channels != list(range(len(names))):
+        raise ValueError(f"channel_def names the channels {channels}, not 0, 1, 2, ...")
     background = by_channel[0].strip().lower() == "background"
     items: list[Item] = [
         ((channel + (not background),), by_channel[channel]) for channel in sorted(by_channel)

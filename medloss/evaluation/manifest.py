@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.pairing import Pair, case_name
+from medloss.config_text import parse_file
+from medloss.evaluation.pairing import Pair, case_name, unreachable
 
 COLUMNS = ("case", "prediction", "reference")
 
@@ -68,10 +69,7 @@ def _from_csv(path: Path, text: str) -> list[_Row]:
 
 
 def _from_json(path: Path, text: str) -> list[_Row]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    content = parse_file(text, path)
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
         raise ValueError(
             f'{path} holds no list such as [{{"case": "a", "prediction": "p/a.nii.gz", '
@@ -111,10 +109,13 @@ def _pair(path: Path, where: str, row: Mapping[str, str]) -> Pair:
     for side in ("prediction", "reference"):
         file = path.parent / row[side] if row[side] else None
         files[side] = file
-        if file is None or not file.is_file():
-            missing, files[side] = side, None
-            what = f"{file} does not exist" if file else f"{path}, {where} names none"
-            problems.append(f"no {side}: {what}")
+        what = f"{path}, {where} names none" if file is None else unreachable(file)
+        if file is None or what or (file.is_dir() and case_name(file) is None):
+            files[side] = None
+            problems.append(f"no {side}: {what or f'{file} is a folder'}")
+            # A link, or a path that cannot be looked at, is a prediction that somebody made.
+            if file is None or what in ("", f"{file} does not exist"):
+                missing = side
         elif case_name(file) is None:
             files[side] = None
             problems.append(f"the {side} {file} is no image")
@@ -123,13 +124,13 @@ def _pair(path: Path, where: str, row: Mapping[str, str]) -> Pair:
 
 def _check_twice(path: Path, places: Sequence[str], pairs: Sequence[Pair]) -> None:
     names: dict[str, str] = {}
-    files: dict[tuple[Path, Path], str] = {}
+    files: dict[tuple[str, str], str] = {}
     for where, pair in zip(places, pairs, strict=True):
         first = names.setdefault(pair.name, where)
         if first != where:
             raise ValueError(f"{path} has the case {pair.name!r} twice: {first} and {where}")
         if pair.prediction and pair.reference:
-            both = pair.prediction.resolve(), pair.reference.resolve()
+            both = os.path.realpath(pair.prediction), os.path.realpath(pair.reference)
             first = files.setdefault(both, where)
             if first != where:
                 raise ValueError(

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.errors import CaseError
+from medloss.evaluation.opened import read_file
+from medloss.evaluation.stored import PATIENT, Stored
 from medloss.evaluation.voxel_files import (
     LONGEST_HEADER,
     beside,
@@ -34,6 +36,8 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+_TURNED = ("TransformMatrix", "Rotation", "Orientation")
+_MOVED = ("Offset", "Position", "Origin")
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -43,7 +47,18 @@ def read_metaimage(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
     Raises:
         CaseError: the file is damaged, or leaves open what the numbers depend on.
     """
-    content = path.read_bytes()
+    return load_metaimage(path)[:3]
+
+
+def load_metaimage(path: Path) -> Stored:
+    """The same, and whether the file says where its voxels lie.
+
+    It does with an origin and directions; ITK would take 0 and the axes of the patient.
+
+    Raises:
+        CaseError: as :func:`read_metaimage`.
+    """
+    content = read_file(path)
     end = re.search(
         rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]*)\r?\n?", content[:LONGEST_HEADER], re.MULTILINE
     )
@@ -67,7 +82,7 @@ def read_metaimage(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
     elif name.startswith("LIST") or "%" in name or len(name.split()) > 1:
         raise CaseError(f"{path} keeps its voxels in several files; save it as one .mha file")
     else:
-        voxels = memoryview(beside(path, name).read_bytes())
+        voxels = memoryview(read_file(beside(path, name)))
     array = read_voxels(
         path,
         voxels,
@@ -78,7 +93,9 @@ def read_metaimage(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
     )
     if channels > 1:
         array = np.moveaxis(array, 0, -1)
-    return array, _affine(path, fields, axes), min(axes, 3)
+    placed = any(name in fields for name in _TURNED) and any(name in fields for name in _MOVED)
+    space = PATIENT if placed else ""
+    return Stored(array, _affine(path, fields, axes), min(axes, 3), space=space)
 
 
 def _affine(path: Path, fields: dict[str, str], axes: int) -> NDArray[np.float64]:
@@ -87,13 +104,13 @@ def _affine(path: Path, fields: dict[str, str], axes: int) -> NDArray[np.float64
     if spacing is None:
         raise CaseError(f"{path} states no voxel size (ElementSpacing)")
     affine = np.eye(4)
-    for name in ("TransformMatrix", "Rotation", "Orientation"):
+    for name in _TURNED:
         if name in fields:
             matrix = numbers(path, name, fields[name], axes * axes).reshape(axes, axes)
             affine[:space, :space] = matrix.T[:space, :space]  # axis after axis
             break
     affine[:space, :space] *= numbers(path, "ElementSpacing", spacing, axes)[:space]
-    for name in ("Offset", "Position", "Origin"):
+    for name in _MOVED:
         if name in fields:
             affine[:space, 3] = numbers(path, name, fields[name], axes)[:space]
             break

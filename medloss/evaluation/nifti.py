@@ -12,6 +12,8 @@ from medloss.evaluation.errors import CaseError
 from medloss.evaluation.inflate import Inflating
 from medloss.evaluation.limits import DEFLATE_RATIO, check_stored, voxel_bytes
 from medloss.evaluation.nifti_header import SHORTEST, NiftiHeader, header_size, parse_header
+from medloss.evaluation.opened import read_file
+from medloss.evaluation.stored import PATIENT, Stored
 
 _SPACING_TOLERANCE = 0.01
 
@@ -22,7 +24,19 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
     Raises:
         CaseError: the file is damaged or contradicts itself.
     """
-    content = path.read_bytes()
+    return load_nifti(path)[:3]
+
+
+def load_nifti(path: Path) -> Stored:
+    """The same, and whether the file says where its voxels lie.
+
+    Where neither the sform nor the qform is set there is a voxel size and no place: every program
+    makes up another one.
+
+    Raises:
+        CaseError: the file is damaged or contradicts itself.
+    """
+    content = read_file(path)
     if content.startswith(b"\x1f\x8b"):
         header, voxels = _compressed(path, content)
     else:
@@ -35,7 +49,7 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
     _check_spacing(path, header.pixdim[:dimensions], header.affine)
     affine = header.affine.copy()
     affine[:3] *= header.mm_per_unit
-    return array, affine, dimensions
+    return Stored(array, affine, dimensions, space=PATIENT if header.placed else "")
 
 
 def _compressed(path: Path, content: bytes) -> tuple[NiftiHeader, memoryview]:

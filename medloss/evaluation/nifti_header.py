@@ -67,9 +67,11 @@ class NiftiHeader:
         offset: where in the file they begin.
         slope: stored numbers are multiplied by it.
         inter: and this is added.
-        affine: 4x4, voxel index to the file's unit of length, RAS+.
+        affine: 4x4, voxel index to the file's unit of length, RAS+; where ``placed`` is not set,
+            around the middle of the image.
         pixdim: voxel size along each axis, as stated beside the affine.
         mm_per_unit: unit of length.
+        placed: whether the file says where its voxels lie, by an sform or a qform.
     """
 
     shape: tuple[int, ...]
@@ -80,6 +82,7 @@ class NiftiHeader:
     affine: NDArray[np.float64]
     pixdim: tuple[float, ...]
     mm_per_unit: float
+    placed: bool
 
 
 def parse_header(path: Path, content: bytes) -> NiftiHeader:
@@ -122,6 +125,7 @@ def parse_header(path: Path, content: bytes) -> NiftiHeader:
         affine=_affine(path, fields, shape),
         pixdim=tuple(float(length) for length in pixdim[1 : axes + 1]),
         mm_per_unit=_MM_PER_UNIT.get(int(fields["xyzt_units"]) % 8, 1.0),
+        placed=bool(fields["sform_code"] > 0 or fields["qform_code"] > 0),
     )
 
 
@@ -149,7 +153,7 @@ def _fields(content: bytes, order: str, size: int) -> Any:
 
 
 def _affine(path: Path, fields: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """By the sform, else by the quaternion, else around the middle, as nibabel and ITK have it."""
+    """By the sform, else by the quaternion, else around the middle, as nibabel has it."""
     affine = np.eye(4)
     lengths = np.abs(np.asarray(fields["pixdim"], dtype=np.float64))[1:4]
     if fields["sform_code"] > 0:

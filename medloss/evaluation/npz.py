@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from medloss.evaluation.errors import CaseError
 from medloss.evaluation.images import Image, read_image
 from medloss.evaluation.limits import DEFLATE_RATIO, by, check_stored, voxel_bytes
+from medloss.evaluation.opened import look_for, open_file
 from medloss.evaluation.pairing import SUFFIXES, case_name
+from medloss.evaluation.stored import Stored
 
 NAMES = ("probabilities", "softmax")
 """What nnU-Net 2 and nnU-Net 1 call the array."""
@@ -26,10 +28,8 @@ _HEADER = re.compile(
 _LONGEST_HEADER = 1 << 12
 
 
-def read_npz(
-    path: Path, grid: Image | None = None
-) -> tuple[Path, NDArray[Any], NDArray[np.float64], int, str]:
-    """Path, array with the classes last, affine, number of spatial axes, and where they are from.
+def load_npz(path: Path, grid: Image | None = None) -> Stored:
+    """Array with the classes last, and the place of the image that it takes it from.
 
     The file says nothing of space: the image of the same name beside it does, which nnU-Net writes
     too, and without one ``grid``.
@@ -49,18 +49,19 @@ def read_npz(
         raise CaseError(
             f"{path} holds {by(array.shape[:-1])} voxels and {image.path} {by(image.shape)}"
         )
-    return path, array, image.affine, len(image.shape), f"place of {path.name} from {image.path}"
+    note = f"place of {path.name} from {image.path}"
+    return Stored(array, image.affine, len(image.shape), note, image.space)
 
 
 def _beside(path: Path) -> Path | None:
     name = case_name(path) or path.stem
     found = [path.with_name(name + suffix) for suffix in SUFFIXES]
-    return next((other for other in found if other.is_file()), None)
+    return next((other for other in found if look_for(other)), None)
 
 
 def _read(path: Path) -> NDArray[Any]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as content, zipfile.ZipFile(content) as archive:
             names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             info = next((names[name] for name in NAMES if name in names), None)
             if info is None:

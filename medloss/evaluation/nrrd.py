@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.errors import CaseError
+from medloss.evaluation.opened import read_file
+from medloss.evaluation.stored import PATIENT, Stored
 from medloss.evaluation.voxel_files import (
     LONGEST_HEADER,
     beside,
@@ -34,6 +36,7 @@ _TYPES = {
 _TYPE_OF = {alias: code for code, aliases in _TYPES.items() for alias in aliases.split(", ")}
 _RAS = ("right-anterior-superior", "ras")
 _LAS = ("left-anterior-superior", "las")
+_LPS = ("left-posterior-superior", "lps")
 _DOMAIN = ("domain", "space", "time", "???", "none")
 _MILLIMETRES = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???")
 
@@ -44,7 +47,19 @@ def read_nrrd(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
     Raises:
         CaseError: the file is damaged, or leaves open what the numbers depend on.
     """
-    content = path.read_bytes()
+    return load_nrrd(path)[:3]
+
+
+def load_nrrd(path: Path) -> Stored:
+    """The same, and what space the voxels lie in as far as the file says it.
+
+    It is the patient's where the file names one of those spaces and says directions and origin in
+    it. ITK takes any other space for left-posterior-superior, and what is missing for 0.
+
+    Raises:
+        CaseError: as :func:`read_nrrd`.
+    """
+    content = read_file(path)
     if not content.startswith(b"NRRD"):
         raise CaseError(f"{path} is not an NRRD file")
     end = re.search(rb"\r?\n\r?\n", content[:LONGEST_HEADER])
@@ -69,13 +84,14 @@ def read_nrrd(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
     if name is None:
         voxels = memoryview(content)[end.end() if end else 0 :]
     else:
-        voxels = memoryview(beside(path, name).read_bytes())
+        voxels = memoryview(read_file(beside(path, name)))
     spatial, affine = _space(path, fields, len(shape))
     array = read_voxels(
         path, voxels, shape, _dtype(path, fields), compressed=encoding != "raw", skip=skip
     )
     classes = [axis for axis in range(len(shape)) if axis not in spatial]
-    return np.moveaxis(array, classes, [-1] * len(classes)), affine, min(len(spatial), 3)
+    array = np.moveaxis(array, classes, [-1] * len(classes))
+    return Stored(array, affine, min(len(spatial), 3), space=_named_space(fields))
 
 
 def _dtype(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
@@ -117,6 +133,15 @@ def _space(path: Path, fields: dict[str, str], axes: int) -> tuple[list[int], ND
     if len(spatial) not in (2, 3, 4) or axes - len(spatial) > (len(spatial) < 4):
         raise CaseError(f"{path} has {axes} axes; expected 2 or 3, and one of classes at most")
     return spatial, _affine(path, fields, columns)
+
+
+def _named_space(fields: dict[str, str]) -> str:
+    if "space directions" not in fields or "none" in fields.get("space origin", "none").lower():
+        return ""
+    space = fields.get("space", "").lower()
+    if space.removesuffix("-time").removesuffix("t") in (*_RAS, *_LAS, *_LPS):
+        return PATIENT
+    return f"the space {space[:40]!r}" if space else "a space without a name"
 
 
 def _affine(

@@ -6,9 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 PROBABILITIES = ".npz"
 """What nnU-Net saves the probabilities of a prediction as, beside its label map."""
+
+PAPERS = (
+    *(".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".xml", ".db"),
+    *(".txt", ".md", ".rst", ".log", ".csv", ".tsv", ".xlsx", ".html", ".pdf", ".docx"),
+    *(".py", ".sh", ".pkl", ".pth", ".pt", ".out", ".err", ".lock", ".sha256", ".md5"),
+)
+"""Suffixes of what lies beside images and is none: no case, even if both folders have the name."""
+
+_PACKED = ("gz", "bz2", "xz", "zst", "zip")
 
 
 @dataclass(frozen=True)
@@ -63,10 +72,10 @@ def pair_paths(
             both sides.
     """
     for path in (prediction, reference):
-        if not path.exists():
-            raise ValueError(f"{path} does not exist")
+        if problem := unreachable(path):
+            raise ValueError(problem)
     if prediction.is_dir() != reference.is_dir():
-        folder, file = sorted((prediction, reference), key=Path.is_file)
+        folder, file = sorted((prediction, reference), key=lambda path: not path.is_dir())
         raise ValueError(
             f"{folder} is a folder and {file} is a file; give two files or two folders"
         )
@@ -76,6 +85,41 @@ def pair_paths(
         if case_name(path) is None:
             raise ValueError(f"{path} is no image; the suffix must be {_either(SUFFIXES)}")
     return (Pair(case_name(reference) or reference.name, prediction, reference),)
+
+
+def printable(text: str) -> str:
+    r"""Text that can be written anywhere: a name of a file may hold bytes that are none.
+
+    Example:
+        >>> printable("case_\udcff")
+        'case_\\udcff'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def unreachable(path: Path) -> str:
+    """Why a path leads to nothing that could be read; empty where something is there.
+
+    Example:
+        >>> unreachable(Path("nowhere/a.nii"))
+        'nowhere/a.nii does not exist'
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path} {'is a link that leads nowhere' if is_link(path) else 'does not exist'}"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"{path} cannot be looked at: {reason or error}"
+    return ""
+
+
+def is_link(path: Path) -> bool:
+    """Whether a path is a link, wherever it leads."""
+    try:
+        return path.is_symlink()
+    except (OSError, ValueError):
+        return False
 
 
 def only_predicted(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
@@ -91,30 +135,84 @@ def only_predicted(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, 
     return kept, left_out
 
 
-def _pair_folders(prediction: Path, reference: Path, probabilities: bool) -> tuple[Pair, ...]:
-    predictions, references = _images(prediction, probabilities), _images(reference)
-    for folder, images in ((prediction, predictions), (reference, references)):
-        if not images:
-            raise ValueError(f"{folder} holds no image ({_either(SUFFIXES)})")
-    if not predictions.keys() & references.keys():
-        raise ValueError(
-            f"no file in {prediction} has the name of a file in {reference}: the first are "
-            f"{min(predictions)!r} and {min(references)!r}"
-        )
+def passed_over(prediction: Path, reference: Path, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """What two folders hold that belongs to none of the pairs made of them, in order.
+
+    A file that has the name of a case belongs to it, such as the voxels beside their header.
+    """
+    names = {pair.name for pair in pairs}
     return tuple(
-        _pair(name, predictions.get(name, []), references.get(name, []), prediction, reference)
-        for name in sorted(predictions.keys() | references.keys())
+        printable(f"{path}/" if _is_folder(path) else str(path))
+        for folder in (prediction, reference)
+        if _is_folder(folder)
+        for path in _entries(folder)
+        if printable(case_name(path) or _stem(path.name)) not in names
     )
 
 
-def _images(folder: Path, probabilities: bool = False) -> dict[str, list[Path]]:
+@dataclass(frozen=True)
+class _Side:
+    """What a folder holds, by the name of the case: images, and files of other formats."""
+
+    folder: Path
+    images: dict[str, list[Path]]
+    others: dict[str, list[Path]]
+
+    @property
+    def names(self) -> set[str]:
+        return {*self.images, *self.others}
+
+
+def _pair_folders(prediction: Path, reference: Path, probabilities: bool) -> tuple[Pair, ...]:
+    predictions, references = _side(prediction, probabilities), _side(reference)
+    for side in (predictions, references):
+        if not side.images:
+            raise ValueError(f"{side.folder} holds no image ({_either(SUFFIXES)})")
+    if not predictions.names & references.names:
+        raise ValueError(
+            f"no file in {prediction} has the name of a file in {reference}: the first are "
+            f"{min(predictions.images)!r} and {min(references.images)!r}"
+        )
+    # A name that both folders have is a case, even where nobody here can read its files.
+    names = {*predictions.images, *references.images, *(predictions.names & references.names)}
+    return tuple(_pair(name, predictions, references) for name in sorted(names))
+
+
+def _side(folder: Path, probabilities: bool = False) -> _Side:
     images: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        name = case_name(path)
-        # Names with a leading dot are the operating system's, such as macOS's "._case.nii.gz".
-        if name is not None and not name.startswith(".") and path.is_file():
-            images.setdefault(name, []).append(path)
-    return {name: _preferred(paths, probabilities) for name, paths in images.items()}
+    others: dict[str, list[Path]] = {}
+    for path in _entries(folder):
+        # Whether it is a file at all is found out when it is read: then it is a failed case.
+        if (name := case_name(path)) is not None:
+            images.setdefault(printable(name), []).append(path)
+        elif path.suffix and path.suffix.lower() not in PAPERS:
+            others.setdefault(printable(_stem(path.name)), []).append(path)
+    images = {name: _preferred(paths, probabilities) for name, paths in images.items()}
+    return _Side(folder, images, others)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be listed: {error.strerror or error}") from error
+    # Names with a leading dot are the operating system's, such as macOS's "._case.nii.gz".
+    return [path for path in found if not path.name.startswith(".")]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _stem(name: str) -> str:
+    """The name without its suffix, and without the one before that of a compressed file."""
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or not stem:
+        return name
+    return _stem(stem) if suffix.lower() in _PACKED else stem
 
 
 def _preferred(paths: list[Path], probabilities: bool) -> list[Path]:
@@ -123,24 +221,24 @@ def _preferred(paths: list[Path], probabilities: bool) -> list[Path]:
     return wanted or paths
 
 
-def _pair(
-    name: str, predictions: list[Path], references: list[Path], prediction: Path, reference: Path
-) -> Pair:
+def _pair(name: str, predictions: _Side, references: _Side) -> Pair:
     problems, missing = [], ""
-    sides = (("prediction", predictions, prediction), ("reference", references, reference))
-    for side, found, folder in sides:
-        if not found:
-            missing = side
-            problems.append(f"no {side}: {folder} holds no image called {name!r}")
-        elif len(found) > 1:
-            problems.append(f"several {side}s: {_listed(path.name for path in found)} in {folder}")
-    return Pair(
-        name,
-        predictions[0] if len(predictions) == 1 else None,
-        references[0] if len(references) == 1 else None,
-        "; ".join(problems),
-        missing,
-    )
+    files: dict[str, Path | None] = {}
+    for word, side in (("prediction", predictions), ("reference", references)):
+        found, others = side.images.get(name, []), side.others.get(name, [])
+        files[word] = found[0] if len(found) == 1 else None
+        if len(found) > 1:
+            problems.append(f"several {word}s: {_listed(p.name for p in found)} in {side.folder}")
+        elif not found and others:
+            listed = _listed(path.name for path in others)
+            problems.append(
+                f"no {word} that can be read: {side.folder} holds {listed}, and formats are "
+                f"{_either(SUFFIXES)}"
+            )
+        elif not found:
+            missing = word
+            problems.append(f"no {word}: {side.folder} holds no image called {name!r}")
+    return Pair(name, files["prediction"], files["reference"], "; ".join(problems), missing)
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -28,11 +28,13 @@ def versions(study: Study) -> dict[str, str]:
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in names},
     }
+    return found | {name: v for name, v in offering(study).items() if name not in found}
+
+
+def offering(study: Study) -> dict[str, str]:
+    """Version of each distribution that offers a metric or loss of the study."""
     targets = {metric.record.target for metric in study.metrics}
     targets |= {loss.record.target for loss in study.losses}
     offers = [(offer.record.target, offer.plugin) for offer in host().metrics()]
     offers += [(offer.record.target, offer.plugin) for offer in host().losses()]
-    for target, plugin in offers:
-        if target in targets:
-            found.setdefault(plugin.distribution, plugin.version)
-    return found
+    return {plugin.distribution: plugin.version for target, plugin in offers if target in targets}

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from medloss.config_text import DuplicateKeyError
+
 _WORDS = {"true": True, "false": False, "none": None}
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
@@ -93,6 +95,9 @@ def split_requests(text: str) -> list[str]:
 def parse_value(text: str) -> Any:
     """A literal, a word such as ``true``, or the text itself.
 
+    Raises:
+        DuplicateKeyError: a key stands twice in a mapping.
+
     Example:
         >>> [parse_value(text) for text in ("2", "1e-5", "[1, 2]", "True", "none", "mean")]
         [2, 1e-05, [1, 2], True, None, 'mean']
@@ -100,9 +105,17 @@ def parse_value(text: str) -> Any:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     try:
-        return ast.literal_eval(text)
+        tree = ast.parse(text.strip(), mode="eval")
+        value = ast.literal_eval(tree)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [ast.literal_eval(key) for key in node.keys if key is not None]
+            for number, key in enumerate(keys):
+                if key in keys[:number]:
+                    raise DuplicateKeyError(str(key))
+    return value
 
 
 def _parts(text: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.errors import CaseError
-from medloss.evaluation.geometry import check_same_grid
+from medloss.evaluation.geometry import check_same_grid, unknown_place
 from medloss.evaluation.images import Image
 from medloss.evaluation.limits import by
 
@@ -24,9 +24,12 @@ def onto(prediction: Image, reference: Image) -> tuple[Image, str]:
     """The prediction on the grid of the reference, and a sentence on what was done.
 
     Raises:
-        CaseError: the grids have no voxel in common, or an image has two dimensions and another
-            plane.
+        CaseError: the grids have no voxel in common, an image has two dimensions and another plane,
+            or a file does not say where its voxels lie.
     """
+    unknown = unknown_place(prediction, reference)
+    if unknown:
+        raise CaseError(f"{prediction.path} cannot be resampled: {unknown}")
     turned = reoriented(prediction, reference)
     if turned is not None:
         return turned, "prediction reoriented to the axes of the reference, which loses nothing"
@@ -58,7 +61,7 @@ def reoriented(prediction: Image, reference: Image) -> Image | None:
         A view of the same voxels, or ``None`` where the grids differ in more.
     """
     axes = len(reference.shape)
-    if axes != len(prediction.shape):
+    if axes != len(prediction.shape) or unknown_place(prediction, reference):
         return None
     places = np.linalg.pinv(prediction.affine[:3, :axes]) @ reference.affine[:3, :axes]
     # Column by column: which axis of the prediction an axis of the reference runs along.

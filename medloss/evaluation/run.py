@@ -70,7 +70,7 @@ def evaluate_all(
         log: Journal | None = None
         if journal is not None:
             log = stack.enter_context(open_journal(journal, pairs, study))
-            found |= {pair: case for pair, case in log.kept.items() if _has_maps(pair, study)}
+            found |= log.kept
             on_begin(len(found), log.outdated)
         todo = [pair for pair in pairs if pair not in found]
         try:
@@ -120,11 +120,3 @@ def _results(
             yield results
     else:
         yield evaluator(pairs, study)
-
-
-def _has_maps(pair: Pair, study: Study) -> bool:
-    if study.error_maps is None:
-        return True
-    from medloss.evaluation.error_maps import map_paths
-
-    return all(path.is_file() for path in map_paths(study.error_maps, pair.name))

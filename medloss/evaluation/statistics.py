@@ -9,6 +9,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.evaluation.ties import slack_of
+
 Floats = NDArray[np.float64]
 
 _NORMAL = NormalDist()
@@ -34,7 +36,9 @@ BOOTSTRAP = Bootstrap()
 """What the tables are made with."""
 
 
-def mean_interval(values: Floats, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[float, float]:
+def mean_interval(
+    values: Floats, bootstrap: Bootstrap = BOOTSTRAP, *, slack: float | None = None
+) -> tuple[float, float]:
     """Bias-corrected and accelerated bootstrap interval of the mean.
 
     With the bias z0 = Phi^-1(share of resampled means below the mean) and the acceleration
@@ -45,6 +49,7 @@ def mean_interval(values: Floats, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[flo
     Args:
         values: one for each case; cases are taken to be independent.
         bootstrap: how.
+        slack: how far apart equal numbers may be; by default by the largest value.
 
     Returns:
         Lower and upper end. NaN for fewer than two values or an infinite one; where all values are
@@ -60,11 +65,14 @@ def mean_interval(values: Floats, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[flo
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2 or not np.isfinite(values).all():
         return float("nan"), float("nan")
-    if values.min() == values.max():
+    slack = float(slack_of(values)) if slack is None else slack
+    if values.max() - values.min() <= slack:
         return float(values[0]), float(values[0])
     means = np.sort(np.concatenate([*_resampled_means(values, bootstrap)]))
     mean = values.mean()
-    below = (means.searchsorted(mean, "left") + means.searchsorted(mean, "right")) / 2
+    # Sums in another order differ in the last digit: those are neither below nor above.
+    ends = means.searchsorted(mean - slack, "left"), means.searchsorted(mean + slack, "right")
+    below = sum(ends) / 2
     # No end of the distribution is infinitely far away, however few resamples reach it.
     share = min(max(below / len(means), 0.5 / len(means)), 1 - 0.5 / len(means))
     bias = _NORMAL.inv_cdf(share)
@@ -72,8 +80,8 @@ def mean_interval(values: Floats, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[flo
     deviations = (values - mean) / np.abs(values - mean).max()
     acceleration = float((deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5))
     tail = (1 - bootstrap.level) / 2
-    ends = [_corrected(part, bias, acceleration) for part in (tail, 1 - tail)]
-    low, high = np.quantile(means, ends)
+    parts = [_corrected(part, bias, acceleration) for part in (tail, 1 - tail)]
+    low, high = np.quantile(means, parts)
     return float(low), float(high)
 
 

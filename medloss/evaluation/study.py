@@ -21,7 +21,8 @@ from medloss.evaluation.errors import CaseError
 from medloss.evaluation.inputs import Inputs, Sides, read_sides
 from medloss.evaluation.labels import Label
 from medloss.evaluation.layers import ClassCases, make_layers
-from medloss.evaluation.pairing import Pair
+from medloss.evaluation.opened import Opened, recording
+from medloss.evaluation.pairing import Pair, printable
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.counts import Counts
 
@@ -90,6 +91,7 @@ class CaseResult:
         counts: voxels of each label.
         definitions: results by the study's other presets.
         notes: what was done to this case before it was scored, such as resampling.
+        files: every file that it is made of, as it was when it was opened.
     """
 
     pair: Pair
@@ -101,6 +103,7 @@ class CaseResult:
     counts: tuple[tuple[Label, Counts], ...] = ()
     definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
     notes: tuple[str, ...] = ()
+    files: tuple[Opened, ...] = field(default=(), compare=False)
 
 
 def evaluate(pairs: Iterable[Pair], study: Study) -> Iterator[CaseResult]:
@@ -115,7 +118,19 @@ def evaluate_pair(pair: Pair, study: Study) -> CaseResult:
 
 
 def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
-    """The result of a case, or why there is none."""
+    """The result of a case with the files that it is made of, or why there is none."""
+    with recording() as files:
+        result = _attempt(pair, work)
+    return dataclasses.replace(
+        result,
+        error=printable(result.error),
+        trace=printable(result.trace),
+        notes=tuple(map(printable, result.notes)),
+        files=tuple(files),
+    )
+
+
+def _attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
     try:
         return work()
     except CaseError as error:

@@ -12,6 +12,7 @@ import numpy as np
 from medloss.evaluation.labels import Label
 from medloss.evaluation.statistics import mean_interval
 from medloss.evaluation.study import CaseResult, Result, Study, study_labels
+from medloss.evaluation.ties import slack_of
 
 NAN = float("nan")
 
@@ -111,7 +112,9 @@ def _summary(
     values = np.array([value for value, _ in used])
     # The first of equals, so that the order of the cases decides and not their names.
     pick = max if column.better == "lower" else min
-    worst, worst_case = pick(used, key=lambda item: item[0], default=(NAN, ""))
+    worst = pick([value for value, _ in used], default=NAN)
+    slack = float(slack_of(values))
+    worst_case = next((name for x, name in used if x == worst or abs(x - worst) <= slack), "")
     finite = len(values) > 0 and bool(np.isfinite(values).all())
     q1, q3 = (float(q) for q in np.quantile(values, (0.25, 0.75))) if finite else (NAN, NAN)
     ci_low, ci_high = mean_interval(values)

@@ -11,6 +11,7 @@ from medloss.evaluation.labels import Label
 from medloss.evaluation.layout import number
 from medloss.evaluation.study import CaseResult, Study, study_labels
 from medloss.evaluation.tables import Column, columns
+from medloss.evaluation.ties import SHARE
 
 Side = Literal["under", "over"]
 _BETTER: dict[Side, str] = {"under": "higher", "over": "lower"}
@@ -78,6 +79,8 @@ def failures(
         limit = f"{threshold.value:g}{f' {unit}' if unit else ''}"
         if math.isnan(mean):
             sentences.append(f"{what}: no value counts, so that {limit} is not reached")
+        elif math.isclose(mean, threshold.value, rel_tol=SHARE):
+            continue  # a mean may be equal to it, however its sum was rounded
         elif mean < threshold.value if threshold.side == "under" else mean > threshold.value:
             # All digits where the rounded mean would look as good as the limit.
             shown = number(mean, unit)

@@ -205,7 +205,8 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     """A file that appears under its name only when all of it is written."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        # A path may hold bytes that are no text, which must not cost the file.
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file
         partial.replace(path)
     finally:

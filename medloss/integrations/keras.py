@@ -6,6 +6,7 @@
     model.compile(optimizer="adam", loss=loss("focal_tversky"))
 
 A saved model that was compiled with such a loss is loaded after this module has been imported.
+Weights with a schedule are stepped by :class:`ScheduleCallback`, which ``fit`` has to be given.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 import medloss
 from medloss.base import SegmentationLoss
+from medloss.integrations.schedules import scheduled_terms, step_schedules
 from medloss.spacing import SpacingLike
 
 try:
@@ -26,6 +28,7 @@ except ImportError as error:  # Keras, or the package of the backend that it is 
     _keras, _why_not = None, f"{type(error).__name__}: {error}"
 
 _Base: Any = _keras.losses.Loss if _keras else object
+_Callback: Any = _keras.callbacks.Callback if _keras else object
 DataFormat = Literal["channels_last", "channels_first"]
 DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -93,6 +96,7 @@ class KerasLoss(_Base):  # type: ignore[misc]
         self.from_logits, self.data_format = from_logits, data_format
         self.spacing_mm = spacing_mm
         self._built: dict[str, Any] = {}
+        self._step: int | None = None  # nobody has stepped the schedules
         self._of_activation("sigmoid" if from_logits == "sigmoid" else "softmax")  # fail now
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
@@ -100,6 +104,7 @@ class KerasLoss(_Base):  # type: ignore[misc]
 
         Raises:
             ValueError: shapes, labels or values that cannot be meant.
+            RuntimeError: it trains, and nothing steps its schedules.
         """
         to_tensor = _keras.ops.convert_to_tensor
         prediction: Tensor = self._channels_first(to_tensor(y_pred))
@@ -112,13 +117,29 @@ class KerasLoss(_Base):  # type: ignore[misc]
         activation = self.from_logits
         if activation is True or activation is False:
             activation = "softmax" if prediction.shape[1] > 1 else "sigmoid"
-        return self._of_activation(activation)(
-            prediction, label, mask=mask, spacing_mm=self.spacing_mm
-        )
+        made = self._of_activation(activation)
+        if prediction.requires_grad and self._step is None and scheduled_terms(made):
+            raise RuntimeError(
+                f"the weight of {', '.join(scheduled_terms(made))} has a schedule that nothing "
+                f"steps: give fit() callbacks=[medloss.integrations.keras.ScheduleCallback()], or "
+                f"call step_schedule(epoch) of the loss as each epoch begins"
+            )
+        return made(prediction, label, mask=mask, spacing_mm=self.spacing_mm)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Value of the loss without a mask."""
         return self(y_true, y_pred)
+
+    def step_schedule(self, step: int | None = None) -> None:
+        """Go to a step of the schedules, counted from 0; without a number to the next.
+
+        Raises:
+            ValueError: ``step`` is no whole number from 0 on.
+        """
+        step = (self._step or 0) + 1 if step is None else step
+        for made in self._built.values():
+            step_schedules(made, step)
+        self._step = step
 
     def get_config(self) -> dict[str, Any]:
         """What :meth:`from_config` builds the loss from."""
@@ -140,6 +161,8 @@ class KerasLoss(_Base):  # type: ignore[misc]
                 raise ValueError(f"loss: expected one of a single y_pred, got {self.loss}")
             if not self.from_logits and made.default_activation != "probabilities":
                 made = medloss.loss(self.loss, **self.options, other_act=_as_it_is)
+            if self._step is not None:
+                step_schedules(made, self._step)
             self._built[activation] = made
         return self._built[activation]
 
@@ -180,6 +203,36 @@ class KerasLoss(_Base):  # type: ignore[misc]
             f"sample_weight: expected a mask of voxels {[batch, *spatial]}, got "
             f"{list(weight.shape)}; samples cannot be weighted, for classes there is 'weight'"
         )
+
+
+class ScheduleCallback(_Callback):  # type: ignore[misc]
+    """Steps the schedules of a model's losses as each epoch begins.
+
+        model.fit(volumes, labels, epochs=50, callbacks=[ScheduleCallback()])
+
+    ``fit(initial_epoch=10)`` goes on where a training was; what a schedule has measured
+    (``equal_value``, ``equal_gradient_norm``) is not in Keras's files and starts anew.
+    """
+
+    def __init__(self) -> None:
+        _check_keras()
+        super().__init__()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Look for the losses.
+
+        Raises:
+            ValueError: none of them is one of medloss.
+        """
+        found = [x for x in _keras.tree.flatten(self.model.loss) if isinstance(x, KerasLoss)]
+        if not found:
+            raise ValueError("ScheduleCallback: the model is compiled with no loss of medloss")
+        self.losses = found
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Bring every schedule to this epoch."""
+        for each in self.losses:
+            each.step_schedule(epoch)
 
 
 def _as_it_is(probabilities: Tensor) -> Tensor:

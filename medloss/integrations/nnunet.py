@@ -12,14 +12,18 @@ The dataset decides what the config leaves open; :func:`loss_of_dataset` says ho
 from __future__ import annotations
 
 import json
+import pickle
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import medloss
 from medloss.base import SegmentationLoss
+from medloss.integrations.schedules import step_schedules
 
 
 def build_loss(config: Mapping[str, Any], **options: Any) -> SegmentationLoss:
@@ -185,8 +189,7 @@ class LossTrainer:
     def on_train_epoch_start(self) -> None:
         """Step the schedules, then what nnU-Net does."""
         trainer: Any = self
-        if hasattr(self.medloss, "step_schedule"):
-            self.medloss.step_schedule(trainer.current_epoch)
+        step_schedules(self.medloss, trainer.current_epoch)
         super().on_train_epoch_start()  # type: ignore[misc]
 
     def save_checkpoint(self, filename: str) -> None:
@@ -195,13 +198,51 @@ class LossTrainer:
         trainer: Any = self
         state = self.medloss.state_dict()
         if state and trainer.local_rank == 0 and not trainer.disable_checkpointing:
-            checkpoint = torch.load(filename, map_location="cpu", weights_only=False)
-            torch.save({**checkpoint, "medloss": state}, filename)
+            torch.save({**load_plain(filename), "medloss": state}, filename)
 
     def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
-        """Read nnU-Net's checkpoint and the state of the schedules."""
-        super().load_checkpoint(filename_or_checkpoint)  # type: ignore[misc]
+        """Read nnU-Net's checkpoint and the state of the schedules.
+
+        nnU-Net unpickles whatever the file holds; here it is read first, without executing
+        anything, and nnU-Net gets only what that is possible for.
+
+        Raises:
+            ValueError: the file holds more than tensors and plain values.
+        """
         checkpoint = filename_or_checkpoint
         if not isinstance(checkpoint, Mapping):
-            checkpoint = torch.load(checkpoint, map_location="cpu", weights_only=False)
+            checkpoint = load_plain(checkpoint)
+        super().load_checkpoint(filename_or_checkpoint)  # type: ignore[misc]
         self.medloss.load_state_dict(checkpoint.get("medloss", {}))
+
+
+def load_plain(path: Any) -> Mapping[str, Any]:
+    """A checkpoint of nnU-Net with ``weights_only=True``: nothing in the file is executed.
+
+    Beside tensors and plain values it may hold numbers of numpy, which nnU-Net logs.
+
+    Raises:
+        ValueError: it holds something else; says what, and how to allow it.
+    """
+    try:
+        with torch.serialization.safe_globals(_NUMBERS):
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        what = re.search(r"GLOBAL (\S+)", str(error))
+        raise ValueError(
+            f"{path} holds {what[1] if what else 'more'} beside tensors and plain values, and to "
+            f"read that could execute anything; if you trust the file, allow it with "
+            f"torch.serialization.add_safe_globals([...]) in the file of your trainer"
+        ) from error
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} is no checkpoint of nnU-Net: it holds {type(found).__name__}")
+    return found
+
+
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_NUMBERS: list[Any] = [
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+]
+"""What numbers of numpy are made of, under the names of numpy 1 and 2."""

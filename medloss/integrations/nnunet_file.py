@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
+from medloss.config_text import DuplicateKeyError, parse_json
 from medloss.hookspecs import Loss
 from medloss.host import host
 
@@ -57,9 +58,11 @@ def read_config(text: str) -> dict[str, Any]:
         return {"name": text}
     is_json = text.lstrip().startswith("{")
     try:
-        found = json.loads(text if is_json else Path(text).read_text(encoding="utf-8"))
+        found = parse_json(text if is_json else Path(text).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"loss: {text} cannot be read: {error.strerror}") from error
+    except DuplicateKeyError as error:
+        raise ValueError(f"loss: {'the text' if is_json else text}: {error}") from error
     except ValueError as error:
         raise ValueError(f"loss: {'the text' if is_json else text} is no JSON: {error}") from error
     if isinstance(found, Mapping) and isinstance(found.get("loss"), Mapping):

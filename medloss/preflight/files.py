@@ -136,18 +136,17 @@ def _one(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 def _read(path: Path, grid: Image | None) -> tuple[NDArray[Any], NDArray[np.float64], int]:
     name = path.name.lower()
     if name.endswith(".npz"):
-        from medloss.evaluation.npz import read_npz
+        from medloss.evaluation.npz import load_npz
 
-        _, array, affine, dimensions, _ = read_npz(path, grid)
-        return array, affine, dimensions
+        return load_npz(path, grid)[:3]
     if name.endswith((".nii", ".nii.gz")):
         from medloss.evaluation.nifti import read_nifti as read
-    elif name.endswith(".nrrd"):
+    elif name.endswith((".nrrd", ".nhdr")):
         from medloss.evaluation.nrrd import read_nrrd as read
     elif name.endswith((".mha", ".mhd")):
         from medloss.evaluation.metaimage import read_metaimage as read
     else:
-        raise ValueError(f"{path}: expected .nii, .nii.gz, .nrrd, .mha, .mhd or .npz")
+        raise ValueError(f"{path}: expected .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd or .npz")
     array, affine, dimensions = read(path)
     return array, affine, dimensions
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from medloss.config_text import DuplicateKeyError, parse_json
 from medloss.integrations.bundle.configs import config_files
 from medloss.integrations.bundle.postprocessing import read_postprocessing
 from medloss.integrations.bundle.settings import ConfigReader
@@ -159,9 +160,11 @@ class StudyBundle:
         """Names of the foreground labels, as ``metadata.json`` has them; None where it has none."""
         file = self.folder / "configs" / "metadata.json"
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = parse_json(file.read_text(encoding="utf-8"))
             channels = content["network_data_format"]["outputs"]["pred"]["channel_def"]
             named = {int(number): str(name) for number, name in channels.items()}
+        except DuplicateKeyError as error:
+            raise ValueError(f"{file}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         found: dict[int | str, str] = {n: name for n, name in sorted(named.items()) if n > 0}

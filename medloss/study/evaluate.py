@@ -105,5 +105,5 @@ def _empty(pair: Pair, study: Study) -> CaseResult:
     reference = read_image(pair.reference)
     nothing = np.zeros(reference.shape, dtype=np.uint8)
     path = pair.prediction or Path("empty")
-    prediction = Image(path, nothing, reference.spacing_mm, reference.affine)
+    prediction = Image(path, nothing, reference.spacing_mm, reference.affine, space=reference.space)
     return evaluate_sides(pair, make_sides(prediction, reference, study.inputs), study)

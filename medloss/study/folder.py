@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
+from medloss.config_text import DuplicateKeyError, parse_file, parse_json
 from medloss.evaluation.writers import whole_file
 from medloss.study.conditions import Conditions, Run
 from medloss.study.losses import StudyLoss
@@ -69,10 +70,10 @@ class StudyFolder:
             ValueError: there is none, or of another format.
         """
         try:
-            content: dict[str, Any] = json.loads((self.path / SETTINGS).read_text("utf-8"))
+            content: dict[str, Any] = parse_json((self.path / SETTINGS).read_text("utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"{self.path} has format {content['format']}, expected {FORMAT}")
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (OSError, KeyError, TypeError, DuplicateKeyError, json.JSONDecodeError) as error:
             raise ValueError(f"{self.path} holds no study: {error}") from error
         return content
 
@@ -104,13 +105,13 @@ class StudyFolder:
         """Every run that has ended, with its facts; by path."""
         found = []
         for file in sorted((self.path / RUNS).glob(f"*/*/{RESULT}")):
-            found.append((file.parent, json.loads(file.read_text("utf-8"))))
+            found.append((file.parent, parse_file(file.read_text("utf-8"), file)))
         return found
 
     def done(self, run: Run) -> bool:
         """Whether a run has ended otherwise than by an error, which may be gone by now."""
         try:
-            facts = json.loads((self.run(run) / RESULT).read_text("utf-8"))
+            facts = parse_json((self.run(run) / RESULT).read_text("utf-8"))
         except (OSError, ValueError):
             return False
         return bool(facts.get("status") != "failed")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medloss.config_text import parse_json, parse_yaml
 from medloss.evaluation.requests import Request, parse_request, split_requests
 from medloss.host import host
 
@@ -73,7 +73,7 @@ def read_losses(path: Path, activation: str = "softmax") -> list[StudyLoss]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else _yaml(text)
+        content = parse_json(text) if path.suffix == ".json" else parse_yaml(text)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, Mapping) or not content:
@@ -150,14 +150,3 @@ def _options(request: Request, activation: str) -> dict[str, Any]:
     for name in ("softmax", "sigmoid"):
         example.pop(name, None)
     return {"name": request.name, **example, **dict(request.options)}
-
-
-def _yaml(text: str) -> Any:
-    try:
-        import yaml  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise ValueError("YAML needs pip install 'medloss[bundle]'; or write JSON") from error
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from medloss.evaluation.writers import whole_file
 from medloss.study.conditions import Conditions, Run
@@ -37,14 +35,6 @@ class Engine:
 
             return on_cluster(tasks, conditions, self.scheduler)
         return in_processes(tasks, conditions, self.workers, self.threads)
-
-
-def digest(folder: Path, files: Iterable[Path]) -> str:
-    """Of the configuration and the bundle's own code."""
-    found = hashlib.sha256()
-    for file in (*files, *sorted(folder.glob("scripts/**/*.py"))):
-        found.update(file.name.encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()[:16]
 
 
 def pilot(

@@ -110,7 +110,7 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
                 step_bytes=_median(results, loss, "step_bytes"),
             )
         )
-    rows.sort(key=lambda row: (row.place, row.mean_rank))
+    rows.sort(key=lambda row: row.place)  # of equals the first of the study stays the first
     return Tables(results, ground, baseline, tuple(rows), tuple(ranked), bootstrap)
 
 

@@ -117,12 +117,6 @@ class WeightedSum(SegmentationLoss):
             raise RuntimeError(f"breakdown: expected a {what} pass first, there was none")
         return seen.told(class_names=self.class_names, with_gradient=bool(self.gradient_share))
 
-    def train(self, mode: bool = True) -> WeightedSum:
-        """Training or evaluation mode."""
-        if mode and not self.training:
-            self._watch.validation()
-        return super().train(mode)
-
     def prepare(self, input: Tensor, target: Target, extras: Extras) -> Prepared:
         """Check and unify the inputs; where gradients are measured, in float32 at least."""
         if isinstance(input, Tensor) and any(each.measures_gradient() for each in self._sums()):
@@ -144,14 +138,10 @@ class WeightedSum(SegmentationLoss):
                 loss.check(prepared)
 
     def evaluate(self, prepared: Prepared) -> Tensor:
-        """Value of the loss; raises where it shows that nothing steps the schedules."""
+        """Value of the loss; raises where ``forwards_per_step`` passes went without a step."""
         value = super().evaluate(prepared)
-        if not torch.compiler.is_compiling():
-            scheduled = self.scheduled()
-            if scheduled and value.requires_grad and self.training:
-                self._watch.training(scheduled)
-            elif scheduled:
-                self._watch.validation()
+        if not torch.compiler.is_compiling() and value.requires_grad and self.training:
+            self._watch.training(self.scheduled())
         return value
 
     def compute(self, prepared: Prepared) -> Tensor:

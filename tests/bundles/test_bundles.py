@@ -144,7 +144,8 @@ def test_weights_export_to_torchscript(bundle: Bundle) -> None:
 
 def test_two_ranks_train_together(bundle: Bundle, tmp_path: Path) -> None:
     train, overlay = bundle.files("train", "multi_gpu_train")
-    overrides = {**SMALL, **bundle.folders, "ckpt_dir": str(tmp_path)}
+    folders = {**bundle.folders, "ckpt_dir": str(tmp_path)}
+    overrides = {**SMALL, **folders, "val_interval": 5}  # longer than the training
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
@@ -160,3 +161,4 @@ def test_two_ranks_train_together(bundle: Bundle, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("Key metric: val_mean_dice") == 1, "one rank alone reports"
     assert (tmp_path / "model.pt").is_file()
+    assert (tmp_path / "model_last.pt").is_file()

@@ -53,13 +53,13 @@ class Bundle:
         return workflow
 
 
-def write_case(folder: Path, part: str, name: str, seed: int) -> None:
-    """A noisy ball of label 2 in a ball of label 1."""
+def write_case(folder: Path, part: str, name: str, seed: int, labels: int = 2) -> None:
+    """A noisy ball of label 2 in a ball of label 1, or the outer ball alone."""
     rng = np.random.default_rng(seed)
     shape = rng.integers(26, 34, size=3)
     grid = np.indices(shape) - (shape.reshape(3, 1, 1, 1) - 1) / 2
     radius = np.linalg.norm(grid, axis=0)
-    label = ((radius < 11).astype(np.uint8) + (radius < 6)).astype(np.uint8)
+    label = ((radius < 11).astype(np.uint8) + (radius < 6)).astype(np.uint8).clip(max=labels)
     image = (100 * label + rng.normal(0, 20, size=shape)).astype(np.float32)
     for kind, volume in (("images", image), ("labels", label)):
         target = folder / f"{kind}{part}" / f"{name}.nii.gz"

@@ -60,6 +60,18 @@ def test_an_interrupted_study_goes_on_with_the_same_weights_only(folder: Folder)
     assert again.exit_code == 0, again.output
     assert "1 of 2 cases were scored before" in again.stderr
     assert Path("out/predictions/a.nii.gz").stat().st_mtime_ns == made
+    image = folder.root / "data" / "images" / "a.nii.gz"
+    image.write_bytes(image.read_bytes())
+    changed = run("--output", "out", "--no-report", "--resume")
+    assert "files of 1 others have changed" in changed.stderr, changed.stderr
+    config = folder.root / "configs" / "inference.json"
+    before = config.read_text()
+    config.write_text(before.replace("[1.0, 1.0, 1.0]", "[2.0, 1.0, 1.0]"))
+    assert config.read_text() != before
+    edited = run("--output", "out", "--no-report", "--resume")
+    assert edited.exit_code == 2
+    assert "holds a study with another source" in edited.stderr
+    config.write_text(before)
     folder.train()
     content = (folder.root / "models" / "model.pt").read_bytes()
     (folder.root / "models" / "model.pt").write_bytes(content + b"\0")

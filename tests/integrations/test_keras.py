@@ -219,6 +219,90 @@ def test_mixed_precision_and_masked_voxels_in_fit(keras: Any, build: Any) -> Non
     assert seen[-1] < seen[0]
 
 
+RAMP = {"schedule": "ramp", "start": 0.0, "end": 1.0, "steps": 4}
+
+
+def scheduled(keras: Any, build: Any, **options: Any) -> Any:
+    model = network(keras, "softmax")
+    model.compile(optimizer="sgd", loss=build("dice_ce", lambda_ce=RAMP, **options))
+    return model
+
+
+def weight(model: Any) -> float:
+    loss = model if hasattr(model, "_of_activation") else model.loss
+    return loss._of_activation("softmax").term_weights["cross_entropy"]
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_scheduled_weight_moves_with_the_callback(
+    keras: Any, build: Any, validated: bool
+) -> None:
+    from medloss.integrations.keras import ScheduleCallback
+
+    image, label = volumes()
+    model = scheduled(keras, build)
+    seen: list[float] = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(weight(model)))
+    model.fit(
+        image,
+        label,
+        batch_size=3,
+        epochs=3,
+        verbose=0,
+        validation_data=(image, label) if validated else None,
+        callbacks=[ScheduleCallback(), watch],
+    )
+    assert seen == pytest.approx([0.0, 0.25, 0.5])
+
+
+def test_a_training_that_goes_on_goes_on_with_its_weights(keras: Any, build: Any) -> None:
+    from medloss.integrations.keras import ScheduleCallback
+
+    image, label = volumes()
+    model = scheduled(keras, build)
+    model.fit(image, label, epochs=4, initial_epoch=3, verbose=0, callbacks=[ScheduleCallback()])
+    assert weight(model) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_scheduled_weight_that_nothing_steps_is_refused(
+    keras: Any, build: Any, validated: bool
+) -> None:
+    image, label = volumes()
+    model = scheduled(keras, build)
+    with pytest.raises(RuntimeError, match="cross_entropy has a schedule that nothing steps: give"):
+        model.fit(
+            image,
+            label,
+            epochs=2,
+            verbose=0,
+            validation_data=(image, label) if validated else None,
+        )
+    assert np.isfinite(model.evaluate(image, label, verbose=0)), "what trains nothing is let be"
+
+
+def test_schedules_inside_other_losses_and_of_later_activations_are_stepped(build: Any) -> None:
+    inner = {"name": "dice_ce", "lambda_ce": RAMP}
+    nested = build("compound", terms=["focal", inner])
+    with pytest.raises(RuntimeError, match="nothing steps"):
+        nested(arrays()[1], torch.from_numpy(arrays()[0]).softmax(-1).requires_grad_())
+    loss = build("dice_ce", from_logits=True, lambda_ce=RAMP)
+    loss.step_schedule(2)
+    loss.step_schedule()
+    assert loss._of_activation("sigmoid").term_weights["cross_entropy"] == pytest.approx(0.75)
+    assert weight(loss) == pytest.approx(0.75)
+
+
+def test_the_callback_wants_a_loss_of_ours(keras: Any) -> None:
+    from medloss.integrations.keras import ScheduleCallback
+
+    image, label = volumes()
+    model = network(keras, "softmax")
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="compiled with no loss of medloss"):
+        model.fit(image, label, verbose=0, callbacks=[ScheduleCallback()])
+
+
 WITHOUT = """
 import sys
 sys.modules["keras"] = None

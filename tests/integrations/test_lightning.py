@@ -118,14 +118,6 @@ def test_a_resumed_training_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "parts.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
-@needs_lightning
-def test_a_trainer_without_the_callback_is_stopped_in_the_second_epoch(tmp_path: Path) -> None:
-    made = trainer(tmp_path, [], 3, val_check_interval=0.5)
-    with pytest.raises(RuntimeError, match="a schedule that nothing steps: epoch 1 of the trainer"):
-        made.fit(module(), loader(), loader())
-    assert (made.current_epoch, made.global_step) == (1, 4)
-
-
 WITHOUT = """
 import sys
 sys.modules["lightning"] = sys.modules["pytorch_lightning"] = None

@@ -105,14 +105,16 @@ def test_steps_and_rows_of_iterations(tmp_path: Path) -> None:
     assert [float(row["cross_entropy/weight"]) for row in seen] == [0, 0, 0.25, 0.5, 0.75, 1]
 
 
-def test_a_trainer_without_the_handler_is_stopped_in_the_second_epoch(
+def test_a_trainer_without_the_handler_is_stopped_where_the_loss_knows_its_length(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
-    parser = ConfigParser(config(tmp_path, []))
+    made = config(tmp_path, [])
+    made["loss"] = {**LOSS, "forwards_per_step": 3}  # batches of an epoch
+    parser = ConfigParser(made)
     parser.parse()
     trainer = parser.get_parsed_content("trainer")
-    with pytest.raises(RuntimeError, match="a schedule that nothing steps: epoch 2 of the trainer"):
+    with pytest.raises(RuntimeError, match="a schedule that nothing steps: forwards_per_step=3"):
         trainer.run()
     assert (trainer.state.epoch, trainer.state.iteration) == (2, 4)
 

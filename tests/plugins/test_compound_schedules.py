@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
+from torch.utils.checkpoint import checkpoint
 
 import medloss
 
@@ -225,47 +226,50 @@ def validate(loss: Any) -> None:
             loss(*case(seed))
 
 
-def test_training_after_validation_without_a_step_is_refused() -> None:
+@pytest.mark.parametrize("mode", [False, True])
+def test_what_is_no_training_pass_says_nothing_of_epochs(mode: bool) -> None:
+    """A teacher or an averaged network is called under no_grad between training passes."""
     loss = compound(RAMP)
-    validate(loss)  # a sanity check before training is none
-    train(loss, range(20))
-    validate(loss)
-    validate(loss)
-    with pytest.raises(RuntimeError, match="cross_entropy has a schedule that nothing steps"):
-        train(loss, range(1))
+    network = Network(loss)
+    for _ in range(3):
+        train(loss, range(2))
+        if mode:
+            network.eval()
+        validate(loss)
+        network.train()
+    assert loss.term_weights["cross_entropy"] == pytest.approx(0.0)
 
 
-def test_training_mode_after_evaluation_without_a_step_is_refused() -> None:
-    network = Network(compound(RAMP))
-    network.eval()
-    network.train()
-    train(network.loss, range(5))
-    network.train()
-    train(network.loss, range(5))
-    network.eval()
-    network.train()
-    with pytest.raises(RuntimeError, match="nothing steps"):
-        train(network.loss, range(1))
+def test_a_pass_that_is_made_twice_says_nothing_of_epochs() -> None:
+    """Reentrant checkpointing calls the loss without gradient, and again with it."""
+    loss = compound(RAMP)
+    for seed in range(3):
+        logits, label = case(seed)
+        checkpoint(loss, logits, label, use_reentrant=True).backward()
+        loss(*case(seed)).backward()
+
+
+def test_a_trainer_among_the_callers_is_not_looked_at() -> None:
+    from ignite.engine import Engine
+
+    loss = compound(RAMP)
+    trainer = Engine(lambda engine, seed: train(loss, range(seed, seed + 1)))
+    trainer.run(range(2), max_epochs=3)
+    assert trainer.state.iteration == 6
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_loop_that_steps_is_left_alone(when: str) -> None:
-    loss = compound(RAMP)
+    loss = compound(RAMP, forwards_per_step=6)
     for epoch in range(4):
         if when == "before":
             loss.step_schedule(epoch)
-        for _ in range(2):  # validation within the epoch; before the first step it cannot be known
+        for _ in range(2):
             train(loss, range(3))
-            if when == "before" or epoch:
-                validate(loss)
-        validate(loss)
+            validate(loss)
         if when == "after":
             loss.step_schedule()
     assert loss.term_weights["cross_entropy"] == pytest.approx(0.3 if when == "before" else 0.4)
-
-
-def test_many_iterations_without_validation_are_one_epoch() -> None:
-    train(compound(RAMP), range(60))
 
 
 def test_more_passes_than_a_step_has_are_refused() -> None:
@@ -289,11 +293,13 @@ def test_constant_weights_need_no_step() -> None:
 
 
 def test_copies_watch_for_themselves() -> None:
-    loss = compound(RAMP)
+    loss = compound(RAMP, forwards_per_step=4)
     train(loss, range(2))
     other = copy.deepcopy(loss)
-    validate(loss)
+    train(loss, range(2))
     train(other, range(2))
+    with pytest.raises(RuntimeError, match="nothing steps"):
+        train(other, range(1))
 
 
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [

@@ -305,20 +305,6 @@ def test_schedules_and_measurements_go_by_the_first_level() -> None:
     assert loss.state_dict()
 
 
-def test_a_lower_level_is_no_validation_pass() -> None:
-    """A schedule that nothing steps raises after validation, and not before."""
-    outputs, label = outputs_and_label()
-    leaves = [output.requires_grad_() for output in outputs]
-    ramp = {"schedule": "ramp", "start": 0, "end": 1, "steps": 2}
-    loss = DeepSupervisionLoss("dice_ce", softmax=True, lambda_ce=ramp)
-    for _ in range(3):
-        loss(leaves, label)
-    with torch.no_grad():
-        loss(outputs[0], label)
-    with pytest.raises(RuntimeError, match="has a schedule that nothing steps"):
-        loss(leaves, label)
-
-
 def test_what_schedules_measure_is_the_first_level() -> None:
     """A term that is only there does not unbalance the others, nor does a lower level."""
     outputs, label = outputs_and_label()

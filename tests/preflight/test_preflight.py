@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+import torch
 from monai import losses as monai_losses
 from preflight.scenes import found, labels, logits, overlapping
 from torch import Tensor, nn
@@ -313,3 +314,19 @@ def test_cost_and_json() -> None:
     told = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert told["counts"] == {"defect": 0, "warning": 0, "note": len(report.findings)}
     assert [row["name"] for row in told["terms"]] == ["dice", "cross_entropy"]
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "boundary"])
+@pytest.mark.parametrize("mapping", [False, True])
+def test_a_batch_of_one_with_its_place_is_no_refusal(name: str, mapping: bool) -> None:
+    """As a loader collates it: the two samples that are tried have a voxel size each."""
+    from monai.data import MetaTensor
+    from monai.data.utils import list_data_collate
+
+    affine = torch.diag(torch.tensor([1.0, 2.0, 3.0, 1.0], dtype=torch.float64))
+    one = MetaTensor(torch.randint(0, 3, (1, 8, 8, 8)), affine=affine)
+    batch = list_data_collate([{"label": one}])["label"]
+    loss = medloss.loss(name, softmax=True)
+    x = torch.randn(1, 3, *one.shape[1:], generator=torch.Generator().manual_seed(0))
+    report = preflight(loss, x, {"label": batch} if mapping else batch)
+    assert found(report, "batch", "warning") == []

@@ -15,6 +15,7 @@ from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import Ground
 from medloss.evaluation.statistics import Bootstrap
+from medloss.evaluation.ties import SHARE
 from medloss.evaluation.writers import whole_file
 
 FORMAT = 1
@@ -58,6 +59,12 @@ def write_json(
         "preset": ground.runs[0].folder.preset,
         "policies": dict(ground.runs[0].folder.settings["policies"]),
         "bootstrap": dataclasses.asdict(bootstrap),
+        "test": {
+            "name": "Wilcoxon signed-rank, two-sided",
+            "zeros": "left out before ranking",
+            "ties": "share the mean of their ranks",
+            "equal_within_share_of_largest": SHARE,
+        },
         "rankings": [_ranking(each, names) for each in ranked],
         "differences": [
             {**_difference(each), "by_case": dict(zip(ground.cases, each.differences, strict=True))}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medloss.evaluation.compare.runs import Ground
 from medloss.evaluation.folder import Label, Measure, Value
 from medloss.evaluation.statistics import Bootstrap, mean_interval
+from medloss.evaluation.ties import levels, slack_of
 
 Floats = NDArray[np.float64]
 
@@ -34,12 +35,13 @@ class Difference:
         neither: cases where none has.
         mean_first: over the pairs.
         mean_second: over the pairs.
-        mean: of the differences; infinite or NaN where numbers are infinite.
+        mean: of the differences, 0 where the means are equal; infinite or NaN where numbers are
+            infinite.
         median: of the differences.
         ci_low: lower end of the bootstrap interval of ``mean``.
         ci_high: upper end.
         wins: pairs where the second run is better.
-        ties: pairs of equal numbers.
+        ties: pairs of equal numbers (:mod:`medloss.evaluation.ties`).
         losses: pairs where the first run is better.
         p: Wilcoxon signed-rank test, two-sided; 1 where all pairs are equal, NaN without pairs.
         p_holm: adjusted for all tests of the comparison.
@@ -110,12 +112,14 @@ def difference(
     a, b = first[both], second[both]
     apart = np.full(len(first), math.nan)
     # Two infinite distances are equally bad; numpy would make their difference undefined.
-    unequal = both & (first != second)
+    pairs = levels(np.stack([first, second], axis=-1), slack_of([first, second], axis=0))
+    unequal = both & (pairs[:, 0] != pairs[:, 1])
     apart[both] = 0.0
     apart[unequal] = second[unequal] - first[unequal]
-    d = apart[both]
+    d, slack = apart[both], float(slack_of([a, b]))
+    mean = _mean(d)
     sign = 1 if measure.better == "higher" else -1
-    low, high = mean_interval(d, bootstrap)
+    low, high = mean_interval(d, bootstrap, slack=slack)
     return Difference(
         label=label,
         measure=measure,
@@ -127,26 +131,29 @@ def difference(
         neither=int((~has[0] & ~has[1]).sum()),
         mean_first=_mean(a),
         mean_second=_mean(b),
-        mean=_mean(d),
+        mean=0.0 if abs(mean) <= slack else mean,
         median=_median(d),
         ci_low=low,
         ci_high=high,
         wins=int((sign * d > 0).sum()),
         ties=int((d == 0).sum()),
         losses=int((sign * d < 0).sum()),
-        p=signed_rank(d),
+        p=signed_rank(d, slack),
         p_holm=math.nan,
         differences=tuple(apart.tolist()),
     )
 
 
-def signed_rank(d: Floats) -> float:
-    """P value of Wilcoxon's signed-rank test, two-sided; pairs without difference are left out.
+def signed_rank(d: Floats, slack: float | None = None) -> float:
+    """P value of Wilcoxon's signed-rank test, two-sided.
 
-    Exact up to 50 pairs without ties, and up to 13 with ties; else by the normal approximation.
+    Differences of 0 are left out before the others are ranked, and equal ones share the mean of
+    their ranks. Exact up to 50 pairs without ties, and up to 13 with ties; else by the normal
+    approximation.
 
     Args:
         d: differences; infinite ones are larger than all others.
+        slack: how far apart equal ones may be; by default by the largest of them.
 
     References:
         Wilcoxon 1945, Individual comparisons by ranking methods, doi:10.2307/3001968
@@ -156,15 +163,19 @@ def signed_rank(d: Floats) -> float:
         0.0625
         >>> signed_rank(np.zeros(4))
         1.0
+        >>> signed_rank(np.array([0.3 - 0.2, 0.9 - 0.8, 0.6 - 0.7, 0.4 - 0.3]))
+        0.625
     """
     from scipy.stats import PermutationMethod, wilcoxon
 
     if not len(d):
         return math.nan
-    d = d[d != 0]
+    slack = float(slack_of(d)) if slack is None else slack
+    d = d[np.abs(d) > slack]
     if not len(d):
         return 1.0
-    size = np.abs(d)
+    size = levels(np.abs(d), slack)
+    d = np.sign(d) * size
     if np.isinf(size).any():  # only their rank counts
         d = np.sign(d) * np.where(np.isinf(size), size[np.isfinite(size)].max(initial=0) + 1, size)
     tied = len(np.unique(np.abs(d))) < len(d)

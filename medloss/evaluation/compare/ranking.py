@@ -22,11 +22,11 @@ from scipy.stats import rankdata
 from medloss.evaluation.compare.runs import Ground
 from medloss.evaluation.folder import Label, Measure, Value
 from medloss.evaluation.statistics import Bootstrap
+from medloss.evaluation.ties import levels, slack_of
 
 Floats = NDArray[np.float64]
 
 _DRAWS_AT_ONCE = 1 << 21
-_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def rankings(ground: Ground, bootstrap: Bootstrap) -> tuple[Ranking, ...]:
 def case_ranks(values: Sequence[Sequence[Value | None]], better: str) -> Floats:
     """Rank of every run in every case, cases x runs; equal values share the mean of their ranks.
 
+    Which are equal, :mod:`medloss.evaluation.ties` says.
+
     A run without a number ranks last, beside others like it, if its case failed or its label is
     missed or spurious, and first if it rightly found nothing. A case where no run has a number is
     not ranked (NaN).
@@ -95,7 +97,7 @@ def case_ranks(values: Sequence[Sequence[Value | None]], better: str) -> Floats:
     sign = -1.0 if better == "higher" else 1.0
     badness = np.array([[_badness(value, sign) for value in own] for own in values]).T
     known = np.array([[bool(value and value.used) for value in own] for own in values]).T
-    ranks: Floats = rankdata(badness, axis=1)
+    ranks: Floats = rankdata(levels(badness, slack_of(badness, axis=1)), axis=1)
     ranks[~known.any(axis=1)] = math.nan
     return ranks
 
@@ -116,8 +118,9 @@ def _ranking(
     places_of_means: tuple[int, ...],
 ) -> Ranking:
     runs = len(mean_ranks)
-    # No ranked case may be drawn. Rounded, because sums in another order differ in the last digit.
-    sample = sample[~np.isnan(sample).any(axis=1)].round(_DIGITS)
+    # No ranked case may be drawn.
+    sample = sample[~np.isnan(sample).any(axis=1)]
+    sample = levels(sample, slack_of(sample, axis=1)) if len(sample) else sample
     places = rankdata(sample, method="min", axis=1) if len(sample) else np.empty((0, runs))
     shares = [
         [
@@ -189,14 +192,14 @@ def _means(values: Sequence[Sequence[Value | None]]) -> tuple[float, ...]:
 def _places(badness: Floats) -> tuple[int, ...]:
     """1 for the smallest; equal ones share the better place, unknown ones the last."""
     filled = np.where(np.isnan(badness), math.inf, badness)
-    return tuple(int(place) for place in rankdata(filled.round(_DIGITS), method="min"))
+    return tuple(int(place) for place in rankdata(levels(filled, slack_of(filled)), method="min"))
 
 
 def _tau(order: Floats, sample: Floats) -> float:
     if not len(sample):
         return math.nan
     pairs = list(itertools.combinations(range(len(order)), 2))
-    order = order.round(_DIGITS)
+    order = levels(order, slack_of(order))
     here = np.array([np.sign(order[j] - order[i]) for i, j in pairs])
     there = np.array([np.sign(sample[:, j] - sample[:, i]) for i, j in pairs])
     return float((here[:, None] * there).mean())

@@ -8,6 +8,13 @@ from collections.abc import Sequence
 from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.runs import Ground
 from medloss.evaluation.statistics import Bootstrap
+from medloss.evaluation.ties import SHARE
+
+RULES = (
+    f"pairs of equal numbers are left out, equal differences share the mean of their ranks, and "
+    f"numbers are equal if they differ by at most {SHARE:g} of the largest"
+)
+"""Of the signed-rank test."""
 
 LEVEL = 0.05
 """Of the sentence that counts small p values; every p value is given as it is."""
@@ -29,8 +36,9 @@ def notes(ground: Ground, found: Sequence[Difference], bootstrap: Bootstrap) -> 
         f"(bias-corrected and accelerated, {bootstrap.resamples} resamples of the cases, "
         f"seed {bootstrap.seed}). +/=/- counts the pairs where the second run is better, equal and "
         f"worse.",
-        f"P values are of Wilcoxon's signed-rank test, two-sided; Holm's rule adjusts them for all "
-        f"{len(tests)} tests here, of which {small} {'is' if small == 1 else 'are'} below {LEVEL}.",
+        f"P values are of Wilcoxon's signed-rank test, two-sided: {RULES}; "
+        f"Holm's rule adjusts them for all {len(tests)} tests here, of which "
+        f"{small} {'is' if small == 1 else 'are'} below {LEVEL}.",
         "Ranks are made for each case and then averaged (rank, then aggregate), over all metrics "
         "and labels with the same weight. A run without a number ranks last in a case that failed "
         "or whose label is missed or spurious, and first where it rightly found nothing. "

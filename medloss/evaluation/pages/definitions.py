@@ -28,7 +28,8 @@ def definitions(folder: Folder) -> list[tuple[str, str]]:
     if regions:
         told = ", ".join(f"{x.title}: labels {', '.join(map(str, x.members))}" for x in regions)
         found.append(("Regions", f"{told}."))
-    inputs = {name: value for name, value in folder.inputs.items() if name != "left_out"}
+    elsewhere = ("left_out", "passed_over")  # on the same page
+    inputs = {name: value for name, value in folder.inputs.items() if name not in elsewhere}
     if inputs:
         told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
         found.append(("Inputs", f"Before scoring: {told}."))

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from medloss.evaluation.errors import CaseError
 from medloss.evaluation.folder import Folder, FolderCase, Label, Measure, Value
+from medloss.evaluation.images import Image
 from medloss.evaluation.inputs import Inputs, read_sides
 from medloss.evaluation.layers import make_layers
 from medloss.evaluation.pairing import Pair
 from medloss.evaluation.report.planes import Plane, planes
+from medloss.evaluation.stored import PATIENT
 
 _WORST, _BEST = 8, 4
 """At most so many pictures of each kind: a page stays small however many labels there are."""
@@ -93,7 +95,7 @@ def draw(choice: Choice, folder: Folder) -> Picture:
     Files that are gone, or no longer hold what was scored, give the reason instead of a picture.
     """
     try:
-        reference, prediction, affine = _masks(choice, folder)
+        reference, prediction, grid = _masks(choice, folder)
     except CaseError as error:
         return Picture(choice, problem=str(error))
     counted = (int(reference.sum()), int(prediction.sum()))
@@ -107,12 +109,10 @@ def draw(choice: Choice, folder: Folder) -> Picture:
         )
     if not any(counted):
         return Picture(choice, problem="neither file holds this label")
-    return Picture(choice, planes(reference, prediction, affine))
+    return Picture(choice, planes(reference, prediction, grid.affine, placed=grid.space == PATIENT))
 
 
-def _masks(
-    choice: Choice, folder: Folder
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
+def _masks(choice: Choice, folder: Folder) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
     case = choice.case
     if case.prediction is None or case.reference is None:
         raise CaseError("the results do not say which files were read")
@@ -134,7 +134,7 @@ def _masks(
     masks = [side == layer.codes[wanted] for side in (layer.reference, layer.prediction)]
     if sides.ignored is not None:
         masks = [mask & ~sides.ignored for mask in masks]
-    return masks[0], masks[1], sides.reference.affine
+    return masks[0], masks[1], sides.reference
 
 
 def _inputs(folder: Folder) -> Inputs:
@@ -143,7 +143,7 @@ def _inputs(folder: Folder) -> Inputs:
     for name in ("remap_prediction", "remap_reference"):
         if name in asked:  # JSON has no numbers as keys
             asked[name] = {int(old): int(new) for old, new in asked[name].items()}
-    for name in ("region_order", "left_out"):
+    for name in ("region_order", "left_out", "passed_over"):
         if name in asked:
             asked[name] = tuple(asked[name])
     try:

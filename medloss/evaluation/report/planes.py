@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class Plane:
     """One slice. Paths are in voxels of the crop, x to the right, y down.
 
     Args:
-        name: the anatomical plane nearest to it.
+        name: the anatomical plane nearest to it, or the axis of the file that it lies across.
         index: of the slice along its axis, from 1.
         count: slices along that axis.
         letters: where left, right, top and bottom lead in the patient.
@@ -60,7 +60,11 @@ class Plane:
 
 
 def planes(
-    reference: NDArray[np.bool_], prediction: NDArray[np.bool_], affine: NDArray[np.float64]
+    reference: NDArray[np.bool_],
+    prediction: NDArray[np.bool_],
+    affine: NDArray[np.float64],
+    *,
+    placed: bool = True,
 ) -> tuple[Plane, ...]:
     """Axial, coronal and sagittal slice with most wrong voxels; the only slice of a 2D image.
 
@@ -70,6 +74,8 @@ def planes(
         reference: mask, 2D or 3D; not empty unless ``prediction`` is not.
         prediction: mask of the same shape.
         affine: 4x4, voxel index to RAS+ mm.
+        placed: whether the affine says where left and front are; else the slices are called after
+            the axes of the file, and their sides have no letters.
     """
     if reference.ndim == 2:
         columns = affine[:3, :2]
@@ -82,6 +88,11 @@ def planes(
     world = _world_axes(affine)
     box = _box(reference | prediction, np.linalg.norm(affine, axis=0))
     found = [_plane(reference, prediction, affine, world, box, axis) for axis in axes]
+    if not placed:
+        found = [
+            replace(plane, name=f"axis {axis + 1}", letters=("", "", "", ""))
+            for axis, plane in zip(axes, found, strict=True)
+        ]
     return tuple(sorted(found, key=lambda plane: plane.name))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from medloss.config_text import parse_file
 
 SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -12,6 +15,18 @@ def config_file(folder: Path, name: str) -> Path | None:
     """The file of a configuration, by its name with or without suffix; None where there is none."""
     candidates = [folder / "configs" / f"{name}{suffix}" for suffix in ("", *SUFFIXES)]
     return next((file for file in candidates if file.is_file()), None)
+
+
+def check_keys(file: Path) -> None:
+    """Refuse a configuration in which a key stands twice; MONAI would take the last.
+
+    Raises:
+        ValueError: names the key, or says why the file cannot be read.
+    """
+    try:
+        parse_file(file.read_text(encoding="utf-8"), file)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def config_files(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -27,5 +42,14 @@ def config_files(folder: Path, names: Sequence[str]) -> list[Path]:
         file = config_file(folder, name)
         if file is None:
             raise ValueError(f"{folder / 'configs'} holds no configuration called {name!r}")
+        check_keys(file)
         found.append(file)
     return found
+
+
+def digest(folder: Path, files: Iterable[Path]) -> str:
+    """Of the configuration and the bundle's own code."""
+    found = hashlib.sha256()
+    for file in (*files, *sorted(folder.glob("scripts/**/*.py"))):
+        found.update(file.name.encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from medloss.evaluation.errors import CaseError
 from medloss.evaluation.geometry import check_same_grid
 from medloss.evaluation.images import read_image
 from medloss.evaluation.inputs import make_sides
+from medloss.evaluation.opened import note
 from medloss.evaluation.pairing import Pair, case_name
 from medloss.evaluation.study import CaseResult, Study, attempt, evaluate_sides
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
 from medloss.integrations.bundle.write import write_prediction
 
+_HEADERS = (".mhd", ".nhdr", ".hdr", ".img")
 IMAGE, LABEL = "image", "label"
 """MONAI's keys of a case."""
 
@@ -121,7 +124,7 @@ def _pair(
         found = [Path(label)] if isinstance(label, str | Path) else []
         where = "the bundle's list of cases has no file under 'label'"
     else:
-        found = sorted(p for p in references.iterdir() if p.is_file() and case_name(p) == name)
+        found = sorted(p for p in references.iterdir() if case_name(p) == name)
         where = f"{references} holds no image called {name!r}"
     if len(found) == 1:
         return Pair(name, prediction, found[0])
@@ -140,12 +143,28 @@ def _name(bundle: BundleInference, case: Mapping[str, Any]) -> str:
     return case_name(Path(first)) or Path(first).name
 
 
+def _files(value: Any) -> Iterator[Path]:
+    """Files of an image, which MONAI reads; voxels may lie beside a header of the same name."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _files(each)
+    elif isinstance(value, str | Path):
+        path = Path(value)
+        yield path
+        if path.is_dir():  # of slices
+            yield from sorted(path.iterdir())
+        elif path.suffix.lower() in _HEADERS:
+            yield from sorted(path.parent.glob(f"{glob.escape(path.stem)}.*"))
+
+
 def _evaluate(
     bundle: BundleInference, pair: Pair, case: Mapping[str, Any], study: Study
 ) -> CaseResult:
     if pair.problem or pair.reference is None:
         raise CaseError(pair.problem)
     reference = read_image(pair.reference, channels=study.inputs.channels)
+    for file in _files(case.get(IMAGE)):
+        note(file)
     image = bundle.transform(dict(case))[IMAGE]
     if not isinstance(image, MetaTensor) or "original_affine" not in image.meta:
         raise CaseError(f"{pair.name}: the bundle's transforms lose where the image lies")

@@ -17,6 +17,7 @@ from medloss.base import LossInParts
 from medloss.evaluation.errors import CaseError
 from medloss.evaluation.images import Image
 from medloss.evaluation.losses import LossChoice
+from medloss.evaluation.stored import PATIENT
 from medloss.integrations.bundle.postprocessing import PREDICTION, Decision
 from medloss.integrations.bundle.regrid import OntoGrid, Piece
 from medloss.integrations.bundle.settings import BundleInference
@@ -115,10 +116,19 @@ def predict(
     labels = _after(bundle.decision, labels, affine, image)
     whole = to_affine_nd(3, affine)
     spacing_mm = tuple(float(size) for size in np.linalg.norm(whole[:3, :axes], axis=0))
+    space = _space(image)
     if len(labels) == 1:
-        return Image(path, labels[0].numpy(), spacing_mm, whole)
+        return Image(path, labels[0].numpy(), spacing_mm, whole, space=space)
     channels = labels.movedim(0, -1).numpy()
-    return Image(path, channels, spacing_mm, whole, probabilities=True, independent=True)
+    return Image(
+        path, channels, spacing_mm, whole, probabilities=True, independent=True, space=space
+    )
+
+
+def _space(image: MetaTensor) -> str:
+    """MONAI makes up a place for a NIfTI file without one; its meta data still has the codes."""
+    codes = [image.meta.get(name) for name in ("sform_code", "qform_code")]
+    return "" if all(code is not None and int(code) <= 0 for code in codes) else PATIENT
 
 
 def _pieces(

@@ -16,7 +16,7 @@ from monai.transforms import Compose
 from torch import nn
 
 from medloss.integrations.bundle.checkpoint import checkpoint_of, load_weights
-from medloss.integrations.bundle.configs import config_file, config_files
+from medloss.integrations.bundle.configs import config_file, config_files, digest
 from medloss.integrations.bundle.postprocessing import Decision, read_postprocessing
 from medloss.integrations.sliding_window import SlidingWindowScore
 
@@ -91,6 +91,7 @@ def read_bundle(
     source = (
         ("bundle", str(folder)),
         ("configuration", ", ".join(file.name for file in files)),
+        ("configuration_digest", digest(folder, files)),
         ("checkpoint", str(weights)),
         ("checkpoint_sha256", _sha256(weights)),
     )
@@ -174,7 +175,7 @@ def _files(folder: Path, configs: Sequence[str]) -> list[Path]:
     for names in _FILES:
         found = [config_file(folder, name) for name in names]
         if all(found):
-            return [file for file in found if file]
+            return config_files(folder, names)
     raise ValueError(
         f"{folder / 'configs'} holds neither inference.json (.yaml, .yml) nor train.json with "
         f"evaluate.json"

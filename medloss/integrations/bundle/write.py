@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medloss.evaluation.images import Image
+from medloss.evaluation.stored import PATIENT
 from medloss.evaluation.write_nifti import write_nifti
 
 
@@ -19,4 +20,4 @@ def write_prediction(path: Path, prediction: Image) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.asarray(prediction.array)
-    write_nifti(path, array, prediction.affine)
+    write_nifti(path, array, prediction.affine, placed=prediction.space == PATIENT)
