@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from medloss.runtime.compiling import Loops
 from medloss.sums.cpu import tiles, voxels
-from medloss.sums.cpu.compiling import kernel, part
+from medloss.sums.cpu.compiling import FAST
 from medloss.sums.cpu.rows import fill, load, multiply, sigmoid, store
 from medloss.sums.cpu.scalars import HALF, ONE, ZERO
 
 Array = Any
+_loops = Loops("error histograms", fastmath=FAST)
+kernel, part = _loops.kernel, _loops.part
 ROWS = 11
 """Rows of scratch that the kernels need."""
 SOFTMAX, SIGMOID = 2, 1
