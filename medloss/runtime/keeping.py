@@ -7,6 +7,7 @@ where a file is damaged. Here each of these is said once, and the loop is compil
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,41 @@ from medloss.runtime.saying import compiling_begins, say_once
 from medloss.runtime.sources import stamp
 
 NOWHERE = "no folder for them can be written"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of kernels since the process started.
+
+    Args:
+        compiled: how many were compiled.
+        loaded: how many were read from disk.
+        lost: how many of those compiled the next process has to compile again.
+        folders: where the others lie.
+    """
+
+    compiled: int = 0
+    loaded: int = 0
+    lost: int = 0
+    folders: frozenset[str] = frozenset()
+
+
+_record = Record()
+
+
+def record() -> Record:
+    """What became of kernels so far."""
+    return _record
+
+
+def _note(folder: str | None = None, *, compiled: int = 0, loaded: int = 0, lost: int = 0) -> None:
+    global _record
+    _record = Record(
+        _record.compiled + compiled,
+        _record.loaded + loaded,
+        _record.lost + lost,
+        _record.folders | ({folder} if folder else set()),
+    )
 
 
 class _OnDisk(caching.FunctionCache):  # type: ignore[misc]
@@ -84,6 +120,7 @@ class Kept:
                 self._forget(place, error)
                 continue
             if found is not None:
+                _note(str(place.cache_path), loaded=1)
                 return found
         compiling_begins(self._what, self.cache_path, NOWHERE)
         return None
@@ -91,10 +128,13 @@ class Kept:
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep machine code for the next process."""
         if self._writable is None:
+            _note(compiled=1, lost=1)
             return
         try:
             self._writable.save_overload(signature, compiled)
+            _note(self.cache_path, compiled=1)
         except OSError as error:
+            _note(compiled=1, lost=1)
             say_once(
                 "not kept",
                 f"what was compiled cannot be kept in {self.cache_path} ({error.strerror}): every "

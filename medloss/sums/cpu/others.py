@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from medloss.sums.cpu.compiling import part
 from medloss.sums.cpu.rows import fill, logarithm
 from medloss.sums.cpu.scalars import ONE, ZERO, exp
-from medloss.sums.cpu.tiles import NEED_M
+from medloss.sums.cpu.tiles import NEED_M, NOTHING
 
 Array = Any
-NOTHING = np.float32(-np.inf)
 
 
 @part

@@ -36,10 +36,17 @@ def store(target: Array, row: Array, weight: Array, n: int) -> None:
 @part
 def load_from(stored: Any, b: int, c: int, s: int, row: Array, n: int) -> None:
     """Copy the voxels of a class from a tensor of any dtype, see :mod:`medloss.sums.cpu.views`."""
-    kind, own, bfloat16, float16, byte, _ = stored
-    if kind == OWN:
-        load(own[b, c, s : s + n], row, n)
-    elif kind == BFLOAT16:
+    if stored[0] == OWN:
+        load(stored[1][b, c, s : s + n], row, n)
+    else:
+        load_converted(stored, b, c, s, row, n)
+
+
+@part
+def load_converted(stored: Any, b: int, c: int, s: int, row: Array, n: int) -> None:
+    """The same from another dtype than that of the row."""
+    kind, _, bfloat16, float16, byte, _ = stored
+    if kind == BFLOAT16:
         load(bfloat16[b, c, s : s + n], row, n)
     elif kind == FLOAT16:
         load(float16[b, c, s : s + n], row, n)

@@ -131,7 +131,7 @@ def value_row_of_true_class(
         for i in range(n):
             row[i] = -y[i] * l[i]
     if gammas is not None:
-        if code == 12:  # noqa: SIM102 - what a kernel without exponents is compiled without
+        if code == 12:
             load(q, row, n)
             power(row, gammas[k], n)
             for i in range(n):
@@ -231,7 +231,7 @@ def add_slope_of_true_class(
         for i in range(n):
             by_l[i] -= g * y[i]
     if gammas is not None:
-        if code == 12:  # noqa: SIM102 - what a kernel without exponents is compiled without
+        if code == 12:
             load(q, row, n)
             power(row, gammas[k], n)
             for i in range(n):

@@ -8,11 +8,12 @@ import numpy as np
 
 from medloss.sums.cpu import voxels
 from medloss.sums.cpu.compiling import part
-from medloss.sums.cpu.rows import complement, fill, load, load_from, logarithm, multiply, total
+from medloss.sums.cpu.rows import complement, fill, load, load_converted, logarithm, multiply, total
 from medloss.sums.cpu.scalars import ONE, ZERO, exp
 from medloss.sums.cpu.views import OWN
 
 Array = Any
+NOTHING = np.float32(-np.inf)
 MANY_CLASSES = 10
 """From this number on, values are scattered to classes instead of selected for each class."""
 
@@ -39,13 +40,12 @@ def load_tile(x: Any, b: int, s: int, n: int, tile: Array, highest: Array) -> No
     The copy is faster than reading the input twice: the classes of one voxel often lie a multiple
     of the cache's way size apart, so that a dozen of them cannot stay in it together.
     """
-    load_from(x, b, 0, s, tile[0], n)
-    load(tile[0], highest, n)
-    for c in range(1, len(tile) - 1):
+    fill(highest, NOTHING, n)
+    for c in range(len(tile) - 1):
         if x[0] == OWN:
             _load_max(x[1][b, c, s : s + n], tile[c], highest, n)
         else:
-            load_from(x, b, c, s, tile[c], n)
+            load_converted(x, b, c, s, tile[c], n)
             _load_max(tile[c], tile[c], highest, n)
 
 

@@ -35,7 +35,7 @@ def clear_row(row: Array, w: Array, n: int) -> None:
 def map_row(maps: Any, index: int, b: int, c: int, s: int, f: Array, n: int) -> None:
     """The map that a term names, if it names one."""
     if maps is not None:
-        if index >= 0:  # noqa: SIM102 - what a kernel without maps is compiled without
+        if index >= 0:
             load_from(maps[index], b, c, s, f, n)
 
 
