@@ -53,6 +53,8 @@ def distances(
     shape = tuple(spatial) if len(spatial) == 3 else (spatial[0], 1, spatial[1])
     out = use_large_pages(torch.empty((batch, skip + classes, *spatial), dtype=dtype))
     out[:, :skip] = 0
+    if not mask.numel():
+        return out
     kinds = mask.contiguous().numpy().reshape(batch, classes, *shape)
     volumes = out.numpy().reshape(batch, skip + classes, *shape)[:, skip:]
     number = volumes.dtype.type

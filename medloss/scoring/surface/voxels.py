@@ -122,7 +122,7 @@ def search(
                         # Distances differ by no more than the way from the last element here.
                         at_least = last_mm - (k - last_k) * step_mm
                         if last_c == c and at_least > 0:
-                            n = start_at[min(int(at_least * per_mm), start_at.size - 1)]
+                            n = start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
                         while n < offsets.size and flat_volume[place + offsets[n]] != c:
                             n += 1
                     remember(c, n < offsets.size, tried, failed)
