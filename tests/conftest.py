@@ -9,6 +9,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)  # tests run in several processes on tiny tensors
+os.environ.setdefault("MEDLOSS_QUIET", "1")  # or output would depend on what is compiled already
 
 ROOT = Path(__file__).parents[1]
 

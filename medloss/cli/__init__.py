@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "Write the page of a study again.",
     "study": "Train a bundle with several losses and compare them.",
     "suggest": "Propose a loss for label maps, from what they are like.",
+    "warmup": "Compile now what would be compiled at the first use.",
 }
 
 

@@ -10,20 +10,18 @@ for the lower envelope of parabolas, which goes one voxel at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from medloss.runtime.compiling import Loops
 from medloss.sums.cpu.pages import use_large_pages
 from medloss.sums.cpu.pool import run
 
 Array = Any
-P = ParamSpec("P")
-R = TypeVar("R")
 
 COLUMNS = 2048
 """Columns of a block of the first pass: a row of them stays in the fastest cache."""
@@ -32,21 +30,8 @@ OFFSETS = 4
 """Offsets tried at a time."""
 
 # "nnan": distances are never NaN; infinite they may be.
-OPTIONS: Any = {
-    "nogil": True,
-    "fastmath": {"contract", "reassoc", "nsz", "arcp", "nnan"},
-    "error_model": "numpy",
-}
-
-
-def _kernel(function: Callable[P, R]) -> Callable[P, R]:
-    compiled: Callable[P, R] = numba.njit(cache=True, **OPTIONS)(function)
-    return compiled
-
-
-def _part(function: Callable[P, R]) -> Callable[P, R]:
-    compiled: Callable[P, R] = numba.njit(**OPTIONS)(function)
-    return compiled
+_loops = Loops("distances", fastmath={"contract", "reassoc", "nsz", "arcp", "nnan"})
+_kernel, _part = _loops.kernel, _loops.part
 
 
 def distances(
@@ -68,6 +53,8 @@ def distances(
     shape = tuple(spatial) if len(spatial) == 3 else (spatial[0], 1, spatial[1])
     out = use_large_pages(torch.empty((batch, skip + classes, *spatial), dtype=dtype))
     out[:, :skip] = 0
+    if not mask.numel():
+        return out
     kinds = mask.contiguous().numpy().reshape(batch, classes, *shape)
     volumes = out.numpy().reshape(batch, skip + classes, *shape)[:, skip:]
     number = volumes.dtype.type

@@ -13,7 +13,7 @@ from medloss.histograms import kernels
 from medloss.sums.cpu.pages import use_large_pages
 from medloss.sums.cpu.pool import run
 from medloss.sums.cpu.scratch import scratch
-from medloss.sums.cpu.views import dense, index, view
+from medloss.sums.cpu.views import index, stored, view
 from medloss.sums.terms import work_dtype
 
 Kernel = Callable[..., None]
@@ -49,7 +49,7 @@ def slopes(
     """Write to ``out`` the gradient by the input, from derivatives by the errors of each cell."""
     work = _Work(input, target, mask, activation)
     by_cell = table.detach().numpy().astype(work.dtype)
-    written = view(use_large_pages(out).flatten(2))
+    written = stored(use_large_pages(out).flatten(2), work.dtype)
 
     kernel: Kernel = kernels.slopes
 
@@ -69,8 +69,9 @@ class _Work:
         is_index = target.shape[1] != self.classes
         none = np.zeros((0, 0), self.dtype)
         self.read = (
-            view(input),
-            index(target) if is_index else dense(target),
+            stored(input, self.dtype),
+            (index if is_index else stored)(target, self.dtype),
+            is_index,
             none if mask is None else view(mask[:, 0].to(work_dtype(input)).contiguous()),
             ("probabilities", "sigmoid", "softmax").index(activation),
         )

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from medloss.runtime.compiling import Loops
 from medloss.sums.cpu import tiles, voxels
-from medloss.sums.cpu.compiling import kernel, part
-from medloss.sums.cpu.rows import fill, load, multiply, sigmoid, store
+from medloss.sums.cpu.compiling import FAST
+from medloss.sums.cpu.rows import fill, load, load_from, multiply, sigmoid, store_to
 from medloss.sums.cpu.scalars import HALF, ONE, ZERO
 
 Array = Any
+_loops = Loops("error histograms", fastmath=FAST)
+kernel, part = _loops.kernel, _loops.part
 ROWS = 11
 """Rows of scratch that the kernels need."""
 SOFTMAX, SIGMOID = 2, 1
@@ -20,25 +23,26 @@ SOFTMAX, SIGMOID = 2, 1
 
 @kernel
 def count(
-    x: Array, target: Array, mask: Array, activation: int, b: int, begin: int, end: int,
+    x: Any, target: Any, is_index: bool, mask: Array, activation: int, b: int, begin: int, end: int,
     both: Array, rows: Array, labels: Array, out: Array,
 ) -> None:  # fmt: skip
     """Add voxels ``begin`` to ``end`` of sample ``b`` to the histograms ``out``."""
-    classes, size, bins = x.shape[1], rows.shape[1], out.shape[2] - 1
+    classes, size, bins = out.shape[0], rows.shape[1], out.shape[2] - 1
     tile, w, y, share, inside = both[0], rows[3], rows[4], rows[5], rows[6]
     cell = np.empty(size, np.int32)
     fill(w, ONE, size)
     for s in range(begin, end, size):
         n = min(size, end - s)
         voxels.weight_row(mask, b, s, w, n)
-        voxels.target_labels(target, labels, b, s, classes, n)
-        _probabilities(x[b], mask, activation, s, both, rows, n)
+        if is_index:
+            voxels.target_labels(target, labels, b, s, classes, n)
+        _probabilities(x, b, mask, activation, s, both, rows, n)
         for c in range(classes):
-            voxels.target_row(target, labels, b, c, s, y, n)
+            voxels.target_row(target, is_index, labels, b, c, s, y, n)
             if len(mask):
                 voxels.clear_row(y, w, n)
             _place(tile[c], y, bins, cell, share, n)
-            if target.ndim == 2:
+            if is_index:
                 _add_label(out[c], cell, share, y, w, n)
             else:
                 _add_soft(out[c], cell, share, y, w, inside, n)
@@ -46,22 +50,23 @@ def count(
 
 @kernel
 def slopes(
-    x: Array, target: Array, mask: Array, activation: int, b: int, begin: int, end: int,
-    both: Array, rows: Array, labels: Array, table: Array, out: Array,
+    x: Any, target: Any, is_index: bool, mask: Array, activation: int, b: int, begin: int, end: int,
+    both: Array, rows: Array, labels: Array, table: Array, out: Any,
 ) -> None:  # fmt: skip
     """Write the gradient by the input, for derivatives ``table`` (C, 2, bins) by the errors."""
-    classes, size, bins = x.shape[1], rows.shape[1], table.shape[2]
+    classes, size, bins = table.shape[0], rows.shape[1], table.shape[2]
     tile, slope, w, y, share, summed = both[0], both[1], rows[3], rows[4], rows[5], rows[6]
     cell = np.empty(size, np.int32)
     fill(w, ONE, size)
     for s in range(begin, end, size):
         n = min(size, end - s)
         voxels.weight_row(mask, b, s, w, n)
-        voxels.target_labels(target, labels, b, s, classes, n)
-        _probabilities(x[b], mask, activation, s, both, rows, n)
+        if is_index:
+            voxels.target_labels(target, labels, b, s, classes, n)
+        _probabilities(x, b, mask, activation, s, both, rows, n)
         fill(summed, ZERO, n)
         for c in range(classes):
-            voxels.target_row(target, labels, b, c, s, y, n)
+            voxels.target_row(target, is_index, labels, b, c, s, y, n)
             if len(mask):
                 voxels.clear_row(y, w, n)
             _place(tile[c], y, bins, cell, share, n)
@@ -72,24 +77,24 @@ def slopes(
                 _through_softmax(slope[c], tile[c], summed, n)
             elif activation == SIGMOID:
                 _through_sigmoid(slope[c], tile[c], n)
-            store(out[b, c, s : s + n], slope[c], w, n)
+            store_to(out, b, c, s, slope[c], w, n)
 
 
 @part
 def _probabilities(
-    x: Array, mask: Array, activation: int, s: int, both: Array, rows: Array, n: int
+    x: Any, b: int, mask: Array, activation: int, s: int, both: Array, rows: Array, n: int
 ) -> None:
     """Into the first tile."""
     tile, w, highest = both[0], rows[3], rows[7]
     if activation == SOFTMAX:
-        tiles.load_tile(x, s, n, tile, highest)
+        tiles.load_tile(x, b, s, n, tile, highest)
         tiles.clear_tile(mask, w, tile, highest, n)
         tiles.exponentials(both[:1], highest, rows[:3], 0, n)
-        for c in range(x.shape[0]):
+        for c in range(len(tile) - 1):
             multiply(tile[c], rows[1], n)
         return
-    for c in range(x.shape[0]):
-        load(x[c, s : s + n], tile[c], n)
+    for c in range(len(tile) - 1):
+        load_from(x, b, c, s, tile[c], n)
         if len(mask):
             voxels.clear_row(tile[c], w, n)
         if activation == SIGMOID:

@@ -112,6 +112,24 @@ def first_step(
     return FirstStep(loss, logits, target, around, source)
 
 
+def bundle_loss(folder: Path) -> nn.Module:
+    """The loss of a bundle's training, without its data and its network.
+
+    Raises:
+        ValueError: the ``train`` configuration cannot be read, or has no loss that can be built.
+    """
+    parser = ConfigParser()
+    with _imports_from(folder):
+        try:
+            parser.read_config([str(file) for file in config_files(folder, ("train",))])
+            parser.update({"bundle_root": str(folder)})
+        except Exception as error:
+            raise ValueError(
+                f"{folder}: its configuration cannot be used: {reason(error)}"
+            ) from error
+        return _Entries(folder, parser).module("loss_function", "loss")
+
+
 class _Step:
     """The trainer's way from a batch of its loader to the network's output."""
 

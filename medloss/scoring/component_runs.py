@@ -41,7 +41,7 @@ class Runs:
         return int(self.number.max(initial=-1)) + 1
 
     def within(self, objects: Runs) -> NDArray[np.int32]:
-        """For each run, the number of the object of others that holds all of it."""
+        """For each run, the number of the object of others that holds all of it; -1 if none does."""
         found: NDArray[np.int32] = _within(
             self.first, self.begin, objects.first, objects.end, objects.number
         )
@@ -189,9 +189,9 @@ def _within(first, begin, first_around, end_around, number):  # type: ignore[no-
     for r in range(len(first) - 1):
         b = first_around[r]
         for a in range(first[r], first[r + 1]):
-            while end_around[b] <= begin[a]:
+            while b < first_around[r + 1] and end_around[b] <= begin[a]:
                 b += 1
-            found[a] = number[b]
+            found[a] = number[b] if b < first_around[r + 1] else -1
     return found
 
 

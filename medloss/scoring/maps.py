@@ -127,7 +127,9 @@ def _coded(
         coded = [m.astype(dtype, copy=False) for m in plain]
         if shift:
             coded = [np.add(m, 1, dtype=dtype) for m in coded]
-        return {label: label + shift for label in labels}, most + shift + 1, coded
+        # Every number that the dtype holds: the maps may be the caller's memory, and change.
+        many = np.iinfo(dtype).max + 1
+        return {label: label + shift for label in labels}, many, coded
     known = np.unique(np.array(labels, dtype=np.int64))
     if len(known) >= MOST_CODES:
         raise ValueError(f"labels: expected fewer than {MOST_CODES}, got {len(known)}")

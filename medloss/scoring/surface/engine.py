@@ -109,7 +109,14 @@ class _Sweep:
                 for first, last in self.pieces
             ]
         )
-        rest = (maps.ignored, self.wanted, self.bits, self.volume, kind.near)
+        rest = (
+            maps.ignored,
+            self.wanted,
+            self.bits,
+            kind.shape,
+            self.volume.reshape(-1),
+            kind.near,
+        )
         return threads.run(
             [
                 partial(kind.search, own, other, *frame, *rest, first, last)

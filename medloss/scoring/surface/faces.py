@@ -111,7 +111,20 @@ def mark(labels, box, flat, pad, outside, bits, first, last, volume):
 
 @kernel
 def search(
-    labels, other, box, flat, pad, outside, ignored, wanted, bits, volume, near, first, last
+    labels,
+    other,
+    box,
+    flat,
+    pad,
+    outside,
+    ignored,
+    wanted,
+    bits,
+    shape,
+    flat_volume,
+    near,
+    first,
+    last,
 ):
     """Distance of each point of the faces in some slices to the other map's boundary.
 
@@ -122,8 +135,7 @@ def search(
     keys, used = np.empty(1024, np.int64), 0
     places = np.empty(1024, np.uint32)
     seen = np.zeros(wanted.size, np.int64)
-    tried, failed = np.zeros_like(seen), np.zeros_like(seen)
-    flat_volume = volume.ravel()
+    tried, failed = np.zeros(wanted.size, np.int64), np.zeros(wanted.size, np.int64)
     most = 2 * first_point[3]
     pair = np.zeros(2, labels.dtype)
     empty = outside[0]
@@ -137,7 +149,7 @@ def search(
                 some |= here[k] | below[k] | right[k]
             if some == 0:
                 continue
-            row = ((i + pad[0]) * volume.shape[1] + j + pad[1]) * volume.shape[2] + pad[2]
+            row = ((i + pad[0]) * shape[1] + j + pad[1]) * shape[2] + pad[2]
             for k in range(-1, box[5]):
                 pair[0] = here[k] if k >= 0 else empty
                 for axis in range(3):

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.runtime.compiling import Loops
 from medloss.scoring.surface.compiling import part
 
 TILE_VOXELS = 6
@@ -106,7 +106,7 @@ def _scan(a, b, c, low, high, first, last, mm):
 
 
 # Sums may be taken in any order, and nothing here is NaN or infinite.
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@Loops("metrics", fastmath=True).kernel
 def _nearest(queries, q_starts, q_low, q_high, low, high, starts, t_low, t_high, mm):
     tiles = starts.size - 1
     out = np.empty(queries.shape[1])

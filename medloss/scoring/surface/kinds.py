@@ -5,11 +5,12 @@ Each has two kernels, which work on some slices of a box:
 ``mark(labels, box, flat, pad, outside, bits, first, last, volume)``
     writes the surface of a map into a volume that is padded by ``pad`` on each side.
 
-``search(labels, other, box, flat, pad, outside, ignored, wanted, bits, volume, near, first, last)``
+``search(labels, other, box, flat, pad, outside, ignored, wanted, bits, shape, flat_volume, ...)``
     finds, for each element of the surface of ``labels``, the nearest one of the same class in the
-    ``volume`` that was marked from the ``other`` map. ``wanted`` says which classes are searched,
-    ``ignored`` which voxels do not count. It returns a key for each element in the order of the
-    image, ``class << 32 | code << 16 | bin of the distance``, and its place in the volume.
+    volume of this ``shape`` that was marked from the ``other`` map; ``near, first, last`` follow.
+    ``wanted`` says which classes are searched, ``ignored`` which voxels do not count. It returns a
+    key for each element in the order of the image, ``class << 32 | code << 16 | bin of the
+    distance``, and its place in the volume.
 """
 
 from __future__ import annotations

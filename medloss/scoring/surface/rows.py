@@ -38,7 +38,8 @@ def with_room(array, used, wanted):  # type: ignore[no-untyped-def]
     if array.size - used >= wanted:
         return array
     larger = np.empty(2 * array.size + wanted, array.dtype)
-    larger[:used] = array[:used]
+    for n in range(used):  # a slice brings numba's error texts with it, 2 s of compiling
+        larger[n] = array[n]
     return larger
 
 

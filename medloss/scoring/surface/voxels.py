@@ -74,7 +74,20 @@ def _touches(ignored, box, i, j, k):
 
 @kernel
 def search(
-    labels, other, box, flat, pad, outside, ignored, wanted, bits, volume, near, first, last
+    labels,
+    other,
+    box,
+    flat,
+    pad,
+    outside,
+    ignored,
+    wanted,
+    bits,
+    shape,
+    flat_volume,
+    near,
+    first,
+    last,
 ):
     """Nearest surface voxel of the same class in ``volume`` for each one of some slices.
 
@@ -85,15 +98,14 @@ def search(
     keys, used = np.empty(1024, np.int64), 0
     places = np.empty(1024, np.uint32)
     seen = np.zeros(wanted.size, np.int64)
-    tried, failed = np.zeros_like(seen), np.zeros_like(seen)
-    flat_volume = volume.ravel()
+    tried, failed = np.zeros(wanted.size, np.int64), np.zeros(wanted.size, np.int64)
     for i in range(first, last):
         for j in range(box[4]):
             if not _surface_row(labels, box, i, j, flat, outside, line):
                 continue
             keys = with_room(keys, used, box[5])
             places = with_room(places, used, box[5])
-            row = ((i + pad[0]) * volume.shape[1] + j + pad[1]) * volume.shape[2] + pad[2]
+            row = ((i + pad[0]) * shape[1] + j + pad[1]) * shape[2] + pad[2]
             last_k, last_c, last_mm = 0, 0, -1.0
             for k in range(box[5]):
                 c = line[k]
@@ -110,7 +122,7 @@ def search(
                         # Distances differ by no more than the way from the last element here.
                         at_least = last_mm - (k - last_k) * step_mm
                         if last_c == c and at_least > 0:
-                            n = start_at[min(int(at_least * per_mm), start_at.size - 1)]
+                            n = start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
                         while n < offsets.size and flat_volume[place + offsets[n]] != c:
                             n += 1
                     remember(c, n < offsets.size, tried, failed)

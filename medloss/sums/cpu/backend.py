@@ -12,7 +12,7 @@ from medloss.sums.cpu import exclusive, independent
 from medloss.sums.cpu.pages import use_large_pages
 from medloss.sums.cpu.plan import Plan
 from medloss.sums.cpu.pool import run
-from medloss.sums.cpu.views import view
+from medloss.sums.cpu.views import stored
 from medloss.sums.request import Request, gradient_like
 
 Kernel = Callable[..., None]
@@ -44,7 +44,7 @@ def slopes(request: Request, gradient: Tensor) -> Tensor:
     """Gradient by the input for a gradient (B, K, C) of the sums."""
     plan = Plan(request.flat(), gradient=True)
     out = use_large_pages(gradient_like(request.input))
-    flat = view(out.flatten(2))
+    flat = stored(out.flatten(2), plan.dtype)
     blocks = plan.blocks()
     # a gradient of 0 for labels that are no class
     g = np.zeros((plan.batch, len(request.terms), plan.classes + 1), plan.dtype)

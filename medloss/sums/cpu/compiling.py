@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
+
+from medloss.runtime.compiling import Loops
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -16,21 +17,11 @@ R = TypeVar("R")
 # Neither "nnan" nor "ninf": a NaN in the input must come out.
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 
+_fast = Loops("class sums", fastmath=FAST)
+kernel, part = _fast.kernel, _fast.part
 
-# error_model: a division that may raise would be done one element at a time.
-OPTIONS: Any = {"nogil": True, "fastmath": FAST, "error_model": "numpy"}
-
-
-def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile what Python calls; kept on disk beside this file or in the user's cache."""
-    compiled: Callable[P, R] = numba.njit(cache=True, **OPTIONS)(function)
-    return compiled
-
-
-def part(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile what kernels call; kept on disk as part of them."""
-    compiled: Callable[P, R] = numba.njit(**OPTIONS)(function)
-    return compiled
+exact_part = Loops("class sums", fastmath={"contract"}).part
+"""Without reordering, which would undo the rounding trick."""
 
 
 def _float_of_bits(typing_context: Any, bits: Any) -> Any:
@@ -50,13 +41,17 @@ def _bits_of_float(typing_context: Any, value: Any) -> Any:
 as_float: Any = intrinsic(_float_of_bits)
 as_bits: Any = intrinsic(_bits_of_float)
 
-EXACT: Any = {"fastmath": {"contract"}, "error_model": "numpy"}
-"""No reordering, which would undo the rounding trick."""
+_EXACT: Any = {
+    "fastmath": {"contract"},
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 def means(function: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Inside kernels, ``function`` is what the decorated one returns for the types at hand."""
     decorator: Callable[[Callable[P, R]], Callable[P, R]] = overload(
-        function, jit_options=EXACT, strict=False
+        function, jit_options=_EXACT, strict=False
     )
     return decorator

@@ -15,11 +15,25 @@ from typing import Any
 from medloss.sums.cpu import others as other_classes
 from medloss.sums.cpu import tiles, voxels
 from medloss.sums.cpu.compiling import kernel, part
-from medloss.sums.cpu.rows import add_scaled, complement, dot, fill, multiply, total
+from medloss.sums.cpu.rows import (
+    add_scaled,
+    complement,
+    dot,
+    fill,
+    load_from,
+    multiply,
+    store_to,
+    total,
+)
 from medloss.sums.cpu.scalars import ONE, ZERO, smallest
-from medloss.sums.cpu.stored import decode, encode
-from medloss.sums.cpu.term_rows import add_slope, value_row
+from medloss.sums.cpu.term_rows import (
+    add_slope,
+    add_slope_of_true_class,
+    value_row,
+    value_row_of_true_class,
+)
 from medloss.sums.cpu.tiles import NEED_M, NEED_TRUE_L
+from medloss.sums.cpu.views import OWN
 
 Array = Any
 ROWS = 21
@@ -28,14 +42,14 @@ ROWS = 21
 
 @kernel
 def sums(
-    x: Array, target: Array, mask: Array, maps: Any,
-    trues: Array, true_gammas: Array, others: Array, other_gammas: Array, mapped: Array,
+    x: Any, target: Any, is_index: bool, mask: Array, maps: Any,
+    trues: Array, true_gammas: Any, others: Any, other_gammas: Any, mapped: Any,
     p_at: int, v_at: int, needs: int,
     b: int, begin: int, end: int,
     both: Array, rows: Array, labels: Array, bins: Array, out: Array,
 ) -> None:  # fmt: skip
     """Add the sums over voxels ``begin`` to ``end`` of sample ``b`` to ``out`` (terms, C + 1)."""
-    classes, size = x.shape[1], both.shape[2]
+    classes, size = both.shape[1] - 1, both.shape[2]
     tile, kept = both[0], both[-1]
     norms, w, highest = rows[:3], rows[3], rows[4]
     p, q, lp, lq, y, f, row = rows[5], rows[6], rows[7], rows[8], rows[9], rows[10], rows[11]
@@ -46,65 +60,69 @@ def sums(
         voxels.weight_row(mask, b, s, w, n)
         if v_at >= 0:
             out[v_at, 0] += total(w, n)
-        same = voxels.target_labels(target, labels, b, s, classes, n)
-        tiles.load_tile(x[b], s, n, kept, highest)
+        same = is_index and voxels.target_labels(target, labels, b, s, classes, n)
+        tiles.load_tile(x, b, s, n, kept, highest)
         tiles.clear_tile(mask, w, kept, highest, n)
         if needs & NEED_TRUE_L:
             tiles.pick_from_tile(kept, labels, lp, n)
         tiles.exponentials(both, highest, norms, needs, n)
-        if needs & NEED_M:
-            other_classes.most_probable(kept, highest, best, n)
-            other_classes.log_of_others(kept, highest, norms[2], best, row, of_best, n)
+        if others is not None:
+            other_classes.prepare(needs, kept, highest, norms[2], best, row, of_best, n)
         if len(trues):
             _true_class(tile, norms, highest, labels, needs, p, q, lp, n)
             read, some = -1, False
             for k in range(len(trues)):  # each is linear in y, which here is the weight
                 weight = w
-                if trues[k, 2] >= 0:
-                    if trues[k, 2] != read:
-                        read = trues[k, 2]
-                        some = voxels.map_of_labels(maps, read, b, s, labels, same, y, n)
-                        multiply(y, w, n)
-                    if not some:
-                        continue
-                    weight = y
-                value_row(trues[k, 0], true_gammas[k], p, q, lp, lq, weight, f, row, n)
+                if maps is not None:
+                    if trues[k, 2] >= 0:
+                        if trues[k, 2] != read:
+                            read = trues[k, 2]
+                            some = voxels.map_of_labels(
+                                maps[read], classes, b, s, labels, same, y, n
+                            )
+                            multiply(y, w, n)
+                        if not some:
+                            continue
+                        weight = y
+                value_row_of_true_class(trues[k, 0], true_gammas, k, p, q, lp, weight, row, n)
                 tiles.add_by_class(row, labels, same, classes, bins, out[trues[k, 1]], n)
-        if len(others):
+        if others is not None:
             for c in range(classes):
                 tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
                 if needs & NEED_M:
                     other_classes.put(q, lq, best, of_best, c, n)
-                voxels.target_row(target, labels, b, c, s, y, n)
+                voxels.target_row(target, is_index, labels, b, c, s, y, n)
                 for k in range(len(others)):
                     voxels.map_row(maps, others[k, 2], b, c, s, f, n)
-                    value_row(others[k, 0], other_gammas[k], tile[c], q, lp, lq, y, f, row, n)
+                    value_row(others[k, 0], other_gammas, k, tile[c], q, lp, lq, y, maps, f, row, n)
                     out[others[k, 1], c] += dot(row, w, n)
                 if p_at >= 0:
                     out[p_at, c] += dot(tile[c], w, n)
-        elif p_at >= 0 or len(mapped):
+        else:
             multiply(norms[1], w, n)
-            for c in range(classes):
-                if p_at >= 0:
+            if p_at >= 0:
+                for c in range(classes):
                     out[p_at, c] += dot(tile[c], norms[1], n)
+            if maps is not None:
                 for k in range(len(mapped)):
-                    read = maps[mapped[k, 2]][b, c, s : s + n]
-                    out[mapped[k, 1], c] += _dot_map(tile[c], norms[1], read, n)
+                    for c in range(classes):
+                        load_from(maps[mapped[k, 2]], b, c, s, f, n)
+                        out[mapped[k, 1], c] += _dot_map(tile[c], norms[1], f, n)
 
 
 @kernel
 def slopes(
-    x: Array, target: Array, mask: Array, maps: Any,
-    trues: Array, true_gammas: Array, others: Array, other_gammas: Array, mapped: Array,
+    x: Any, target: Any, is_index: bool, mask: Array, maps: Any,
+    trues: Array, true_gammas: Any, others: Any, other_gammas: Any, mapped: Any,
     p_at: int, v_at: int, needs: int,
     b: int, begin: int, end: int,
-    both: Array, rows: Array, labels: Array, g: Array, out: Array,
+    both: Array, rows: Array, labels: Array, g: Array, out: Any,
 ) -> None:  # fmt: skip
     """Write the gradient of Σ g S by the logits, for gradients ``g`` (terms, C + 1) of the sums.
 
     With A = ∂/∂log p it is A − p Σ A, the sum over classes.
     """
-    classes, size = x.shape[1], both.shape[2]
+    classes, size = both.shape[1] - 1, both.shape[2]
     tile, kept = both[0], both[-1]
     norms, w, highest = rows[:3], rows[3], rows[4]
     p, q, lp, lq, y, f, row = rows[5], rows[6], rows[7], rows[8], rows[9], rows[10], rows[11]
@@ -115,15 +133,14 @@ def slopes(
     for s in range(begin, end, size):
         n = min(size, end - s)
         voxels.weight_row(mask, b, s, w, n)
-        same = voxels.target_labels(target, labels, b, s, classes, n)
-        tiles.load_tile(x[b], s, n, kept, highest)
+        same = is_index and voxels.target_labels(target, labels, b, s, classes, n)
+        tiles.load_tile(x, b, s, n, kept, highest)
         tiles.clear_tile(mask, w, kept, highest, n)
         if needs & NEED_TRUE_L:
             tiles.pick_from_tile(kept, labels, lp, n)
         tiles.exponentials(both, highest, norms, needs, n)
-        if needs & NEED_M:
-            other_classes.most_probable(kept, highest, best, n)
-            other_classes.log_of_others(kept, highest, norms[2], best, row, of_best, n)
+        if others is not None:
+            other_classes.prepare(needs, kept, highest, norms[2], best, row, of_best, n)
             fill(rest, ZERO, n)
             fill(by_rest, ZERO, n)
         fill(summed, ZERO, n)
@@ -133,33 +150,33 @@ def slopes(
             fill(by_p, ZERO, n)
             fill(by_lp, ZERO, n)
             for k in range(len(trues)):  # each is linear in y, which here is the gradient
-                map_ = trues[k, 2]
-                if map_ >= 0 and not voxels.map_of_labels(maps, map_, b, s, labels, same, f, n):
-                    continue
                 tiles.pick(g[trues[k, 1]], labels, y, n)
-                if map_ >= 0:
-                    multiply(y, f, n)
-                add_slope(
-                    trues[k, 0], true_gammas[k], one, p, q, lp, lq, y, f,
-                    by_p, by_lp, by_lq, row, n,
-                )  # fmt: skip
+                if maps is not None:
+                    if trues[k, 2] >= 0:
+                        read = maps[trues[k, 2]]
+                        if not voxels.map_of_labels(read, classes, b, s, labels, same, f, n):
+                            continue
+                        multiply(y, f, n)
+                add_slope_of_true_class(
+                    trues[k, 0], true_gammas, k, one, q, lp, y, by_p, by_lp, row, n
+                )
             add_scaled(of_true, by_lp, one, n)
             multiply(by_p, p, n)
             add_scaled(of_true, by_p, one, n)
-        if len(others):
+        if others is not None:
             for c in range(classes):
                 tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
                 if needs & NEED_M:
                     other_classes.put(q, lq, best, of_best, c, n)
-                voxels.target_row(target, labels, b, c, s, y, n)
+                voxels.target_row(target, is_index, labels, b, c, s, y, n)
                 fill(by_p, g[p_at, c] if p_at >= 0 else ZERO * one, n)
                 fill(by_lp, ZERO, n)
                 fill(by_lq, ZERO, n)
                 for k in range(len(others)):
                     voxels.map_row(maps, others[k, 2], b, c, s, f, n)
                     add_slope(
-                        others[k, 0], other_gammas[k], g[others[k, 1], c], tile[c], q, lp, lq, y, f,
-                        by_p, by_lp, by_lq, row, n,
+                        others[k, 0], other_gammas, k, g[others[k, 1], c],
+                        tile[c], q, lp, lq, y, maps, f, by_p, by_lp, by_lq, row, n,
                     )  # fmt: skip
                 _by_log_p(tile[c], by_p, by_lp, kept[c], n)
                 if needs & NEED_M:
@@ -173,30 +190,35 @@ def slopes(
             add_scaled(summed, of_true, one, n)
             for c in range(classes):
                 _finish(kept[c], tile[c], summed, of_true, labels, c, row, n)
-                _store_weighted(out[b, c, s : s + n], row, w, n)
+                store_to(out, b, c, s, row, w, n)
         else:
             if p_at >= 0:
                 for c in range(classes):
                     add_scaled(summed, tile[c], g[p_at, c], n)
-            for k in range(len(mapped)):
-                for c in range(classes):
-                    read = maps[mapped[k, 2]][b, c, s : s + n]
-                    _add_product(summed, tile[c], read, g[mapped[k, 1], c], n)
+            if maps is not None:
+                for k in range(len(mapped)):
+                    for c in range(classes):
+                        load_from(maps[mapped[k, 2]], b, c, s, f, n)
+                        _add_product(summed, tile[c], f, g[mapped[k, 1], c], n)
             _scale(summed, norms[1], of_true, w, n)
+            fill(w, ONE, n)  # it is in all three now
             for c in range(classes):
                 slope = g[p_at, c] if p_at >= 0 else ZERO * one
-                if len(mapped):
+                if maps is not None:
                     fill(by_p, slope, n)
                     for k in range(len(mapped)):
-                        read = maps[mapped[k, 2]][b, c, s : s + n]
-                        _add_map(by_p, read, g[mapped[k, 1], c], n)
-                    _store_mapped(
-                        out[b, c, s : s + n], tile[c], by_p, norms[1], summed, of_true, labels, c, n
-                    )
-                    continue
-                _store_linear(
-                    out[b, c, s : s + n], tile[c], slope, norms[1], summed, of_true, labels, c, n
-                )
+                        load_from(maps[mapped[k, 2]], b, c, s, f, n)
+                        add_scaled(by_p, f, g[mapped[k, 1], c], n)
+                    _of_class_mapped(row, tile[c], by_p, norms[1], summed, of_true, labels, c, n)
+                    store_to(out, b, c, s, row, w, n)
+                elif out[0] == OWN:
+                    _of_class(
+                        out[1][b, c, s : s + n],
+                        tile[c], slope, norms[1], summed, of_true, labels, c, n,
+                    )  # fmt: skip
+                else:
+                    _of_class(row, tile[c], slope, norms[1], summed, of_true, labels, c, n)
+                    store_to(out, b, c, s, row, w, n)
 
 
 @part
@@ -212,23 +234,17 @@ def _true_class(
 
 
 @part
-def _dot_map(e: Array, inverse: Array, stored: Array, n: int) -> Any:
+def _dot_map(e: Array, inverse: Array, f: Array, n: int) -> Any:
     result = e.dtype.type(0)
     for i in range(n):
-        result += e[i] * inverse[i] * decode(stored[i])
+        result += e[i] * inverse[i] * f[i]
     return result
 
 
 @part
-def _add_product(row: Array, e: Array, stored: Array, factor: Any, n: int) -> None:
+def _add_product(row: Array, e: Array, f: Array, factor: Any, n: int) -> None:
     for i in range(n):
-        row[i] += factor * e[i] * decode(stored[i])
-
-
-@part
-def _add_map(row: Array, stored: Array, factor: Any, n: int) -> None:
-    for i in range(n):
-        row[i] += factor * decode(stored[i])
+        row[i] += factor * e[i] * f[i]
 
 
 @part
@@ -247,12 +263,6 @@ def _finish(
 
 
 @part
-def _store_weighted(out: Array, row: Array, w: Array, n: int) -> None:
-    for i in range(n):
-        out[i] = encode(row[i] * w[i], out)
-
-
-@part
 def _scale(summed: Array, inverse: Array, of_true: Array, w: Array, n: int) -> None:
     for i in range(n):
         whole = summed[i] * inverse[i] + of_true[i]
@@ -262,22 +272,22 @@ def _scale(summed: Array, inverse: Array, of_true: Array, w: Array, n: int) -> N
 
 
 @part
-def _store_linear(
-    out: Array, e: Array, slope: Any, inverse: Array, summed: Array,
+def _of_class(
+    row: Array, e: Array, slope: Any, inverse: Array, summed: Array,
     of_true: Array, labels: Array, c: int, n: int,
 ) -> None:  # fmt: skip
     label = labels.dtype.type(c)
     for i in range(n):
         value = e[i] * (slope * inverse[i] - summed[i])
-        out[i] = encode(value + (of_true[i] if labels[i] == label else ZERO), out)
+        row[i] = value + (of_true[i] if labels[i] == label else ZERO)
 
 
 @part
-def _store_mapped(
-    out: Array, e: Array, slopes: Array, inverse: Array, summed: Array,
+def _of_class_mapped(
+    row: Array, e: Array, slopes: Array, inverse: Array, summed: Array,
     of_true: Array, labels: Array, c: int, n: int,
 ) -> None:  # fmt: skip
     label = labels.dtype.type(c)
     for i in range(n):
         value = e[i] * (slopes[i] * inverse[i] - summed[i])
-        out[i] = encode(value + (of_true[i] if labels[i] == label else ZERO), out)
+        row[i] = value + (of_true[i] if labels[i] == label else ZERO)

@@ -11,10 +11,11 @@ from medloss.sums.cpu.rows import (
     dot,
     fill,
     load,
+    load_from,
     log_sigmoid,
     logarithm,
     sigmoid,
-    store,
+    store_to,
     total,
 )
 from medloss.sums.cpu.scalars import ONE, ZERO, smallest
@@ -27,13 +28,13 @@ ROWS = 12
 
 @kernel
 def sums(
-    x: Array, target: Array, mask: Array, maps: Any,
-    terms: Array, gammas: Array, v_at: int, needs: int, logits: bool,
+    x: Any, target: Any, is_index: bool, mask: Array, maps: Any,
+    terms: Array, gammas: Any, v_at: int, needs: int, logits: bool,
     b: int, begin: int, end: int,
     rows: Array, labels: Array, bins: Array, out: Array,
 ) -> None:  # fmt: skip
     """Add the sums over voxels ``begin`` to ``end`` of sample ``b`` to ``out`` (terms, C + 1)."""
-    classes, size = x.shape[1], rows.shape[1]
+    classes, size = out.shape[1] - 1, rows.shape[1]
     w, z, p, q, lp, lq, y, f, row = (
         rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8]
     )  # fmt: skip
@@ -43,28 +44,29 @@ def sums(
         voxels.weight_row(mask, b, s, w, n)
         if v_at >= 0:
             out[v_at, 0] += total(w, n)
-        voxels.target_labels(target, labels, b, s, classes, n)
+        if is_index:
+            voxels.target_labels(target, labels, b, s, classes, n)
         for c in range(classes):
-            load(x[b, c, s : s + n], z, n)
+            load_from(x, b, c, s, z, n)
             if len(mask):
                 voxels.clear_row(z, w, n)
             _activate(z, logits, needs, p, q, lp, lq, n)
-            voxels.target_row(target, labels, b, c, s, y, n)
+            voxels.target_row(target, is_index, labels, b, c, s, y, n)
             for k in range(len(terms)):
                 voxels.map_row(maps, terms[k, 2], b, c, s, f, n)
-                value_row(terms[k, 0], gammas[k], p, q, lp, lq, y, f, row, n)
+                value_row(terms[k, 0], gammas, k, p, q, lp, lq, y, maps, f, row, n)
                 out[terms[k, 1], c] += dot(row, w, n)
 
 
 @kernel
 def slopes(
-    x: Array, target: Array, mask: Array, maps: Any,
-    terms: Array, gammas: Array, v_at: int, needs: int, logits: bool,
+    x: Any, target: Any, is_index: bool, mask: Array, maps: Any,
+    terms: Array, gammas: Any, v_at: int, needs: int, logits: bool,
     b: int, begin: int, end: int,
-    rows: Array, labels: Array, g: Array, out: Array,
+    rows: Array, labels: Array, g: Array, out: Any,
 ) -> None:  # fmt: skip
     """Write the gradient of Σ g S by the input, for gradients ``g`` (terms, C + 1) of the sums."""
-    classes, size = x.shape[1], rows.shape[1]
+    classes, size = g.shape[1] - 1, rows.shape[1]
     w, z, p, q, lp, lq, y, f, row = (
         rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8]
     )  # fmt: skip
@@ -73,27 +75,28 @@ def slopes(
     for s in range(begin, end, size):
         n = min(size, end - s)
         voxels.weight_row(mask, b, s, w, n)
-        voxels.target_labels(target, labels, b, s, classes, n)
+        if is_index:
+            voxels.target_labels(target, labels, b, s, classes, n)
         for c in range(classes):
-            load(x[b, c, s : s + n], z, n)
+            load_from(x, b, c, s, z, n)
             if len(mask):
                 voxels.clear_row(z, w, n)
             _activate(z, logits, needs, p, q, lp, lq, n)
-            voxels.target_row(target, labels, b, c, s, y, n)
+            voxels.target_row(target, is_index, labels, b, c, s, y, n)
             fill(by_p, ZERO, n)
             fill(by_lp, ZERO, n)
             fill(by_lq, ZERO, n)
             for k in range(len(terms)):
                 voxels.map_row(maps, terms[k, 2], b, c, s, f, n)
                 add_slope(
-                    terms[k, 0], gammas[k], g[terms[k, 1], c], p, q, lp, lq, y, f,
+                    terms[k, 0], gammas, k, g[terms[k, 1], c], p, q, lp, lq, y, maps, f,
                     by_p, by_lp, by_lq, row, n,
                 )  # fmt: skip
             if logits:
                 _by_logit(p, q, by_p, by_lp, by_lq, row, n)
             else:
                 _by_probability(p, q, by_p, by_lp, by_lq, row, needs, n)
-            store(out[b, c, s : s + n], row, w, n)
+            store_to(out, b, c, s, row, w, n)
 
 
 @part

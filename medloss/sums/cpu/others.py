@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from medloss.sums.cpu.compiling import part
 from medloss.sums.cpu.rows import fill, logarithm
 from medloss.sums.cpu.scalars import ONE, ZERO, exp
+from medloss.sums.cpu.tiles import NEED_M, NOTHING
 
 Array = Any
-NOTHING = np.float32(-np.inf)
+
+
+@part
+def prepare(
+    needs: int, logits: Array, highest: Array, log_norm: Array, best: Array, row: Array,
+    of_best: Array, n: int,
+) -> None:  # fmt: skip
+    """The most probable class, and into ``of_best`` its log(1 − p), where that is needed."""
+    if needs & NEED_M:
+        most_probable(logits, highest, best, n)
+        log_of_others(logits, highest, log_norm, best, row, of_best, n)
 
 
 @part

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from medloss.sums.cpu import exclusive, independent, tiles
 from medloss.sums.cpu.scratch import Scratch, scratch
 from medloss.sums.cpu.term_rows import CODES, CONSTANT, MAPPED_OF_TRUE_CLASS, NEEDS, OF_TRUE_CLASS
-from medloss.sums.cpu.views import dense, index, view
+from medloss.sums.cpu.views import index, stored, view
 from medloss.sums.request import Request
-from medloss.sums.terms import WITH_MAP, Term
+from medloss.sums.terms import WITH_EXPONENT, WITH_MAP, Term
 
 TILE = 1 << 17
 """Elements of one tile: scratch and what streams past it stay in the second-level cache."""
@@ -47,13 +45,14 @@ class Plan:
                 self.v_at = at
             elif not (gradient and term.name in CONSTANT):
                 placed.append((at, term))
-        # Stand-ins of the same types, so that kernels are not compiled for their absence too.
-        none, no_map = np.zeros((0, 0), self.dtype), np.zeros((0, 0, 0), self.dtype)
+        # A stand-in of the same type, so that kernels are not compiled for its absence too.
+        none = np.zeros((0, 0), self.dtype)
         self.read = (
-            view(flat.input),
-            index(flat.target) if flat.is_index else dense(flat.target),
+            stored(flat.input, self.dtype),
+            (index if flat.is_index else stored)(flat.target, self.dtype),
+            flat.is_index,
             none if flat.mask is None else view(flat.mask[:, 0].to(flat.work_dtype).contiguous()),
-            tuple(map(view, _of_one_dtype(flat))) or (no_map,),
+            tuple(stored(each.contiguous(), self.dtype) for each in flat.maps) or None,
         )
         if self.softmax:
             self._exclusive(placed, flat.is_index, gradient)
@@ -75,8 +74,8 @@ class Plan:
             needs |= tiles.NEED_TRUE_L
         self.arguments = (
             *self._table(trues, of_true),
-            *self._table(others),
-            self._table(mapped)[0],
+            *(self._table(others) if others else (None, None)),
+            self._table(mapped)[0] if self.read[-1] else None,
             p_at[0] if p_at else -1,
             self.v_at,
             needs,
@@ -91,8 +90,11 @@ class Plan:
 
     def _table(
         self, placed: list[Placed], means: Mapping[str, str] | None = None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Rows of code, position and map, and exponents; ``means``: terms that stand for others."""
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+        """Rows of code, position and map, and exponents; ``means``: terms that stand for others.
+
+        What is ``None`` for want of such terms is left out of the kernel that is compiled.
+        """
         rows = np.full((len(placed), 3), -1, np.int32)
         gammas = np.zeros(len(placed), self.dtype)
         for row, (at, term) in enumerate(placed):
@@ -101,7 +103,8 @@ class Plan:
                 rows[row, 2] = int(term.parameter or 0)
             else:
                 gammas[row] = term.parameter or 0
-        return rows, gammas
+        some = any(term.name in WITH_EXPONENT for _, term in placed)
+        return rows, gammas if some else None
 
     @staticmethod
     def _needs(placed: list[Placed]) -> int:
@@ -124,11 +127,3 @@ class Plan:
     def scratch(self) -> Scratch:
         """For the calling thread."""
         return scratch(self.classes, self.size, self.tiles, self.rows, self.dtype)
-
-
-def _of_one_dtype(flat: Request) -> list[Tensor]:
-    """The maps as they are stored, where all are alike and the kernels read it."""
-    dtypes = {each.dtype for each in flat.maps}
-    stored = ({torch.uint8}, {torch.float16}, {torch.bfloat16})
-    stays = dtypes in stored and flat.work_dtype == torch.float32
-    return [(each if stays else each.to(flat.work_dtype)).contiguous() for each in flat.maps]

@@ -14,6 +14,7 @@ from medloss.numeric import KNEE
 from medloss.sums.cpu.compiling import part
 from medloss.sums.cpu.scalars import ONE, ZERO, exp, log, log1p
 from medloss.sums.cpu.stored import decode, encode
+from medloss.sums.cpu.views import BFLOAT16, FLOAT16, OWN
 
 Array = Any
 
@@ -30,6 +31,39 @@ def store(target: Array, row: Array, weight: Array, n: int) -> None:
     """Weight, and copy to whatever dtype."""
     for i in range(n):
         target[i] = encode(row[i] * weight[i], target)
+
+
+@part
+def load_from(stored: Any, b: int, c: int, s: int, row: Array, n: int) -> None:
+    """Copy the voxels of a class from a tensor of any dtype, see :mod:`medloss.sums.cpu.views`."""
+    if stored[0] == OWN:
+        load(stored[1][b, c, s : s + n], row, n)
+    else:
+        load_converted(stored, b, c, s, row, n)
+
+
+@part
+def load_converted(stored: Any, b: int, c: int, s: int, row: Array, n: int) -> None:
+    """The same from another dtype than that of the row."""
+    kind, _, bfloat16, float16, byte, _ = stored
+    if kind == BFLOAT16:
+        load(bfloat16[b, c, s : s + n], row, n)
+    elif kind == FLOAT16:
+        load(float16[b, c, s : s + n], row, n)
+    else:
+        load(byte[b, c, s : s + n], row, n)
+
+
+@part
+def store_to(stored: Any, b: int, c: int, s: int, row: Array, weight: Array, n: int) -> None:
+    """Weight, and copy to the voxels of a class of a floating tensor of any dtype."""
+    kind, own, bfloat16, float16, _, _ = stored
+    if kind == OWN:
+        store(own[b, c, s : s + n], row, weight, n)
+    elif kind == BFLOAT16:
+        store(bfloat16[b, c, s : s + n], row, weight, n)
+    else:
+        store(float16[b, c, s : s + n], row, weight, n)
 
 
 @part

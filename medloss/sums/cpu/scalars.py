@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 
-from medloss.sums.cpu.compiling import EXACT, as_bits, as_float, means
+from medloss.sums.cpu.compiling import as_bits, as_float, exact_part, means
 
 LOWEST = np.float32(-87.0)
 LOG2_E = np.float32(1.4426950408889634)
@@ -107,9 +106,7 @@ def _log1p(x: Any) -> Any:
     return single if x == types.float32 else lambda x: math.log1p(x)
 
 
-def _near_one(f: Any) -> Any:
+@exact_part
+def _log_near_one(f: Any) -> Any:
     p = ((((((L7 * f + L6) * f + L5) * f + L4) * f + L3) * f + L2) * f + L1) * f + L0
     return f * f * p + f
-
-
-_log_near_one: Any = numba.njit(**EXACT)(_near_one)

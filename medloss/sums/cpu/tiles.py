@@ -8,11 +8,12 @@ import numpy as np
 
 from medloss.sums.cpu import voxels
 from medloss.sums.cpu.compiling import part
-from medloss.sums.cpu.rows import complement, fill, load, logarithm, multiply, total
+from medloss.sums.cpu.rows import complement, fill, load, load_converted, logarithm, multiply, total
 from medloss.sums.cpu.scalars import ONE, ZERO, exp
-from medloss.sums.cpu.stored import decode
+from medloss.sums.cpu.views import OWN
 
 Array = Any
+NOTHING = np.float32(-np.inf)
 MANY_CLASSES = 10
 """From this number on, values are scattered to classes instead of selected for each class."""
 
@@ -33,23 +34,26 @@ def clear_tile(mask: Array, w: Array, tile: Array, highest: Array, n: int) -> No
 
 
 @part
-def load_tile(x: Array, s: int, n: int, tile: Array, highest: Array) -> None:
-    """Copy logits (C, V) from voxel ``s`` on, and find the highest of each voxel.
+def load_tile(x: Any, b: int, s: int, n: int, tile: Array, highest: Array) -> None:
+    """Copy the logits of sample ``b`` from voxel ``s`` on, and find the highest of each voxel.
 
     The copy is faster than reading the input twice: the classes of one voxel often lie a multiple
     of the cache's way size apart, so that a dozen of them cannot stay in it together.
     """
-    load(x[0, s : s + n], tile[0], n)
-    load(tile[0], highest, n)
-    for c in range(1, x.shape[0]):
-        _load_max(x[c, s : s + n], tile[c], highest, n)
+    fill(highest, NOTHING, n)
+    for c in range(len(tile) - 1):
+        if x[0] == OWN:
+            _load_max(x[1][b, c, s : s + n], tile[c], highest, n)
+        else:
+            load_converted(x, b, c, s, tile[c], n)
+            _load_max(tile[c], tile[c], highest, n)
 
 
 @part
 def _load_max(source: Array, row: Array, highest: Array, n: int) -> None:
     # A NaN leaves the maximum as it is and shows up in the exponentials.
     for i in range(n):
-        value = decode(source[i])
+        value = source[i]
         row[i] = value
         highest[i] = value if value > highest[i] else highest[i]
 

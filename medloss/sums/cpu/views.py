@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -11,7 +12,21 @@ from torch import Tensor
 # numpy has no bfloat16 and numba no float16: the kernels know both by integers of their bits.
 AS_STORED = {torch.bfloat16: torch.uint16, torch.float16: torch.int16, torch.bool: torch.uint8}
 LABELS = (torch.uint8, torch.int64)
-READABLE = (torch.float32, torch.float64, torch.uint8, torch.int32, torch.int64)
+
+OWN, BFLOAT16, FLOAT16, BYTE, LONG = range(5)
+"""Which of the arrays of a :data:`Stored` holds the tensor; the first is of the work dtype."""
+
+_DTYPES = (None, np.uint16, np.int16, np.uint8, np.int64)
+_KINDS = {torch.bfloat16: BFLOAT16, torch.float16: FLOAT16, torch.uint8: BYTE, torch.bool: BYTE}
+
+Stored = tuple[Any, ...]
+"""Kind, and an array (B, C, V) for each one: empty but one. So a kernel is compiled once, not once
+for each dtype of each tensor."""
+
+_empty = {
+    work: tuple(np.zeros((0, 0, 0), dtype or work) for dtype in _DTYPES)
+    for work in (np.float32, np.float64)
+}
 
 
 def view(tensor: Tensor) -> npt.NDArray[Any]:
@@ -22,13 +37,20 @@ def view(tensor: Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def dense(tensor: Tensor) -> npt.NDArray[Any]:
-    """(B, C, V); a dtype that the kernels do not read becomes float32."""
-    known = tensor.dtype in READABLE or tensor.dtype in AS_STORED
-    return view(tensor if known else tensor.float())
+def stored(tensor: Tensor, work: Any) -> Stored:
+    """A tensor (B, C, V); a dtype that the kernels do not read becomes the work dtype."""
+    kind = _KINDS.get(tensor.dtype, OWN)
+    if kind == OWN:
+        tensor = tensor.to(torch.float64 if work is np.float64 else torch.float32)
+    return _at(kind, view(tensor), work)
 
 
-def index(tensor: Tensor) -> npt.NDArray[Any]:
-    """(B, 1, V) to (B, V), contiguous."""
-    known = tensor.dtype in LABELS
-    return view((tensor if known else tensor.long())[:, 0].contiguous())
+def index(tensor: Tensor, work: Any) -> Stored:
+    """Class indices (B, 1, V), contiguous."""
+    tensor = (tensor if tensor.dtype in LABELS else tensor.long()).contiguous()
+    return _at(BYTE if tensor.dtype == torch.uint8 else LONG, view(tensor), work)
+
+
+def _at(kind: int, array: npt.NDArray[Any], work: Any) -> Stored:
+    arrays = _empty[work]
+    return (kind, *arrays[:kind], array, *arrays[kind + 1 :])

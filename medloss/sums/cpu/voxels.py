@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from medloss.sums.cpu.compiling import part
-from medloss.sums.cpu.rows import fill, load
+from medloss.sums.cpu.rows import fill, load, load_from
 from medloss.sums.cpu.scalars import ONE, ZERO
 from medloss.sums.cpu.stored import decode
+from medloss.sums.cpu.views import BFLOAT16, BYTE, FLOAT16, OWN
 
 Array = Any
 MANY_CLASSES = 10
@@ -33,30 +34,42 @@ def clear_row(row: Array, w: Array, n: int) -> None:
 @part
 def map_row(maps: Any, index: int, b: int, c: int, s: int, f: Array, n: int) -> None:
     """The map that a term names, if it names one."""
-    if index >= 0:
-        load(maps[index][b, c, s : s + n], f, n)
+    if maps is not None:
+        if index >= 0:
+            load_from(maps[index], b, c, s, f, n)
 
 
 @part
 def map_of_labels(
-    maps: Any, index: int, b: int, s: int, labels: Array, same: bool, f: Array, n: int
+    stored: Any, classes: int, b: int, s: int, labels: Array, same: bool, f: Array, n: int
 ) -> bool:
-    """What the map says of the class of each voxel, 0 of no class; whether it is not all 0."""
-    stored = maps[index][b, :, s : s + n]
-    classes = stored.shape[0]
+    """What a map says of the class of each voxel, 0 of no class; whether it is not all 0."""
+    kind, own, bfloat16, float16, byte, _ = stored
     fill(f, ZERO, n)
     if same:
         if labels[0] < classes:
-            load(stored[labels[0]], f, n)
-    elif classes < MANY_CLASSES:
+            load_from(stored, b, labels[0], s, f, n)
+    elif kind == OWN:
+        _gather(own[b], classes, s, labels, f, n)
+    elif kind == BFLOAT16:
+        _gather(bfloat16[b], classes, s, labels, f, n)
+    elif kind == FLOAT16:
+        _gather(float16[b], classes, s, labels, f, n)
+    else:
+        _gather(byte[b], classes, s, labels, f, n)
+    return _is_something(f, n)
+
+
+@part
+def _gather(stored: Array, classes: int, s: int, labels: Array, f: Array, n: int) -> None:
+    if classes < MANY_CLASSES:
         for c in range(classes):
-            _load_where(stored[c], labels, labels.dtype.type(c), f, n)
+            _load_where(stored[c, s : s + n], labels, labels.dtype.type(c), f, n)
     else:
         for i in range(n):
             label = np.uint32(labels[i])  # unsigned: an index from the end is not expected
             if label < classes:
-                f[i] = decode(stored[label, i])
-    return _is_something(f, n)
+                f[i] = decode(stored[label, s + i])
 
 
 @part
@@ -74,11 +87,12 @@ def _is_something(row: Array, n: int) -> bool:
 
 
 @part
-def target_labels(target: Array, labels: Array, b: int, s: int, classes: int, n: int) -> bool:
-    """Load class indices, if the target holds them; whether all are the same."""
-    if target.ndim == 2:
-        return _load_labels(target[b, s : s + n], labels, classes, n)
-    return False
+def target_labels(target: Any, labels: Array, b: int, s: int, classes: int, n: int) -> bool:
+    """Load class indices; whether all are the same."""
+    kind, _, _, _, byte, whole = target
+    if kind == BYTE:
+        return _load_labels(byte[b, 0, s : s + n], labels, classes, n)
+    return _load_labels(whole[b, 0, s : s + n], labels, classes, n)
 
 
 @part
@@ -94,11 +108,13 @@ def _load_labels(source: Array, row: Array, classes: int, n: int) -> bool:
 
 
 @part
-def target_row(target: Array, labels: Array, b: int, c: int, s: int, y: Array, n: int) -> None:
+def target_row(
+    target: Any, is_index: bool, labels: Array, b: int, c: int, s: int, y: Array, n: int
+) -> None:
     """The target of one class, from labels that were loaded or from its own channel."""
-    if target.ndim == 2:
+    if is_index:
         label = labels.dtype.type(c)  # of one width, so that a comparison is one instruction
         for i in range(n):
             y[i] = ONE if labels[i] == label else ZERO
     else:
-        load(target[b, c, s : s + n], y, n)
+        load_from(target, b, c, s, y, n)

@@ -1,0 +1,75 @@
+"""`medloss warmup` as a user meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from medloss import warmup
+from medloss.cli import main
+from medloss.runtime import keeping
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "140"}).invoke(main, ["warmup", *arguments])
+
+
+def test_a_metric_is_compiled_and_its_place_is_told() -> None:
+    done = run("volume_difference")
+    assert done.exit_code == 0, done.output
+    (folder,) = [each for each in keeping.record().folders if "scoring" in each and each[-7:]][:1]
+    assert "kernels compiled" in done.output
+    assert f"kept in {folder}" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "expected NAMEs, 'eval' or 'all', or --bundle DIR"),
+        (["dice", "--bundle", "."], "expected NAMEs, 'eval' or 'all', or --bundle DIR"),
+        (["dise"], "dise"),
+        (["ciou"], "ciou is part of a detector: nothing is compiled"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments: list[str], told: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert told in done.output
+
+
+def test_what_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(warmup, "of_eval", lambda: iter([warmup.Step("eval", fails)]))
+    done = run("eval")
+    assert done.exit_code == 1
+    assert "eval: no such thing" in done.output
+
+
+def test_what_cannot_be_kept_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loses() -> None:
+        keeping._note(compiled=1, lost=1)
+
+    monkeypatch.setattr(warmup, "of_eval", lambda: iter([warmup.Step("eval", loses)]))
+    done = run("eval")
+    assert done.exit_code == 1
+    assert "1 kernels compiled" in done.output
+    assert "NUMBA_CACHE_DIR" in done.output
+
+
+@pytest.mark.parametrize(
+    "bundle", sorted(p.parent.parent for p in ROOT.glob("bundles/*/configs/train.json"))
+)
+def test_the_loss_of_every_bundle_is_called(bundle: Path) -> None:
+    steps = list(warmup.of_bundle(bundle))
+    assert steps[0].name == "loss of the bundle"
+    assert len(steps) > 1
+    before: Any = keeping.record()
+    steps[0].run()
+    assert keeping.record().lost == before.lost
