@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.spacing import Spacing, SpacingLike, parse_spacing, snapped
 from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
 
 STORED = (torch.float16, torch.bfloat16)
@@ -226,7 +226,8 @@ def spacing_of(given: SpacingLike | None, label: Any, input: Any) -> Spacing | N
         pixdim = getattr(tensor, "pixdim", None)
         if pixdim is not None:
             rows = list(pixdim) if getattr(tensor, "is_batch", False) else [pixdim] * batch
-            return parse_spacing([list(row)[:axes] for row in rows], batch=batch, axes=axes)
+            sizes = [[snapped(size) for size in list(row)[:axes]] for row in rows]
+            return parse_spacing(sizes, batch=batch, axes=axes)
     return None
 
 

@@ -11,6 +11,7 @@ from medloss.evaluation.labels import Label
 from medloss.evaluation.layout import number
 from medloss.evaluation.study import CaseResult, Study, study_labels
 from medloss.evaluation.tables import Column, columns
+from medloss.spacing import at_least, within
 
 Side = Literal["under", "over"]
 _BETTER: dict[Side, str] = {"under": "higher", "over": "lower"}
@@ -78,12 +79,19 @@ def failures(
         limit = f"{threshold.value:g}{f' {unit}' if unit else ''}"
         if math.isnan(mean):
             sentences.append(f"{what}: no value counts, so that {limit} is not reached")
-        elif mean < threshold.value if threshold.side == "under" else mean > threshold.value:
+        elif not _reached(mean, threshold):
             # All digits where the rounded mean would look as good as the limit.
             shown = number(mean, unit)
             shown = repr(mean) if float(shown) == threshold.value else shown
             sentences.append(f"{what}: the mean {shown} is {threshold.side} {limit}")
     return sentences
+
+
+def _reached(mean: float, threshold: Threshold) -> bool:
+    if threshold.column.unit:  # sizes in mm, mm² or mm³
+        compare = at_least if threshold.side == "under" else within
+        return bool(compare(mean, threshold.value))
+    return mean >= threshold.value if threshold.side == "under" else mean <= threshold.value
 
 
 def _mean(threshold: Threshold, cases: Sequence[CaseResult], study: Study) -> float:

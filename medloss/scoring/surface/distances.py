@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from medloss.scoring.counts import Counts
 from medloss.scoring.presets import PRESETS, Preset
+from medloss.spacing import reach
 
 Floats = NDArray[np.float64]
 
 SHARE_ROUNDING = 1e-10
-"""Rounding allowed in a sum of area shares, so that it does not decide which distance is taken."""
-
-ROUNDING_MM = 1e-9
-"""A distance of exactly the tolerance is within it, whatever the rounding of its square root."""
+"""Rounding allowed in a share of the area, so that it does not decide which distance is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +95,7 @@ class SurfaceDistances:
             (self.prediction_mm, self.prediction_area),
         )
         reference, prediction = (
-            float(area[: mm.searchsorted(tolerance_mm + ROUNDING_MM, side="right")].sum())
+            float(area[: mm.searchsorted(reach(tolerance_mm), side="right")].sum())
             for mm, area in sides
         )
         return reference, prediction
@@ -112,7 +110,7 @@ def _percentile(mm: Floats, area: Floats, percent: float, preset: Preset) -> flo
         entry = int(reached.searchsorted((share - SHARE_ROUNDING) * reached[-1]))
         return float(mm[min(entry, len(mm) - 1)])
     rank = (float(reached[-1]) - 1) * share
-    lower = math.floor(rank + ROUNDING_MM)
+    lower = math.floor(rank + SHARE_ROUNDING * max(rank, 1))
     one, other = (
         float(mm[min(int(reached.searchsorted(n, side="right")), len(mm) - 1)])
         for n in (lower, lower + 1)
