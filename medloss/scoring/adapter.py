@@ -163,7 +163,8 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
             rows.append(row)
         # MPS has no float64.
         dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
-        return torch.tensor(rows, dtype=dtype, device=y_pred.device)
+        found = torch.tensor(rows, dtype=dtype, device=y_pred.device)
+        return found if rows else found.view(0, self._classes(y), 2)
 
     def _compute_list(
         self,

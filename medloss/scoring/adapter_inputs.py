@@ -14,7 +14,9 @@ from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medloss.spacing import Spacing, parse_spacing
+from medloss.scoring.inputs import ROUNDING, left_out, signed
+from medloss.scoring.tensors.maps import equals, largest
+from medloss.spacing import Spacing, affine_spacing, parse_spacing
 
 
 class Maps(NamedTuple):
@@ -45,17 +47,16 @@ def item_spacings(
         needed: whether the metric measures anything in mm.
 
     Raises:
-        ValueError: it is needed, and nothing tells.
+        ValueError: it is needed, and nothing tells, or the affine of a volume is that of a slice.
     """
     batch, axes = len(y), y.ndim - 2
     if not needed:
         return [None] * batch
     for tensor in (y, y_pred):
         if spacing is None and isinstance(tensor, MetaTensor):
-            # A list if the batch was collated, else one row; at least as long as there are axes.
-            pixdim = tensor.pixdim
+            pixdim = tensor.pixdim  # a list if the batch was collated, else one row
             rows = pixdim if isinstance(pixdim, list) else [pixdim] * batch
-            spacing = [row.tolist()[:axes] for row in rows]
+            return affine_spacing([row.tolist() for row in rows], batch=batch, axes=axes)
     if spacing is None:
         raise ValueError(
             "spacing: distances need the size of a voxel; call with MetaTensors or with "
@@ -82,13 +83,14 @@ def ignored_voxels(
     if mask is not None:
         if mask.shape != y[:, :1].shape:
             raise ValueError(f"mask: expected {list(y[:, :1].shape)}, got {list(mask.shape)}")
-        ignored = _plain(mask) == 0
+        ignored = ~left_out("mask", _plain(mask), tuple(mask.shape))
     if ignore_index is not None:
         if y.shape[1] != 1:
             raise ValueError(
                 f"ignore_index: expected y as label maps (B, 1, *spatial), got {list(y.shape)}"
             )
-        marked = _plain(y) == ignore_index
+        y = _plain(y)
+        marked = equals(y, ignore_index)
         y = torch.where(marked, torch.zeros_like(y), y)
         ignored = marked if ignored is None else ignored | marked
     if ignored is None:
@@ -119,9 +121,9 @@ def item_cases(
     Raises:
         ValueError: shapes that do not fit, or values that are neither.
     """
-    if y.ndim not in (4, 5) or y_pred.ndim != y.ndim or y_pred[:, :1].shape != y[:, :1].shape:
+    if y.ndim not in (3, 4, 5) or y_pred.ndim != y.ndim or y_pred[:, :1].shape != y[:, :1].shape:
         raise ValueError(
-            f"y_pred: expected (B, C, *spatial) in 2D or 3D to match y {list(y.shape)}, "
+            f"y_pred: expected (B, C, *spatial) of 1 to 3 axes to match y {list(y.shape)}, "
             f"got {list(y_pred.shape)}"
         )
     is_map = [num_classes is not None and tensor.shape[1] == 1 for tensor in (y_pred, y)]
@@ -161,10 +163,11 @@ def item_cases(
 
 def _chances(tensor: Tensor) -> NDArray[Any]:
     tensor = _plain(tensor).float()
-    if not ((tensor >= 0) & (tensor <= 1)).all():
+    bad = ~((tensor >= 0) & (tensor <= 1))  # NaN is bad too
+    if bad.any():
         raise ValueError(
-            f"y_pred: expected probabilities from 0 to 1, got values from {float(tensor.min()):g} "
-            f"to {float(tensor.max()):g}; apply the activation first"
+            f"y_pred: expected probabilities from 0 to 1, got {float(tensor[bad][0])!r}; apply the "
+            f"activation first"
         )
     chances: NDArray[Any] = tensor.cpu().numpy()
     return chances
@@ -181,29 +184,38 @@ def _handed(tensor: Tensor, stay: bool) -> NDArray[Any] | Tensor:
 
 def _masks(name: str, tensor: Tensor) -> Tensor:
     tensor = _plain(tensor)
-    foreground = tensor != 0
-    if not ((tensor == 1) | ~foreground).all():
+    foreground = tensor > 0.5 if tensor.is_floating_point() else tensor != 0
+    off = tensor != foreground
+    if tensor.is_floating_point():
+        off = ~((tensor - foreground.to(tensor)).abs() <= ROUNDING)  # NaN is off
+    if off.any():
         raise ValueError(
-            f"{name}: expected only 0 and 1, got values from {float(tensor.min()):g} to "
-            f"{float(tensor.max()):g}; binarise probabilities first (AsDiscrete), or give "
-            f"num_classes for label maps"
+            f"{name}: expected only 0 and 1, got {tensor[off][0].item()!r}; binarise "
+            f"probabilities first (AsDiscrete), or give num_classes for label maps"
         )
     return foreground
 
 
 def _labels(name: str, tensor: Tensor, classes: int) -> Tensor:
     tensor = _plain(tensor)
-    good = (tensor >= 0) & (tensor < classes)
+    whole = tensor.round() if tensor.is_floating_point() else tensor
+    # torch would wrap a number that the type of the map cannot hold
+    most = min(classes - 1, largest(tensor))
+    good = (whole >= 0) & (whole <= most)
     if tensor.is_floating_point():
-        good &= tensor == tensor.round()
+        good &= (tensor - whole).abs() <= ROUNDING
     if not good.all():
         raise ValueError(
             f"{name}: expected label maps of whole numbers from 0 to {classes - 1}, got "
-            f"{float(tensor[~good][0]):g}"
+            f"{tensor[~good][0].item()!r}"
         )
-    return tensor.to(torch.uint8 if classes <= 256 else torch.int32)
+    return whole.to(torch.uint8 if classes <= 256 else torch.int32)
 
 
 def _plain(tensor: Tensor) -> Tensor:
+    """Without history and wrapper, of a type that torch computes with."""
     plain: Tensor = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
-    return plain.detach()
+    if plain.is_complex():
+        raise TypeError(f"expected real numbers, got {plain.dtype}")
+    plain = plain.detach()
+    return plain if plain.is_floating_point() else signed(plain)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,14 @@ from numpy.typing import NDArray
 
 from medloss.hookspecs import FACTS
 from medloss.scoring.counts import Counts, class_counts
+from medloss.scoring.inputs import (
+    is_tensor,
+    known_labels,
+    label_map,
+    left_out,
+    probabilities_of,
+    to_array,
+)
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import LabelMaps
 from medloss.scoring.masks import MaskCutter
@@ -34,7 +41,7 @@ class Case:
     """Reference and prediction of one case; every fact is computed when asked for, and once.
 
     Args:
-        reference: label map, 2D or 3D, integers or bool.
+        reference: label map, integers or bool; 2D or 3D, for counts and components 1D too.
         prediction: label map of the same shape.
         labels: classes that can be asked for; they need not occur.
         spacing_mm: size of a voxel along each axis, one number for all axes, or ``"voxel"`` for
@@ -80,34 +87,30 @@ class Case:
         probabilities: Mapping[int, NDArray[Any]] | None = None,
         device: str | None = None,
     ) -> None:
-        reference = _label_map("reference", reference)
-        prediction = _label_map("prediction", prediction)
+        reference = label_map("reference", reference)
+        prediction = label_map("prediction", prediction)
         self.shape = tuple(reference.shape)
         if tuple(prediction.shape) != self.shape:
             raise ValueError(
                 f"prediction: expected the shape of the reference {self.shape}, "
                 f"got {tuple(prediction.shape)}"
             )
-        if ignored is not None and np.shape(ignored) != self.shape:
-            raise ValueError(
-                f"ignored: expected the shape of the reference {self.shape}, "
-                f"got {np.shape(ignored)}"
-            )
-        for label, chances in (probabilities or {}).items():
-            if chances.shape != self.shape:
-                raise ValueError(
-                    f"probabilities: expected the shape of the reference {self.shape}, "
-                    f"got {chances.shape} for label {label}"
-                )
+        if ignored is not None:
+            ignored = left_out("ignored", ignored, self.shape)
         self.preset = find_preset(preset).name
-        self.labels = tuple(labels)
+        self.labels = known_labels(labels)
         self.annotated = None if annotated is None else frozenset(annotated)
         self.spacing_mm = None
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
         self._device = device
-        self._probabilities = probabilities
+        self._probabilities = None
+        if probabilities is not None:
+            self._probabilities = {
+                label: probabilities_of(f"probabilities of label {label}", chances, self.shape)
+                for label, chances in probabilities.items()
+            }
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
@@ -143,6 +146,7 @@ class Case:
             ValueError: the case has no spacing.
         """
         self._spacing()
+        self._need_geometry("surfaces")
         return self._surfaces[self._known(label)]
 
     def components(self, label: int) -> Components:
@@ -160,6 +164,7 @@ class Case:
         Raises:
             ImportError: scikit-image is not installed.
         """
+        self._need_geometry("skeletons")
         if label not in self._skeletons:
             self._skeletons[label] = skeleton_overlap(self._cutter.cut(self._known(label)))
         return self._skeletons[label]
@@ -190,25 +195,25 @@ class Case:
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
-        reference, prediction, ignored = map(_array, self._given)
+        reference, prediction, ignored = map(to_array, self._given)
         return reference, prediction, ignored
 
     @cached_property
     def _maps(self) -> LabelMaps:
-        reference, prediction, ignored = self._arrays
-        return LabelMaps(reference, prediction, self.labels, ignored)
+        return LabelMaps(*map(_lifted, self._arrays[:2]), self.labels, _lifted(self._arrays[2]))
 
     @cached_property
     def _counted(self) -> LabelMaps | TensorMaps:
         """The maps where counts and surfaces are computed."""
-        reference, prediction, ignored = self._given
-        if self._device is None and not _is_tensor(reference):
+        if self._device is None and not is_tensor(self._given[0]):
             return self._maps
         from medloss.scoring.tensors import TensorMaps, tensor_of  # torch
 
-        one, other = tensor_of(reference, self._device), tensor_of(prediction, self._device)
-        left_out = None if ignored is None else tensor_of(ignored, self._device)
-        return TensorMaps(one, other, self.labels, left_out)
+        one, other, ignored = (
+            None if each is None else tensor_of(_lifted(each), self._device)
+            for each in self._given
+        )
+        return TensorMaps(one, other, self.labels, ignored)
 
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
@@ -221,6 +226,12 @@ class Case:
     @property
     def _voxel_mm3(self) -> float | None:
         return None if self.spacing_mm is None else math.prod(self.spacing_mm)
+
+    def _need_geometry(self, fact: str) -> None:
+        if len(self.shape) < 2:
+            raise ValueError(
+                f"reference: {fact} need a 2D or 3D label map, got shape {self.shape}"
+            )
 
     def _known(self, label: int) -> int:
         if label not in self.labels:
@@ -236,23 +247,6 @@ class Case:
         return self.spacing_mm
 
 
-def _is_tensor(array: Any) -> bool:
-    """Without importing torch, which who has a tensor has done."""
-    return "torch" in sys.modules and isinstance(array, sys.modules["torch"].Tensor)
-
-
-def _array(given: Any) -> Any:
-    return given.detach().cpu().numpy() if _is_tensor(given) else given
-
-
-def _label_map(name: str, array: Any) -> Any:
-    if _is_tensor(array):
-        whole = not (array.is_floating_point() or array.is_complex())
-    else:
-        array = np.asarray(array)
-        whole = array.dtype.kind in "biu"
-    if not whole:
-        raise TypeError(f"{name}: expected integers or bool, got {array.dtype}")
-    if array.ndim not in (2, 3):
-        raise ValueError(f"{name}: expected a 2D or 3D label map, got shape {tuple(array.shape)}")
-    return array
+def _lifted(array: Any) -> Any:
+    """A map of one axis as a row of a 2D map, in which counts and components are the same."""
+    return array[None] if array is not None and array.ndim == 1 else array

@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medloss.scoring.inputs import signed
+
 Cut = tuple[slice, ...]
 
 MOST_CODES = 1 << 16
-
-_SIGNED = {np.dtype("u2"): np.int32, np.dtype("u4"): np.int64, np.dtype("u8"): np.int64}
-"""torch computes with few of the unsigned types."""
 
 
 def tensor_of(array: NDArray[Any] | Tensor, device: Any = None) -> Tensor:
@@ -27,12 +26,34 @@ def tensor_of(array: NDArray[Any] | Tensor, device: Any = None) -> Tensor:
         device: where to, ``None`` for the CPU, or where the tensor is.
     """
     if isinstance(array, Tensor):
-        return array.detach().as_subclass(Tensor).to(device).contiguous()
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    native = native.astype(_SIGNED.get(native.dtype, native.dtype), copy=False)
+        return signed(array.detach().as_subclass(Tensor)).to(device).contiguous()
+    native = signed(array)
+    if native.dtype.kind == "u" and native.dtype.itemsize > 1:  # torch computes with few of them
+        native = native.astype(np.int32 if native.dtype.itemsize == 2 else np.int64)
     if not native.flags.writeable or min(native.strides, default=0) < 0:
         native = native.copy(order="K" if min(native.strides, default=0) >= 0 else "C")
     return torch.from_numpy(native).to(device).contiguous()
+
+
+def largest(tensor: Tensor) -> int:
+    """The largest whole number that a tensor of such a type can hold, of floats enough."""
+    if tensor.dtype == torch.bool:
+        return 1
+    return 1 << 62 if tensor.is_floating_point() else torch.iinfo(tensor.dtype).max
+
+
+def equals(tensor: Tensor, value: int) -> Tensor:
+    """Where a tensor has a value: nowhere if its type cannot hold it, which torch would wrap.
+
+    Example:
+        >>> equals(torch.tensor([156], dtype=torch.uint8), -100)
+        tensor([False])
+    """
+    unsigned = tensor.dtype in (torch.bool, torch.uint8)
+    least = 0 if unsigned else -largest(tensor) - 1
+    if least <= value <= largest(tensor):
+        return tensor == value
+    return torch.zeros_like(tensor, dtype=torch.bool)
 
 
 class ClassMasks(NamedTuple):
@@ -103,9 +124,7 @@ class TensorMaps:
 
     def masks(self, code: int) -> ClassMasks | None:
         """A class by its code; ``None`` if neither map has it. Waits for the device."""
-        if code > max(torch.iinfo(m.dtype).max for m in (self.reference, self.prediction)):
-            return None
-        reference, prediction = self.reference == code, self.prediction == code
+        reference, prediction = equals(self.reference, code), equals(self.prediction, code)
         either, cut = reference | prediction, []
         for axis in range(either.ndim):
             others = [n for n in range(either.ndim) if n != axis]
