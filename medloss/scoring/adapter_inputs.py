@@ -66,6 +66,11 @@ def item_spacings(
     return parse_spacing(spacing, batch=batch, axes=axes)
 
 
+def in_a_row(tensor: Tensor) -> Tensor:
+    r"""(B, C, \*spatial) of any number of axes as a 2D image of one column, which counts alike."""
+    return tensor if tensor.ndim < 3 else _plain(tensor).flatten(2).unsqueeze(-1)
+
+
 def ignored_voxels(
     y: Tensor, mask: Tensor | None, ignore_index: int | None
 ) -> tuple[Tensor, Sequence[NDArray[np.bool_] | Tensor | None]]:
@@ -121,9 +126,9 @@ def item_cases(
     Raises:
         ValueError: shapes that do not fit, or values that are neither.
     """
-    if y.ndim not in (3, 4, 5) or y_pred.ndim != y.ndim or y_pred[:, :1].shape != y[:, :1].shape:
+    if y.ndim not in (4, 5) or y_pred.ndim != y.ndim or y_pred[:, :1].shape != y[:, :1].shape:
         raise ValueError(
-            f"y_pred: expected (B, C, *spatial) of 1 to 3 axes to match y {list(y.shape)}, "
+            f"y_pred: expected (B, C, *spatial) in 2D or 3D to match y {list(y.shape)}, "
             f"got {list(y_pred.shape)}"
         )
     is_map = [num_classes is not None and tensor.shape[1] == 1 for tensor in (y_pred, y)]
@@ -190,8 +195,9 @@ def _masks(name: str, tensor: Tensor) -> Tensor:
         off = ~((tensor - foreground.to(tensor)).abs() <= ROUNDING)  # NaN is off
     if off.any():
         raise ValueError(
-            f"{name}: expected only 0 and 1, got {tensor[off][0].item()!r}; binarise "
-            f"probabilities first (AsDiscrete), or give num_classes for label maps"
+            f"{name}: expected only 0 and 1, got {tensor[off][0].item()!r}, among values from "
+            f"{float(tensor.min()):g} to {float(tensor.max()):g}; binarise probabilities first "
+            f"(AsDiscrete), or give num_classes for label maps"
         )
     return foreground
 

@@ -41,7 +41,7 @@ class Case:
     """Reference and prediction of one case; every fact is computed when asked for, and once.
 
     Args:
-        reference: label map, integers or bool; 2D or 3D, for counts and components 1D too.
+        reference: label map, 2D or 3D, integers or bool.
         prediction: label map of the same shape.
         labels: classes that can be asked for; they need not occur.
         spacing_mm: size of a voxel along each axis, one number for all axes, or ``"voxel"`` for
@@ -146,7 +146,6 @@ class Case:
             ValueError: the case has no spacing.
         """
         self._spacing()
-        self._need_geometry("surfaces")
         return self._surfaces[self._known(label)]
 
     def components(self, label: int) -> Components:
@@ -164,7 +163,6 @@ class Case:
         Raises:
             ImportError: scikit-image is not installed.
         """
-        self._need_geometry("skeletons")
         if label not in self._skeletons:
             self._skeletons[label] = skeleton_overlap(self._cutter.cut(self._known(label)))
         return self._skeletons[label]
@@ -200,7 +198,8 @@ class Case:
 
     @cached_property
     def _maps(self) -> LabelMaps:
-        return LabelMaps(*map(_lifted, self._arrays[:2]), self.labels, _lifted(self._arrays[2]))
+        reference, prediction, ignored = self._arrays
+        return LabelMaps(reference, prediction, self.labels, ignored)
 
     @cached_property
     def _counted(self) -> LabelMaps | TensorMaps:
@@ -209,11 +208,10 @@ class Case:
             return self._maps
         from medloss.scoring.tensors import TensorMaps, tensor_of  # torch
 
-        one, other, ignored = (
-            None if each is None else tensor_of(_lifted(each), self._device)
-            for each in self._given
-        )
-        return TensorMaps(one, other, self.labels, ignored)
+        reference, prediction, ignored = self._given
+        one, other = tensor_of(reference, self._device), tensor_of(prediction, self._device)
+        left = None if ignored is None else tensor_of(ignored, self._device)
+        return TensorMaps(one, other, self.labels, left)
 
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
@@ -227,12 +225,6 @@ class Case:
     def _voxel_mm3(self) -> float | None:
         return None if self.spacing_mm is None else math.prod(self.spacing_mm)
 
-    def _need_geometry(self, fact: str) -> None:
-        if len(self.shape) < 2:
-            raise ValueError(
-                f"reference: {fact} need a 2D or 3D label map, got shape {self.shape}"
-            )
-
     def _known(self, label: int) -> int:
         if label not in self.labels:
             raise ValueError(f"label: expected one of {list(self.labels)}, got {label!r}")
@@ -245,8 +237,3 @@ class Case:
                 "axis, or 'voxel' for distances in voxels"
             )
         return self.spacing_mm
-
-
-def _lifted(array: Any) -> Any:
-    """A map of one axis as a row of a 2D map, in which counts and components are the same."""
-    return array[None] if array is not None and array.ndim == 1 else array

@@ -66,8 +66,8 @@ def count_classes(
     """
     labels = known_labels(labels)
     maps = LabelMaps(
-        label_map("reference", reference, axes=(2, 3)),
-        label_map("prediction", prediction, axes=(2, 3)),
+        label_map("reference", reference),
+        label_map("prediction", prediction),
         labels,
     )
     return {label: class_counts(maps, label) for label in labels}

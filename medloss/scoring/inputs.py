@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 ROUNDING = 1e-3
 """How far a mask's 0 and 1 and a label may be off: that of a half-precision 1."""
@@ -39,40 +39,38 @@ def to_array(given: Any) -> Any:
     return given.detach().cpu().numpy() if is_tensor(given) else given
 
 
-def label_map(name: str, given: Any, *, axes: Collection[int] = (1, 2, 3)) -> Any:
+def label_map(name: str, given: Any) -> Any:
     """A label map of a type that everything here computes with.
 
     Args:
         name: of the argument.
-        given: array or tensor of integers or bool.
-        axes: how many it may have.
+        given: array or tensor of integers or bool, 2D or 3D.
 
     Raises:
         TypeError: another type.
-        ValueError: another number of axes.
+        ValueError: neither 2D nor 3D.
 
     Example:
         >>> label_map("reference", np.array([[7, 2**64 - 1]], dtype=">u8"))
         array([[                   7, -9223372036854775808]])
     """
-    whole = given if is_tensor(given) else np.asarray(given)
+    whole: Any = given if is_tensor(given) else np.asarray(given)
     if is_tensor(whole):
         good = not (whole.is_floating_point() or whole.is_complex() or whole.is_quantized)
     else:
         good = whole.dtype.kind in "biu"
     if not good:
         raise TypeError(f"{name}: expected integers or bool, got {whole.dtype}")
-    if whole.ndim not in axes:
-        allowed = " or ".join(f"{n}D" for n in axes)
-        raise ValueError(f"{name}: expected a {allowed} label map, got shape {tuple(whole.shape)}")
+    if whole.ndim not in (2, 3):
+        raise ValueError(f"{name}: expected a 2D or 3D label map, got shape {tuple(whole.shape)}")
     return signed(whole)
 
 
 def signed(whole: Any) -> Any:
     """Integers that compare with any label by value: uint64 as int64, native bytes.
 
-    Whatever int64 does not hold is :data:`NO_LABEL`. torch hardly computes with unsigned types above
-    a byte: tensors of these become signed too.
+    Whatever int64 does not hold is :data:`NO_LABEL`. torch hardly computes with unsigned types
+    above a byte: tensors of these become signed too.
     """
     if is_tensor(whole):
         import torch
@@ -153,7 +151,7 @@ def left_out(name: str, given: Any, shape: tuple[int, ...]) -> Any:
 
 
 def probabilities_of(name: str, given: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Probabilities of one class, as an array of floats; their range is looked at when they are read.
+    """Probabilities of one class; their range is looked at when they are read.
 
     Raises:
         TypeError: no real numbers.
@@ -163,9 +161,7 @@ def probabilities_of(name: str, given: Any, shape: tuple[int, ...]) -> NDArray[A
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected real numbers, got {array.dtype}")
     if array.shape != shape:
-        raise ValueError(
-            f"{name}: expected the shape of the reference {shape}, got {array.shape}"
-        )
+        raise ValueError(f"{name}: expected the shape of the reference {shape}, got {array.shape}")
     return array
 
 

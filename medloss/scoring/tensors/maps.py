@@ -26,7 +26,8 @@ def tensor_of(array: NDArray[Any] | Tensor, device: Any = None) -> Tensor:
         device: where to, ``None`` for the CPU, or where the tensor is.
     """
     if isinstance(array, Tensor):
-        return signed(array.detach().as_subclass(Tensor)).to(device).contiguous()
+        plain: Tensor = signed(array.detach().as_subclass(Tensor))
+        return plain.to(device).contiguous()
     native = signed(array)
     if native.dtype.kind == "u" and native.dtype.itemsize > 1:  # torch computes with few of them
         native = native.astype(np.int32 if native.dtype.itemsize == 2 else np.int64)
