@@ -15,6 +15,7 @@ from medloss.scoring.presets import find_preset
 from medloss.scoring.surface.bands import Bands
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surface.engine import Directed, directed_distances
+from medloss.scoring.surface.farthest import farthest_mm
 from medloss.spacing import parse_spacing
 
 if TYPE_CHECKING:
@@ -97,9 +98,26 @@ def class_surfaces(
             reference = reference if in_prediction else _nowhere(reference)
             prediction = prediction if in_reference else _nowhere(prediction)
         surfaces[label] = SurfaceDistances(
-            *reference, *prediction, preset=preset, band=partial(bands.counts, code)
+            *reference,
+            *prediction,
+            preset=preset,
+            band=partial(bands.counts, code),
+            farthest=partial(_farthest, maps, code, spacing_mm)
+            if definition.surface == "faces"
+            else None,
         )
     return surfaces
+
+
+def _farthest(
+    maps: LabelMaps | TensorMaps, code: int, spacing_mm: Sequence[float]
+) -> tuple[float, float]:
+    """Largest distance of a class from the reference's surface, and from the prediction's."""
+    reference, prediction, ignored = maps.class_arrays(code)
+    if isinstance(maps, LabelMaps) and maps.turned:
+        spacing_mm = spacing_mm[::-1]
+    rest = ignored, tuple(spacing_mm)
+    return farthest_mm(reference, prediction, *rest), farthest_mm(prediction, reference, *rest)
 
 
 def _nowhere(directed: Directed) -> Directed:

@@ -35,6 +35,8 @@ class SurfaceDistances:
         prediction_area: how much of the prediction's surface has this distance.
         preset: definition by which they were made.
         band: counts of the voxels within a distance in mm of their own mask's border.
+        farthest: largest distance from the reference's surface, and from the prediction's, where
+            the elements are points of a surface whose maximum lies between them.
     """
 
     reference_mm: Floats
@@ -43,6 +45,7 @@ class SurfaceDistances:
     prediction_area: Floats
     preset: str
     band: Callable[[float], Counts] = field(repr=False)
+    farthest: Callable[[], tuple[float, float]] | None = field(default=None, repr=False)
 
     @cached_property
     def areas(self) -> tuple[float, float]:
@@ -68,10 +71,21 @@ class SurfaceDistances:
         preset that interpolates, numpy's default. NaN for a surface without elements.
         """
         preset = PRESETS[self.preset]
+        if percent == 100:
+            return self._maxima
         return (
             _percentile(self.reference_mm, self.reference_area, percent, preset),
             _percentile(self.prediction_mm, self.prediction_area, percent, preset),
         )
+
+    @cached_property
+    def _maxima(self) -> tuple[float, float]:
+        ends = [
+            float(mm[-1]) if len(mm) else math.nan for mm in (self.reference_mm, self.prediction_mm)
+        ]
+        if self.farthest is not None and all(map(math.isfinite, ends)):
+            ends = [max(pair) for pair in zip(ends, self.farthest(), strict=True)]
+        return ends[0], ends[1]
 
     def percentile(self, percent: float) -> float:
         """Larger of the two directed percentiles; with a preset that pools, that of both together.

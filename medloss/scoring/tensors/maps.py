@@ -112,6 +112,17 @@ class TensorMaps:
         each = (one, other, one[one == other])
         return torch.stack([torch.bincount(m, minlength=self.many) for m in each]).cpu().numpy()
 
+    def class_arrays(
+        self, code: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """As :meth:`medloss.scoring.maps.LabelMaps.class_arrays`; waits for the device."""
+        masks = self.masks(code)
+        cut = (slice(0),) * self.reference.ndim if masks is None else masks.cut
+        box = tuple(slice(max(side.start or 0, 1) - 1, side.stop + 1) for side in cut)
+        maps = equals(self.reference[box], code), equals(self.prediction[box], code)
+        ignored = None if self.ignored is None else self.ignored[box].cpu().numpy()
+        return maps[0].cpu().numpy(), maps[1].cpu().numpy(), ignored
+
     @property
     def any_ignored(self) -> bool:
         """Whether some voxels may not count."""
