@@ -164,7 +164,9 @@ class Case:
             ImportError: scikit-image is not installed.
         """
         if label not in self._skeletons:
-            self._skeletons[label] = skeleton_overlap(self._cutter.cut(self._known(label)))
+            masks = self._cutter.cut(self._known(label))
+            # Thinning depends on the order of the axes, which is that of the maps as given.
+            self._skeletons[label] = skeleton_overlap(masks.T if self._maps.turned else masks)
         return self._skeletons[label]
 
     def probabilities(self, label: int) -> Probabilities:
