@@ -171,8 +171,8 @@ def _chances(tensor: Tensor) -> NDArray[Any]:
     bad = ~((tensor >= 0) & (tensor <= 1))  # NaN is bad too
     if bad.any():
         raise ValueError(
-            f"y_pred: expected probabilities from 0 to 1, got {float(tensor[bad][0])!r}; apply the "
-            f"activation first"
+            f"y_pred: expected probabilities from 0 to 1, got values from {float(tensor.min()):g} "
+            f"to {float(tensor.max()):g}; apply the activation first"
         )
     chances: NDArray[Any] = tensor.cpu().numpy()
     return chances

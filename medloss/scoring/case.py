@@ -108,7 +108,7 @@ class Case:
         self._probabilities = None
         if probabilities is not None:
             self._probabilities = {
-                label: probabilities_of(f"probabilities of label {label}", chances, self.shape)
+                label: probabilities_of(label, chances, self.shape)
                 for label, chances in probabilities.items()
             }
         self._counts: dict[int, Counts] = {}

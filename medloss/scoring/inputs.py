@@ -150,7 +150,7 @@ def left_out(name: str, given: Any, shape: tuple[int, ...]) -> Any:
     return array != 0
 
 
-def probabilities_of(name: str, given: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+def probabilities_of(label: int, given: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Probabilities of one class; their range is looked at when they are read.
 
     Raises:
@@ -159,9 +159,14 @@ def probabilities_of(name: str, given: Any, shape: tuple[int, ...]) -> NDArray[A
     """
     array = np.asarray(to_array(given))
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: expected real numbers, got {array.dtype}")
+        raise TypeError(
+            f"probabilities: expected real numbers, got {array.dtype} for label {label}"
+        )
     if array.shape != shape:
-        raise ValueError(f"{name}: expected the shape of the reference {shape}, got {array.shape}")
+        raise ValueError(
+            f"probabilities: expected the shape of the reference {shape}, got {array.shape} for "
+            f"label {label}"
+        )
     return array
 
 

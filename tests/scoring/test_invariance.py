@@ -210,7 +210,9 @@ def test_nan_probabilities_are_seen():
         with pytest.raises(ValueError, match="probabilities: expected probabilities from 0 to 1"):
             ece(Probabilities(np.array([[0.2, bad]]), np.array([[True, False]])))
     y = torch.zeros(1, 2, 4, 4)
-    with pytest.raises(ValueError, match="y_pred: expected probabilities from 0 to 1, got nan"):
+    with pytest.raises(
+        ValueError, match="y_pred: expected probabilities from 0 to 1, got values from nan"
+    ):
         medloss.metrics.ExpectedCalibrationErrorMetric()(y * math.nan, y)
 
 
