@@ -1,20 +1,31 @@
-"""Voxel spacing: one meaning of what a user may give, and of what a MetaTensor says."""
+"""Sizes in mm: what a user may give, what an affine states, and when a size keeps to a limit.
+
+Files and transforms keep an affine in float32, whose columns are 1 ± 3e-8 long where 1 mm is meant,
+and 0.8 mm is 0.800000012. Whatever is decided by a size and a limit of the user is decided here, so
+that neither this noise nor the rounding of a square root has a say.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+SLACK = 1e-6
+"""Relative difference of two sizes that counts as none: about 30 times the noise of float32 seen in
+affines, and less than what lies between two distances on a grid of up to 700 voxels."""
+
+_FLOAT32_NOISE = 2e-7
+_DIGITS = 6
+"""Decimals of so many digits are what a scanner or a person states."""
 
 SpacingLike = float | Sequence[float] | Sequence[Sequence[float]] | str
 """One number, one per axis, one row per sample, or the word ``"voxel"`` (distances in voxels)."""
 
 Spacing = tuple[tuple[float, ...], ...]
 """Size of a voxel along each axis, for each sample of a batch, in mm."""
-
-NOISE = 1e-5
-"""Relative noise of sizes that come from an affine in float32."""
 
 
 def parse_spacing(spacing_mm: Any, *, batch: int, axes: int) -> Spacing:
@@ -77,6 +88,94 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def reach(limit: float) -> float:
+    """The largest size that keeps to an upper limit.
+
+    Example:
+        >>> 1.0000000149 <= reach(1.0) < 1.00001
+        True
+    """
+    return limit * (1 + SLACK)
+
+
+def short_of(limit: float) -> float:
+    """The smallest size that reaches a lower limit."""
+    return limit * (1 - SLACK)
+
+
+def within(size: Any, limit: float) -> Any:
+    """Whether sizes (a number, an array or a tensor; mm, mm² or mm³) are at most a limit.
+
+    Example:
+        >>> within(1.0000000149, 1.0), within(1.001, 1.0)
+        (True, False)
+    """
+    return size <= reach(limit)
+
+
+def below(size: Any, limit: float) -> Any:
+    """Whether sizes are less than a limit: a size that equals it is not.
+
+    Example:
+        >>> below(0.9999999851, 1.0), below(0.999, 1.0)
+        (False, True)
+    """
+    return size < short_of(limit)
+
+
+def at_least(size: Any, limit: float) -> Any:
+    """Whether sizes are a limit or more.
+
+    Example:
+        >>> at_least(19.999999, 20.0), at_least(19.99, 20.0)
+        (True, False)
+    """
+    return size >= short_of(limit)
+
+
+def snapped(size_mm: float) -> float:
+    """The size that an affine states: the length of a column without the noise of float32.
+
+    It is the decimal of up to six digits that float32 cannot tell from it, such as 0.8, or else the
+    nearest number that float32 has.
+
+    Example:
+        >>> snapped(1.0000000149), snapped(0.800000011920929), snapped(0.68359375)
+        (1.0, 0.8, 0.68359375)
+    """
+    size = float(size_mm)
+    if not 0 < size < math.inf:
+        return size
+    decimal = float(f"{size:.{_DIGITS}g}")
+    if abs(decimal - size) <= _FLOAT32_NOISE * size:
+        return decimal
+    try:
+        (single,) = struct.unpack("f", struct.pack("f", size))
+    except OverflowError:
+        return size
+    return float(single) or size
+
+
+def affine_spacing(rows: Iterable[Any], *, batch: int, axes: int) -> Spacing:
+    """Spacing of each sample as the affine of a MetaTensor states it.
+
+    Args:
+        rows: the ``pixdim`` of each sample.
+        batch: number of samples.
+        axes: number of spatial axes.
+
+    Raises:
+        ValueError: another number of samples, sizes that are not positive and finite, or more sizes
+            than axes: a slice does not say which of the axes of its volume it has lost, unless all
+            are equally long.
+
+    Example:
+        >>> affine_spacing([(0.800000011920929, 1.0000000149)], batch=1, axes=2)
+        ((0.8, 1.0),)
+    """
+    return parse_spacing([_of_axes(row, axes) for row in rows], batch=batch, axes=axes)
+
+
 def meta_spacing(tensor: Any, *, batch: int, axes: int) -> Spacing | None:
     """What a MetaTensor says of each sample, or None where the tensor is none.
 
@@ -98,8 +197,8 @@ def meta_spacing(tensor: Any, *, batch: int, axes: int) -> Spacing | None:
     pixdim = list(tensor.pixdim) if several else [tensor.pixdim]
     affines = list(tensor.affine) if several else _affines(tensor.affine, batch)
     if len(pixdim) != len(affines):  # one row, out of a batch of several
-        pixdim = [_columns(affine) for affine in affines]
-    rows = [_of_axes(*each, axes) for each in zip(pixdim, affines, strict=True)]
+        pixdim = [affine[:-1, :-1].square().sum(0).sqrt() for affine in affines]
+    rows = [_of_axes(row, axes) for row in pixdim]
     if not (several and len(rows) == batch) and any(not _close(rows[0], row) for row in rows[1:]):
         raise ValueError(
             f"spacing_mm: expected it as argument: the MetaTensor has the sizes {rows} of another "
@@ -120,28 +219,22 @@ def _affines(affine: Any, batch: int) -> list[Any]:
     return list(affine.as_strided((rows, n, n), (n * n, n, 1), 0))
 
 
-def _of_axes(pixdim: Any, affine: Any, axes: int) -> list[float]:
+def _of_axes(sizes: Iterable[Any], axes: int) -> list[float]:
     """Sizes along the axes that there are, of those of the volume."""
-    row = [float(size) for size in pixdim]
-    if len(row) == axes:
-        return row
-    whole = _columns(affine)
-    if len(whole) >= axes and all(_close([whole[0]], [size]) for size in whole):
-        return [whole[0]] * axes
-    raise ValueError(
-        f"spacing_mm: expected it as argument: the MetaTensor has the sizes {whole} of "
-        f"{len(whole)} axes, and does not tell which of them are the {axes} that are left "
-        f"(monai.transforms.SqueezeDim keeps an affine of those)"
-    )
-
-
-def _columns(affine: Any) -> list[float]:
-    return [float(size) for size in affine[:-1, :-1].square().sum(0).sqrt()]
+    stated = [snapped(size) for size in sizes]
+    if len(stated) > axes and len(set(stated)) > 1:
+        raise ValueError(
+            f"spacing_mm: the affine of the MetaTensor has voxels of "
+            f"{' x '.join(f'{size:g}' for size in stated)} mm and the image {axes} axes; which of "
+            f"them these are is not known: give spacing_mm (SqueezeDim of MONAI keeps an affine of "
+            f"those that are left)"
+        )
+    return stated[:axes]
 
 
 def _close(one: Sequence[float], other: Sequence[float]) -> bool:
     pairs = zip(one, other, strict=True)
-    return all(math.isclose(a, b, rel_tol=NOISE) for a, b in pairs)
+    return all(math.isclose(a, b, rel_tol=SLACK) for a, b in pairs)
 
 
 @dataclass(frozen=True)

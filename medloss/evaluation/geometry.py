@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medloss.evaluation.errors import CaseError
 from medloss.evaluation.images import Image
 from medloss.evaluation.stored import PATIENT
+from medloss.spacing import within
 
 SPACING_TOLERANCE = 0.001
 """Largest difference of the voxel sizes, as a share of the voxel size."""
@@ -32,16 +33,16 @@ def check_same_grid(prediction: Image, reference: Image) -> None:
     if prediction.shape != reference.shape:
         _differ("shape", _by(prediction.shape), _by(reference.shape), "voxels")
     sizes = np.array([prediction.spacing_mm, reference.spacing_mm])
-    if np.any(np.abs(sizes[0] - sizes[1]) > SPACING_TOLERANCE * sizes[1]):
+    if not np.all(within(np.abs(sizes[0] - sizes[1]) / sizes[1], SPACING_TOLERANCE)):
         _differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm")
     if unknown_place(prediction, reference):
         return
     apart = _corners(prediction) - _corners(reference)
     apart_mm, tolerance_mm = _largest(apart), POSITION_TOLERANCE * float(sizes[1].min())
-    if apart_mm <= tolerance_mm:
+    if within(apart_mm, tolerance_mm):
         return
     effect = f"the same voxel lies up to {apart_mm:.6g} mm apart"
-    if _largest(apart - apart[0]) <= tolerance_mm:
+    if within(_largest(apart - apart[0]), tolerance_mm):
         origins = [_listed(image.affine[:3, 3]) for image in (prediction, reference)]
         _differ("origin", origins[0], origins[1], f"mm; {effect}")
     cosines = [_directions(image) for image in (prediction, reference)]

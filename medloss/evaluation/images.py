@@ -17,6 +17,7 @@ from medloss.evaluation import values
 from medloss.evaluation.errors import CaseError
 from medloss.evaluation.pairing import is_link
 from medloss.evaluation.stored import PATIENT
+from medloss.spacing import snapped
 
 Channels = Literal["exclusive", "independent"]
 """Whether one class of a stack excludes the others, or each is a class of its own."""
@@ -169,4 +170,4 @@ def _spacing_mm(path: Path, affine: NDArray[np.float64], dimensions: int) -> tup
             f"{path} has a sheared affine (axes not at right angles), so that distances in "
             f"millimetres do not follow from its voxel size: {affine.tolist()}"
         )
-    return tuple(float(size) for size in spacing)
+    return tuple(map(snapped, spacing))

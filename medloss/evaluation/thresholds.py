@@ -12,6 +12,7 @@ from medloss.evaluation.layout import number
 from medloss.evaluation.study import CaseResult, Study, study_labels
 from medloss.evaluation.tables import Column, columns
 from medloss.evaluation.ties import SHARE
+from medloss.spacing import at_least, within
 
 Side = Literal["under", "over"]
 _BETTER: dict[Side, str] = {"under": "higher", "over": "lower"}
@@ -79,14 +80,21 @@ def failures(
         limit = f"{threshold.value:g}{f' {unit}' if unit else ''}"
         if math.isnan(mean):
             sentences.append(f"{what}: no value counts, so that {limit} is not reached")
-        elif math.isclose(mean, threshold.value, rel_tol=SHARE):
-            continue  # a mean may be equal to it, however its sum was rounded
-        elif mean < threshold.value if threshold.side == "under" else mean > threshold.value:
+        elif not _reached(mean, threshold):
             # All digits where the rounded mean would look as good as the limit.
             shown = number(mean, unit)
             shown = repr(mean) if float(shown) == threshold.value else shown
             sentences.append(f"{what}: the mean {shown} is {threshold.side} {limit}")
     return sentences
+
+
+def _reached(mean: float, threshold: Threshold) -> bool:
+    if threshold.column.unit:  # sizes in mm, mm² or mm³
+        compare = at_least if threshold.side == "under" else within
+        return bool(compare(mean, threshold.value))
+    if math.isclose(mean, threshold.value, rel_tol=SHARE):
+        return True  # a mean may be equal to it, however its sum was rounded
+    return mean > threshold.value if threshold.side == "under" else mean < threshold.value
 
 
 def _mean(threshold: Threshold, cases: Sequence[CaseResult], study: Study) -> float:

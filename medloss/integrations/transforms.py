@@ -34,7 +34,7 @@ from medloss.distance import (
     signed_distance,
 )
 from medloss.integrations.map_history import check_history
-from medloss.spacing import SpacingLike
+from medloss.spacing import SpacingLike, affine_spacing
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 
@@ -280,7 +280,8 @@ def _spacing(label: Any, given: SpacingLike | None, name: str) -> Any:
             f"spacing_mm: expected the size of a voxel, as {name} is no MetaTensor, got none; "
             "'voxel' asks for voxel units"
         )
-    return label.pixdim[: label.ndim - 1].tolist()
+    (spacing_mm,) = affine_spacing([label.pixdim.tolist()], batch=1, axes=label.ndim - 1)
+    return spacing_mm
 
 
 def _like(label: Any, made: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from medloss.evaluation.errors import CaseError
 from medloss.evaluation.images import Image
+from medloss.spacing import snapped
 from medloss.targets import Extras
 
 INPUT_NAMES = ("input", "logits", "pred", "probabilities")
@@ -153,7 +154,7 @@ def _read(path: Path, grid: Image | None) -> tuple[NDArray[Any], NDArray[np.floa
 
 def _spacing(affine: NDArray[np.float64], dimensions: int) -> tuple[float, ...]:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    return tuple(float(length) for length in lengths[:dimensions])
+    return tuple(map(snapped, lengths[:dimensions]))
 
 
 def _batch(array: NDArray[Any], dimensions: int) -> Tensor:

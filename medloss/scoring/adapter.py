@@ -6,6 +6,7 @@ The only entry here that needs torch and MONAI; nothing in :mod:`medloss.scoring
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -15,20 +16,35 @@ import torch
 from monai.metrics.metric import CumulativeIterationMetric, IterationMetric
 from torch import Tensor
 
-from medloss.base.option_values import checked
 from medloss.hookspecs import Metric
-from medloss.scoring.adapter_inputs import ignored_voxels, item_cases, item_spacings
+from medloss.scoring.adapter_inputs import (
+    Maps,
+    ignored_voxels,
+    in_a_row,
+    item_cases,
+    item_spacings,
+)
+from medloss.scoring.adapter_monai import (
+    OVERLAP,
+    named,
+    of_empty,
+    positional,
+    reduce_as_monai,
+    with_labels,
+    without_ignored,
+)
 from medloss.scoring.adapter_options import OPTIONS, check_names, own_options
 from medloss.scoring.adapter_reduction import check_reduction, reduce_values
+from medloss.scoring.adapter_settings import GEOMETRY, MetricOptions, with_background
 from medloss.scoring.case import Case
 from medloss.scoring.scores import score
-from medloss.scoring.status import BothEmpty, EmptyPolicy, Missed, Status
+from medloss.scoring.status import Status
 from medloss.spacing import parse_spacing
 
 STATUSES = tuple(Status)
 
 
-class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
+class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc]
     """MONAI metric of one metric function; :func:`adapt` makes its subclasses.
 
     The buffer keeps the value and the status of every case and class together, so that both are
@@ -40,50 +56,20 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
     own_options: ClassVar[Mapping[str, inspect.Parameter]] = MappingProxyType({})
     takes_any_option: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        include_background: bool | None = None,
-        reduction: str = "mean",
-        get_not_nans: bool = False,
-        *,
-        num_classes: int | None = None,
-        spacing_mm: float | Sequence[float] | str | None = None,
-        missed: Missed | None = None,
-        both_empty: BothEmpty | None = None,
-        preset: str = "deepmind",
-        ignore_index: int | None = None,
-        **options: Any,
-    ) -> None:
+    def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__()
+        name = type(self).__name__
+        own = named(self.record.name, given, options, name)
         if not self.takes_any_option:
             known = inspect.signature(type(self)).parameters
-            check_names(type(self).__name__, options, self.own_options, known)
-        check_reduction(reduction)
-        include_background = checked("include_background", include_background, bool | None)
-        get_not_nans = checked("get_not_nans", get_not_nans, bool)
-        num_classes = checked("num_classes", num_classes, int | None)
-        ignore_index = checked("ignore_index", ignore_index, int | None)
-        if num_classes is not None and num_classes < 2:
-            raise ValueError(f"num_classes: expected at least 2, got {num_classes!r}")
-        if include_background is None:
-            include_background = _background(self.record)
-        self.include_background = include_background
-        self.reduction = reduction
-        self.get_not_nans = get_not_nans
-        self.num_classes = num_classes
-        self.spacing_mm = spacing_mm
-        self.policy = EmptyPolicy.of(preset, missed, both_empty)
-        self.preset = preset
-        if ignore_index is not None and num_classes is None:
-            raise ValueError("ignore_index: expected num_classes too, for label maps")
-        self.ignore_index = ignore_index
-        self.options = options
-        # Values that the function refuses should fail here, not after an epoch of training.
-        cube = np.pad(np.ones((1, 1, 1), dtype=np.uint8), 1)
-        sure = {1: cube.astype(np.float32)}
-        trial = Case(cube, cube, labels=(1,), spacing_mm=1.0, preset=preset, probabilities=sure)
-        if options:
-            self._score(trial, 1)
+            check_names(name, own, known, known)
+        self._configure(self.record, **own)
+        if self.options:
+            # Values that the function refuses should fail here, not after an epoch of training.
+            cube = np.pad(np.ones((1, 1, 1), dtype=np.uint8), 1)
+            sure = cube.astype(np.float32)
+            trial = Maps(cube, cube, (1,), {1: sure})
+            self._score(self._case(trial, 1.0, None), 1)
 
     def __call__(
         self,
@@ -111,8 +97,12 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         values = self.get_buffer()
         if values is None:
             raise ValueError("nothing to aggregate: the metric was not called since its reset")
-        value, not_nans = reduce_values(values, reduction or self.reduction)
-        return (value, not_nans) if self.get_not_nans else value
+        reduce = reduce_as_monai if self.as_monai else reduce_values
+        value, not_nans = reduce(values, check_reduction(reduction or self.reduction))
+        shown: Any = value
+        if self.return_with_label:
+            shown = with_labels(value, self.return_with_label, int(not self.include_background))
+        return (shown, not_nans) if self.get_not_nans else shown
 
     def get_buffer(self) -> Tensor | None:
         """Values of all cases so far and of all ranks, (N, C)."""
@@ -142,7 +132,11 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         if y is None:
             raise ValueError("y: expected a reference, got None")
         needed = _measures(self.record, self.options)
-        spacings = item_spacings(y_pred, y, self._spacing(spacing), needed=needed)
+        spacings: Sequence[Any] = item_spacings(y_pred, y, self._spacing(spacing), needed=needed)
+        if y.ndim not in (4, 5) and not {*self.record.facts} & {*GEOMETRY}:
+            y_pred, y = in_a_row(y_pred), in_a_row(y)
+            mask = None if mask is None else in_a_row(mask)
+            spacings = [row and (math.prod(row), 1.0) for row in spacings]
         y, ignored = ignored_voxels(y, mask, self.ignore_index)
         batch = item_cases(
             y_pred,
@@ -155,20 +149,13 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
         for maps, spacing_mm, left_out in zip(batch, spacings, ignored, strict=True):
             row = []
             for pair in maps:
-                case = Case(
-                    pair.reference,
-                    pair.prediction,
-                    labels=pair.labels,
-                    spacing_mm=spacing_mm,
-                    preset=self.preset,
-                    ignored=left_out,
-                    probabilities=pair.probabilities,
-                )
+                case = self._case(pair, spacing_mm, left_out)
                 row += [self._score(case, label) for label in pair.labels]
             rows.append(row)
         # MPS has no float64.
         dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
-        return torch.tensor(rows, dtype=dtype, device=y_pred.device)
+        found = torch.tensor(rows, dtype=dtype, device=y_pred.device)
+        return found if rows else found.view(0, self.num_classes or y.shape[1], 2)
 
     def _compute_list(
         self,
@@ -192,12 +179,28 @@ class FactMetric(CumulativeIterationMetric):  # type: ignore[misc]
             ]
         )
 
+    def _case(self, pair: Maps, spacing_mm: Any, ignored: Any) -> Case:
+        maps = pair.reference, pair.prediction
+        if self.as_monai and ignored is not None and "surfaces" in self.record.facts:
+            maps, ignored = tuple(without_ignored(each, ignored) for each in maps), None
+        return Case(
+            *maps,
+            labels=pair.labels,
+            spacing_mm=spacing_mm,
+            preset=self.preset,
+            ignored=ignored,
+            probabilities=pair.probabilities,
+        )
+
     def _spacing(self, spacing: Any) -> Any:
         return self.spacing_mm if spacing is None else spacing
 
     def _score(self, case: Case, label: int) -> tuple[float, int]:
         found = score(type(self).function, self.record, case, label, self.policy, **self.options)
-        return found.value, STATUSES.index(found.status)
+        value = of_empty(
+            self.record.name, found.value, found.status, self.ignore_empty, self.percentile
+        )
+        return value, STATUSES.index(found.status)
 
 
 def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
@@ -224,13 +227,26 @@ def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
         [[0.3333333333333333, 3.0]]
     """
     own, takes_any = own_options(function, len(record.facts))
-    common = dict(inspect.signature(FactMetric).parameters)
-    rest = common.pop("options")
+    common = dict(inspect.signature(MetricOptions._configure).parameters)
+    for name in ("self", "record", "options"):
+        common.pop(name)
+    first = positional(record.name)
+    if record.name not in OVERLAP:
+        common.pop("ignore_empty")
+        common.pop("return_with_label")
+    if "per_component" not in first:
+        common.pop("per_component")
     if clash := sorted(own.keys() & common.keys()):
         raise TypeError(f"{record.name}: the option {clash[0]} is one that every metric has")
-    shown = common["include_background"].replace(default=_background(record), annotation="bool")
+    shown = common["include_background"].replace(default=with_background(record), annotation="bool")
     common["include_background"] = shown
-    parameters = [*common.values(), *own.values(), *([rest] if takes_any else [])]
+    parameters = [
+        *(common.pop(name).replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in first),
+        *common.values(),
+        *own.values(),
+    ]
+    if takes_any:
+        parameters.append(inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD))
     attributes = {
         "__module__": "medloss.metrics",  # serves every such class by name, so that they pickle
         "__doc__": f"{inspect.getdoc(function) or record.summary}\n\n{OPTIONS}",
@@ -241,11 +257,6 @@ def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
         "takes_any_option": takes_any,
     }
     return type(record.class_name, (FactMetric,), attributes)
-
-
-def _background(record: Metric) -> bool:
-    """MONAI's default: metrics of the shape of objects leave out the background."""
-    return not {"surfaces", "components", "skeletons"} & set(record.facts)
 
 
 def _measures(record: Metric, options: Mapping[str, Any]) -> bool:

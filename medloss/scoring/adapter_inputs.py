@@ -14,7 +14,8 @@ from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medloss.labels import held, readable
+from medloss.scoring.inputs import ROUNDING, left_out, signed
+from medloss.scoring.tensors.maps import equals, largest
 from medloss.spacing import Spacing, SpacingSource, parse_spacing
 
 
@@ -62,6 +63,11 @@ def item_spacings(
     return found
 
 
+def in_a_row(tensor: Tensor) -> Tensor:
+    r"""(B, C, \*spatial) of any number of axes as a 2D image of one column, which counts alike."""
+    return tensor if tensor.ndim < 3 else _plain(tensor).flatten(2).unsqueeze(-1)
+
+
 def ignored_voxels(
     y: Tensor, mask: Tensor | None, ignore_index: int | None
 ) -> tuple[Tensor, Sequence[NDArray[np.bool_] | Tensor | None]]:
@@ -79,20 +85,16 @@ def ignored_voxels(
     if mask is not None:
         if mask.shape != y[:, :1].shape:
             raise ValueError(f"mask: expected {list(y[:, :1].shape)}, got {list(mask.shape)}")
-        mask = _plain(mask)
-        if mask.is_floating_point() and bool(mask.isnan().any()):
-            raise ValueError("mask: expected numbers, got NaN")
-        ignored = mask == 0
+        ignored = ~left_out("mask", _plain(mask), tuple(mask.shape))
     if ignore_index is not None:
         if y.shape[1] != 1:
             raise ValueError(
                 f"ignore_index: expected y as label maps (B, 1, *spatial), got {list(y.shape)}"
             )
-        number, y = held(ignore_index, y.dtype), _plain(y)
-        if number is not None:  # else no voxel has that label
-            marked = y == number
-            y = torch.where(marked, torch.zeros_like(y), y)
-            ignored = marked if ignored is None else ignored | marked
+        y = _plain(y)
+        marked = equals(y, ignore_index)
+        y = torch.where(marked, torch.zeros_like(y), y)
+        ignored = marked if ignored is None else ignored | marked
     if ignored is None:
         return y, [None] * len(y)
     return y, list(_handed(ignored[:, 0], stays_on_device(ignored)))
@@ -163,7 +165,8 @@ def item_cases(
 
 def _chances(tensor: Tensor) -> NDArray[Any]:
     tensor = _plain(tensor).float()
-    if not ((tensor >= 0) & (tensor <= 1)).all():
+    bad = ~((tensor >= 0) & (tensor <= 1))  # NaN is bad too
+    if bad.any():
         raise ValueError(
             f"y_pred: expected probabilities from 0 to 1, got values from {float(tensor.min()):g} "
             f"to {float(tensor.max()):g}; apply the activation first"
@@ -183,29 +186,39 @@ def _handed(tensor: Tensor, stay: bool) -> NDArray[Any] | Tensor:
 
 def _masks(name: str, tensor: Tensor) -> Tensor:
     tensor = _plain(tensor)
-    foreground = tensor != 0
-    if not ((tensor == 1) | ~foreground).all():
+    foreground = tensor > 0.5 if tensor.is_floating_point() else tensor != 0
+    off = tensor != foreground
+    if tensor.is_floating_point():
+        off = ~((tensor - foreground.to(tensor)).abs() <= ROUNDING)  # NaN is off
+    if off.any():
         raise ValueError(
-            f"{name}: expected only 0 and 1, got values from {float(tensor.min()):g} to "
-            f"{float(tensor.max()):g}; binarise probabilities first (AsDiscrete), or give "
-            f"num_classes for label maps"
+            f"{name}: expected only 0 and 1, got {tensor[off][0].item()!r}, among values from "
+            f"{float(tensor.min()):g} to {float(tensor.max()):g}; binarise probabilities first "
+            f"(AsDiscrete), or give num_classes for label maps"
         )
     return foreground
 
 
 def _labels(name: str, tensor: Tensor, classes: int) -> Tensor:
     tensor = _plain(tensor)
-    good = (tensor >= 0) & (tensor < classes)
+    whole = tensor.round() if tensor.is_floating_point() else tensor
+    # torch would wrap a number that the type of the map cannot hold
+    most = min(classes - 1, largest(tensor))
+    good = (whole >= 0) & (whole <= most)
     if tensor.is_floating_point():
-        good &= tensor == tensor.round()
+        good &= (tensor - whole).abs() <= ROUNDING
     if not good.all():
         raise ValueError(
             f"{name}: expected label maps of whole numbers from 0 to {classes - 1}, got "
-            f"{float(tensor[~good][0]):g}"
+            f"{tensor[~good][0].item()!r}"
         )
-    return tensor.to(torch.uint8 if classes <= 256 else torch.int32)
+    return whole.to(torch.uint8 if classes <= 256 else torch.int32)
 
 
 def _plain(tensor: Tensor) -> Tensor:
+    """Without history and wrapper, of a type that torch computes with."""
     plain: Tensor = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
-    return readable(plain.detach())
+    if plain.is_complex():
+        raise TypeError(f"expected real numbers, got {plain.dtype}")
+    plain = plain.detach()
+    return plain if plain.is_floating_point() else signed(plain)

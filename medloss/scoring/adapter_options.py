@@ -16,12 +16,18 @@ Options:
     reduction: what :meth:`aggregate` does: none, mean, sum, mean_batch, sum_batch, mean_channel or
         sum_channel, without NaN; NaN if nothing is left.
     get_not_nans: whether :meth:`aggregate` also returns how many values took part.
+    ignore_empty: of dice and jaccard, as MONAI has it: whether a class that the reference lacks has
+        no value; otherwise it is 1 if the prediction lacks it too, else 0. By default such a class
+        is 0 where it is predicted and else as ``both_empty`` says; with preset="monai" it is True.
     num_classes: number of labels of label maps, background included.
+    return_with_label: of dice and jaccard: whether :meth:`aggregate` returns a dictionary by label,
+        or the names of the labels; with reduction="mean_batch" only.
     spacing_mm: size of a voxel along each axis, or "voxel" for distances in voxels. Without it
         the call's ``spacing`` or else the spacing of a MetaTensor is taken.
     missed: what an infinite distance of a missed or spurious class counts: "diagonal" (of the
         image, in mm), a number of mm, "inf" or "exclude". By default the preset's: the diagonal, or
-        374 mm for brats2023.
+        374 mm for brats2023. With preset="monai" it is infinite, of a percentile NaN, as in MONAI
+        1.6, and an aggregate of no value is 0.
     both_empty: what a class in neither map counts: "exclude" or "perfect". By default the
         preset's: exclude, or perfect for brats2023.
     preset: definition of the surface metrics: deepmind, exact, monai, medpy, metricsreloaded or

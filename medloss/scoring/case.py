@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,14 @@ from numpy.typing import NDArray
 
 from medloss.hookspecs import FACTS
 from medloss.scoring.counts import Counts, class_counts
+from medloss.scoring.inputs import (
+    is_tensor,
+    known_labels,
+    label_map,
+    left_out,
+    probabilities_of,
+    to_array,
+)
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import LabelMaps
 from medloss.scoring.masks import MaskCutter
@@ -80,34 +87,30 @@ class Case:
         probabilities: Mapping[int, NDArray[Any]] | None = None,
         device: str | None = None,
     ) -> None:
-        reference = _label_map("reference", reference)
-        prediction = _label_map("prediction", prediction)
+        reference = label_map("reference", reference)
+        prediction = label_map("prediction", prediction)
         self.shape = tuple(reference.shape)
         if tuple(prediction.shape) != self.shape:
             raise ValueError(
                 f"prediction: expected the shape of the reference {self.shape}, "
                 f"got {tuple(prediction.shape)}"
             )
-        if ignored is not None and np.shape(ignored) != self.shape:
-            raise ValueError(
-                f"ignored: expected the shape of the reference {self.shape}, "
-                f"got {np.shape(ignored)}"
-            )
-        for label, chances in (probabilities or {}).items():
-            if chances.shape != self.shape:
-                raise ValueError(
-                    f"probabilities: expected the shape of the reference {self.shape}, "
-                    f"got {chances.shape} for label {label}"
-                )
+        if ignored is not None:
+            ignored = left_out("ignored", ignored, self.shape)
         self.preset = find_preset(preset).name
-        self.labels = tuple(labels)
+        self.labels = known_labels(labels)
         self.annotated = None if annotated is None else frozenset(annotated)
         self.spacing_mm = None
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
         self._device = device
-        self._probabilities = probabilities
+        self._probabilities = None
+        if probabilities is not None:
+            self._probabilities = {
+                label: probabilities_of(label, chances, self.shape)
+                for label, chances in probabilities.items()
+            }
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
@@ -161,7 +164,9 @@ class Case:
             ImportError: scikit-image is not installed.
         """
         if label not in self._skeletons:
-            self._skeletons[label] = skeleton_overlap(self._cutter.cut(self._known(label)))
+            masks = self._cutter.cut(self._known(label))
+            # Thinning depends on the order of the axes, which is that of the maps as given.
+            self._skeletons[label] = skeleton_overlap(masks.T if self._maps.turned else masks)
         return self._skeletons[label]
 
     def probabilities(self, label: int) -> Probabilities:
@@ -190,7 +195,7 @@ class Case:
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
-        reference, prediction, ignored = map(_array, self._given)
+        reference, prediction, ignored = map(to_array, self._given)
         return reference, prediction, ignored
 
     @cached_property
@@ -201,14 +206,14 @@ class Case:
     @cached_property
     def _counted(self) -> LabelMaps | TensorMaps:
         """The maps where counts and surfaces are computed."""
-        reference, prediction, ignored = self._given
-        if self._device is None and not _is_tensor(reference):
+        if self._device is None and not is_tensor(self._given[0]):
             return self._maps
         from medloss.scoring.tensors import TensorMaps, tensor_of  # torch
 
+        reference, prediction, ignored = self._given
         one, other = tensor_of(reference, self._device), tensor_of(prediction, self._device)
-        left_out = None if ignored is None else tensor_of(ignored, self._device)
-        return TensorMaps(one, other, self.labels, left_out)
+        left = None if ignored is None else tensor_of(ignored, self._device)
+        return TensorMaps(one, other, self.labels, left)
 
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
@@ -234,25 +239,3 @@ class Case:
                 "axis, or 'voxel' for distances in voxels"
             )
         return self.spacing_mm
-
-
-def _is_tensor(array: Any) -> bool:
-    """Without importing torch, which who has a tensor has done."""
-    return "torch" in sys.modules and isinstance(array, sys.modules["torch"].Tensor)
-
-
-def _array(given: Any) -> Any:
-    return given.detach().cpu().numpy() if _is_tensor(given) else given
-
-
-def _label_map(name: str, array: Any) -> Any:
-    if _is_tensor(array):
-        whole = not (array.is_floating_point() or array.is_complex())
-    else:
-        array = np.asarray(array)
-        whole = array.dtype.kind in "biu"
-    if not whole:
-        raise TypeError(f"{name}: expected integers or bool, got {array.dtype}")
-    if array.ndim not in (2, 3):
-        raise ValueError(f"{name}: expected a 2D or 3D label map, got shape {tuple(array.shape)}")
-    return array

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from medloss.scoring.inputs import known_labels, label_map
 from medloss.scoring.maps import LabelMaps
 
 if TYPE_CHECKING:
@@ -63,8 +64,12 @@ def count_classes(
         >>> count_classes(np.array([[0, 1, 1]]), np.array([[1, 1, 1]]), labels=[1])[1].fp
         1
     """
-    labels = tuple(labels)
-    maps = LabelMaps(reference, prediction, labels)
+    labels = known_labels(labels)
+    maps = LabelMaps(
+        label_map("reference", reference),
+        label_map("prediction", prediction),
+        labels,
+    )
     return {label: class_counts(maps, label) for label in labels}
 
 

@@ -70,6 +70,20 @@ class LabelMaps:
         """Smallest box that holds every code of both maps, ``None`` if there are none."""
         return self._overview[1]
 
+    def class_arrays(
+        self, code: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """Where a class is in the reference and in the prediction, and what is ignored.
+
+        In a box that holds all classes and the voxels beside them; axes are those of the codes,
+        without the only slice of a 2D map.
+        """
+        a, b, c, *size = self.box or (0,) * 6
+        x, y, z = (slice(max(n, 1) - 1, n + m + 1) for n, m in zip((a, b, c), size, strict=True))
+        box = (0, y, z) if self.flat else (x, y, z)
+        ignored = self.ignored[box] != 0 if self.ignored.size else None
+        return self.reference[box] == code, self.prediction[box] == code, ignored
+
     @property
     def any_ignored(self) -> bool:
         """Whether some voxels may not count."""

@@ -28,6 +28,12 @@ class ClassMasks:
     prediction: Mask
     ignored: Mask | None
 
+    @property
+    def T(self) -> ClassMasks:  # noqa: N802 - as numpy calls it
+        """The same with the axes in reverse."""
+        ignored = None if self.ignored is None else self.ignored.T
+        return ClassMasks(self.reference.T, self.prediction.T, ignored)
+
 
 class MaskCutter:
     """Cuts classes out of label maps, each once; their boxes are found for all classes at once."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss import spacing
 from medloss.scoring.lesion_tables import Pairs
 from medloss.scoring.lesions import Components, Connectivity, Lesions, pair_keys
 
@@ -149,7 +150,8 @@ def at_least(
         return np.ones(len(voxels), np.bool_)
     if lesions.voxel_mm3 is None:
         raise ValueError(f"spacing_mm: {option} needs the size of a voxel")
-    return voxels * lesions.voxel_mm3 >= volume_mm3
+    large: NDArray[np.bool_] = spacing.at_least(voxels * lesions.voxel_mm3, volume_mm3)
+    return large
 
 
 def _greedy(pairs: Pairs, iou: NDArray[np.float64]) -> Pairs:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.scoring.inputs import in_range
+
 _PIECE = 1 << 20
 
 
@@ -35,7 +37,10 @@ class Probabilities:
     def pieces(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
         """Probability and reference of the voxels that count, some at a time.
 
-        Rounding may lead out of the range of a probability, which is cut off.
+        Rounding may lead out of the range of a probability, which is cut off; NaN stays NaN.
+
+        Raises:
+            ValueError: values that are no probabilities.
         """
         order: Literal["C", "F"] = "F" if self.predicted.flags.f_contiguous else "C"
         predicted, reference = self.predicted.ravel(order), self.reference.ravel(order)
@@ -43,4 +48,5 @@ class Probabilities:
         for start in range(0, len(predicted), _PIECE):
             part = slice(start, start + _PIECE)
             keep = slice(None) if left_out is None else ~left_out[part]
-            yield predicted[part][keep].clip(0, 1).astype(np.float64), reference[part][keep]
+            chances = in_range("probabilities", predicted[part][keep].astype(np.float64))
+            yield chances, reference[part][keep]

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.scoring.inputs import mask_of
 from medloss.scoring.maps import LabelMaps
 from medloss.scoring.presets import find_preset
 from medloss.scoring.surface.bands import Bands
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surface.engine import Directed, directed_distances
+from medloss.scoring.surface.farthest import farthest_mm
 from medloss.spacing import parse_spacing
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def surface_distances(
     of the image the mask is empty, so the edge of the image counts as surface.
 
     Args:
-        reference_mask: 2D or 3D, of bool, or of integers that are 0 or not.
+        reference_mask: 2D or 3D, of bool, of integers that are 0 or not, or of floats that are 0 or
+            1 up to rounding.
         prediction_mask: of the same shape.
         spacing_mm: size of a voxel along each axis, one number for all, or ``"voxel"``.
         preset: definition, one of :data:`medloss.scoring.PRESETS`.
@@ -49,13 +52,14 @@ def surface_distances(
         array([0.5, 1. ])
     """
     find_preset(preset)
-    if reference_mask.shape != prediction_mask.shape or reference_mask.ndim not in (2, 3):
+    reference = mask_of("reference_mask", reference_mask)
+    prediction = mask_of("prediction_mask", prediction_mask)
+    if reference.shape != prediction.shape or reference.ndim not in (2, 3):
         raise ValueError(
             f"prediction_mask: expected a 2D or 3D mask of the reference's shape "
-            f"{reference_mask.shape}, got {prediction_mask.shape}"
+            f"{reference.shape}, got {prediction.shape}"
         )
-    (spacing,) = parse_spacing(spacing_mm, batch=1, axes=reference_mask.ndim)
-    reference, prediction = (m.astype(bool, copy=False) for m in (reference_mask, prediction_mask))
+    (spacing,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
     maps = LabelMaps(reference, prediction, labels=(1,))
     return class_surfaces(maps, (1,), spacing, preset)[1]
 
@@ -94,9 +98,26 @@ def class_surfaces(
             reference = reference if in_prediction else _nowhere(reference)
             prediction = prediction if in_reference else _nowhere(prediction)
         surfaces[label] = SurfaceDistances(
-            *reference, *prediction, preset=preset, band=partial(bands.counts, code)
+            *reference,
+            *prediction,
+            preset=preset,
+            band=partial(bands.counts, code),
+            farthest=partial(_farthest, maps, code, spacing_mm)
+            if definition.surface == "faces"
+            else None,
         )
     return surfaces
+
+
+def _farthest(
+    maps: LabelMaps | TensorMaps, code: int, spacing_mm: Sequence[float]
+) -> tuple[float, float]:
+    """Largest distance of a class from the reference's surface, and from the prediction's."""
+    reference, prediction, ignored = maps.class_arrays(code)
+    if isinstance(maps, LabelMaps) and maps.turned:
+        spacing_mm = spacing_mm[::-1]
+    rest = ignored, tuple(spacing_mm)
+    return farthest_mm(reference, prediction, *rest), farthest_mm(prediction, reference, *rest)
 
 
 def _nowhere(directed: Directed) -> Directed:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medloss.spacing import Spacing
+from medloss.spacing import Spacing, reach, within
 from medloss.sums import Term
 from medloss.sums.eager import evaluate
 from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
@@ -76,7 +76,7 @@ def _sums(
 
 @dataclass(frozen=True)
 class _Rims:
-    """Sums from p, what is near the true rim, what is known, and where true rim voxels find theirs."""
+    """Sums from p, what is near the true rim, what is known, and where true rims find theirs."""
 
     differentiable: ClassVar[int] = 1
 
@@ -124,17 +124,16 @@ def _offsets(
     shape: tuple[int, ...], spacing_mm: tuple[float, ...], tolerance_mm: float
 ) -> list[Offset]:
     """Steps in voxels to all that is within the tolerance."""
-    # a distance that equals the tolerance may round to either side of it
-    most = tolerance_mm * (1 + 1e-6)
-    reach = [
-        min(math.floor(most / step), length - 1)
+    farthest = [
+        min(math.floor(reach(tolerance_mm) / step), length - 1)
         for step, length in zip(spacing_mm, shape, strict=True)
     ]
-    return [
-        offset
-        for offset in itertools.product(*(range(-n, n + 1) for n in reach))
-        if math.hypot(*(k * s for k, s in zip(offset, spacing_mm, strict=True))) <= most
-    ]
+
+    def length_mm(offset: Offset) -> float:
+        return math.hypot(*(k * s for k, s in zip(offset, spacing_mm, strict=True)))
+
+    every = itertools.product(*(range(-n, n + 1) for n in farthest))
+    return [offset for offset in every if within(length_mm(offset), tolerance_mm)]
 
 
 def _within(values: Tensor, voxels: Tensor, offsets: list[Offset]) -> tuple[Tensor, Tensor]:
@@ -145,10 +144,10 @@ def _within(values: Tensor, voxels: Tensor, offsets: list[Offset]) -> tuple[Tens
         voxels: (N, axes), their indices.
         offsets: any of them plus a voxel may lie beyond the image.
     """
-    reach = [max(steps) for steps in zip(*offsets, strict=True)]
-    padded = F.pad(values, [r for n in reversed(reach) for r in (n, n)], value=-1.0).contiguous()
+    margins = [max(steps) for steps in zip(*offsets, strict=True)]
+    padded = F.pad(values, [r for n in reversed(margins) for r in (n, n)], value=-1.0).contiguous()
     strides = torch.tensor(padded.stride(), device=values.device)
-    centres = ((voxels + torch.tensor(reach, device=values.device)) * strides).sum(1)
+    centres = ((voxels + torch.tensor(margins, device=values.device)) * strides).sum(1)
     within = (torch.tensor(offsets, device=values.device) * strides).sum(1)
     flat, near = (
         padded.flatten(),
@@ -162,9 +161,9 @@ def _within(values: Tensor, voxels: Tensor, offsets: list[Offset]) -> tuple[Tens
         near.index_fill_(0, around.flatten(), True)
         largest = flat[around].argmax(1, keepdim=True)
         best.append(around.gather(1, largest)[:, 0])
-    image = [slice(n, n + length) for n, length in zip(reach, values.shape, strict=True)]
+    image = [slice(n, n + length) for n, length in zip(margins, values.shape, strict=True)]
     steps = torch.unravel_index(torch.cat(best), padded.shape)
     where = torch.zeros_like(steps[0])
-    for step, n, length in zip(steps, reach, values.shape, strict=True):
+    for step, n, length in zip(steps, margins, values.shape, strict=True):
         where = where * length + step - n
     return near.view(padded.shape)[tuple(image)], where

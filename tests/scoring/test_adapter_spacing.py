@@ -34,15 +34,17 @@ def test_each_item_has_its_own_spacing():
     close(Hausdorff95()(y_pred, batch), expected)
 
 
-def test_spacing_of_2d_meta_tensors_is_that_of_their_two_axes():
+def test_a_slice_does_not_say_which_axes_of_its_volume_it_has():
     y, y_pred = (channels(labels(b, shape=(8, 9)), 2) for b in ((1, 1), (1, 3)))
-    for item in (meta(y[0], (0.5, 2.0, 1.0)), meta(y[0], (0.5, 2.0))):
-        close(Hausdorff95()([y_pred[0]], [item]), [[1.0]])
-    close(Hausdorff95()(y_pred, meta(y, (0.5, 2.0))), [[1.0]])
-    # as large as a slice of a volume, of which the affine does not tell the axis that is gone
-    with pytest.raises(ValueError, match="does not tell which of them are the 2"):
-        Hausdorff95()(y_pred, meta(y, (0.5, 2.0, 1.0)))
-    close(Hausdorff95()(y_pred, meta(y, (0.5, 0.5, 0.5))), [[1.0]])
+    close(Hausdorff95()([y_pred[0]], [meta(y[0], (0.5, 2.0))]), [[1.0]])
+    close(Hausdorff95()([y_pred[0]], [meta(y[0], (0.5, 2.0, 1.0))]), [[1.0]])  # a 2D file
+    volume = torch.stack([y[0], y[0]], dim=1)
+    close(Hausdorff95()([y_pred[0]], [meta(volume, (0.5, 0.5, 0.5))[:, 0]]), [[1.0]])
+    sliced = meta(volume, (5.0, 0.5, 2.0))[:, 0]
+    with pytest.raises(ValueError, match=r"spacing_mm: .* 5 x 0\.5 x 2 mm and the image 2 axes"):
+        Hausdorff95()([y_pred[0]], [sliced])
+    Dice()([y_pred[0]], [sliced])  # needs no size
+    close(Hausdorff95(spacing_mm=(0.5, 2.0))([y_pred[0]], [sliced]), [[1.0]])
 
 
 def test_distances_without_spacing_are_refused_but_counts_need_none():

@@ -33,7 +33,8 @@ def face_points(mask, spacing):
     shortest = min(spacing)
     points, areas, boxes = [], [], []
     for axis in range(mask.ndim):
-        parts = [1 if n == axis else min(4, round(mm / shortest)) for n, mm in enumerate(spacing)]
+        parts = [min(8, round(4 * mm / shortest)) for mm in spacing]
+        parts[axis] = 1
         edge = np.diff(padded.astype(int), axis=axis) != 0
         for index in np.argwhere(edge):
             middle = index + np.eye(mask.ndim)[axis] / 2
@@ -205,12 +206,24 @@ def test_steps_are_sorted_and_cover_the_ball():
     assert not flat.steps[:, 0].any()
 
 
-def test_points_of_faces_divide_long_sides_only():
-    assert len(near_faces((1.0, 1.0, 1.0)).area) == 3
-    near = near_faces((0.8, 0.8, 2.5))
-    # Faces across the long axis are square; the other two are three times as long as wide.
-    assert np.diff(near.first).tolist() == [3, 3, 1]
-    np.testing.assert_allclose(near.area, [0.8 * 2.5 / 3] * 6 + [0.64])
+def test_points_of_faces_are_the_middles_of_about_square_parts():
+    near = near_faces((1.0, 1.0, 1.0))
+    assert np.diff(near.first).tolist() == [16] * 3
+    np.testing.assert_allclose(near.area, [1 / 16] * 48 + [1.0] * 3)  # and three whole faces
+    near = near_faces((0.8, 0.8, 2.5))  # never more than 8 to a side
+    assert np.diff(near.first).tolist() == [4 * 8, 4 * 8, 4 * 4]
+    np.testing.assert_allclose(near.area[[0, 64, 80, 82]], [2 / 32, 0.64 / 16, 2.0, 0.64])
+
+
+@pytest.mark.parametrize(("shift", "assd", "nsd"), [(5, 1.736111, 0.626667), (4, 1.368889, 0.66)])
+def test_exact_is_near_the_closed_form_of_shifted_cubes(shift, assd, nsd):
+    # m = min(t, a - t): (a²t + m(a - 2m)² + 2am² - 8m³/3 + 2at²) / 6a²; within τ: 4a(a - t + τ)
+    # and a² - (a - 2τ)², over 6a²
+    cube = np.zeros((40, 40, 40), dtype=bool)
+    cube[5:25, 5:25, 5:25] = True
+    found = surface_distances(cube, np.roll(cube, shift, axis=0), 1.0, preset="exact")
+    assert np.mean(found.means) == pytest.approx(assd, abs=2e-4)
+    assert sum(found.within(2.0)) / sum(found.areas) == pytest.approx(nsd, abs=1e-6)
 
 
 def test_presets_are_named_by_themselves():

@@ -12,9 +12,7 @@ from medloss.scoring.maps import LabelMaps
 from medloss.scoring.surface.compiling import kernel
 from medloss.scoring.surface.offsets import Spacing, all_steps, lengths
 from medloss.scoring.surface.rows import is_ignored, label_row
-
-ROUNDING_MM = 1e-9
-"""A distance of exactly the width is not decided by the rounding of its square root."""
+from medloss.spacing import below, reach, within
 
 
 class Bands:
@@ -45,9 +43,9 @@ class Bands:
         totals = np.zeros((3, maps.many), dtype=np.int64)
         if maps.box is None:
             return totals
-        steps = all_steps(self._spacing, width_mm + ROUNDING_MM)
+        steps = all_steps(self._spacing, reach(width_mm))
         mm = lengths(steps, self._spacing)
-        inside = mm < width_mm - ROUNDING_MM if self._below else mm <= width_mm + ROUNDING_MM
+        inside = below(mm, width_mm) if self._below else within(mm, width_mm)
         steps = steps[inside | (mm == 0)]  # a border voxel is in its band
         outside = np.zeros(maps.box[5], dtype=maps.reference.dtype)
         outside.flags.writeable = False

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from medloss.scoring.counts import Counts
 from medloss.scoring.presets import PRESETS, Preset
+from medloss.spacing import reach
 
 Floats = NDArray[np.float64]
 
 SHARE_ROUNDING = 1e-10
-"""Rounding allowed in a sum of area shares, so that it does not decide which distance is taken."""
-
-ROUNDING_MM = 1e-9
-"""A distance of exactly the tolerance is within it, whatever the rounding of its square root."""
+"""Rounding allowed in a share of the area, so that it does not decide which distance is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +35,8 @@ class SurfaceDistances:
         prediction_area: how much of the prediction's surface has this distance.
         preset: definition by which they were made.
         band: counts of the voxels within a distance in mm of their own mask's border.
+        farthest: largest distance from the reference's surface, and from the prediction's, where
+            the elements are points of a surface whose maximum lies between them.
     """
 
     reference_mm: Floats
@@ -45,6 +45,7 @@ class SurfaceDistances:
     prediction_area: Floats
     preset: str
     band: Callable[[float], Counts] = field(repr=False)
+    farthest: Callable[[], tuple[float, float]] | None = field(default=None, repr=False)
 
     @cached_property
     def areas(self) -> tuple[float, float]:
@@ -70,10 +71,21 @@ class SurfaceDistances:
         preset that interpolates, numpy's default. NaN for a surface without elements.
         """
         preset = PRESETS[self.preset]
+        if percent == 100:
+            return self._maxima
         return (
             _percentile(self.reference_mm, self.reference_area, percent, preset),
             _percentile(self.prediction_mm, self.prediction_area, percent, preset),
         )
+
+    @cached_property
+    def _maxima(self) -> tuple[float, float]:
+        ends = [
+            float(mm[-1]) if len(mm) else math.nan for mm in (self.reference_mm, self.prediction_mm)
+        ]
+        if self.farthest is not None and all(map(math.isfinite, ends)):
+            ends = [max(pair) for pair in zip(ends, self.farthest(), strict=True)]
+        return ends[0], ends[1]
 
     def percentile(self, percent: float) -> float:
         """Larger of the two directed percentiles; with a preset that pools, that of both together.
@@ -97,7 +109,7 @@ class SurfaceDistances:
             (self.prediction_mm, self.prediction_area),
         )
         reference, prediction = (
-            float(area[: mm.searchsorted(tolerance_mm + ROUNDING_MM, side="right")].sum())
+            float(area[: mm.searchsorted(reach(tolerance_mm), side="right")].sum())
             for mm, area in sides
         )
         return reference, prediction
@@ -112,7 +124,7 @@ def _percentile(mm: Floats, area: Floats, percent: float, preset: Preset) -> flo
         entry = int(reached.searchsorted((share - SHARE_ROUNDING) * reached[-1]))
         return float(mm[min(entry, len(mm) - 1)])
     rank = (float(reached[-1]) - 1) * share
-    lower = math.floor(rank + ROUNDING_MM)
+    lower = math.floor(rank + SHARE_ROUNDING * max(rank, 1))
     one, other = (
         float(mm[min(int(reached.searchsorted(n, side="right")), len(mm) - 1)])
         for n in (lower, lower + 1)

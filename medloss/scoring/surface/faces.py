@@ -1,5 +1,7 @@
 """Faces of voxels: the exact boundary of a mask, in the midpoints of equal parts of each face.
 
+A face that both masks have is one element at distance 0.
+
 The distance of a point to the boundary of a mask is the distance to the nearest voxel that is
 outside of the mask if the point is inside, and inside if it is outside. A point on a face lies on
 both sides' voxels: if the mask holds one of them only, the distance is 0.
@@ -20,8 +22,11 @@ from medloss.scoring.surface.rows import FAR, IGNORED, is_ignored, label_row, wi
 
 # mypy: disable-error-code="no-untyped-def"
 
-MOST_PARTS = 4
-"""Parts of the side of a face, where voxels are that much longer than they are thick."""
+PARTS = 4
+"""Parts of the shortest side of a voxel; the others are cut in parts that are about as long."""
+
+MOST_PARTS = 8
+"""Parts of a side, however long it is: more would be more distances than a key has room for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +37,9 @@ class NearFaces:
         steps: (p, n, 3) from the voxel before the face, for the points of all faces.
         bins: (p, n) of the distance.
         mm: (bins,) distances.
-        area: (p,) area of each point's part of the face.
-        points: (p, 3) from the centre of the voxel before the face, in voxels.
+        area: (p + 3,) area of each point's part of the face, then those of whole faces, by axis.
+        points: (p + 3, 3) from the centre of the voxel before the face, in voxels; then the middles
+            of whole faces.
         first: (4,) the first point of each axis.
         pad: largest step along each axis.
     """
@@ -50,11 +56,14 @@ class NearFaces:
 def face_points(spacing: Spacing) -> tuple[NDArray[np.float64], list[float], list[int]]:
     """Points of the faces after a voxel, their area, and the first point of each axis.
 
-    A side is cut in so many parts that they are about as long as the shortest side, at most
+    A side is cut in :data:`PARTS` for each length of the shortest side, at most in
     :data:`MOST_PARTS`.
     """
     finite = [mm for mm in spacing if math.isfinite(mm)]
-    parts = [min(MOST_PARTS, round(mm / min(finite))) if math.isfinite(mm) else 1 for mm in spacing]
+    parts = [
+        min(MOST_PARTS, round(PARTS * mm / min(finite))) if math.isfinite(mm) else 1
+        for mm in spacing
+    ]
     points, area, first = [], [], [0]
     for axis in range(3):
         if math.isfinite(spacing[axis]):
@@ -85,12 +94,13 @@ def near_faces(spacing: Spacing) -> NearFaces:
     _, found, bins = np.unique(np.round(mm, 9), return_index=True, return_inverse=True)
     near = steps[order]
     pad = tuple(int(most) for most in np.abs(near).max(axis=(0, 1)))
+    sides = np.array([size if math.isfinite(size) else 1.0 for size in spacing])
     return NearFaces(
         near,
         bins.reshape(mm.shape),
         mm.ravel()[found],
-        np.array(area),
-        every,
+        np.append(area, sides.prod() / sides),
+        np.concatenate([every, np.eye(3) / 2]),
         np.array(first),
         pad,  # type: ignore[arg-type]
     )
@@ -136,6 +146,7 @@ def search(
     places = np.empty(1024, np.uint32)
     seen = np.zeros(wanted.size, np.int64)
     tried, failed = np.zeros(wanted.size, np.int64), np.zeros(wanted.size, np.int64)
+    beyond = (shape[1] * shape[2], shape[2], 1)
     most = 2 * first_point[3]
     pair = np.zeros(2, labels.dtype)
     empty = outside[0]
@@ -160,8 +171,8 @@ def search(
                         pair[1] = right[k]
                     elif axis == 2 and k + 1 < box[5]:
                         pair[1] = here[k + 1]
-                    if pair[0] == pair[1]:
-                        continue
+                    if pair[0] == pair[1] or first_point[axis] == first_point[axis + 1]:
+                        continue  # along the axis of the only slice of a 2D map there are none
                     counts = not ignored.size or not (
                         is_ignored(ignored, box, i, j, k)
                         or is_ignored(
@@ -173,6 +184,15 @@ def search(
                     place = row + k
                     for c in pair:
                         if not wanted[c]:
+                            continue
+                        if (flat_volume[place] == c) != (flat_volume[place + beyond[axis]] == c):
+                            # The other boundary has this face too: all of it is 0 away.
+                            code = np.int64(first_point[3] + axis)
+                            keys[used] = (np.int64(c) << 32) | (code << 16)
+                            if not counts:
+                                keys[used] |= IGNORED
+                            places[used] = place
+                            used += 1
                             continue
                         for point in range(first_point[axis], first_point[axis + 1]):
                             found = FAR if counts else IGNORED

@@ -114,9 +114,11 @@ def _faces(box: Box, spacing: Spacing) -> Kind:
     offsets = np.stack([linear(steps, shape) for steps in near.steps])
     whole = np.zeros(len(near.points), dtype=bool)
     whole[near.first[:-1][np.diff(near.first) > 0]] = True
+    whole[near.first[3] :] = True
     half = np.full((3, len(near.points)), 0.5)
     for axis in range(3):
         half[axis, near.first[axis] : near.first[axis + 1]] = 0
+        half[axis, near.first[3] + axis] = 0
     return Kind(
         mark=faces.mark,
         search=faces.search,

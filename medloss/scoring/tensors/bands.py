@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from medloss.scoring.counts import Counts
-from medloss.scoring.surface.bands import ROUNDING_MM
 from medloss.scoring.tensors.elements import Spacing, border, to_sites
 from medloss.scoring.tensors.maps import TensorMaps
+from medloss.spacing import below, within
 
 
 class TensorBands:
@@ -40,11 +40,8 @@ class TensorBands:
         bands = []
         for mask in (masks.reference, masks.prediction):
             mm = to_sites(border(mask), self._spacing_mm)
-            if self._below:
-                near = (mm < width_mm - ROUNDING_MM) | (mm == 0)  # a border voxel is in its band
-            else:
-                near = mm <= width_mm + ROUNDING_MM
-            bands.append(mask & near)
+            near = below(mm, width_mm) if self._below else within(mm, width_mm)
+            bands.append(mask & (near | (mm == 0)))  # a border voxel is in its band
         if self._maps.ignored is not None:
             bands = [band & ~self._maps.ignored[masks.cut] for band in bands]
         each = (bands[0], bands[1], bands[0] & bands[1])

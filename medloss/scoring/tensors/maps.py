@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medloss.labels import held
+from medloss.scoring.inputs import signed
+
 Cut = tuple[slice, ...]
 
 MOST_CODES = 1 << 16
-
-_SIGNED = {np.dtype("u2"): np.int32, np.dtype("u4"): np.int64, np.dtype("u8"): np.int64}
-"""torch computes with few of the unsigned types."""
 
 
 def tensor_of(array: NDArray[Any] | Tensor, device: Any = None) -> Tensor:
@@ -27,12 +27,32 @@ def tensor_of(array: NDArray[Any] | Tensor, device: Any = None) -> Tensor:
         device: where to, ``None`` for the CPU, or where the tensor is.
     """
     if isinstance(array, Tensor):
-        return array.detach().as_subclass(Tensor).to(device).contiguous()
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    native = native.astype(_SIGNED.get(native.dtype, native.dtype), copy=False)
+        plain: Tensor = signed(array.detach().as_subclass(Tensor))
+        return plain.to(device).contiguous()
+    native = signed(array)
+    if native.dtype.kind == "u" and native.dtype.itemsize > 1:  # torch computes with few of them
+        native = native.astype(np.int32 if native.dtype.itemsize == 2 else np.int64)
     if not native.flags.writeable or min(native.strides, default=0) < 0:
         native = native.copy(order="K" if min(native.strides, default=0) >= 0 else "C")
     return torch.from_numpy(native).to(device).contiguous()
+
+
+def largest(tensor: Tensor) -> int:
+    """The largest whole number that a tensor of such a type can hold, of floats enough."""
+    if tensor.dtype == torch.bool:
+        return 1
+    return 1 << 62 if tensor.is_floating_point() else torch.iinfo(tensor.dtype).max
+
+
+def equals(tensor: Tensor, value: int) -> Tensor:
+    """Where a tensor has a value: nowhere if its type cannot hold it, which torch would wrap.
+
+    Example:
+        >>> equals(torch.tensor([156], dtype=torch.uint8), -100)
+        tensor([False])
+    """
+    number = held(value, tensor.dtype)
+    return torch.zeros_like(tensor, dtype=torch.bool) if number is None else tensor == number
 
 
 class ClassMasks(NamedTuple):
@@ -90,6 +110,17 @@ class TensorMaps:
         each = (one, other, one[one == other])
         return torch.stack([torch.bincount(m, minlength=self.many) for m in each]).cpu().numpy()
 
+    def class_arrays(
+        self, code: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """As :meth:`medloss.scoring.maps.LabelMaps.class_arrays`; waits for the device."""
+        masks = self.masks(code)
+        cut = (slice(0),) * self.reference.ndim if masks is None else masks.cut
+        box = tuple(slice(max(side.start or 0, 1) - 1, side.stop + 1) for side in cut)
+        maps = equals(self.reference[box], code), equals(self.prediction[box], code)
+        ignored = None if self.ignored is None else self.ignored[box].cpu().numpy()
+        return maps[0].cpu().numpy(), maps[1].cpu().numpy(), ignored
+
     @property
     def any_ignored(self) -> bool:
         """Whether some voxels may not count."""
@@ -103,9 +134,7 @@ class TensorMaps:
 
     def masks(self, code: int) -> ClassMasks | None:
         """A class by its code; ``None`` if neither map has it. Waits for the device."""
-        if code > max(torch.iinfo(m.dtype).max for m in (self.reference, self.prediction)):
-            return None
-        reference, prediction = self.reference == code, self.prediction == code
+        reference, prediction = equals(self.reference, code), equals(self.prediction, code)
         either, cut = reference | prediction, []
         for axis in range(either.ndim):
             others = [n for n in range(either.ndim) if n != axis]

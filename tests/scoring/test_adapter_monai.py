@@ -1,0 +1,211 @@
+"""Metrics with ``preset="monai"`` against MONAI's own, with every kind of empty class."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import monai.metrics
+import pytest
+import torch
+
+import medloss.metrics as ours
+
+SPACING = (0.8, 1.1, 2.5)
+REDUCTIONS = ("none", "mean", "sum", "mean_batch", "sum_batch", "mean_channel", "sum_channel")
+
+
+def scenes(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions and references (B, 4, ...) one-hot: classes found, missed, spurious, in neither,
+    a class that fills the image and an image that is background alone."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (6, 7, 5)
+    y_pred, y = (torch.randint(0, 4, (7, *shape), generator=generator) for _ in range(2))
+    y[1][y[1] == 2] = 0  # spurious
+    y_pred[2][y_pred[2] == 3] = 0  # missed
+    y_pred[3][y_pred[3] == 1] = y[3][y[3] == 1].new_tensor(0)
+    y[3][y[3] == 1] = 0  # in neither
+    y[4] = 2  # full
+    y_pred[5], y[5] = 0, 0  # background alone
+    y_pred[6] = 0  # everything missed
+    hot = [torch.nn.functional.one_hot(m, 4).movedim(-1, 1).float() for m in (y_pred, y)]
+    return hot[0], hot[1]
+
+
+Y_PRED, Y = scenes()
+OVERLAP = {
+    "DiceMetric": (ours.DiceMetric, monai.metrics.DiceMetric),
+    "MeanIoU": (ours.JaccardMetric, monai.metrics.MeanIoU),
+}
+
+
+def compared(mine, theirs, **call):
+    """Buffers and aggregates of both; MONAI warns of empty classes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs(Y_PRED, Y, **call)
+    mine(Y_PRED, Y, **call)
+    same(mine.get_buffer(), theirs.get_buffer())
+    for reduction in REDUCTIONS:
+        for one, other in zip(mine.aggregate(reduction), theirs.aggregate(reduction), strict=True):
+            same(one, other)
+
+
+def same(mine, theirs):
+    torch.testing.assert_close(mine.float(), theirs.float(), rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize("ignore_empty", [True, False])
+@pytest.mark.parametrize("name", OVERLAP)
+def test_overlap_is_monais_by_position(name, ignore_empty, background):
+    mine, theirs = OVERLAP[name]
+    given = (background, "mean", True, ignore_empty)
+    compared(mine(*given, preset="monai"), theirs(*given))
+
+
+@pytest.mark.parametrize("name", OVERLAP)
+def test_ignore_empty_means_the_same_without_the_preset(name):
+    mine, theirs = OVERLAP[name]
+    for ignore_empty in (True, False):
+        metric = mine(ignore_empty=ignore_empty)
+        metric(Y_PRED, Y)
+        reference = theirs(ignore_empty=ignore_empty)
+        reference(Y_PRED, Y)
+        same(metric.get_buffer(), reference.get_buffer())
+
+
+def test_a_class_that_is_predicted_but_absent_from_the_reference():
+    y = torch.zeros(1, 1, 6, 6, dtype=torch.long)
+    y[0, 0, :2] = 1
+    y_pred = y.clone()
+    y_pred[0, 0, 4:] = 2
+    values = {}
+    for name, options in {
+        "default": {},
+        "monai": {"preset": "monai"},
+        "ignored": {"ignore_empty": True},
+        "counted": {"preset": "monai", "ignore_empty": False},
+    }.items():
+        metric = ours.DiceMetric(include_background=False, num_classes=3, **options)
+        metric(y_pred, y)
+        values[name] = metric.aggregate().item()
+    assert values == {"default": 0.5, "monai": 1.0, "ignored": 1.0, "counted": 0.5}
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_distances_are_monais(background):
+    options = {"include_background": background, "get_not_nans": True}
+    pairs = [
+        (ours.HausdorffMetric(preset="monai", **options), {"percentile": None}),
+        (ours.Hausdorff95Metric(preset="monai", **options), {"percentile": 95}),
+        (ours.HausdorffMetric(percentile=80, preset="monai", **options), {"percentile": 80}),
+    ]
+    for mine, own in pairs:
+        compared(mine, monai.metrics.HausdorffDistanceMetric(**own, **options), spacing=SPACING)
+    for mine, symmetric in (
+        (ours.AverageSurfaceDistanceMetric, False),
+        (ours.AverageSymmetricSurfaceDistanceMetric, True),
+    ):
+        theirs = monai.metrics.SurfaceDistanceMetric(symmetric=symmetric, **options)
+        compared(mine(preset="monai", **options), theirs, spacing=SPACING)
+    thresholds = [1.1] * (4 if background else 3)
+    theirs = monai.metrics.SurfaceDiceMetric(thresholds, **options)
+    mine = ours.NormalizedSurfaceDiceMetric(tolerance_mm=1.1, preset="monai", **options)
+    compared(mine, theirs, spacing=SPACING)
+
+
+@pytest.mark.parametrize(
+    ("mine", "name"),
+    [
+        (ours.SensitivityMetric, "sensitivity"),
+        (ours.SpecificityMetric, "specificity"),
+        (ours.PrecisionMetric, "precision"),
+        (ours.AccuracyMetric, "accuracy"),
+        (ours.MccMetric, "matthews correlation coefficient"),
+    ],
+)
+def test_ratios_are_those_of_monais_confusion_matrix_of_each_sample(mine, name):
+    matrix = monai.metrics.ConfusionMatrixMetric(
+        metric_name=name, compute_sample=True, get_not_nans=True
+    )
+    matrix(Y_PRED, Y)
+    metric = mine(get_not_nans=True, preset="monai")
+    metric(Y_PRED, Y)
+    for reduction in REDUCTIONS:
+        ((value, counted),) = matrix.aggregate(compute_sample=True, reduction=reduction)
+        same(metric.aggregate(reduction)[0], value)
+        if reduction != "none":
+            same(metric.aggregate(reduction)[1], counted)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # MONAI calls itself with an old argument
+def test_surfaces_of_ignored_voxels_are_monais():
+    y = Y.argmax(1, keepdim=True)[:1].clone()
+    y_pred = Y_PRED.argmax(1, keepdim=True)[:1].clone()
+    y[..., 3:] = 9
+    kept = (y != 9).float()
+    hot = [
+        torch.nn.functional.one_hot(m[:, 0] % 9, 4).movedim(-1, 1).float() * kept
+        for m in (y_pred, y)
+    ]
+    theirs = monai.metrics.HausdorffDistanceMetric()(*hot, spacing=SPACING)
+    metric = ours.HausdorffMetric(num_classes=4, ignore_index=9, preset="monai")
+    same(metric(y_pred, y, spacing=SPACING), theirs)
+
+
+def test_names_of_labels():
+    for background, names in ((True, True), (False, True), (False, ["a", "b", "c"])):
+        options = {
+            "include_background": background,
+            "reduction": "mean_batch",
+            "return_with_label": names,
+        }
+        mine, theirs = (
+            ours.DiceMetric(preset="monai", **options),
+            monai.metrics.DiceMetric(**options),
+        )
+        mine(Y_PRED, Y)
+        theirs(Y_PRED, Y)
+        found, expected = mine.aggregate(), theirs.aggregate()
+        assert list(found) == list(expected)
+        assert list(found.values()) == pytest.approx(list(expected.values()), abs=1.1e-4)
+
+
+def test_what_cannot_be_meant_is_refused():
+    with pytest.raises(ValueError, match="return_with_label: expected reduction='mean_batch'"):
+        ours.DiceMetric(return_with_label=True)
+    metric = ours.DiceMetric(reduction="mean_batch", return_with_label=["one", "two"])
+    metric(Y_PRED, Y)
+    with pytest.raises(ValueError, match="return_with_label: expected a name for each of 4"):
+        metric.aggregate()
+    with pytest.raises(ValueError, match="per_component: expected False"):
+        ours.DiceMetric(per_component=True)
+    with pytest.raises(ValueError, match="ignore_empty: expected it without both_empty"):
+        ours.DiceMetric(ignore_empty=True, both_empty="perfect")
+    with pytest.raises(TypeError, match="HausdorffMetric has no option 'ignore_empty'"):
+        ours.HausdorffMetric(ignore_empty=True)
+    # the order of another metric of MONAI is no order of this one
+    for call, named in (
+        (lambda: ours.HausdorffMetric(False, "euclidean", 95), "reduction"),
+        (lambda: ours.AverageSurfaceDistanceMetric(False, True), "reduction"),
+        (lambda: ours.NormalizedSurfaceDiceMetric([1.0]), "include_background"),
+        (lambda: ours.PanopticQualityMetric(2), "include_background"),
+        (lambda: ours.DiceMetric(include_background="false"), "include_background"),
+        (lambda: ours.DiceMetric(get_not_nans=1), "get_not_nans"),
+        (lambda: ours.DiceMetric(num_classes=True), "num_classes"),
+    ):
+        with pytest.raises(ValueError, match=f"^{named}: expected"):
+            call()
+    with pytest.raises(TypeError, match="by position"):
+        ours.SensitivityMetric(True, "mean", False, True)
+    with pytest.raises(TypeError, match="reduction is given twice"):
+        ours.DiceMetric(True, "mean", reduction="sum")
+
+
+def test_the_default_aggregates_nothing_to_nan_and_monai_to_0():
+    y = torch.zeros(1, 2, 5, 5)
+    for preset, expected in (("deepmind", math.nan), ("monai", 0.0)):
+        metric = ours.DiceMetric(include_background=False, preset=preset)
+        metric(y, y)
+        assert metric.aggregate().item() == pytest.approx(expected, nan_ok=True)
