@@ -2,8 +2,9 @@
 
 Asks uv three times for each extra and Python: for the newest versions, for those of
 constraints.txt, and for the lowest that pyproject.toml admits, which must be the floors that it
-names. Wheels only, so that nothing needs a compiler; uv reads no configuration, pip's or its own.
-Then holds the table of tests/tritons.py against what each torch asks for.
+names. For other systems than Linux on x86-64 it asks for everything at once. Wheels only, so that
+nothing needs a compiler; uv reads no configuration, pip's or its own. Then holds the table of
+tests/tritons.py against what each torch asks for.
 
 make resolve
 """
@@ -24,6 +25,12 @@ from tritons import TRITONS
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = "3.11", "3.12", "3.13"
+LINUX = "x86_64-manylinux_2_28"
+SYSTEMS = {
+    "Linux, ARM": "aarch64-manylinux_2_28",
+    "macOS 14, ARM": "aarch64-apple-darwin",
+    "Windows, x86-64": "x86_64-pc-windows-msvc",
+}
 WAYS = {
     "newest": (),
     "constraints": ("--constraint", "constraints.txt"),
@@ -33,7 +40,7 @@ ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
     if name not in ("UV_CONSTRAINT", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_INDEX")
-}
+} | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
 Found = dict[str, str]
 
 
@@ -41,11 +48,13 @@ class NotResolvedError(Exception):
     """uv's explanation, or ours."""
 
 
-def compiled(*options: str, python: str, requirements: str | None = None) -> Found:
-    """Versions by name that uv chooses on Linux, for requirements or for the project."""
+def compiled(
+    *options: str, python: str, system: str = LINUX, requirements: str | None = None
+) -> Found:
+    """Versions by name that uv chooses, for requirements or for the project."""
     command = [
         *("uv", "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate"),
-        *("--only-binary", ":all:", "--python-platform", "x86_64-manylinux_2_28"),
+        *("--only-binary", ":all:", "--python-platform", system),
         *("--python-version", python, *options, "-" if requirements else "pyproject.toml"),
     ]
     done = subprocess.run(
@@ -92,12 +101,16 @@ def _release(version: str) -> str:
     return re.sub(r"(\.0)*(\.post\d+)?$", "", version)
 
 
-def resolve(project: dict[str, Any], extra: str, python: str, way: str) -> Found:
-    """What an extra brings; an error if that is not what the project promises."""
-    found = compiled(*WAYS[way], *(("--extra", extra) if extra else ()), python=python)
+def resolve(
+    project: dict[str, Any], extras: tuple[str, ...], python: str, way: str, system: str
+) -> Found:
+    """What extras bring; an error if that is not what the project promises."""
+    options = [option for extra in extras for option in ("--extra", extra)]
+    found = compiled(*WAYS[way], *options, python=python, system=system)
     if way == "lowest":
         wrong = [
             f"{name}>={lowest} is not to be had, the lowest is {found[name]}"
+            for extra in extras or ("",)
             for name, lowest in floors(project, extra).items()
             if not same_release(found[name], lowest)
         ]
@@ -122,22 +135,25 @@ def main() -> Iterator[str]:
     columns = [(python, way) for python in PYTHONS for way in WAYS]
     with ThreadPoolExecutor(4) as pool:
         ask = pool.submit
+        extras = project["optional-dependencies"]
+        wanted = {"none": ((), LINUX)} | {extra: ((extra,), LINUX) for extra in extras}
+        wanted |= {f"all: {name}": (tuple(extras), system) for name, system in SYSTEMS.items()}
         rows = {
-            extra: [ask(resolve, project, extra, *column) for column in columns]
-            for extra in ("", *project["optional-dependencies"])
+            name: [ask(resolve, project, asked, *column, system) for column in columns]
+            for name, (asked, system) in wanted.items()
         }
         pins = {torch: ask(triton, torch) for torch in TRITONS}
         print("Packages that each extra brings.\n")
         print("| extra | " + " | ".join(f"{p} {way}" for p, way in columns) + " |")
         print("| --- " * (1 + len(columns)) + "|")
-        for extra, futures in rows.items():
+        for name, futures in rows.items():
             cells = []
             for (python, way), future in zip(columns, futures, strict=True):
                 cell, error = outcome(future.result)
                 cells.append(cell)
                 if error:
-                    yield f"[{extra}] on {python}, {way}: {error}"
-            print("| " + " | ".join((extra or "none", *cells)) + " |", flush=True)
+                    yield f"{name} on {python}, {way}: {error}"
+            print("| " + " | ".join((name, *cells)) + " |", flush=True)
         for torch, future in pins.items():
             _, error = outcome(future.result)
             if error:

@@ -156,7 +156,7 @@ def _yaml(text: str) -> Any:
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ValueError("YAML needs pip install 'medloss[bundle]'; or write JSON") from error
+        raise ValueError("YAML needs pyyaml: the extra bundle of medloss; or write JSON") from error
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
