@@ -28,5 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         check = getattr(item, "callspec", None) and item.callspec.params.get("check")
-        offer = check.offer.full_name if isinstance(check, BoundCheck) else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path}{offer}"))
+        offer = f" {check.offer.full_name}" if isinstance(check, BoundCheck) else ""
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(f"{file}{offer}"))
