@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UV := .venv-uv/bin/uv
 DEMO := $(CURDIR)/demo
 BUNDLE := bundles/brain_tissue_mr
 RUN := cd $(BUNDLE) && $(CURDIR)/$(BIN)/python -m monai.bundle run
@@ -9,7 +10,7 @@ CHECKED := medloss plugins tests docs bundles conftest.py
 # In the order of the folders: what takes longest is not at the end. Who goes where: conftest.py
 SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test check lint format unit docs wheel resolve clean
+.PHONY: help demo test check lint format unit docs wheel resolve lowest clean
 help:
 	@echo "make demo   train a bundle, infer the held-out half, score it (a few minutes on 2 cores)"
 	@echo "make test   lint, types, tests, and the wheel in a clean environment"
@@ -17,6 +18,7 @@ help:
 	@echo "make lint   only ruff and mypy; make format applies what ruff can"
 	@echo "make docs   the documentation as a site: open site/index.html"
 	@echo "make resolve   every extra on every Python, from the package registry alone"
+	@echo "make lowest    the tests with the lowest versions that pyproject.toml admits"
 
 # torch's CPU build brings no triton; the tests of the GPU kernels need the one that its release pins.
 $(VENV)/.installed: pyproject.toml constraints.txt tests/tritons.py
@@ -69,9 +71,18 @@ wheel: $(VENV)/.installed
 	rm -rf .venv-wheel
 
 # uv resolves in seconds what pip would download first; it has an environment of its own.
-resolve:
-	test -x .venv-uv/bin/uv || { $(PYTHON) -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet uv; }
+$(UV):
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+resolve: $(UV)
 	PATH="$(CURDIR)/.venv-uv/bin:$$PATH" .venv-uv/bin/python tests/resolve.py
 
+# Old versions warn of the new ones beside them: what we should heed shows in `make test`.
+lowest: $(UV)
+	$(UV) venv --quiet --clear --seed --no-config --python $(PYTHON) .venv-lowest
+	$(UV) pip install --quiet --no-config --python .venv-lowest --resolution lowest-direct --editable '.[test,docs]'
+	.venv-lowest/bin/python -m pytest $(SPREAD) -W ignore::DeprecationWarning -W ignore::FutureWarning
+
 clean:
-	rm -rf $(VENV) .venv-wheel .venv-uv dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-wheel .venv-uv .venv-lowest dist site .pytest_cache .mypy_cache .ruff_cache
