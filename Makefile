@@ -2,23 +2,31 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UV := .venv-uv/bin/uv
 DEMO := $(CURDIR)/demo
 BUNDLE := bundles/brain_tissue_mr
 RUN := cd $(BUNDLE) && $(CURDIR)/$(BIN)/python -m monai.bundle run
-CHECKED := medloss plugins tests docs bundles
+CHECKED := medloss plugins tests docs bundles conftest.py
+# In the order of the folders: what takes longest is not at the end. Who goes where: conftest.py
+SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test lint format typecheck unit kernels docs wheel clean
+.PHONY: help demo test check lint format unit docs wheel kernels resolve lowest clean
 help:
 	@echo "make demo   train a bundle, infer the held-out half, score it (a few minutes on 2 cores)"
 	@echo "make test   lint, types, tests, and the wheel in a clean environment"
+	@echo "make check  lint, types, and the tests of what changed since main"
 	@echo "make lint   only ruff and mypy; make format applies what ruff can"
 	@echo "make kernels  compile the GPU kernels on the triton of every supported torch; needs no GPU"
 	@echo "make docs   the documentation as a site: open site/index.html"
+	@echo "make resolve   every extra on every Python, from the package registry alone"
+	@echo "make lowest    the tests with the lowest versions that pyproject.toml admits"
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# torch's CPU build brings no triton; the tests of the GPU kernels need the one that its release pins.
+$(VENV)/.installed: pyproject.toml constraints.txt tests/tritons.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medloss needs Python 3.11 or newer; say make PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,docs]'
+	$(BIN)/python tests/tritons.py
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -31,6 +39,11 @@ demo: $(VENV)/.installed
 
 test: lint unit docs wheel
 
+check: lint
+	@$(BIN)/python tests/touched.py > $(VENV)/touched
+	@if [ -s $(VENV)/touched ]; then $(BIN)/python -m pytest $(SPREAD) @$(VENV)/touched; \
+	else echo "Nothing that has tests changed since main."; fi
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
@@ -41,7 +54,7 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format $(CHECKED)
 
 unit: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest $(SPREAD)
 
 # Not part of make test, which compiles on the triton that is installed: this takes half an hour.
 kernels: $(VENV)/.installed
@@ -62,5 +75,19 @@ wheel: $(VENV)/.installed
 	cd dist && ../.venv-wheel/bin/python -c "import medloss; print(medloss.losses.DiceCELoss(softmax=True))"
 	rm -rf .venv-wheel
 
+# uv resolves in seconds what pip would download first; it has an environment of its own.
+$(UV):
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+resolve: $(UV)
+	PATH="$(CURDIR)/.venv-uv/bin:$$PATH" .venv-uv/bin/python tests/resolve.py
+
+# Old versions warn of the new ones beside them: what we should heed shows in `make test`.
+lowest: $(UV)
+	$(UV) venv --quiet --clear --seed --no-config --python $(PYTHON) .venv-lowest
+	$(UV) pip install --quiet --no-config --python .venv-lowest --resolution lowest-direct --editable '.[test,docs]'
+	.venv-lowest/bin/python -m pytest $(SPREAD) -W ignore::DeprecationWarning -W ignore::FutureWarning
+
 clean:
-	rm -rf $(VENV) .venv-wheel dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-wheel .venv-uv .venv-lowest dist site .pytest_cache .mypy_cache .ruff_cache

@@ -62,7 +62,7 @@ def skeletonize() -> Any:
     try:
         return importlib.import_module("skimage.morphology").skeletonize
     except ModuleNotFoundError as error:
-        raise ImportError("skeletons need scikit-image (pip install medloss[skeleton])") from error
+        raise ImportError("skeletons need scikit-image: the extra skeleton of medloss") from error
 
 
 def _centre_line_of_one(alone: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -13,9 +13,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medloss.sums.gpu.versions import tritons
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from tritons import TRITONS  # noqa: E402
 
 CHECK = Path(__file__).with_name("compile_kernels.py")
+
+
+def torches() -> dict[str, str]:
+    """Versions of triton, oldest first, and the releases of torch that come with each."""
+    found: dict[str, list[str]] = {}
+    for torch, triton in TRITONS.items():
+        found.setdefault(triton, []).append(torch)
+    return {triton: ", ".join(found[triton]) for triton in found}
 
 
 def folder_of(version: str, cache: Path) -> Path:
@@ -38,14 +47,14 @@ def compiles(folder: Path) -> bool:
 
 def main(words: list[str]) -> None:
     """All versions, or those that are named."""
-    cache, torches = Path(words[0]), tritons()
+    cache, of_torch = Path(words[0]), torches()
     found = {}
-    for version in words[1:] or torches:
-        print(f"triton {version}, of torch {torches[version]}", flush=True)
+    for version in words[1:] or of_torch:
+        print(f"triton {version}, of torch {of_torch[version]}", flush=True)
         found[version] = compiles(folder_of(version, cache))
     print("\n| triton | of torch | every kernel compiles |\n| --- | --- | --- |")
     for version, good in found.items():
-        print(f"| {version} | {torches[version]} | {'yes' if good else 'no'} |")
+        print(f"| {version} | {of_torch[version]} | {'yes' if good else 'no'} |")
     if not all(found.values()):
         raise SystemExit(1)
 

@@ -1,6 +1,6 @@
 """Train a 3D detector with SimOTA, and with MONAI's ATSS matcher, and compare.
 
-    pip install medloss
+    pip install .    # in a clone of medloss
     python docs/examples/detect_ellipsoids.py --seeds 3 --steps 600
 
 The volumes are made up: bright ellipsoids in noise, some of them touching. All detectors have the

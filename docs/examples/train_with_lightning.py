@@ -1,6 +1,6 @@
 """Train a 3D network in Lightning: Dice, cross entropy and a boundary term that ramps up.
 
-    pip install medloss lightning
+    pip install ".[lightning]"    # in a clone of medloss
     python docs/examples/train_with_lightning.py --epochs 10 --folder runs/lightning
 
 The volumes are made up: ellipsoids in noise, with voxels of 1 x 1 x 2 mm. The distance maps of the

@@ -24,7 +24,7 @@ def check_plot(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"--plot: expected a name that ends in .png or .svg, got {path.name!r}")
     if find_spec("matplotlib") is None:
-        raise ValueError("--plot needs matplotlib: pip install 'medloss[bench]'")
+        raise ValueError("--plot needs matplotlib: the extra bench of medloss")
 
 
 def save_plot(report: Report, path: Path) -> None:

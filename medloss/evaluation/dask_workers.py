@@ -23,7 +23,7 @@ def connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
-        raise ValueError("--scheduler needs Dask: pip install 'medloss[dask]'") from error
+        raise ValueError("--scheduler needs Dask: the extra dask of medloss") from error
     try:
         client: Any = Client(address, timeout=_PATIENCE_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

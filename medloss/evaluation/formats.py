@@ -89,7 +89,7 @@ def check_parquet() -> None:
     try:
         import pyarrow  # type: ignore[import-untyped]  # noqa: F401
     except ImportError as error:
-        raise ValueError("--table parquet needs pyarrow: pip install 'medloss[parquet]'") from error
+        raise ValueError("--table parquet needs pyarrow: the extra parquet of medloss") from error
 
 
 def write_parquet(path: Path, cases: Sequence[CaseResult], study: Study) -> None:

@@ -242,7 +242,7 @@ def _as_it_is(probabilities: Tensor) -> Tensor:
 def _check_keras() -> None:
     if _keras is None:
         raise ImportError(
-            "medloss.integrations.keras needs Keras 3 (pip install medloss[keras]) on the torch "
+            "medloss.integrations.keras needs Keras 3 (the extra keras of medloss) on the torch "
             f"backend (KERAS_BACKEND=torch): {_why_not}"
         )
     backend = _keras.backend.backend()

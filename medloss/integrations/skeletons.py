@@ -7,7 +7,7 @@ the label and before whatever crops it.
 
     {"_target_": "medloss.integrations.skeletons.SkeletonMapd", "keys": "label", "classes": 3}
 
-scikit-image thins; ``pip install medloss[skeleton]`` brings it.
+scikit-image thins; the extra ``skeleton`` brings it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def cl_dice(skeletons: Skeletons) -> float:
         0.6666666666666666
 
     Raises:
-        ImportError: scikit-image is not installed (``pip install medloss[skeleton]``).
+        ImportError: scikit-image is not installed (the extra ``skeleton``).
 
     Source:
         Shit et al. 2021, arXiv:2003.07311.

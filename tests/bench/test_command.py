@@ -111,7 +111,7 @@ def test_a_plot_without_matplotlib_is_refused_before_measuring(tmp_path, monkeyp
     monkeypatch.setattr("medloss.bench.suite.run", lambda *arguments: pytest.fail("measured"))
     result = run("dice", "--plot", tmp_path / "a.png")
     assert result.exit_code == 2
-    assert "medloss[bench]" in result.stderr
+    assert "the extra bench of medloss" in result.stderr
 
 
 def test_a_warm_heap_needs_another_process(monkeypatch):

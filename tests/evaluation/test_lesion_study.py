@@ -202,7 +202,7 @@ def test_what_cannot_be_computed_is_known_before_the_work(monkeypatch):
     pytest.importorskip("skimage", reason="scikit-image is not installed")
     check_options(Study(metrics("cl_dice")))
     monkeypatch.setitem(sys.modules, "skimage.morphology", None)
-    with pytest.raises(ValueError, match=r"cl_dice: skeletons need scikit-image \(pip install"):
+    with pytest.raises(ValueError, match=r"cl_dice: skeletons need scikit-image: the extra"):
         check_options(Study(metrics("cl_dice")))
 
 
