@@ -108,7 +108,7 @@ class Crossing:
         if self.ignored:
             target = torch.where(noise < 0.2, IGNORED if target.shape[1] == 1 else 0, target)
         if self.mask is not None:
-            kept = (0.4 < noise).double()
+            kept = (noise > 0.4).double()
             extras["mask"] = kept if self.mask == "binary" else kept * noise
         if self.present is not None:
             extras["present"] = torch.ones(2, classes, dtype=torch.bool)
@@ -131,7 +131,7 @@ def crossings(subject: LossSubject, *, fixed: Mapping[str, tuple[Any, ...]]) -> 
     draw = random.Random(0)
     # The example's parameters as often as all others together.
     others = variants(subject) or [{}]
-    parameters = [{}] * len(others) + others
+    parameters: list[dict[str, Any]] = [{}] * len(others) + others
     whole = list(itertools.product(*factors.values()))
     draw.shuffle(whole)
     named = (dict(zip(factors, values, strict=True)) for values in whole)

@@ -63,9 +63,7 @@ def _term(subject: LossSubject, options: dict[str, Any], scene: Scene) -> Term:
     return subject.build(activation="", **options), alone
 
 
-def _companions(
-    subject: LossSubject, own: list[dict[str, Any]], scene: Scene
-) -> Iterator[Term]:
+def _companions(subject: LossSubject, own: list[dict[str, Any]], scene: Scene) -> Iterator[Term]:
     yield from (_term(subject, options, scene) for options in own[:3])
     activation = {subject.activation: True}
     for name in COMPANIONS:

@@ -58,7 +58,7 @@ def derivatives_are_right_or_refused(subject: LossSubject) -> str:
     for name, (derive, wanted) in expected.items():
         try:
             found = derive(of, z, direction)
-        except Exception as error:  # torch says it in errors of many kinds
+        except Exception as error:  # noqa: BLE001 torch says it in errors of many kinds
             refused.append(name)
             demand(str(error).strip(), f"{name} is refused without a word")
             continue
@@ -95,8 +95,8 @@ def _func_grad(of: Function, z: Tensor, _: Tensor) -> Any:
 
 
 def _func_vjp(of: Function, z: Tensor, _: Tensor) -> Any:
-    result, pull = torch.func.vjp(of, z)
-    return pull(torch.ones_like(result))[0]
+    pulled = torch.func.vjp(of, z)
+    return pulled[1](torch.ones_like(pulled[0]))[0]
 
 
 def _func_jacrev(of: Function, z: Tensor, _: Tensor) -> Any:
@@ -109,8 +109,8 @@ def _func_jvp(of: Function, z: Tensor, direction: Tensor) -> Any:
 
 def _dual(of: Function, z: Tensor, direction: Tensor) -> Any:
     with forward_ad.dual_level():
-        dual = forward_ad.make_dual(z.clone(), direction)
-        return forward_ad.unpack_dual(of(dual)).tangent
+        dual = forward_ad.make_dual(z.clone(), direction)  # type: ignore[no-untyped-call]
+        return forward_ad.unpack_dual(of(dual)).tangent  # type: ignore[no-untyped-call]
 
 
 def _func_hvp(of: Function, z: Tensor, direction: Tensor) -> Any:
@@ -120,7 +120,7 @@ def _func_hvp(of: Function, z: Tensor, direction: Tensor) -> Any:
 def _twice(of: Function, z: Tensor, direction: Tensor) -> Any:
     leaf = z.clone().requires_grad_()
     (first,) = torch.autograd.grad(of(leaf), leaf, create_graph=True)
-    (first * direction).sum().backward()
+    torch.autograd.backward((first * direction).sum())
     return leaf.grad
 
 

@@ -90,9 +90,7 @@ class Shape:
             return Scene(scene.logits, {**scene.extras, "label": scene.target})
         if self.container == "MetaTensor":
             spacing = scene.extras["spacing_mm"]
-            return replace(
-                scene.given(spacing_mm=None), target=meta_tensor(scene.target, spacing)
-            )
+            return replace(scene.given(spacing_mm=None), target=meta_tensor(scene.target, spacing))
         return scene
 
 
@@ -213,5 +211,3 @@ def _each(scene: Scene, move: Callable[[Tensor], Tensor]) -> Scene:
         k: move(v) if isinstance(v, Tensor) and v.ndim > 2 else v for k, v in scene.extras.items()
     }
     return Scene(move(scene.logits), move(scene.target), extras)
-
-

@@ -41,14 +41,16 @@ def ranks_equal_one_rank(subject: LossSubject) -> str:
                 worlds.append(subject.build(batch="world", reduction=reduction))
                 value_and_gradient(worlds[-1], whole)
             except ValueError as error:
-                demand("batch" in str(error), f"batch='world' is refused without naming it: {error}")
+                demand(
+                    "batch" in str(error), f"batch='world' is refused without naming it: {error}"
+                )
                 raise ExemptError(str(error)) from error
             crossed.append((subject.build(batch=True, reduction=reduction), whole))
     found = _ranks()(worlds, [whole for _, whole in crossed])
     for (joined, whole), answers in zip(crossed, found, strict=True):
         expected, gradient = value_and_gradient(joined, whole)
         for rank, (own, slope) in zip(SPLIT, answers, strict=True):
-            # averaged over ranks, as data-parallel training averages, the gradient is the joined one
+            # averaged over ranks, as data-parallel training does, the gradient is the joined one
             when = f"of {rank.stop - rank.start} of 4 samples, reduction={joined.reduction!r}"
             demand_pair((own, slope / len(SPLIT)), (expected, gradient[rank]), when)
     return f"{len(crossed)} crossings"
@@ -125,7 +127,7 @@ def _on_rank(rank: int, losses: list[Any], scenes: list[Scene]) -> list[Answer] 
             value_and_gradient(loss, scene.moved(lambda t: t[SPLIT[rank]]))
             for loss, scene in zip(losses, scenes, strict=True)
         ]
-    except Exception as error:  # told on the other side
+    except Exception as error:  # noqa: BLE001 told on the other side
         return f"{type(error).__name__}: {error}"
 
 

@@ -34,7 +34,7 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor, Tensor, Any], Tensor]] = {
     "tp_map": lambda p, y, phi, _: p * y * phi,
     "t_map": lambda p, y, phi, _: y * phi,
 }
-"""Each term as it is written, of probability p, target y, map φ and an exponent γ."""
+"""Each term as it is written, of probability p, target y, map φ and an exponent."""
 
 
 class SlowSums:
@@ -81,7 +81,7 @@ def slow_value(loss: Any, scene: Scene) -> Tensor:
         return _of_voxels(loss, each, prepared)
     sums = each.each(lambda value: value.flatten(2).sum(2))
     if present is not None:
-        sums = sums.each(lambda value: torch.where(present, value, 0))
+        sums = _only(sums, present)
     if loss.batch:
         sums = sums.each(lambda value: value.sum(0, keepdim=True))
         present = None if present is None else present.any(0, keepdim=True)
@@ -92,9 +92,15 @@ def slow_value(loss: Any, scene: Scene) -> Tensor:
         return _of_classes(loss, loss.per_class(sums), present)  # type: ignore[arg-type]
     total = loss.per_class(sums, prepared)
     if loss.reduction == "sum":
-        return loss.summed(total, sums)
+        summed: Tensor = loss.summed(total, sums)
+        return summed
     number = loss.normalizer(sums, prepared).sum()
-    return total.sum() / number if number > 0 else total.sum() * 0
+    mean: Tensor = total.sum() / number if number > 0 else total.sum() * 0
+    return mean
+
+
+def _only(sums: SlowSums, present: Tensor) -> SlowSums:
+    return sums.each(lambda value: torch.where(present, value, 0))
 
 
 def _of_voxels(loss: VoxelLoss, each: SlowSums, prepared: Any) -> Tensor:
