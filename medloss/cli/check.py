@@ -23,6 +23,11 @@ STYLE = {"passed": "green", "failed": "bold red", "exempt": "yellow"}
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--plugin", help="Everything that this plugin or distribution offers.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only losses, metrics or detection.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    help="For each check that crosses the options of a loss; 2 by default.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @preflight_options
 @click.pass_context
@@ -31,13 +36,15 @@ def check_command(
     names: tuple[str, ...],
     plugin: str | None,
     kind: Kind | None,
+    seconds: float | None,
     as_json: bool,
     preflight: PreflightOptions,
 ) -> None:
     """Hold what is called NAME, or all that a plugin offers, to the contract.
 
     Each is built with the options of its record's example and must be finite, differentiable,
-    symmetric, indifferent to what is masked, and usable in MONAI. It takes seconds for a loss.
+    symmetric, indifferent to what is masked, and usable in MONAI; its options are crossed with each
+    other and with every form of the inputs. It takes up to half a minute for a loss.
 
     With --bundle, or with --batch (or --prediction and --label) and one NAME or --config: a
     preflight. It tries that loss on a real batch and tells what would spoil the training: dead
@@ -47,15 +54,17 @@ def check_command(
     nothing to check.
     """
     if preflight.asked:
-        if plugin is not None or kind is not None:
-            raise click.UsageError("--plugin and --kind belong to the contract, not to a batch")
+        if plugin is not None or kind is not None or seconds is not None:
+            raise click.UsageError(
+                "--plugin, --kind and --seconds belong to the contract, not to a batch"
+            )
         report = preflight.report(names)
         show_report(report, as_json=as_json, path=preflight.json_file)
         context.exit(1 if report.defects else 0)
     preflight.refuse_alone()
     if bool(names) == bool(plugin):
         raise click.UsageError("expected a NAME or --plugin NAME")
-    checked = _checked(_chosen(names, plugin, kind), quiet=as_json)
+    checked = _checked(_chosen(names, plugin, kind), seconds=seconds, quiet=as_json)
     outcomes = _print_json(checked) if as_json else _print_tables(checked)
     if any(outcome.verdict == "failed" for outcome in outcomes):
         context.exit(1)
@@ -73,7 +82,7 @@ def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> li
 
 
 def _checked(
-    offers: Iterable[Offer[Any]], *, quiet: bool
+    offers: Iterable[Offer[Any]], *, seconds: float | None, quiet: bool
 ) -> Iterator[tuple[Offer[Any], list[Outcome]]]:
     from rich.console import Console
 
@@ -83,7 +92,7 @@ def _checked(
     for offer in offers:
         outcomes = []
         with console.status(offer.full_name) as status:
-            for check in contract_checks(offer):
+            for check in contract_checks(offer, seconds=seconds):
                 status.update(f"{offer.full_name}: {check.check}")
                 outcomes.append(check.outcome())
         yield offer, outcomes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -88,12 +88,12 @@ def logits_without_activation_are_refused(subject: LossSubject) -> None:
         raise ContractError("logits are taken as probabilities")
 
 
-def meta_tensor(tensor: Tensor) -> Any:
-    """The tensor as MONAI's loader hands it over, with the spacing of a scene."""
+def meta_tensor(tensor: Tensor, spacing_mm: Sequence[float] = SPACING_MM) -> Any:
+    """The tensor as MONAI's loader hands it over, with a spacing."""
     load_monai()
     from monai.data.meta_tensor import MetaTensor
 
-    affine = torch.diag(torch.tensor([*SPACING_MM, 1.0], dtype=torch.float64))
+    affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64))
     return MetaTensor(tensor, affine=affine)
 
 

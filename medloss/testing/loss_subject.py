@@ -18,6 +18,10 @@ ACTIVATIONS = ("softmax", "sigmoid", "other_act", "use_softmax")
 SET_BY_CHECKS = ("reduction", "batch", "ignore_index", "to_onehot_y")
 """Options of every loss that the checks choose themselves, whatever the example says."""
 
+CROSSED_SHAPE = (3, 4, 2)
+SECONDS = 2.0
+"""For each check that crosses options, unless somebody says otherwise."""
+
 CLASSES = (3, 2, 4, 5, 6, 7, 8, 1)
 """Numbers of classes, in the order in which they are tried: options may fit only one number."""
 
@@ -28,12 +32,16 @@ class LossSubject:
     Args:
         offer: the loss.
         options: of the class, beside those of the record's example and instead of them.
+        seconds: for each check that crosses options.
     """
 
-    def __init__(self, offer: Offer[Loss], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, offer: Offer[Loss], options: Mapping[str, Any], seconds: float = SECONDS
+    ) -> None:
         self.offer = offer
         self.record = offer.record
         self.given = dict(options)
+        self.seconds = seconds
         example = {**offer.record.example, **options}
         self.activation = "sigmoid" if example.get("sigmoid") else "softmax"
         self.options = {k: v for k, v in example.items() if k not in ACTIVATIONS + SET_BY_CHECKS}
@@ -93,6 +101,13 @@ class LossSubject:
         """A scene with every map ready, so that the loss need not make one from the labels."""
         scene = self.scene(**how)
         return scene.given(**ready_maps(scene))
+
+    @cached_property
+    def crossed(self) -> tuple[Scene, Tensor]:
+        """A small scene in float64 with every map ready, and noise (B, 1, *spatial) in [0, 1)."""
+        scene = self.ready_scene(shape=CROSSED_SHAPE, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(1)
+        return scene, torch.rand(scene.target.shape, generator=generator, dtype=torch.float64)
 
     def takes(self, activation: str) -> bool:
         """Whether the loss takes this activation; a loss for exclusive classes may refuse sigmoid.

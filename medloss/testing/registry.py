@@ -15,7 +15,7 @@ Kind = Literal["loss", "metric"] | Role
 SPACING_MM = (1.0, 2.0, 0.5)
 """Different along each axis, so that a mixed-up axis is seen."""
 
-F = TypeVar("F", bound=Callable[[Any], None])
+F = TypeVar("F", bound=Callable[[Any], str | None])
 
 
 class ContractError(AssertionError):
@@ -34,28 +34,29 @@ class Check:
         name: the name of its function.
         demand: one sentence, the first line of its docstring.
         why: the rest of its docstring.
-        function: takes the subject; raises :class:`ContractError` with what came instead.
+        function: takes the subject; raises :class:`ContractError` with what came instead, and may
+            return what was tried, in words.
         excusable: whether a record's ``exempt`` may name it.
     """
 
     name: str
     demand: str
     why: str
-    function: Callable[[Any], None]
+    function: Callable[[Any], str | None]
     excusable: bool
 
     def __str__(self) -> str:
         return self.name
 
-    def __call__(self, subject: Any) -> None:
-        """Raise unless the subject does what is demanded.
+    def __call__(self, subject: Any) -> str | None:
+        """What was tried, in words; raise unless the subject does what is demanded.
 
         Raises:
             ContractError: it does not; the text says what came instead.
             ExemptError: the check does not apply.
         """
         try:
-            self.function(subject)
+            return self.function(subject)
         except (ContractError, ExemptError):
             raise
         except Exception as error:  # a plugin may raise anything
@@ -73,8 +74,14 @@ _MODULES: dict[Kind, tuple[str, ...]] = {
         "loss_influence",
         "loss_geometry",
         "loss_training",
+        "loss_crossings",
+        "loss_forms",
+        "loss_compounds",
+        "loss_hostile",
+        "loss_derivatives",
+        "loss_ranks",
     ),
-    "metric": ("offer_checks", "metric_form", "metric_checks"),
+    "metric": ("offer_checks", "metric_form", "metric_checks", "metric_crossings"),
     **dict.fromkeys(ROLES, ("offer_checks", "detection_checks")),
 }
 _CHECKS: dict[Kind, dict[str, Check]] = {kind: {} for kind in _MODULES}

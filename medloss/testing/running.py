@@ -83,7 +83,7 @@ class BoundCheck:
         reason = exemptions(self.offer).get(self.check.name, "").strip()
         reason = reason if self.check.excusable else ""
         try:
-            self.check(self.subject)
+            told = self.check(self.subject)
         except ExemptError as does_not_apply:
             return "exempt", f"exempt: {does_not_apply}"
         except ContractError as error:
@@ -95,7 +95,7 @@ class BoundCheck:
                 f"What is exempt fails. But the check passes, so that the exemption "
                 f"({reason}) must go."
             )
-        return "passed", self.check.demand
+        return "passed", f"{self.check.demand} ({told})" if told else self.check.demand
 
 
 def exemptions(offer: Offer[Any]) -> Mapping[str, str]:
@@ -109,6 +109,7 @@ def contract_checks(
     *,
     plugin: str | None = None,
     kind: Kind | None = None,
+    seconds: float | None = None,
     **options: Any,
 ) -> list[BoundCheck]:
     """Every check of a loss, metric or part of a detector, or of all that a plugin offers.
@@ -117,6 +118,8 @@ def contract_checks(
         name: of the loss, metric or part (all of them that have it), or its offer.
         plugin: name of the plugin or of its distribution, instead of ``name``.
         kind: only ``"loss"``, ``"metric"`` or ``"detection"``.
+        seconds: for each check that crosses the options of a loss, beyond the first crossings; 2 by
+            default.
         options: of the loss, metric or part, instead of those of the record's example.
 
     Raises:
@@ -139,7 +142,7 @@ def contract_checks(
     for offer in offers:
         each = kind_of(offer)
         if kind in (None, each):
-            subject = _subject(offer, options)
+            subject = _subject(offer, options, seconds)
             chosen = checks_of(kind_of_checks(offer.record))
             checks += [BoundCheck(each, offer, check, subject) for check in chosen]
     return checks
@@ -150,6 +153,7 @@ def run_checks(
     *,
     plugin: str | None = None,
     kind: Kind | None = None,
+    seconds: float | None = None,
     **options: Any,
 ) -> list[Outcome]:
     """Run the contract and tell what became of each check; takes what :func:`contract_checks` does.
@@ -158,7 +162,7 @@ def run_checks(
         >>> all(outcome.passed for outcome in run_checks("sensitivity"))
         True
     """
-    checks = contract_checks(name, plugin=plugin, kind=kind, **options)
+    checks = contract_checks(name, plugin=plugin, kind=kind, seconds=seconds, **options)
     return [check.outcome() for check in checks]
 
 
@@ -176,12 +180,12 @@ def check_metric(name: str | Offer[Metric], **options: Any) -> None:
     _run_until_failure(contract_checks(name, kind="metric", **options))
 
 
-def _subject(offer: Offer[Any], options: Mapping[str, Any]) -> Any:
+def _subject(offer: Offer[Any], options: Mapping[str, Any], seconds: float | None) -> Any:
     kind = kind_of(offer)
     if kind == "loss":
-        from medloss.testing.loss_subject import LossSubject
+        from medloss.testing.loss_subject import SECONDS, LossSubject
 
-        return LossSubject(offer, options)
+        return LossSubject(offer, options, SECONDS if seconds is None else seconds)
     if kind == "detection":
         from medloss.testing.detection_subject import DetectionSubject
 

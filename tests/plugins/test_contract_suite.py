@@ -8,17 +8,22 @@ import medloss
 from medloss.host import host
 from medloss.testing import BoundCheck, contract_checks
 
+SECONDS = 0.25
+"""For each check that crosses options, beyond the first 32 crossings."""
+
 SPACING_MM = (1.0, 2.0, 0.5)
 BESIDE_THE_BOUNDARY = ["dice", "focal", {"name": "boundary", "spacing_mm": SPACING_MM}]
 
 
-@pytest.mark.parametrize("check", contract_checks(plugin="medloss"), ids=str)
+@pytest.mark.parametrize("check", contract_checks(plugin="medloss", seconds=SECONDS), ids=str)
 def test_contract(check: BoundCheck) -> None:
     check()
 
 
 @pytest.mark.parametrize(
-    "check", contract_checks("compound", terms=BESIDE_THE_BOUNDARY, weights=None), ids=str
+    "check",
+    contract_checks("compound", seconds=SECONDS, terms=BESIDE_THE_BOUNDARY, weights=None),
+    ids=str,
 )
 def test_contract_of_a_compound_with_a_boundary_term(check: BoundCheck) -> None:
     check()

@@ -243,3 +243,132 @@ class UntrainableLoss(GoodLoss):
     def forward(self, input: Tensor, target: Any, **extras: Any) -> Tensor:
         kept = input.detach() if torch.is_autocast_enabled("cpu") else input
         return super().forward(kept, target, **extras)
+
+
+class OneHotMeanLoss(GoodLoss):
+    compute = doubled(lambda x: x.is_index and x.present is not None)
+
+
+class MaskForgetsPresentLoss(GoodLoss):
+    def prepare(self, input: Any, target: Any, extras: Any) -> Prepared:
+        prepared = super().prepare(input, target, extras)
+        return prepared if self.ignore_index is None else replace(prepared, present=None)
+
+
+class WeightedMaskLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        return value if prepared.mask is None or self.weight is None else 2 * value
+
+
+class ForegroundPresentLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        return value if prepared.present is None or self.include_background else 2 * value
+
+
+class DividesByAllLoss(GoodLoss):
+    def reduce_classes(self, value: Tensor, present: Tensor | None) -> Tensor:
+        reduced = super().reduce_classes(value, present)
+        if self.reduction != "mean" or self.weight is None or present is None:
+            return reduced
+        return reduced * present.sum() / present.numel()
+
+
+class MaskedStridesLoss(GoodLoss):
+    compute = doubled(lambda x: x.mask is not None and not x.raw.is_contiguous())
+
+
+class SumOfMeansLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        if self.reduction != "sum" or self.batch is not False:
+            return value
+        return value / prepared.input.shape[0]
+
+
+class FourAxesLoss(GoodLoss):
+    compute = doubled(lambda x: x.raw.ndim == 6)
+
+
+class OnlyAloneLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        return value if self.scale == 1 else 2 * value
+
+
+class HealthyNaNLoss(GoodLoss):
+    def per_class(self, s: ClassSums) -> Tensor:
+        value = super().per_class(s)
+        return torch.where(value > 0, value, 0)
+
+
+class RaisesAtHugeLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        if ((prepared.raw.abs() > 1e200) & prepared.raw.isfinite()).any():
+            raise OverflowError("math range error")
+        return super().compute(prepared)
+
+
+class TimesZeroLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        return super().compute(prepared) + (0 * prepared.input).sum()
+
+
+class WrappedSentinelLoss(GoodLoss):
+    def prepare(self, input: Any, target: Any, extras: Any) -> Prepared:
+        said = self.ignore_index
+        if said is not None and isinstance(target, Tensor) and target.dtype == torch.uint8:
+            self.ignore_index = said % 256
+        try:
+            return super().prepare(input, target, extras)
+        finally:
+            self.ignore_index = said
+
+
+class WrappedLabelLoss(GoodLoss):
+    def prepare(self, input: Any, target: Any, extras: Any) -> Prepared:
+        if isinstance(target, Tensor) and target.dtype == torch.int16 and (target > 255).any():
+            target = target.to(torch.uint8)
+        return super().prepare(input, target, extras)
+
+
+class MeanOfNothingLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        return value if prepared.raw.numel() else value + prepared.raw.mean()
+
+
+class _Straight(torch.autograd.Function):
+    """Unchanged, with a second derivative that is not there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient + (x - x.detach())
+
+
+class BentTwiceLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        return _Straight.apply(super().compute(prepared))
+
+
+KEPT: list[Tensor] = []
+
+
+class KeepsGraphLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        KEPT[:] = [value.detach(), prepared.raw]
+        return value
+
+
+class LocalWorldLoss(GoodLoss):
+    def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
+        return value + 0.1 * prepared.input.mean() if self.batch == "world" else value

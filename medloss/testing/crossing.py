@@ -1,0 +1,210 @@
+"""Crossings of options: drawn with a fixed seed, tried until the time is spent, and counted."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
+
+from medloss.base import SegmentationLoss
+from medloss.testing.loss_subject import LossSubject, value_and_gradient
+from medloss.testing.registry import ContractError, demand
+from medloss.testing.scenes import Scene
+
+AT_LEAST = 32
+"""Crossings that are tried however long they take; nearly every pair of values is among them."""
+
+AT_MOST = 192
+"""Crossings of one check."""
+
+IGNORED = 255
+BASE_OPTIONS = {field.name for field in fields(SegmentationLoss)}
+
+Answer = tuple[Tensor, Tensor]
+"""Value and gradient."""
+
+Form = Literal["integer", "one_hot", "soft"]
+
+_FACTORS: dict[str, tuple[Any, ...]] = {
+    "activation": ("softmax", "softmax", "sigmoid", ""),
+    "form": ("integer", "integer", "one_hot", "soft"),
+    "mask": (None, "binary", "weights"),
+    "ignored": (False, True),
+    "present": (None, "alike", "each"),
+    "weighted": (False, False, True),
+    "include_background": (True, True, False),
+    "batch": (False, True),
+    "reduction": ("mean", "mean", "sum", "none"),
+}
+"""What options may be; a value that stands twice is drawn twice as often."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One value of each option, and one form of the inputs.
+
+    Args:
+        activation: ``"softmax"``, ``"sigmoid"`` or ``""`` for probabilities.
+        form: of the target.
+        mask: none, of 0 and 1, or with weights between.
+        ignored: whether some voxels have the label ``ignore_index``.
+        present: none, the same classes in each sample, or other ones in each.
+        weighted: whether classes have weights.
+        include_background: the option.
+        batch: the option.
+        reduction: the option.
+        parameters: of the loss itself, instead of its example's.
+    """
+
+    activation: str
+    form: Form
+    mask: str | None
+    ignored: bool
+    present: str | None
+    weighted: bool
+    include_background: bool
+    batch: bool
+    reduction: str
+    parameters: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        told = {**vars(self), **self.parameters}
+        del told["parameters"]
+        return ", ".join(f"{name}={value!r}" for name, value in told.items() if value)
+
+    def options(self, subject: LossSubject) -> dict[str, Any]:
+        """Options for :meth:`LossSubject.build`."""
+        chosen = {
+            "activation": self.activation,
+            "include_background": self.include_background,
+            "batch": self.batch,
+            "reduction": self.reduction,
+            **self.parameters,
+        }
+        if self.ignored:
+            chosen["ignore_index"] = IGNORED
+        if self.weighted:
+            counted = subject.classes - (not self.include_background)
+            chosen["weight"] = [0.5 + c for c in range(counted)]
+        return chosen
+
+    def scene(self, subject: LossSubject) -> Scene:
+        """A small scene in float64 with every map ready."""
+        made, noise = subject.crossed
+        classes = made.logits.shape[1]
+        input, extras = made.logits, {}
+        if self.activation == "":
+            input = input.softmax(1) if classes > 1 else input.sigmoid()
+        target = made.target if self.form == "integer" else made.one_hot()
+        if self.form == "soft":
+            target = 0.8 * target + 0.2 / max(classes, 2)
+        if self.ignored:
+            target = torch.where(noise < 0.2, IGNORED if target.shape[1] == 1 else 0, target)
+        if self.mask is not None:
+            kept = (noise > 0.4).double()
+            extras["mask"] = kept if self.mask == "binary" else kept * noise
+        if self.present is not None:
+            extras["present"] = torch.ones(2, classes, dtype=torch.bool)
+            extras["present"][0 if self.present == "each" else slice(None), -1] = False
+        return Scene(input, target, made.extras).given(**extras)
+
+
+def crossings(subject: LossSubject, *, fixed: Mapping[str, tuple[Any, ...]]) -> list[Crossing]:
+    """Crossings of the options that a loss has, in an order that is random and always the same.
+
+    Args:
+        subject: the loss; numbers and choices among its own options are varied too.
+        fixed: factors with fewer values than they could have.
+    """
+    factors = {**_FACTORS, **fixed}
+    if subject.classes == 1:
+        narrow: dict[str, tuple[Any, ...]] = {"form": ("integer",), "include_background": (True,)}
+        factors |= narrow | {"present": (None,), "weighted": (False,)}
+        factors["activation"] = tuple(a for a in factors["activation"] if a != "softmax")
+    draw = random.Random(0)
+    # The example's parameters as often as all others together.
+    others = variants(subject) or [{}]
+    parameters: list[dict[str, Any]] = [{}] * len(others) + others
+    whole = list(itertools.product(*factors.values()))
+    draw.shuffle(whole)
+    named = (dict(zip(factors, values, strict=True)) for values in whole)
+    return [Crossing(**each, parameters=draw.choice(parameters)) for each in named]
+
+
+def variants(subject: LossSubject) -> list[dict[str, Any]]:
+    """Options of the loss's own, each with another value than it has, as far as they build."""
+    target = subject.target
+    hints = get_type_hints(target)
+    found = []
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name in BASE_OPTIONS or name.startswith("_"):
+            continue
+        default = subject.options.get(name, parameter.default)
+        for value in _others(default, hints.get(name)):
+            try:
+                subject.build(**{name: value})
+            except (ValueError, TypeError):
+                continue
+            found.append({name: value})
+    return found
+
+
+def tried(
+    subject: LossSubject,
+    chosen: Sequence[Crossing],
+    attempt: Callable[[Crossing], bool],
+) -> str:
+    """Try crossings until the subject's time is spent, and say how many there were.
+
+    Args:
+        subject: how many seconds there are.
+        chosen: what to try, in this order.
+        attempt: whether the crossing applies, having been tried; it raises where it fails.
+
+    Raises:
+        ContractError: a crossing failed, or the loss refused nearly all of them.
+    """
+    end = time.perf_counter() + subject.seconds
+    applied = asked = 0
+    for crossing in chosen:
+        if applied >= AT_MOST or (applied >= AT_LEAST and time.perf_counter() > end):
+            break
+        asked += 1
+        try:
+            applied += attempt(crossing)
+        except ContractError as error:
+            raise ContractError(f"with {crossing}: {error}") from error
+    demand(applied > 0, f"it refuses every one of {asked} crossings of its options")
+    return f"{applied} crossings, {asked - applied} refused"
+
+
+def answered(subject: LossSubject, crossing: Crossing, scene: Scene) -> Answer | None:
+    """Value and gradient of a scene, or None where the loss refuses it in words."""
+    try:
+        return value_and_gradient(subject.build(**crossing.options(subject)), scene)
+    except (ValueError, TypeError):
+        return None
+
+
+def _others(value: Any, hint: Any) -> Iterator[Any]:
+    if value is inspect.Parameter.empty or value is MISSING:
+        return
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield from (type(value)(other) for other in (2 * value + 1, value / 2) if other != value)
+    for kind in (hint, *get_args(hint)):
+        if get_origin(kind) is Literal:
+            yield from (choice for choice in get_args(kind) if choice != value)
+
+
+def rows(tensor: Tensor) -> Tensor:
+    """(B, C, *spatial) as (C, voxels), the samples one after the other."""
+    return tensor.transpose(0, 1).flatten(1)
