@@ -30,7 +30,7 @@ MOST = tl.constexpr(2.0**62)
 def place(error, bins):
     """Cell of each error, and the share of its upper edge: :mod:`medloss.histograms.cells`.
 
-    A NaN has a cell as well.
+    A NaN has a cell as well; its share is NaN, which minimum and maximum would not leave it.
     """
     low = error <= 0.5
     from_end = tl.maximum(tl.where(low, error, 1.0 - error), 0.0)
@@ -39,7 +39,8 @@ def place(error, bins):
     whole = tl.where(v < last, v, last.to(error.dtype)).to(tl.int32)
     j = whole.to(error.dtype)
     share = tl.minimum((v * v - j * j) / (2.0 * j + 1.0), 1.0)
-    return tl.where(low, whole, bins - 1 - whole), tl.where(low, share, 1.0 - share)
+    share = tl.where(low, share, 1.0 - share)
+    return tl.where(low, whole, bins - 1 - whole), tl.where(error == error, share, error)
 
 
 @triton.jit
