@@ -53,7 +53,7 @@ def parse_yaml(text: str) -> Any:
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ValueError("YAML needs pip install 'medloss[bundle]'; or write JSON") from error
+        raise ValueError("YAML needs pyyaml: the extra bundle of medloss; or write JSON") from error
 
     class EachOnce(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:

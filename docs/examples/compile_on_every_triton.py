@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from tritons import TRITONS  # noqa: E402
+from tritons import TRITONS
 
 CHECK = Path(__file__).with_name("compile_kernels.py")
 
