@@ -3,7 +3,8 @@
 To compare values with what is allowed the host waits for the device. ``sync`` waits, and the call
 that is wrong raises. ``late`` copies the bounds to the host meanwhile, and a later call raises.
 ``off`` looks at nothing: labels that are out of range then belong to no class, and NaN stays NaN.
-Nothing is looked at, whatever was chosen, while a CUDA graph is captured or torch.compile traces.
+Nothing is looked at, whatever was chosen, while a CUDA graph is captured, torch.compile traces or
+torch.func transforms.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from medloss.sums.eager import numbers_may_be_read
 
 VARIABLE = "MEDLOSS_CHECKS"
 MODES = ("sync", "late", "off")
@@ -55,9 +58,7 @@ def _checked(mode: str, name: str) -> Mode:
 
 def mode_for(device: torch.device) -> Mode:
     """What applies to values on a device now."""
-    if torch.compiler.is_compiling():  # a look would break the graph
-        return "off"
-    if device.type == "meta":
+    if device.type == "meta" or not numbers_may_be_read():
         return "off"
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         return "off"

@@ -33,7 +33,7 @@ def weights(given: Any, name: str, *, highest: float | None = None) -> Tensor | 
     else:  # on the host, whatever the default device is
         try:
             plain = torch.as_tensor(given, device="cpu")
-            found = plain.to(torch.float64, copy=True)
+            found = torch.as_tensor(given, dtype=torch.float64, device="cpu").clone()
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"{name}: expected finite numbers, got {given!r}") from error
         if plain.dtype == torch.bool:

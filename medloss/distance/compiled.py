@@ -86,7 +86,8 @@ def distances(
 def _costs(length: int, step: float, radius: float, number: Any) -> Array:
     """What each offset adds to a squared distance; some offsets more than there are."""
     away = np.maximum(np.arange(length + OFFSETS) - radius, 0) * step
-    return (away**2).astype(number)
+    with np.errstate(over="ignore"):  # of a voxel without end
+        return (away**2).astype(number)
 
 
 @_kernel

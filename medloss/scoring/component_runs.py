@@ -41,7 +41,7 @@ class Runs:
         return int(self.number.max(initial=-1)) + 1
 
     def within(self, objects: Runs) -> NDArray[np.int32]:
-        """For each run, the number of the object that holds all of it; -1 if none does."""
+        """For each run, the number of the object of others that holds it; -1 if none does."""
         found: NDArray[np.int32] = _within(
             self.first, self.begin, objects.first, objects.end, objects.number
         )

@@ -89,6 +89,11 @@ def is_plain(gradient: Tensor, *tensors: Tensor | None) -> bool:
     return is_transformed(gradient, *tensors) or bool(_is_batch_of_gradients(gradient))
 
 
+def numbers_may_be_read() -> bool:
+    """Whether tensors hold numbers for the host: not in torch.func, nor where a graph is made."""
+    return not (torch.compiler.is_compiling() or is_transformed() or is_recorded())
+
+
 def is_recorded(*tensors: Tensor | None) -> bool:
     """Whether a graph is recorded, or tensors hold no numbers that a loop could read."""
     return (

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss
-from medloss.testing.loss_subject import LossSubject, value_and_gradient
-from medloss.testing.registry import ContractError, demand
+from medloss.testing.loss_subject import ACTIVATIONS, LossSubject, value_and_gradient
+from medloss.testing.registry import ContractError, ExemptError, demand
 from medloss.testing.scenes import Scene
 
 AT_LEAST = 32
@@ -144,7 +144,7 @@ def variants(subject: LossSubject) -> list[dict[str, Any]]:
     hints = get_type_hints(target)
     found = []
     for name, parameter in inspect.signature(target).parameters.items():
-        if name in BASE_OPTIONS or name.startswith("_"):
+        if name in BASE_OPTIONS or name in ACTIVATIONS or name.startswith("_"):
             continue
         default = subject.options.get(name, parameter.default)
         for value in _others(default, hints.get(name)):
@@ -179,8 +179,11 @@ def tried(
         asked += 1
         try:
             applied += attempt(crossing)
-        except ContractError as error:
-            raise ContractError(f"with {crossing}: {error}") from error
+        except ExemptError:
+            raise
+        except Exception as error:  # a plugin may raise anything
+            came = str(error) if isinstance(error, ContractError) else f"it raised {error!r}"
+            raise ContractError(f"with {crossing}: {came}") from error
     demand(applied > 0, f"it refuses every one of {asked} crossings of its options")
     return f"{applied} crossings, {asked - applied} refused"
 

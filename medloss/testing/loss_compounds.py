@@ -48,19 +48,19 @@ def _demand_nested(subject: LossSubject, scene: Scene) -> None:
     """A compound inside a compound, with the loss in both."""
     alone = _term(subject, {}, scene)[1]
     for other, answer in _companions(subject, variants(subject), scene):
-        inner = _compound(subject, [subject.build(activation=""), other])
+        inner = _compound(subject, [subject.build(), other])
         expected = _weighted([alone, answer])
-        outer = _compound(subject, [inner, subject.build(activation="")], subject.activation)
+        outer = _compound(subject, [inner, subject.build()])
         demand_pair(value_and_gradient(outer, scene), _weighted([expected, alone]), "nested")
 
 
 Term = tuple[Any, Answer]
-"""A loss without activation of its own, and its value and gradient alone."""
+"""A loss, and its value and gradient alone."""
 
 
 def _term(subject: LossSubject, options: dict[str, Any], scene: Scene) -> Term:
-    alone = value_and_gradient(subject.build(**options), scene)
-    return subject.build(activation="", **options), alone
+    loss = subject.build(**options)
+    return loss, value_and_gradient(loss, scene)
 
 
 def _companions(subject: LossSubject, own: list[dict[str, Any]], scene: Scene) -> Iterator[Term]:
@@ -69,23 +69,23 @@ def _companions(subject: LossSubject, own: list[dict[str, Any]], scene: Scene) -
     for name in COMPANIONS:
         found = [offer for offer in host().losses() if offer.record.name == name]
         for offer in found[:1]:
+            loss = offer.load()(**activation)
             try:
-                alone = value_and_gradient(offer.load()(**activation), scene)
+                yield loss, value_and_gradient(loss, scene)
             except ValueError:  # for another number of classes
                 continue
-            yield offer.load()(), alone
 
 
 def _demand_sum(subject: LossSubject, scene: Scene, terms: list[Term]) -> None:
-    loss = _compound(subject, [term for term, _ in terms], subject.activation)
+    loss = _compound(subject, [term for term, _ in terms])
     expected = _weighted([alone for _, alone in terms])
     names = " and ".join(repr(term) for term, _ in terms)
     demand_pair(value_and_gradient(loss, scene), expected, f"of {names} together")
 
 
-def _compound(subject: LossSubject, terms: list[Any], activation: str = "") -> Any:
-    options: dict[str, Any] = {activation: True} if activation else {}
-    return host().loss("compound").load()(terms=terms, weights=list(WEIGHTS), **options)
+def _compound(subject: LossSubject, terms: list[Any]) -> Any:
+    activation = {subject.activation: True}
+    return host().loss("compound").load()(terms=terms, weights=list(WEIGHTS), **activation)
 
 
 def _weighted(answers: list[Answer]) -> Answer:

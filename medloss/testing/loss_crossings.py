@@ -26,14 +26,14 @@ from medloss.testing.voxel_lists import slow_value
 def crossed_targets_agree(subject: LossSubject) -> str:
     """Integer and one-hot labels are one target, whatever other options they meet.
 
-    A denominator that counts other voxels than its numerator differs between the two. A mean with
-    weights is left out: torch divides it by weights for the one and by voxels for the other.
+    A denominator that counts other voxels than its numerator differs between the two. Means with
+    weights are left out: torch divides them by weights for the one and by voxels for the other.
     """
     if subject.classes == 1:
         raise ExemptError("a single class is its own one-hot label")
 
     def attempt(crossing: Crossing) -> bool:
-        if crossing.weighted and crossing.reduction == "mean":
+        if crossing.weighted and crossing.reduction != "sum":
             return False
         dense = replace(crossing, form="one_hot")
         expected, found = (answered(subject, c, c.scene(subject)) for c in (crossing, dense))
@@ -69,12 +69,11 @@ def crossed_ignored_labels_are_a_mask(subject: LossSubject) -> str:
 def crossed_masks_equal_voxel_lists(subject: LossSubject) -> str:
     """What is masked or ignored may be cut out of the image, and pooled samples are one sample.
 
-    With ``batch=True``, or one sample, the value is that of the list of voxels which count, for
-    classes that are annotated in all samples. A loss that looks at neighbours is excused from it by
-    its exemption from mask_equals_cropping.
+    With ``batch=True`` the value is that of the list of voxels which count, for classes that are
+    annotated in all samples.
     """
-    if "mask_equals_cropping" in subject.record.exempt:
-        raise ExemptError(subject.record.exempt["mask_equals_cropping"])
+    if not subject.takes_lists:
+        raise ExemptError("it looks at where voxels lie, and takes no list of them")
 
     def attempt(crossing: Crossing) -> bool:
         scene = crossing.scene(subject)

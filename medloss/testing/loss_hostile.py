@@ -54,7 +54,7 @@ def infinity_is_answered(subject: LossSubject) -> None:
                     demand(str(error), f"{extreme:g} in {name} is refused without a word")
 
 
-@contract("loss", excusable=False)
+@contract("loss")
 def forbidden_classes_cost_nothing(subject: LossSubject) -> None:
     """A class forbidden by logits of minus infinity, which no voxel has, is one of logits of -1e4.
 

@@ -109,6 +109,17 @@ class LossSubject:
         generator = torch.Generator().manual_seed(1)
         return scene, torch.rand(scene.target.shape, generator=generator, dtype=torch.float64)
 
+    @cached_property
+    def takes_lists(self) -> bool:
+        """Whether the loss takes voxels that lie nowhere, (B, C, N): it needs no geometry."""
+        scene = self.crossed[0].flat().given(spacing_mm=None)
+        try:
+            value(self.build(), scene)
+        except ValueError as error:
+            demand("input" in str(error), f"it refuses (B, C, N) without naming input: {error}")
+            return False
+        return True
+
     def takes(self, activation: str) -> bool:
         """Whether the loss takes this activation; a loss for exclusive classes may refuse sigmoid.
 

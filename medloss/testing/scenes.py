@@ -43,6 +43,14 @@ class Scene:
         scene = Scene(move(self.logits), move(self.target), extras)
         return scene if spacing_mm is None else scene.given(spacing_mm=spacing_mm)
 
+    def images(self, move: Callable[[Tensor], Tensor]) -> Scene:
+        """The same with every image moved; what is one number a class stays."""
+        return self.moved(lambda tensor: move(tensor) if tensor.ndim > 2 else tensor)
+
+    def flat(self) -> Scene:
+        """The same voxels in a line, (B, C, N)."""
+        return self.images(lambda tensor: tensor.flatten(2))
+
     def one_hot(self) -> Tensor:
         """The index target as one channel for each class, in the dtype of the logits."""
         return one_hot(self.target, self.logits.shape[1]).to(self.logits)
