@@ -173,12 +173,14 @@ class SegmentationLoss(_Loss):
 
     def check(self, prepared: Prepared) -> None:
         """Refuse what makes no sense for this number of classes."""
-        axes = prepared.values.ndim - 2
-        if self.spatial_axes is not None and axes not in self.spatial_axes:
+        spatial = prepared.values.shape[2:]
+        if self.spatial_axes is not None and (
+            len(spatial) not in self.spatial_axes or not all(spatial)
+        ):
             some = " or ".join(map(str, self.spatial_axes))
             raise ValueError(
-                f"input: expected {some} spatial axes for {type(self).__name__}, which looks at "
-                f"neighbours or distances, got {list(prepared.raw.shape)}"
+                f"input: expected {some} spatial axes with voxels for {type(self).__name__}, which "
+                f"looks at neighbours or distances, got {list(prepared.raw.shape)}"
             )
         if prepared.values.shape[1] > 1:
             return
