@@ -34,12 +34,20 @@ def known_voxels(prepared: Prepared) -> Tensor | None:
 
 
 def masks_of_classes(prepared: Prepared, skip: int = 0) -> Tensor:
-    """The target of each class as a mask, (B, C − skip, *spatial) bool, without the first ones."""
-    if not prepared.is_index:
-        return prepared.target[:, skip:] > 0.5
-    classes = torch.arange(skip, prepared.values.shape[1], device=prepared.target.device)
-    shaped: Tensor = classes.view(1, -1, *[1] * (prepared.target.ndim - 2))
-    return prepared.target == shaped.to(prepared.target.dtype)
+    """The target of each class as a mask, (B, C − skip, *spatial) bool, without the first ones.
+
+    A class that was not annotated has no voxels, whatever the target holds.
+    """
+    ones = [1] * (prepared.target.ndim - 2)
+    if prepared.is_index:
+        classes = torch.arange(skip, prepared.values.shape[1], device=prepared.target.device)
+        masks = prepared.target == classes.view(1, -1, *ones).to(prepared.target.dtype)
+    else:
+        masks = prepared.target[:, skip:] > 0.5
+    if prepared.present is not None:
+        present = prepared.present[:, skip:]
+        masks &= present.view(*present.shape, *ones)
+    return masks
 
 
 def map_of_target(

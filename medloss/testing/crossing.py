@@ -77,7 +77,7 @@ class Crossing:
     def __str__(self) -> str:
         told = {**vars(self), **self.parameters}
         del told["parameters"]
-        return ", ".join(f"{name}={value!r}" for name, value in told.items() if value)
+        return ", ".join(f"{name}={value!r}" for name, value in told.items() if value is not None)
 
     def options(self, subject: LossSubject) -> dict[str, Any]:
         """Options for :meth:`LossSubject.build`."""
@@ -149,7 +149,8 @@ def variants(subject: LossSubject) -> list[dict[str, Any]]:
         default = subject.options.get(name, parameter.default)
         for value in _others(default, hints.get(name)):
             try:
-                subject.build(**{name: value})
+                loss = subject.build(**{name: value})
+                value_and_gradient(loss, subject.crossed[0])
             except (ValueError, TypeError):
                 continue
             found.append({name: value})

@@ -15,6 +15,8 @@ from medloss.testing.registry import ContractError, contract, demand
 from medloss.testing.scenes import Scene
 
 FORBIDDEN = -1e4
+LARGEST_MM = 1e100
+"""Of a voxel; its square is finite."""
 SENTINELS = (-100, -1, 255, 256, -999, 65536)
 NARROW = (torch.uint8, torch.int8, torch.int16, torch.uint16)
 BACKENDS = ("", "chunked", "reference")
@@ -185,7 +187,7 @@ def _everywhere(scene: Scene, extreme: float) -> Iterator[tuple[str, Scene]]:
     yield "the labels", Scene(scene.logits, changed(scene.target), scene.extras)
     yield "a target", Scene(scene.logits, changed(scene.one_hot()), scene.extras)
     yield "the mask", scene.given(mask=changed(torch.ones_like(scene.target)))
-    yield "spacing_mm", scene.given(spacing_mm=(1.0, abs(extreme), 1.0))
+    yield "spacing_mm", scene.given(spacing_mm=(1.0, min(abs(extreme), LARGEST_MM), 1.0))
     for name in ("distance_map", "skeleton"):
         yield name, scene.given(**{name: changed(scene.extras[name])})
 

@@ -177,6 +177,12 @@ class WeightedSum(SegmentationLoss):
             else:
                 values[name] = value_of(name, loss, prepared)
         rank = max(value.ndim for value in values.values())
+        channels = {value.shape[1] for value in values.values() if value.ndim} - {1}
+        if len(channels) > 1:
+            raise ValueError(
+                f"reduction: expected 'mean' or 'sum' where terms count other classes, got 'none' "
+                f"for terms of {' and '.join(map(str, sorted(channels)))} classes"
+            )
         weighted = (self.schedule.times(k, _of_rank(value, rank)) for k, value in values.items())
         total = reduce(torch.add, weighted)
         self._remember(prepared, values, classes, training=total.requires_grad and self.training)
