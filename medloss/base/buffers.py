@@ -45,9 +45,11 @@ def weights(given: Any, name: str, *, highest: float | None = None) -> Tensor | 
         good = float(found) <= highest
     if not good:
         limit = (
-            "of at least 0" if highest is None else f"in [0, {highest:g}], or one for each class"
+            "finite numbers of at least 0"
+            if highest is None
+            else f"a number in [0, {highest:g}] or finite ones of at least 0 for each class"
         )
-        raise ValueError(f"{name}: expected finite numbers {limit}, got {given!r}")
+        raise ValueError(f"{name}: expected {limit}, got {given!r}")
     return found
 
 

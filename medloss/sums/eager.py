@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import Any, ClassVar, Protocol
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
@@ -36,7 +35,7 @@ def _private(name: str) -> Callable[..., Any]:
     return found
 
 
-_in_transform, _modes, _is_batch_of_gradients, _no_transform = map(_private, PRIVATE)
+_in_transform, _modes, _is_batch_of_gradients, no_transform = map(_private, PRIVATE)
 
 Tensors = Sequence[Tensor | None]
 
@@ -101,21 +100,6 @@ def is_recorded(*tensors: Tensor | None) -> bool:
         or torch._C._get_tracing_state() is not None
         or any(type(tensor) not in (Tensor, Parameter, type(None)) for tensor in tensors)
     )
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def as_array(tensor: Tensor) -> NDArray[Any]:
-    """Numbers that no derivative passes through, on the host; within torch.func too.
-
-    Raises:
-        RuntimeError: vmap made a batch of it.
-    """
-    plain: Tensor = torch.func.debug_unwrap(tensor.detach().cpu())
-    if plain.shape != tensor.shape:
-        raise RuntimeError("vmap: a loss that looks for objects on the host takes one input a call")
-    with _no_transform():
-        array: NDArray[Any] = plain.numpy()
-    return array
 
 
 class _Value(torch.autograd.Function):

@@ -128,7 +128,10 @@ def test_a_file_that_holds_something_else_is_2(
         (["dice", "--label", "l.nii"], "expected --batch FILE, or --prediction FILE and --label"),
         (["dice", "--batch", "no.pt"], "no.pt does not exist"),
         (["--config", "no.json", "--batch", "no.pt"], "no.json does not exist"),
-        (["--plugin", "region", "--batch", "b.pt"], "--plugin and --kind belong to the contract"),
+        (
+            ["--plugin", "region", "--batch", "b.pt"],
+            "--plugin, --kind and --seconds belong to the contract",
+        ),
         (["dice", "--checkpoint", "m.pt"], "--checkpoint belongs to --bundle"),
         (["dice", "--batch", "b.pt", "--seed", "1"], "--seed belongs to --bundle"),
     ],

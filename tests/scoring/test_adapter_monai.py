@@ -189,13 +189,17 @@ def test_what_cannot_be_meant_is_refused():
     for call, named in (
         (lambda: ours.HausdorffMetric(False, "euclidean", 95), "reduction"),
         (lambda: ours.AverageSurfaceDistanceMetric(False, True), "reduction"),
+    ):
+        with pytest.raises(ValueError, match=f"^{named}: expected"):
+            call()
+    for call, named in (
         (lambda: ours.NormalizedSurfaceDiceMetric([1.0]), "include_background"),
         (lambda: ours.PanopticQualityMetric(2), "include_background"),
         (lambda: ours.DiceMetric(include_background="false"), "include_background"),
         (lambda: ours.DiceMetric(get_not_nans=1), "get_not_nans"),
         (lambda: ours.DiceMetric(num_classes=True), "num_classes"),
     ):
-        with pytest.raises(ValueError, match=f"^{named}: expected"):
+        with pytest.raises(TypeError, match=f"^{named}: expected"):
             call()
     with pytest.raises(TypeError, match="by position"):
         ours.SensitivityMetric(True, "mean", False, True)

@@ -108,6 +108,8 @@ MM = {"facts": ("surfaces",), "unit": "mm", "better": "lower"}
 ALSO = {
     "remembering": {"monai_form_agrees"},
     "too_large": {"full_images_are_no_error"},
+    "order_of_elements": {"symmetries_change_nothing", "crossed_forms_are_one_case"},
+    "shadowed": {"monai_form_agrees", "any_affine_is_one_spacing"},
 }
 """Checks that a function fails beside the one it is made for."""
 
@@ -131,5 +133,7 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("missed_and_spurious_are_not_perfect", "finite_distance", MM),
     ("spacing_scales_as_the_unit_says", "squared", MM),
     ("full_images_are_no_error", "dividing", {}),
+    ("crossed_forms_are_one_case", "order_of_elements", {"facts": ("surfaces",)}),
+    ("any_affine_is_one_spacing", "shadowed", {"example": {"missed": "inf"}}),
 ]
 """The check that must fail, the function, and what differs in its record."""

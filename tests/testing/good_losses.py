@@ -52,10 +52,13 @@ class NeedyLoss(GoodLoss):
     """Takes nothing without its maps."""
 
     def compute(self, prepared: Prepared) -> Tensor:
+        value = super().compute(prepared)
         for name in ("distance_map", "skeleton", "components"):
-            if getattr(prepared.extras, name) is None:
+            each = getattr(prepared.extras, name)
+            if each is None:
                 raise ValueError(f"{name}: expected a map, got none")
-        return super().compute(prepared)
+            value = value * (1 + 0 * each.sum())
+        return value
 
 
 class ExclusiveLoss(GoodLoss):

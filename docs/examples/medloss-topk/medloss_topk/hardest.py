@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from medloss.base import SegmentationLoss, options
+from medloss.base import SegmentationLoss, annotated_share, mean_of, options
 from medloss.targets import Prepared
 
 
@@ -17,7 +17,7 @@ class HardestVoxelsLoss(SegmentationLoss):
 
     Formula:
         L = mean of the n largest −log p_y over the N voxels of a sample that count,
-        n = max(1, ⌈k N⌉); then the mean over the samples.
+        n = max(1, ⌈k N⌉); then the mean over the samples. With ``batch=True`` one sample of all.
 
     Range: [0, ∞).
 
@@ -44,16 +44,35 @@ class HardestVoxelsLoss(SegmentationLoss):
         super().__post_init__()
         if not 0 < self.k <= 1:
             raise ValueError(f"k: expected a fraction in (0, 1], got {self.k!r}")
+        if self.batch == "world":
+            raise ValueError("batch: expected False or True, the hardest of all ranks are unknown")
 
     def compute(self, prepared: Prepared) -> Tensor:
-        """The loss on inputs that the base class has checked, masked and brought to float32."""
-        each = prepared.each_voxel(("ce",)).ce.sum(1)
-        kept = torch.ones_like(each) if prepared.mask is None else prepared.mask[:, 0]
-        samples = [self.hardest(e[k > 0]) for e, k in zip(each, kept, strict=True)]
-        loss = torch.stack(samples)[:, None]  # (B, 1)
+        """The loss on inputs that the base class has checked, masked and brought to float32.
+
+        Every option of the base class has its meaning here, or is refused in ``__post_init__``.
+        """
+        each = prepared.each_voxel(("ce",)).ce  # (B, C, *spatial), 0 where masked
+        share = torch.ones_like(each[:, :1])  # of the voxels that belong to the mean
+        if prepared.is_exclusive:
+            of_label = annotated_share(prepared, include_background=self.include_background)
+            share = share if of_label is None else of_label
+        if prepared.mask is not None:
+            share = share * prepared.mask
+        if prepared.present is not None:
+            each = each * prepared.present.view(*each.shape[:2], *[1] * (each.ndim - 2))
+        each = each if self.include_background else each[:, 1:]
+        weight = self.class_weights(each.shape[1], each)
+        if weight is not None:
+            each = each * weight.view(1, -1, *[1] * (each.ndim - 2))
+        voxels, counts = each.sum(1).flatten(1), (share > 0).flatten(1)
+        if self.batch:
+            voxels, counts = voxels.view(1, -1), counts.view(1, -1)
+        samples = [self.hardest(e[k]) for e, k in zip(voxels, counts, strict=True)]
+        loss = torch.stack([voxels.sum() * 0, *samples])[1:, None]  # (B, 1), of no sample too
         if self.reduction == "none":
             return loss
-        return loss.mean() if self.reduction == "mean" else loss.sum()
+        return mean_of(loss) if self.reduction == "mean" else loss.sum()
 
     def hardest(self, voxels: Tensor) -> Tensor:
         """Mean of the hardest of the voxels that count in one sample."""
