@@ -54,7 +54,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Shape:
+class InputForm:
     """A form of the same input.
 
     Args:
@@ -109,21 +109,21 @@ def crossed_forms_are_one_input(subject: LossSubject) -> str:
     turns = not {"axis_order_changes_nothing"} & set(subject.record.exempt)
 
     def attempt(crossing: Crossing) -> bool:
-        shape = Shape(*draw.choice(whole))
-        shape = replace(shape, turned=shape.turned and turns)
+        form = InputForm(*draw.choice(whole))
+        form = replace(form, turned=form.turned and turns)
         scene = crossing.scene(subject)
-        if crossing.ignored and shape.dtype == torch.int8:  # which holds no 255
-            shape = replace(shape, dtype=torch.int16)
+        if crossing.ignored and form.dtype == torch.int8:  # which holds no 255
+            form = replace(form, dtype=torch.int16)
         expected = answered(subject, crossing, scene)
         if expected is None:
             return False
         loss = subject.build(**crossing.options(subject))
-        with chosen(shape.backend):
-            value, gradient = value_and_gradient(loss, shape.of(scene))
-        if shape.turned:
+        with chosen(form.backend):
+            value, gradient = value_and_gradient(loss, form.of(scene))
+        if form.turned:
             gradient = gradient.permute(0, 1, 3, 4, 2)
             value = value.permute(0, 1, 3, 4, 2) if value.ndim == 5 else value
-        demand_pair((value, gradient), expected, f"of {shape}")
+        demand_pair((value, gradient), expected, f"of {form}")
         return True
 
     return tried(subject, crossings(subject, fixed={}), attempt)
