@@ -23,7 +23,13 @@ FOLDERS = {"bundles": "tests/bundles", "docs/hooks": "tests/docs", "docs/study":
 
 def changed() -> list[PurePosixPath]:
     """Files of the repository that differ from where this branch left main."""
-    start = _git("merge-base", "HEAD", "main")[0]
+    known = _git("for-each-ref", "--format=%(refname:short)", "refs/heads/main", "refs/remotes")
+    main = next((name for name in ("main", "origin/main") if name in known), None)
+    if main is None:
+        raise SystemExit(
+            "expected a branch main or origin/main to compare with: git fetch origin main"
+        )
+    start = _git("merge-base", "HEAD", main)[0]
     tracked = _git("diff", "--name-only", "--diff-filter=d", start)
     new = _git("ls-files", "--others", "--exclude-standard")
     return [PurePosixPath(path) for path in (*tracked, *new)]

@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from operator import attrgetter
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 # What torch has no public name for. Without one of them: torch.func refuses what it meets here;
-# every call is an operator; loops that are handed a batch of gradients refuse it; and torch
-# refuses to hand numbers to the host.
+# every call is an operator; loops that are handed a batch of gradients refuse it; torch refuses
+# to hand numbers to the host; and its compiler, a second of imports, is imported with this module.
 PRIVATE: dict[str, Callable[..., Any]] = {
     "_C._are_functorch_transforms_active": lambda: False,
     "_C._len_torch_dispatch_stack": lambda: 1,
     "_C._functorch.is_legacy_batchedtensor": lambda tensor: False,
     "_functorch.pyfunctorch.temporarily_clear_interpreter_stack": nullcontext,
+    "_disable_dynamo": torch.compiler.disable,
 }
 
 
@@ -35,9 +37,11 @@ def _private(name: str) -> Callable[..., Any]:
     return found
 
 
-_in_transform, _modes, _is_batch_of_gradients, no_transform = map(_private, PRIVATE)
+_in_transform, _modes, _is_batch_of_gradients, _no_transform, _disable = map(_private, PRIVATE)
 
 Tensors = Sequence[Tensor | None]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Fast(Protocol):
@@ -100,6 +104,27 @@ def is_recorded(*tensors: Tensor | None) -> bool:
         or torch._C._get_tracing_state() is not None
         or any(type(tensor) not in (Tensor, Parameter, type(None)) for tensor in tensors)
     )
+
+
+def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep a function out of graphs: a graph that is compiled breaks where it is called."""
+    outside: Callable[P, R] = _disable(function)
+    return outside
+
+
+@outside_graphs
+def as_array(tensor: Tensor) -> NDArray[Any]:
+    """Numbers that no derivative passes through, on the host; within torch.func too.
+
+    Raises:
+        RuntimeError: vmap made a batch of it.
+    """
+    plain: Tensor = torch.func.debug_unwrap(tensor.detach().cpu())
+    if plain.shape != tensor.shape:
+        raise RuntimeError("vmap: a loss that looks for objects on the host takes one input a call")
+    with _no_transform():
+        array: NDArray[Any] = plain.numpy()
+    return array
 
 
 class _Value(torch.autograd.Function):

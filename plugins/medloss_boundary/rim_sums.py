@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medloss.spacing import Spacing, reach, within
 from medloss.sums import Term
-from medloss.sums.eager import evaluate
+from medloss.sums.eager import evaluate, outside_graphs
 from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
 
 TERMS = tuple(map(Term, ("near_true", "near_predicted", "predicted", "true")))
@@ -51,7 +51,7 @@ def rim_sums(
 
 
 # How many rim voxels there are depends on the values: a compiled graph breaks here.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@outside_graphs
 def _sums(
     p: Tensor,
     inside: Tensor,

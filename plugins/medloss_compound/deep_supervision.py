@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from medloss.base.option_values import check_number, checked
 from medloss.breakdown import TermValue
+from medloss.sums.eager import outside_graphs
 from medloss.targets import Target
 from medloss_compound.level_targets import joined, target_at
 from medloss_compound.levels import level_weights, named_levels
@@ -126,7 +126,7 @@ class DeepSupervisionLoss(_Loss):
         self._last_training: list[_Level] = []
 
     # It looks losses up and copies them; the network is what to compile.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @outside_graphs
     def forward(
         self,
         input: Tensor | Sequence[Tensor] | Mapping[str, Tensor],

@@ -14,7 +14,7 @@ from torch import Tensor
 from medloss.distance import connected_components, distances, masks_of_classes, voxel_size
 from medloss.spacing import Spacing, SpacingLike
 from medloss.sums import work_dtype
-from medloss.sums.on_host import as_array
+from medloss.sums.eager import as_array
 from medloss.targets import Prepared
 
 

@@ -16,7 +16,7 @@ from medloss.distance import voxel_size
 from medloss.numeric import ratio
 from medloss.spacing import SpacingLike
 from medloss.sums import ClassSums, Term, work_dtype
-from medloss.sums.eager import is_transformed
+from medloss.sums.eager import is_transformed, outside_graphs
 from medloss.targets import Extras, Prepared
 from medloss_compound.weighted_sum import WeightedSum
 from medloss_topology.region_sums import is_on_sums, values_on_sums
@@ -60,7 +60,7 @@ class InstancesLoss(SegmentationLoss):
             raise ValueError(f"connectivity: expected None, 1, 2 or 3, got {self.connectivity!r}")
 
     # How many objects there are depends on the target, and scipy looks for them.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @outside_graphs
     def compute(self, prepared: Prepared) -> Tensor:
         """The mean over objects, then classes, then samples."""
         given = prepared.extras.components

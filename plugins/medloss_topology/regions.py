@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from medloss.distance import connected_components, known_voxels, masks_of_classes
-from medloss.sums.on_host import as_array
+from medloss.sums.eager import as_array
 from medloss.targets import Prepared
 
 Regions = Literal["blob", "cells"]

@@ -204,6 +204,19 @@ def test_links_lead_somewhere_in_the_repository_too(page: Path) -> None:
             assert (page.parent / link).exists(), link
 
 
+def test_files_that_texts_name_are_there() -> None:
+    named = re.compile(
+        r"(?<![\w/.])(?:medloss|plugins|tests|docs|bundles)/[\w/.-]+\.(?:py|md|json)\b"
+    )
+    found = {
+        name
+        for text in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"))
+        for name in named.findall(text.read_text(encoding="utf-8"))
+    }
+    assert found
+    assert not [name for name in sorted(found) if not (ROOT / name).exists()]
+
+
 @pytest.mark.parametrize("page", ["start.md"])
 def test_python_examples_run_one_after_the_other(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
