@@ -83,6 +83,13 @@ def test_pairs_that_differ_by_rounding_are_equal():
     assert (even.ties, even.favours, even.p) == (2, "", 1.0)
 
 
+def test_the_pairs_that_are_counted_as_equal_are_those_that_the_test_leaves_out():
+    found = compare([1e-12, 0.5, 0.7], [2e-12, 0.6, 0.9])
+    assert (found.wins, found.ties, found.losses) == (2, 1, 0)
+    assert found.differences[0] == 0.0
+    assert found.p == signed_rank(np.array([0.1, 0.2]))
+
+
 def test_means_that_are_equal_favour_nobody():
     found = compare([0.1, 0.4], [0.3, 0.2])
     assert (np.array([0.3, 0.2]) - np.array([0.1, 0.4])).mean() != 0
