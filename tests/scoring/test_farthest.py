@@ -117,4 +117,5 @@ def test_a_surface_of_which_nothing_counts_leaves_the_other_exact(device):
     surfaces = Case(reference, prediction, labels=[1], **options).surfaces(1)
     far, none = surfaces.directed_percentiles(100)
     assert far == pytest.approx(math.hypot(5, 5), rel=1e-12)
-    assert math.isnan(none) and hausdorff(surfaces) == far
+    assert math.isnan(none)
+    assert hausdorff(surfaces) == far
