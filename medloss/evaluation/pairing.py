@@ -17,6 +17,9 @@ PAPERS = (
 )
 """Suffixes of what lies beside images and is none: no case, even if both folders have the name."""
 
+HEADLESS = (".raw", ".zraw", ".bin", ".dat")
+"""Suffixes of voxels whose header is another file, under any name: of no use alone, and no case."""
+
 _PACKED = ("gz", "bz2", "xz", "zst", "zip")
 
 
@@ -185,8 +188,13 @@ def _side(folder: Path, probabilities: bool = False) -> _Side:
         # Whether it is a file at all is found out when it is read: then it is a failed case.
         if (name := case_name(path)) is not None:
             images.setdefault(printable(name), []).append(path)
-        elif path.suffix and path.suffix.lower() not in PAPERS:
-            others.setdefault(printable(_stem(path.name)), []).append(path)
+        else:
+            stem = _stem(path.name)
+            # without the suffix of a compressed file, which follows it
+            _, dot, suffix = path.name[len(stem) :].lower().partition(".")
+            kind = dot + suffix.partition(".")[0]
+            if kind and kind not in (*PAPERS, *HEADLESS):
+                others.setdefault(printable(stem), []).append(path)
     images = {name: _preferred(paths, probabilities) for name, paths in images.items()}
     return _Side(folder, images, others)
 

@@ -89,7 +89,8 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             (B, C) values.
         """
         scored: Tensor = IterationMetric.__call__(self, y_pred, y, **kwargs)
-        self.extend(scored)
+        if len(scored):  # MONAI's buffer takes no batch of nothing
+            self.extend(scored)
         return scored[..., 0]
 
     def aggregate(self, reduction: str | None = None) -> Any:
@@ -155,7 +156,9 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         # MPS has no float64.
         dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
         found = torch.tensor(rows, dtype=dtype, device=y_pred.device)
-        return found if rows else found.view(0, self.num_classes or y.shape[1], 2)
+        classes = self.num_classes or y.shape[1]
+        scored = classes if self.include_background else max(classes - 1, 1)
+        return found if rows else found.view(0, scored, 2)
 
     def _compute_list(
         self,

@@ -65,7 +65,7 @@ def item_spacings(
 
 def in_a_row(tensor: Tensor) -> Tensor:
     r"""(B, C, \*spatial) of any number of axes as a 2D image of one column, which counts alike."""
-    return tensor if tensor.ndim < 3 else _plain(tensor).flatten(2).unsqueeze(-1)
+    return tensor if tensor.ndim < 3 else _unwrapped(tensor).flatten(2).unsqueeze(-1)
 
 
 def ignored_voxels(
@@ -91,8 +91,8 @@ def ignored_voxels(
             raise ValueError(
                 f"ignore_index: expected y as label maps (B, 1, *spatial), got {list(y.shape)}"
             )
+        marked = equals(_unwrapped(y), ignore_index)
         y = _plain(y)
-        marked = equals(y, ignore_index)
         y = torch.where(marked, torch.zeros_like(y), y)
         ignored = marked if ignored is None else ignored | marked
     if ignored is None:
@@ -217,8 +217,12 @@ def _labels(name: str, tensor: Tensor, classes: int) -> Tensor:
 
 def _plain(tensor: Tensor) -> Tensor:
     """Without history and wrapper, of a type that torch computes with."""
+    plain = _unwrapped(tensor)
+    return plain if plain.is_floating_point() else signed(plain)
+
+
+def _unwrapped(tensor: Tensor) -> Tensor:
     plain: Tensor = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
     if plain.is_complex():
         raise TypeError(f"expected real numbers, got {plain.dtype}")
-    plain = plain.detach()
-    return plain if plain.is_floating_point() else signed(plain)
+    return plain.detach()

@@ -77,6 +77,17 @@ def test_differences_of_rounding_pass_and_of_a_tenth_of_a_voxel_do_not():
     assert "0.081 mm" in error(image((4, 5, 6), far), image((4, 5, 6), GRID))
 
 
+@pytest.mark.parametrize("origin_mm", [3.0, 100.0, 200.0, -312.7])
+def test_a_tenth_of_a_voxel_is_one_far_from_the_origin_in_float32_too(origin_mm):
+    reference, moved = np.eye(4), np.eye(4)
+    reference[0, 3], moved[0, 3] = origin_mm, origin_mm + 0.1
+    for kind in (np.float64, np.float32):
+        pair = [image((4, 5, 6), affine.astype(kind)) for affine in (moved, reference)]
+        check_same_grid(*pair)
+    moved[0, 3] += 0.001
+    assert "differ in origin" in error(image((4, 5, 6), moved), image((4, 5, 6), reference))
+
+
 def test_a_small_difference_of_spacing_counts_where_it_adds_up():
     drifting = GRID @ np.diag([1.0009, 1, 1, 1])
     check_same_grid(image((50, 5, 6), drifting), image((50, 5, 6), GRID))

@@ -55,6 +55,23 @@ def test_formats_that_nobody_reads_are_failed_cases_where_both_folders_have_them
     assert len(lines) == 9
 
 
+def test_voxels_under_another_name_than_their_header_are_no_case(folders, tmp_path):
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 4 5 6\nElementType = MET_UCHAR\n"
+        "ElementSpacing = 1 1 1\nElementDataFile = voxels_of_b.raw\n"
+    )
+    for folder in folders:
+        (folder / "b.mhd").write_text(header)
+        (folder / "voxels_of_b.raw").write_bytes(bytes([1] * 120))
+    both(folders, "spare.zraw", "spare.raw.gz", "scores.csv.gz")
+    result = run(*folders, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 cases scored" in result.output
+    told = summary(tmp_path / "out")["settings"]["inputs"]["passed_over"]
+    names = ["scores.csv.gz", "spare.raw.gz", "spare.zraw", "voxels_of_b.raw"]
+    assert [Path(path).name for path in told] == 2 * names
+
+
 def test_a_case_in_a_format_that_nobody_reads_on_one_side_is_not_missing(folders, save):
     pred, ref = folders
     (ref / "b.mgz").touch()

@@ -92,7 +92,7 @@ def test_every_voxel_has_the_value_of_the_nearest_one(seed, spacing, shift, angl
     nearest = np.rint(places).astype(int)
     inside = ((nearest >= 0) & (nearest < labels.shape)).all(axis=-1)
     # Half way between two voxels either is the nearest.
-    clear = (np.abs(np.abs(places - np.trunc(places)) - 0.5) > 1e-6).all(axis=-1)
+    clear = (np.abs(np.abs(places - np.trunc(places)) - 0.5) > 1.1e-4).all(axis=-1)
     index = tuple(np.moveaxis(np.minimum(nearest.clip(0), np.array(labels.shape) - 1), -1, 0))
     expected = np.where(inside, labels[index], 0)
     if not inside[clear].any():
@@ -104,6 +104,30 @@ def test_every_voxel_has_the_value_of_the_nearest_one(seed, spacing, shift, angl
     if clear.all():
         share = f"{100 * (1 - inside.mean()):.3g} % of the reference lies outside"
         assert (share in note) == (not inside.all())
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_half_way_the_noise_of_an_affine_does_not_decide(shift):
+    """Every second point of the finer grid is as near to one voxel as to the next."""
+    steps = np.array([1.0, 0.8, 2.5])
+    whole = np.diag([*steps, 1.0])
+    whole[:3, 3] = 120, -80, 33
+    finer = whole.copy()
+    finer[:3, :3] /= 2
+    finer[:3, 3] += shift * steps
+    index = np.stack(np.meshgrid(*map(np.arange, (9, 11, 13)), indexing="ij"), -1)
+    nearest = np.floor(index / 2 + shift + 0.5).astype(int)
+    inside = (nearest < LABELS.shape).all(-1)
+    nearest = np.minimum(nearest, np.array(LABELS.shape) - 1)
+    expected = np.where(inside, LABELS[tuple(np.moveaxis(nearest, -1, 0))], 0)
+    for angle, order in itertools.product((0.0, 0.02, 0.3), ((0, 1, 2), (2, 0, 1))):
+        turn = np.eye(4)
+        turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        stored, affine = turned(LABELS, turn @ whole, order, (-1, 1, -1))
+        reference = image(np.zeros((9, 11, 13), np.uint8), (turn @ finer).astype(np.float32))
+        for kind in (np.float32, np.float64):
+            found, _ = onto(image(np.ascontiguousarray(stored), affine.astype(kind)), reference)
+            np.testing.assert_array_equal(found.array, expected)
 
 
 def test_what_lies_outside_of_probabilities_is_background():

@@ -83,6 +83,13 @@ def test_pairs_that_differ_by_rounding_are_equal():
     assert (even.ties, even.favours, even.p) == (2, "", 1.0)
 
 
+def test_the_pairs_that_are_counted_as_equal_are_those_that_the_test_leaves_out():
+    found = compare([1e-12, 0.5, 0.7], [2e-12, 0.6, 0.9])
+    assert (found.wins, found.ties, found.losses) == (2, 1, 0)
+    assert found.differences[0] == 0.0
+    assert found.p == signed_rank(np.array([0.1, 0.2]))
+
+
 def test_means_that_are_equal_favour_nobody():
     found = compare([0.1, 0.4], [0.3, 0.2])
     assert (np.array([0.3, 0.2]) - np.array([0.1, 0.4])).mean() != 0
@@ -157,6 +164,9 @@ def test_a_mean_may_be_equal_to_its_limit(tmp_path):
 
     assert failed("dice=0.2", "hausdorff=0.19999999999999998", "dice=0.19999999999") == 0
     assert failed("dice=0.2000001", "hausdorff=0.199999") == 2
+    assert failed("hausdorff=0.1999999") == 0, (
+        "sizes in mm keep to a limit up to the noise of float32"
+    )
 
 
 def test_the_result_states_the_rule(tmp_path):

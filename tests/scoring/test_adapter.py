@@ -54,6 +54,18 @@ def test_every_form_of_input_gives_the_same(form):
     }
 
 
+def test_a_batch_of_nothing_adds_nothing():
+    metric = Hausdorff95(spacing_mm=SPACING)
+    pair = channels(Y_PRED), channels(Y)
+    metric(*pair)
+    assert metric(pair[0][:0], pair[1][:0]).shape == (0, 2)
+    close(metric.get_buffer(), HD95)
+    metric.reset()
+    metric(pair[0][:0], pair[1][:0])
+    with pytest.raises(ValueError, match="nothing to aggregate"):
+        metric.aggregate()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_results_lie_where_the_prediction_lies():
     values = Hausdorff95(spacing_mm=SPACING)(channels(Y_PRED).cuda(), channels(Y).cuda())

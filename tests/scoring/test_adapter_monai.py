@@ -154,6 +154,16 @@ def test_surfaces_of_ignored_voxels_are_monais():
     same(metric(y_pred, y, spacing=SPACING), theirs)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("ignored", [0, 2, 9])
+def test_dice_of_what_is_not_ignored_is_monais(ignored):
+    y, y_pred = Y.argmax(1, keepdim=True), Y_PRED.argmax(1, keepdim=True)
+    y[..., :1] = ignored
+    options = {"num_classes": 4, "ignore_index": ignored}
+    mine = ours.DiceMetric(preset="monai", **options)
+    same(mine(y_pred, y), monai.metrics.DiceMetric(**options)(y_pred, y))
+
+
 def test_names_of_labels():
     for background, names in ((True, True), (False, True), (False, ["a", "b", "c"])):
         options = {

@@ -106,3 +106,16 @@ def test_faces_beside_ignored_voxels_do_not_count(device):
             device=device,
         )
         assert hausdorff(case.surfaces(1)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_surface_of_which_nothing_counts_leaves_the_other_exact(device):
+    reference = voxels((9, 9), (1, 1), (2, 2))
+    prediction = voxels((9, 9), (6, 6))
+    around = voxels((9, 9), (5, 6), (7, 6), (6, 5), (6, 7))
+    options = {"spacing_mm": 1.0, "preset": "exact", "ignored": around, "device": device}
+    surfaces = Case(reference, prediction, labels=[1], **options).surfaces(1)
+    far, none = surfaces.directed_percentiles(100)
+    assert far == pytest.approx(math.hypot(5, 5), rel=1e-12)
+    assert math.isnan(none)
+    assert hausdorff(surfaces) == far

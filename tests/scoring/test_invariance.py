@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 from scipy import ndimage
 
 import medloss.metrics
@@ -178,6 +179,20 @@ def test_a_sentinel_that_is_nowhere_ignores_nothing(dtype, sentinel):
     expected = medloss.metrics.DiceMetric(num_classes=157)(y_pred, y)
     metric = medloss.metrics.DiceMetric(num_classes=157, ignore_index=sentinel)
     torch.testing.assert_close(metric(y_pred, y.to(dtype)), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("sentinel", [255, 2**63, 2**64 - 1])
+def test_a_sentinel_may_be_any_number_that_the_labels_hold(sentinel):
+    y_pred, y = batches()
+    expected = medloss.metrics.DiceMetric(num_classes=5, ignore_index=255)(
+        y_pred, torch.where(y == 3, 255, y)
+    )
+    wide = y.numpy().astype(np.uint64)
+    wide[wide == 3] = sentinel
+    metric = medloss.metrics.DiceMetric(num_classes=5, ignore_index=sentinel)
+    rows = [tensor.flatten(2) for tensor in (y_pred, torch.from_numpy(wide))]
+    for pair in ((y_pred, torch.from_numpy(wide)), (y_pred, MetaTensor(wide)), rows):
+        torch.testing.assert_close(metric(*pair), expected, equal_nan=True)
 
 
 def test_masks_may_be_off_by_rounding_and_nothing_else():

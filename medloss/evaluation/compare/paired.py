@@ -112,11 +112,12 @@ def difference(
     a, b = first[both], second[both]
     apart = np.full(len(first), math.nan)
     # Two infinite distances are equally bad; numpy would make their difference undefined.
-    pairs = levels(np.stack([first, second], axis=-1), slack_of([first, second], axis=0))
+    slack = float(slack_of([a, b]))
+    pairs = levels(np.stack([first, second], axis=-1), slack)
     unequal = both & (pairs[:, 0] != pairs[:, 1])
     apart[both] = 0.0
     apart[unequal] = second[unequal] - first[unequal]
-    d, slack = apart[both], float(slack_of([a, b]))
+    d = apart[both]
     mean = _mean(d)
     sign = 1 if measure.better == "higher" else -1
     low, high = mean_interval(d, bootstrap, slack=slack)

@@ -83,8 +83,10 @@ class SurfaceDistances:
         ends = [
             float(mm[-1]) if len(mm) else math.nan for mm in (self.reference_mm, self.prediction_mm)
         ]
-        if self.farthest is not None and all(map(math.isfinite, ends)):
-            ends = [max(pair) for pair in zip(ends, self.farthest(), strict=True)]
+        if self.farthest is not None and any(map(math.isfinite, ends)):
+            # an end that is infinite or NaN, where nothing is measured to or counts, stays
+            pairs = zip(ends, self.farthest(), strict=True)
+            ends = [max(end, far) if math.isfinite(end) else end for end, far in pairs]
         return ends[0], ends[1]
 
     def percentile(self, percent: float) -> float:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medloss.labels import held
+from medloss.labels import held, readable
 from medloss.scoring.inputs import signed
 
 Cut = tuple[slice, ...]
@@ -52,7 +52,9 @@ def equals(tensor: Tensor, value: int) -> Tensor:
         tensor([False])
     """
     number = held(value, tensor.dtype)
-    return torch.zeros_like(tensor, dtype=torch.bool) if number is None else tensor == number
+    if number is None:
+        return torch.zeros_like(tensor, dtype=torch.bool)
+    return readable(tensor) == number
 
 
 class ClassMasks(NamedTuple):
