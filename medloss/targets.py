@@ -188,16 +188,18 @@ def prepare(
     batch, axes = input.shape[0], input.ndim - 2
     given = extras.spacing_mm
     given = None if given is None else parse_spacing(given, batch=batch, axes=axes)
+    mask = checked_mask(extras.mask, input, look)
+    clean, ignored = checked_target(label, input, ignore_index, mask, look)
+    if ignored is not None:
+        mask = ignored.to(work_dtype(input)) if mask is None else mask * ignored
     values = input
     if callable(activation):
         wide = input.to(work_dtype(input))
+        if mask is not None:  # nor has a NaN there any influence on the gradient
+            wide = torch.where(mask > 0, wide, 0)
         values, activation = plain_tensor(activation(wide), "other_act"), "probabilities"
         if values.shape != input.shape:
             raise ValueError(f"other_act: expected {list(input.shape)}, got {list(values.shape)}")
-    mask = checked_mask(extras.mask, values, look)
-    clean, ignored = checked_target(label, values, ignore_index, mask, look)
-    if ignored is not None:
-        mask = ignored.to(work_dtype(values)) if mask is None else mask * ignored
     if activation == "probabilities":
         counted = values if mask is None else torch.where(mask > 0, values.detach(), 0)
         look.at(counted, no_probabilities)

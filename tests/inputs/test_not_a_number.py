@@ -142,3 +142,23 @@ def test_numeric_helpers_keep_nan() -> None:
     assert power(nan, 0.5).isnan()
     assert ratio(nan, torch.zeros(1)).isnan()
     assert ratio(torch.ones(1), nan).isnan()
+
+
+@pytest.mark.parametrize("left_out_by", ["mask", "ignore_index"])
+def test_other_act_sees_no_nan_of_voxels_that_are_left_out(left_out_by: str) -> None:
+    """0 times the slope of a NaN is a NaN: such voxels reach no function of the user."""
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, 3, 4, 5, dtype=torch.float64), torch.randint(0, 3, (1, 1, 4, 5))
+    counts = torch.rand(1, 1, 4, 5) > 0.3
+    extras = {"mask": counts} if left_out_by == "mask" else {}
+    if left_out_by == "ignore_index":
+        labels = labels.where(counts, 255)
+    found = []
+    for spoiled in (False, True):
+        z = torch.where(counts, logits, torch.nan) if spoiled else logits.clone()
+        z.requires_grad_()
+        loss = medloss.loss("dice_ce", other_act=lambda x: x.softmax(1), ignore_index=255)
+        value = loss(z, labels, **extras)
+        found.append((value, *torch.autograd.grad(value, z)))
+    for clean, spoiled in zip(*found, strict=True):
+        torch.testing.assert_close(spoiled, clean, rtol=0, atol=0)
