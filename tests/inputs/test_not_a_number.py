@@ -185,3 +185,19 @@ def test_nan_far_from_every_skeleton(dtype: torch.dtype) -> None:
     z[0, 1, 3, 4, 5] = NAN
     loss = medloss.loss("skeleton_recall", softmax=True)
     assert loss(z, y, skeleton=skeleton.to(dtype)).isnan()
+
+
+@pytest.mark.parametrize("name", [*MAPPED, "distance_penalized_cross_entropy", "skeleton_recall"])
+def test_nan_anywhere_in_a_ready_map(name: str) -> None:
+    """Also where a loss reads no distance: outside of the object, or off the contour."""
+    z, y = scene()
+    extra = "skeleton" if name == "skeleton_recall" else "distance_map"
+    for where in ((0, 2, 0, 0, 0), (1, 1, 1, 3, 5)):  # of label 0
+        given = torch.randn_like(z)
+        loss = build(name, softmax=True)
+        assert loss(z, y, spacing_mm=1.0, **{extra: given}).isfinite()
+        given[where] = NAN
+        assert loss(z, y, spacing_mm=1.0, **{extra: given}).isnan()
+        mask = torch.ones_like(y)
+        mask[(where[0], 0, *where[2:])] = 0
+        assert loss(z, y, spacing_mm=1.0, mask=mask, **{extra: given}).isfinite()
