@@ -170,6 +170,7 @@ def checked_map(
     name: str,
     values: Tensor,
     mask: Tensor | None,
+    look: Look,
     stays: tuple[torch.dtype, ...] = STORED,
 ) -> Tensor | None:
     """A ready map of the shape of the input, 0 where voxels do not count."""
@@ -182,4 +183,5 @@ def checked_map(
         raise ValueError(f"{name}: expected {list(values.shape)}, got {list(plain.shape)}")
     if mask is not None and plain.is_floating_point():  # nor has a NaN there any influence
         plain = torch.where(mask != 0, plain, 0)
+    look.for_nan(plain)
     return plain

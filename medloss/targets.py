@@ -65,8 +65,8 @@ class Prepared:
         present: (B, C) bool, or None where every class was annotated.
         spacing: who may say the size of a voxel; :attr:`spacing_mm` asks.
         extras: the remaining extra inputs, on the input's device.
-        sound: None, or a factor for the value: NaN where a target or mask that was not looked at
-            in time holds one.
+        sound: None, or a factor for the value: NaN where a map holds one, or a target or mask that
+            was not looked at in time.
     """
 
     values: Tensor
@@ -215,9 +215,9 @@ def prepare(
         present=present,
         spacing=SpacingSource(given, *meta, batch=batch, axes=axes),
         extras=Extras(
-            distance_map=checked_map(extras.distance_map, "distance_map", values, mask),
+            distance_map=checked_map(extras.distance_map, "distance_map", values, mask, look),
             skeleton=checked_map(
-                extras.skeleton, "skeleton", values, mask, stays=(*STORED, torch.uint8)
+                extras.skeleton, "skeleton", values, mask, look, stays=(*STORED, torch.uint8)
             ),
             components=components,
         ),

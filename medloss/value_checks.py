@@ -144,6 +144,11 @@ class Look:
         if float_ and self.mode == "late":
             self._floats.append(low)
 
+    def for_nan(self, values: Tensor) -> None:
+        """Have a NaN of a map told, of which a loss may read a part; no host waits for it."""
+        if values.is_floating_point():
+            self._floats.append(values.detach().sum().clamp(0, 0))  # 0 of infinity too
+
     def finish(self) -> Tensor | None:
         """Fetch and judge, or have it fetched.
 

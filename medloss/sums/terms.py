@@ -127,8 +127,14 @@ class ClassSums:
         return self._changed(lambda sums, _: sums.detach())
 
     def without_background(self) -> ClassSums:
-        """The same without class 0."""
-        return self._changed(lambda sums, axis: sums.narrow(axis, 1, sums.shape[axis] - 1))
+        """The same without class 0, but that a NaN of it stays: the sums of the others show it."""
+
+        def kept(sums: Tensor, axis: int) -> Tensor:
+            # of a softmax voxel that is NaN a term may see the class of its label alone
+            dropped = sums.detach().narrow(axis, 0, 1).clamp(0, 0)  # 0 of infinity too
+            return sums.narrow(axis, 1, sums.shape[axis] - 1) + dropped
+
+        return self._changed(kept)
 
     def only(self, present: Tensor) -> ClassSums:
         """The same with the sums of classes that were not annotated set to zero.

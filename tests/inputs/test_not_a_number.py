@@ -162,3 +162,42 @@ def test_other_act_sees_no_nan_of_voxels_that_are_left_out(left_out_by: str) -> 
         found.append((value, *torch.autograd.grad(value, z)))
     for clean, spoiled in zip(*found, strict=True):
         torch.testing.assert_close(spoiled, clean, rtol=0, atol=0)
+
+
+@every_loss
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_nan_where_the_label_is_a_background_that_does_not_count(name: str, one_hot: bool) -> None:
+    """Softmax makes every class of the voxel NaN, whichever of them the value is made of."""
+    z, y = scene()
+    z[0, 2, 1, 0, 0] = NAN  # where the label is 0
+    target = torch.cat([y == c for c in range(3)], 1) if one_hot else y
+    value, slope = call(name, build(name, softmax=True, include_background=False), z, target)
+    assert value.isnan()
+    assert slope.isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_nan_far_from_every_skeleton(dtype: torch.dtype) -> None:
+    """Tiles of voxels without a skeleton are passed over, but not their NaN."""
+    z, y = torch.randn(1, 3, 40, 16, 16), torch.randint(0, 3, (1, 1, 40, 16, 16))
+    skeleton = torch.zeros_like(z)
+    skeleton[:, :, -1] = 1
+    z[0, 1, 3, 4, 5] = NAN
+    loss = medloss.loss("skeleton_recall", softmax=True)
+    assert loss(z, y, skeleton=skeleton.to(dtype)).isnan()
+
+
+@pytest.mark.parametrize("name", [*MAPPED, "distance_penalized_cross_entropy", "skeleton_recall"])
+def test_nan_anywhere_in_a_ready_map(name: str) -> None:
+    """Also where a loss reads no distance: outside of the object, or off the contour."""
+    z, y = scene()
+    extra = "skeleton" if name == "skeleton_recall" else "distance_map"
+    for where in ((0, 2, 0, 0, 0), (1, 1, 1, 3, 5)):  # of label 0
+        given = torch.randn_like(z)
+        loss = build(name, softmax=True)
+        assert loss(z, y, spacing_mm=1.0, **{extra: given}).isfinite()
+        given[where] = NAN
+        assert loss(z, y, spacing_mm=1.0, **{extra: given}).isnan()
+        mask = torch.ones_like(y)
+        mask[(where[0], 0, *where[2:])] = 0
+        assert loss(z, y, spacing_mm=1.0, mask=mask, **{extra: given}).isfinite()

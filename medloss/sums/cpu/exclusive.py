@@ -82,7 +82,9 @@ def sums(
                             )
                             multiply(y, w, n)
                         if not some:
-                            continue
+                            norm = total(norms[1], n)
+                            if norm == norm:  # of logits that are not a number it is none
+                                continue
                         weight = y
                 value_row_of_true_class(trues[k, 0], true_gammas, k, p, q, lp, weight, row, n)
                 tiles.add_by_class(row, labels, same, classes, bins, out[trues[k, 1]], n)
