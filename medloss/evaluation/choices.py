@@ -76,5 +76,20 @@ def choose_metric(request: Request) -> MetricChoice:
     if missing:
         raise ValueError(f"{request.name} needs a value for {', '.join(missing)}")
     defaults = {p.name: p.default for p in parameters if p.name in known}
+    for p in parameters:
+        if p.name in options:
+            _check_kind(f"{request.column}: {p.name}", options[p.name], p.annotation)
     every = {**defaults, **options}
     return MetricChoice(request.column, offer.record, function, every, tuple(options))
+
+
+def _check_kind(what: str, value: Any, annotation: Any) -> None:
+    """Refuse what is no number or no flag where the function says that it takes nothing else."""
+    kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    if kind not in ("int", "float", "bool"):
+        return
+    flag = kind == "bool"
+    if isinstance(value, bool) != flag or not isinstance(value, int | float):
+        raise ValueError(
+            f"{what}: expected {'true or false' if flag else 'a number'}, got {value!r}"
+        )

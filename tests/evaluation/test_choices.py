@@ -56,3 +56,16 @@ def test_an_option_without_default_must_be_given(offer):
 def test_a_function_that_takes_anything_gets_it(offer):
     offer(lambda counts, **options: 0.0)
     assert choose("mine:a=2").options == {"a": 2}
+
+
+@pytest.mark.parametrize("value", ["95%", "2mm", "true", "[1]", "null"])
+def test_a_number_is_one(offer, value):
+    def function(counts, *, percent: float = 95, way: float | str = 1.0, flag: bool = False):
+        return 0.0
+
+    offer(function)
+    with pytest.raises(ValueError, match=r"mine\[percent=.*\]: percent: expected a number, got "):
+        choose(f"mine:percent={value}")
+    assert choose("mine:percent=2,way=far,flag=true").options["way"] == "far"
+    with pytest.raises(ValueError, match="flag: expected true or false, got 1"):
+        choose("mine:flag=1")
