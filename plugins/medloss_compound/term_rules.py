@@ -33,17 +33,22 @@ def value_of(name: str, loss: nn.Module, prepared: Prepared) -> Tensor:
     """Value of a term that is no function of class sums.
 
     Raises:
-        ValueError: a loss of another library beside what it does not know.
+        ValueError: a loss that takes a label alone, beside what it does not know.
         TypeError: it gives something else than a tensor.
     """
     if isinstance(loss, SegmentationLoss):
         return loss.compute(prepared)
     if prepared.mask is not None or prepared.present is not None:
         raise ValueError(
-            f"{name}: {type(loss).__name__} of another library knows no mask, present or "
+            f"{name}: {type(loss).__name__}{_whose(loss)} knows no mask, present or "
             f"ignore_index; leave them out, or this term"
         )
     value = loss(prepared.raw, prepared.label)
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected one tensor, got {type(value).__name__}")
     return value
+
+
+def _whose(loss: nn.Module) -> str:
+    """Of another library, or a wrapper of ours that takes many outputs and one label."""
+    return "" if type(loss).__module__.startswith("medloss") else " of another library"

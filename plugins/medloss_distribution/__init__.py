@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from medloss import Loss, Metric, hookimpl
 
 
+_OF_LOGITS = "its penalty is of the logits themselves, and infinite for infinite ones"
+
+
 @hookimpl
 def medloss_losses() -> Iterator[Loss]:
     """Yield the distribution losses."""
@@ -96,6 +99,7 @@ def medloss_losses() -> Iterator[Loss]:
         summary="Cross entropy that keeps logits near the class shares among the neighbours.",
         cites=("arXiv:2303.06268", "arXiv:2401.14487"),
         example={"softmax": True},
+        exempt={"forbidden_classes_cost_nothing": _OF_LOGITS},
     )
     yield Loss(
         name="margin_label_smoothing",
@@ -104,6 +108,7 @@ def medloss_losses() -> Iterator[Loss]:
         summary="Cross entropy that lets the largest logit lead by a margin and no more.",
         cites=("arXiv:2111.15430", "arXiv:2401.14487"),
         example={"softmax": True},
+        exempt={"forbidden_classes_cost_nothing": _OF_LOGITS},
     )
 
 
