@@ -69,7 +69,7 @@ def parse_spacing(spacing_mm: Any, *, batch: int, axes: int) -> Spacing:
 
 def _listed(given: Any) -> Any:
     """Tensors and arrays as lists; a compiler's number must not be asked what it has."""
-    if isinstance(given, int | float) or not hasattr(given, "tolist"):
+    if isinstance(given, (int, float)) or not hasattr(given, "tolist"):
         return given
     return given.tolist()
 
@@ -83,9 +83,9 @@ def _refusal(given: Any, batch: int, axes: int) -> ValueError:
 
 
 def _is_number(value: Any) -> bool:
-    if not isinstance(value, int | float) and getattr(value, "ndim", 1) == 0:
+    if not isinstance(value, (int, float)) and getattr(value, "ndim", 1) == 0:
         value = value.item()
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def reach(limit: float) -> float:

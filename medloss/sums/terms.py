@@ -61,7 +61,8 @@ def exponent(term: Term) -> float:
     Raises:
         ValueError: it carries none.
     """
-    if not isinstance(term.parameter, float | int):
+    # no union of types: the compiler of torch 2.8 cannot make one
+    if not isinstance(term.parameter, (float, int)):
         raise ValueError(f"{term.name}: expected a number as parameter, got {term.parameter!r}")
     return float(term.parameter)
 
