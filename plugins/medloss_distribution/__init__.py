@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from medloss import Loss, Metric, hookimpl
 
-
 _OF_LOGITS = "its penalty is of the logits themselves, and infinite for infinite ones"
 
 
