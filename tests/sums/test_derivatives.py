@@ -114,7 +114,7 @@ def test_without_the_private_names_nothing_is_silently_wrong(
     z, y, _ = scene()
     loss = medloss.loss("dice_ce", softmax=True)
     at = At.of(lambda z: loss(z, y), z, directed(z))
-    held = ("_in_transform", "_modes", "_is_batch_of_gradients", "_no_transform")
+    held = ("_in_transform", "_modes", "_is_batch_of_gradients", "_no_transform", "_disable")
     for name, instead in zip(held, eager.PRIVATE.values(), strict=True):
         with monkeypatch.context() as patch:
             patch.setattr(eager, name, instead)
