@@ -25,6 +25,8 @@ PAIRS_ELSEWHERE = 1 << 22
 Offset = tuple[int, ...]
 
 
+# How many rim voxels there are depends on the values: a compiled graph breaks here.
+@outside_graphs
 def rim_sums(
     p: Tensor,
     inside: Tensor,
@@ -46,20 +48,6 @@ def rim_sums(
         tolerance_mm: τ.
         skip: the first classes, which have sums of 0.
     """
-    sums: Tensor = _sums(p, inside, known, spacing_mm, tolerance_mm, skip)
-    return sums
-
-
-# How many rim voxels there are depends on the values: a compiled graph breaks here.
-@outside_graphs
-def _sums(
-    p: Tensor,
-    inside: Tensor,
-    known: Tensor | None,
-    spacing_mm: Spacing,
-    tolerance_mm: float,
-    skip: int,
-) -> Tensor:
     near, found = torch.zeros_like(inside, memory_format=torch.contiguous_format), []
     volumes = [(b, c) for b in range(p.shape[0]) for c in range(skip, p.shape[1])]
     offsets = [_offsets(p.shape[2:], row, tolerance_mm) for row in spacing_mm]
