@@ -14,38 +14,38 @@ if TYPE_CHECKING:
     from medloss import detection as detection
     from medloss import losses as losses
     from medloss import metrics as metrics
-    from medloss.fused_head import FusedHead as FusedHead
-    from medloss.hookspecs import Detection as Detection
-    from medloss.hookspecs import Loss as Loss
-    from medloss.hookspecs import Metric as Metric
-    from medloss.hookspecs import hookimpl as hookimpl
-    from medloss.host import PluginError as PluginError
-    from medloss.host import detection_part as detection_part
-    from medloss.host import list_detection as list_detection
-    from medloss.host import list_losses as list_losses
-    from medloss.host import list_metrics as list_metrics
-    from medloss.host import loss as loss
-    from medloss.host import metric as metric
+    from medloss.base.fused_head import FusedHead as FusedHead
+    from medloss.base.value_checks import finish_value_checks as finish_value_checks
+    from medloss.base.value_checks import set_value_checks as set_value_checks
     from medloss.integrations.sliding_window import SlidingWindowScore as SlidingWindowScore
-    from medloss.value_checks import finish_value_checks as finish_value_checks
-    from medloss.value_checks import set_value_checks as set_value_checks
+    from medloss.offers.host import PluginError as PluginError
+    from medloss.offers.host import detection_part as detection_part
+    from medloss.offers.host import list_detection as list_detection
+    from medloss.offers.host import list_losses as list_losses
+    from medloss.offers.host import list_metrics as list_metrics
+    from medloss.offers.host import loss as loss
+    from medloss.offers.host import metric as metric
+    from medloss.offers.records import Detection as Detection
+    from medloss.offers.records import Loss as Loss
+    from medloss.offers.records import Metric as Metric
+    from medloss.offers.records import hookimpl as hookimpl
 
 _HOME = {
-    "Detection": "medloss.hookspecs",
-    "FusedHead": "medloss.fused_head",
-    "Loss": "medloss.hookspecs",
-    "Metric": "medloss.hookspecs",
-    "detection_part": "medloss.host",
-    "finish_value_checks": "medloss.value_checks",
-    "hookimpl": "medloss.hookspecs",
-    "PluginError": "medloss.host",
+    "Detection": "medloss.offers.records",
+    "FusedHead": "medloss.base.fused_head",
+    "Loss": "medloss.offers.records",
+    "Metric": "medloss.offers.records",
+    "detection_part": "medloss.offers.host",
+    "finish_value_checks": "medloss.base.value_checks",
+    "hookimpl": "medloss.offers.records",
+    "PluginError": "medloss.offers.host",
     "SlidingWindowScore": "medloss.integrations.sliding_window",
-    "list_detection": "medloss.host",
-    "list_losses": "medloss.host",
-    "list_metrics": "medloss.host",
-    "loss": "medloss.host",
-    "metric": "medloss.host",
-    "set_value_checks": "medloss.value_checks",
+    "list_detection": "medloss.offers.host",
+    "list_losses": "medloss.offers.host",
+    "list_metrics": "medloss.offers.host",
+    "loss": "medloss.offers.host",
+    "metric": "medloss.offers.host",
+    "set_value_checks": "medloss.base.value_checks",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.hookspecs import Detection
-from medloss.host import Offer, by_attribute, host
+from medloss.offers.host import Offer, by_attribute, host
+from medloss.offers.records import Detection
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from medloss.hookspecs import Loss
-from medloss.host import Offer, by_attribute, host
+from medloss.offers.host import Offer, by_attribute, host
+from medloss.offers.records import Loss
 
 
 def __getattr__(name: str) -> Any:

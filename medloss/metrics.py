@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from medloss.hookspecs import Metric
-from medloss.host import Offer, by_attribute, host
+from medloss.offers.host import Offer, by_attribute, host
+from medloss.offers.records import Metric
 
 
 @functools.cache

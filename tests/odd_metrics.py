@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from medloss.evaluation.choices import MetricChoice
-from medloss.hookspecs import Metric
+from medloss.offers.records import Metric
 
 
 def deadly(counts, *, voxels: int, marker: str, times: int) -> float:

@@ -17,7 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"bundles": "tests/bundles", "docs/hooks": "tests/docs", "docs/study": "tests/study"}
+FOLDERS = {
+    "bundles": "tests/bundles",
+    "docs/hooks": "tests/docs",
+    "docs/study": "tests/workbench/study",
+}
 """Folders without packages, and their tests."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import medloss_boundary.metrics as surface
-from medloss.evaluation.images import read_image
+from medloss.evaluation.reading.images import read_image
 from medloss.scoring import PRESETS, Case
 from medloss_boundary.metrics_band import boundary_iou
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 import medloss
-from medloss.bench.devices import find_device
-from medloss.bench.measure import Entrant, rounds
 from medloss.distance import signed_distance
+from medloss.workbench.bench.devices import find_device
+from medloss.workbench.bench.measure import Entrant, rounds
 
 CLASSES = int(sys.argv[1]) if len(sys.argv) > 1 else 14
 SIDE, ROUNDS, SPACING_MM = 96, 7, 1.0

@@ -23,10 +23,10 @@ import numpy as np
 from scipy import ndimage
 
 from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
-from medloss.evaluation.pairing import Pair, pair_paths
+from medloss.evaluation.inputs.pairing import Pair, pair_paths
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.run import evaluate_all
-from medloss.evaluation.study import Study
+from medloss.evaluation.score import Study
 from medloss.scoring.surface import threads
 
 ROUNDS, SEED = 3, 0

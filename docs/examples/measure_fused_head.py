@@ -12,8 +12,8 @@ import monai
 import torch
 
 import medloss
-from medloss.bench.devices import find_device
-from medloss.bench.measure import Entrant, memory, rounds
+from medloss.workbench.bench.devices import find_device
+from medloss.workbench.bench.measure import Entrant, memory, rounds
 
 FEATURES, CLASSES, SIDE = 32, 105, 96
 torch.set_num_threads(2)

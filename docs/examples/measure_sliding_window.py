@@ -11,9 +11,9 @@ import torch
 from monai.inferers import sliding_window_inference
 
 import medloss
-from medloss.bench.devices import find_device
-from medloss.bench.measure import Entrant, memory, rounds
 from medloss.integrations.sliding_window import SlidingWindowScore
+from medloss.workbench.bench.devices import find_device
+from medloss.workbench.bench.measure import Entrant, memory, rounds
 
 SIDE, CLASSES = (int(word) for word in (*sys.argv[1:], "192", "14")[:2])
 WINDOW, OVERLAP = (64, 64, 64), 0.5

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import medloss
-from medloss.bench.devices import find_device
-from medloss.bench.measure import Entrant, memory, rounds
+from medloss.workbench.bench.devices import find_device
+from medloss.workbench.bench.measure import Entrant, memory, rounds
 
 CLASSES = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 SIDE = int(sys.argv[2]) if len(sys.argv) > 2 else 96

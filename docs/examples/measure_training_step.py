@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 import medloss
-from medloss.bench.devices import find_device
-from medloss.bench.measure import Entrant, rounds
 from medloss.distance import signed_distance
 from medloss.integrations.skeletons import SkeletonMapd
+from medloss.workbench.bench.devices import find_device
+from medloss.workbench.bench.measure import Entrant, rounds
 
 BATCH, CLASSES, PATCH, ROUNDS, SPACING_MM = 8, 3, (40, 48, 40), 7, 1.0
 torch.set_num_threads(2)

@@ -10,9 +10,9 @@ import json
 import re
 from pathlib import Path
 
-from medloss.study.markdown import markdown
-from medloss.study.results import read_results
-from medloss.study.tables import Tables, make_tables
+from medloss.workbench.study.markdown import markdown
+from medloss.workbench.study.results import read_results
+from medloss.workbench.study.tables import Tables, make_tables
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = DOCS / "study.md", DOCS / "study"

@@ -12,10 +12,15 @@ from typing import Any, ForwardRef
 
 from card_html import example, inline, paragraphs, span, table
 
-from medloss.cli.card import argument_help, read_card
+from medloss.offers.cards import argument_help, read_card
 
 MODULES = {
-    "Losses and metrics": ("medloss", "medloss.losses", "medloss.metrics", "medloss.schedules"),
+    "Losses and metrics": (
+        "medloss",
+        "medloss.losses",
+        "medloss.metrics",
+        "medloss.compound.schedules",
+    ),
     "Mathematics": ("medloss.sums", "medloss.distance", "medloss.scoring"),
     "Training": (
         "medloss.integrations.transforms",
@@ -25,11 +30,15 @@ MODULES = {
         "medloss.integrations.lightning",
         "medloss.integrations.keras",
         "medloss.integrations.nnunet",
-        "medloss.preflight",
-        "medloss.breakdown",
+        "medloss.workbench.preflight",
+        "medloss.compound.breakdown",
     ),
-    "Choosing": ("medloss.suggest.cases", "medloss.suggest.facts", "medloss.suggest.advice"),
-    "Plugins": ("medloss.hookspecs", "medloss.host", "medloss.base", "medloss.testing"),
+    "Choosing": (
+        "medloss.workbench.suggest.cases",
+        "medloss.workbench.suggest.facts",
+        "medloss.workbench.suggest.advice",
+    ),
+    "Plugins": ("medloss.offers.records", "medloss.offers.host", "medloss.base", "medloss.testing"),
 }
 """What the reference covers; everything else may change without notice."""
 

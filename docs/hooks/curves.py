@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scenes import Scene, logits_of, mask_of, scene_of
 
-from medloss.hookspecs import Detection, Loss, Metric
-from medloss.host import Offer
+from medloss.offers.host import Offer
+from medloss.offers.records import Detection, Loss, Metric
 
 torch.set_num_threads(1)  # images of 40 x 72: waking threads would take longer than the work
 

@@ -15,9 +15,9 @@ from drawing import curve_svg, push_svg
 
 from medloss.cli import behaviour
 from medloss.cli.bundle import bundle_block
-from medloss.cli.card import Card, argument_help, read_card
-from medloss.cli.offers import Kind, kind_of
-from medloss.host import Offer, host
+from medloss.offers.cards import Card, argument_help, read_card
+from medloss.offers.host import Offer, host
+from medloss.offers.kinds import Kind, kind_of
 
 FOLDERS: dict[Kind, str] = {"loss": "losses", "metric": "metrics", "detection": "detection"}
 _SKIPPED = ("Args", "Example", "Returns", "Raises", "Formula", "Notes", "Source")

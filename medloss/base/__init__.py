@@ -2,11 +2,11 @@
 
 from medloss.base.annotated import annotated_share
 from medloss.base.buffers import weights
-from medloss.base.in_parts import LossInParts
 from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss
 from medloss.base.options import options
-from medloss.base.part_sums import NotAdditiveError
 from medloss.base.segmentation import SegmentationLoss, mean_of
+from medloss.base.sums_recorder import NotAdditiveError
+from medloss.base.whole_volume_loss import LossInParts
 
 __all__ = [
     "LossInParts",

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.base.part_sums import NotAdditiveError, added, sums_of, value_of
 from medloss.base.segmentation import SegmentationLoss
-from medloss.spacing import Spacing
+from medloss.base.sums_recorder import NotAdditiveError, added, sums_of, value_of
+from medloss.base.targets import Extras, Prepared
+from medloss.objects.spacing import Spacing
 from medloss.sums import ClassSums
-from medloss.targets import Extras, Prepared
 
 _EDGE = 8
 """Voxels along an axis of the volumes on which a loss has to prove itself."""

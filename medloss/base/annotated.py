@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medloss.base.targets import Prepared
 from medloss.sums import work_dtype
-from medloss.targets import Prepared
 
 
 def annotated_share(prepared: Prepared, *, include_background: bool = True) -> Tensor | None:

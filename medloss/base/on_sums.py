@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from medloss.base.segmentation import SegmentationLoss
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term, any_over_batch
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 
 
 class SumsLoss(SegmentationLoss):

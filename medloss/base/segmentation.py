@@ -13,10 +13,10 @@ from torch.nn.modules.loss import _Loss
 
 from medloss.base.buffers import kept_precise, load_refusing_others, weights
 from medloss.base.options import validated
-from medloss.numeric import ratio
-from medloss.spacing import SpacingLike
+from medloss.base.targets import Extras, Prepared, Target, prepare
+from medloss.objects.spacing import SpacingLike
 from medloss.sums import Activation
-from medloss.targets import Extras, Prepared, Target, prepare
+from medloss.sums.numeric import ratio
 
 REDUCTIONS = ("mean", "sum", "none")
 

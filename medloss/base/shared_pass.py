@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.base.on_sums import SumsLoss
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
 from medloss.sums.terms import WITH_MAP, as_terms
-from medloss.targets import Prepared
 
 
 def sums_of_each(losses: Sequence[SumsLoss], prepared: Prepared) -> list[ClassSums]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from medloss._version import __version__
-from medloss.host import PluginError
+from medloss.offers.host import PluginError
 
 COMMANDS = {
     "bench": "Measure time and memory of losses beside others.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from medloss.hookspecs import Detection, Loss, Metric
+from medloss.offers.records import Detection, Loss, Metric
 
 
 def loss_behaviour(record: Loss, target: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:

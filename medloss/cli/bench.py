@@ -12,7 +12,7 @@ import click
 from medloss.cli import bench_suites
 
 if TYPE_CHECKING:
-    from medloss.bench.results import Report
+    from medloss.workbench.bench.results import Report
 
 _RIVALS = ("monai", "nnunet", "torch", "exacta")
 _ROUNDS = 5
@@ -218,8 +218,8 @@ _DISTANCES = {"distances", "shapes", "device", "seed"}
 
 def _check_outputs(*paths: Path | None, force: bool) -> None:
     """Nothing is measured for a file that cannot be written."""
-    from medloss.bench.plot import check_plot
-    from medloss.evaluation.writers import check_output
+    from medloss.evaluation.outputs.writers import check_output
+    from medloss.workbench.bench.plot import check_plot
 
     given = [path for path in paths if path]
     if len({path.resolve() for path in given}) != len(given):
@@ -241,7 +241,7 @@ def _refuse_others(context: click.Context, allowed: set[str], why: str) -> None:
 
 
 def _read(path: Path) -> Report:
-    from medloss.bench.results import loads
+    from medloss.workbench.bench.results import loads
 
     if not path.is_file():
         raise ValueError(f"--from: {path} does not exist")
@@ -249,7 +249,7 @@ def _read(path: Path) -> Report:
 
 
 def _restart_warm() -> None:
-    from medloss.bench.restart import WARM_HEAP, is_warm, with_warm_heap
+    from medloss.workbench.bench.restart import WARM_HEAP, is_warm, with_warm_heap
 
     if not is_warm():
         settings = " ".join(f"{name}={value}" for name, value in WARM_HEAP.items())
@@ -260,7 +260,7 @@ def _restart_warm() -> None:
 def _show(report: Report) -> None:
     from rich.console import Console
 
-    from medloss.bench.terminal import WIDTH, print_report
+    from medloss.workbench.bench.terminal import WIDTH, print_report
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -271,9 +271,9 @@ def _show(report: Report) -> None:
 def _write(
     report: Report, json_path: Path | None, markdown_path: Path | None, plot_path: Path | None
 ) -> None:
-    from medloss.bench.markdown import markdown
-    from medloss.bench.plot import save_plot
-    from medloss.bench.results import dumps
+    from medloss.workbench.bench.markdown import markdown
+    from medloss.workbench.bench.plot import save_plot
+    from medloss.workbench.bench.results import dumps
 
     if json_path:
         json_path.write_text(dumps(report), encoding="utf-8")
@@ -289,7 +289,7 @@ def _write(
 @contextlib.contextmanager
 def _usage_errors() -> Iterator[None]:
     """Turn what is wrong with the command into its error text and exit code 2."""
-    from medloss.host import PluginError
+    from medloss.offers.host import PluginError
 
     try:
         yield

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medloss.bench.results import Report
+    from medloss.workbench.bench.results import Report
 
 Tell = Callable[[str], None]
 Prepared = Callable[[Tell], "Report"]
@@ -78,10 +78,10 @@ def losses(
     """
     import torch
 
-    from medloss.bench.devices import find_device
-    from medloss.bench.peers import DEFAULT_LOSSES
-    from medloss.bench.suite import Plan, run
-    from medloss.host import host
+    from medloss.offers.host import host
+    from medloss.workbench.bench.devices import find_device
+    from medloss.workbench.bench.peers import DEFAULT_LOSSES
+    from medloss.workbench.bench.suite import Plan, run
 
     for name in names:
         host().loss(name).load()  # now: not after an hour of measuring the others
@@ -106,7 +106,7 @@ def losses(
 
 def metrics(asked: Asked, cases: tuple[str, ...]) -> Prepared:
     """The suite of surface metrics."""
-    from medloss.bench.metrics import MetricPlan, run
+    from medloss.workbench.bench.metrics import MetricPlan, run
 
     plan = MetricPlan(
         cases=tuple(dict.fromkeys(cases)) or (("tiny",) if asked.quick else ("a", "b", "c", "d")),
@@ -122,8 +122,8 @@ def distances(asked: Asked) -> Prepared:
     Raises:
         ValueError: a device that is not there, or masks that are neither 2D nor 3D.
     """
-    from medloss.bench.devices import find_device
-    from medloss.bench.distances import DistancePlan, run
+    from medloss.workbench.bench.devices import find_device
+    from medloss.workbench.bench.distances import DistancePlan, run
 
     place = find_device(asked.device)
     shapes = asked.shapes_or(_MASKS)

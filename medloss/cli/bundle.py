@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from medloss.hookspecs import Detection, Loss
-from medloss.host import Offer, host
+from medloss.offers.host import Offer, host
+from medloss.offers.records import Detection, Loss
 
 
 def bundle_config(offer: Offer[Any]) -> dict[str, Any]:

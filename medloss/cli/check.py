@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.offers import KINDS, Kind, find_offers, kind_of
 from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
-from medloss.host import Offer
+from medloss.offers.host import Offer
+from medloss.offers.kinds import KINDS, Kind, find_offers, kind_of
 
 if TYPE_CHECKING:
     from medloss.testing import Outcome

@@ -73,8 +73,8 @@ def compare_command(
     from medloss.evaluation.compare.ranking import rankings
     from medloss.evaluation.compare.runs import Allowed, Run, common_ground, run_names
     from medloss.evaluation.compare.terminal import WIDTH, print_comparison
-    from medloss.evaluation.folder import read_folder
-    from medloss.evaluation.statistics import Bootstrap
+    from medloss.evaluation.outputs.folder import read_folder
+    from medloss.evaluation.outputs.statistics import Bootstrap
 
     with _usage_errors():
         _check_outputs(csv_path, json_path, html_path, force=force)
@@ -113,7 +113,7 @@ def compare_command(
 
 
 def _check_outputs(*paths: Path | None, force: bool) -> None:
-    from medloss.evaluation.writers import check_output
+    from medloss.evaluation.outputs.writers import check_output
 
     given = [path for path in paths if path]
     if len({path.resolve() for path in given}) != len(given):

@@ -15,7 +15,7 @@ from medloss.cli.eval_outputs import OutputOptions, command_text, output_options
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
-    from medloss.evaluation.study import Study
+    from medloss.evaluation.score import Study
     from medloss.scoring.status import BothEmpty, Missed
 
 
@@ -112,7 +112,7 @@ def _study(
 ) -> Study:
     from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
     from medloss.evaluation.requests import parse_request
-    from medloss.evaluation.study import Study, check_options
+    from medloss.evaluation.score import Study, check_options
     from medloss.scoring import EmptyPolicy
 
     chosen_losses: tuple[LossChoice, ...] = ()
@@ -141,7 +141,7 @@ def _study(
 @contextlib.contextmanager
 def _usage_errors() -> Iterator[None]:
     """Turn what is wrong with the command into its error text and exit code 2."""
-    from medloss.host import PluginError
+    from medloss.offers.host import PluginError
 
     try:
         yield

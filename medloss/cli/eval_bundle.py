@@ -15,8 +15,8 @@ from medloss.cli.overrides import parse_overrides
 if TYPE_CHECKING:
     from medloss.cli.eval_inputs import InputOptions
     from medloss.cli.eval_outputs import OutputOptions
-    from medloss.evaluation.pairing import Pair
-    from medloss.evaluation.study import CaseResult, Study
+    from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.score import CaseResult, Study
     from medloss.integrations.bundle import BundleInference
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

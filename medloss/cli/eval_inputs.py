@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from medloss.evaluation.images import Channels
-    from medloss.evaluation.inputs import Inputs
-    from medloss.evaluation.labels import Classes
-    from medloss.evaluation.pairing import Pair
+    from medloss.evaluation.inputs.case_pair import Inputs
+    from medloss.evaluation.inputs.labels import Classes
+    from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.reading.images import Channels
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -42,8 +42,8 @@ class InputOptions:
         Raises:
             ValueError: the paths or the manifest are wrong.
         """
-        from medloss.evaluation.manifest import read_manifest
-        from medloss.evaluation.pairing import only_predicted, pair_paths, passed_over
+        from medloss.evaluation.inputs.manifest import read_manifest
+        from medloss.evaluation.inputs.pairing import only_predicted, pair_paths, passed_over
 
         others: tuple[str, ...] = ()
         if self.manifest is not None:
@@ -67,7 +67,7 @@ class InputOptions:
         Raises:
             ValueError: the text or the file is wrong.
         """
-        from medloss.evaluation.labels import parse_labels
+        from medloss.evaluation.inputs.labels import parse_labels
 
         return None if self.labels is None else parse_labels(self.labels)
 
@@ -82,8 +82,8 @@ class InputOptions:
         Raises:
             ValueError: the options contradict one another or the labels.
         """
-        from medloss.evaluation.inputs import Inputs
-        from medloss.evaluation.labels import parse_changes
+        from medloss.evaluation.inputs.case_pair import Inputs
+        from medloss.evaluation.inputs.labels import parse_changes
 
         both = parse_changes(self.remap) if self.remap else {}
         changes: dict[str, dict[int, int]] = {}

@@ -13,9 +13,9 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from medloss.evaluation.pairing import Pair
-    from medloss.evaluation.study import Study
-    from medloss.evaluation.thresholds import Threshold
+    from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.outputs.thresholds import Threshold
+    from medloss.evaluation.score import Study
     from medloss.scoring.status import BothEmpty, Missed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -57,7 +57,7 @@ class OutputOptions:
         Raises:
             ValueError: says what is wrong.
         """
-        from medloss.evaluation import writers
+        from medloss.evaluation.outputs import writers
 
         if len(self.files) != len({path.resolve() for path in self.files}):
             raise ValueError(f"--csv and --json name the same file, {self.csv_path}")
@@ -77,7 +77,7 @@ class OutputOptions:
                 if given:
                     raise ValueError(f"{option} needs --output DIR")
         if "parquet" in self.tables:
-            from medloss.evaluation.formats import check_parquet
+            from medloss.evaluation.outputs.formats import check_parquet
 
             check_parquet()
 
@@ -88,7 +88,7 @@ class OutputOptions:
             ValueError: it holds something, or cannot be made.
         """
         if self.folder is not None:
-            from medloss.evaluation.output_folder import prepare
+            from medloss.evaluation.outputs.output_folder import prepare
 
             prepare(self.folder, resume=self.resume, force=self.force)
 
@@ -100,15 +100,15 @@ class OutputOptions:
         """
         import dataclasses
 
-        from medloss.evaluation.devices import chosen_device
+        from medloss.work.devices import chosen_device
 
         study = dataclasses.replace(study, device=chosen_device(self.device))
         if self.compare_definitions:
-            from medloss.evaluation.definitions import every_definition
+            from medloss.evaluation.outputs.definitions import every_definition
 
             study = dataclasses.replace(study, definitions=every_definition(missed, both_empty))
         if self.error_maps and self.folder is not None:
-            from medloss.evaluation.output_folder import ERROR_MAPS
+            from medloss.evaluation.outputs.output_folder import ERROR_MAPS
 
             # Absolute: who writes them may have another working directory.
             study = dataclasses.replace(study, error_maps=self.folder.absolute() / ERROR_MAPS)
@@ -122,7 +122,7 @@ class OutputOptions:
         """
         if not self.fail_under and not self.fail_over:
             return ()
-        from medloss.evaluation.thresholds import parse_threshold
+        from medloss.evaluation.outputs.thresholds import parse_threshold
 
         return (
             *(parse_threshold(text, "under", study) for text in self.fail_under),

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from medloss.cli.eval_bundle import BundleCases
-    from medloss.evaluation.pairing import Pair
-    from medloss.evaluation.study import CaseResult, Study
-    from medloss.evaluation.tables import Summary
-    from medloss.evaluation.thresholds import Threshold
+    from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.outputs.tables import Summary
+    from medloss.evaluation.outputs.thresholds import Threshold
+    from medloss.evaluation.score import CaseResult, Study
 
 FAILED_CASE, WORSE_THAN_ASKED, INTERRUPTED = 1, 3, 130
 _FEW_CASES = 10
@@ -45,8 +45,8 @@ def run(
     """
     from rich.console import Console
 
-    from medloss.evaluation.study import complete
-    from medloss.evaluation.tables import summarise
+    from medloss.evaluation.outputs.tables import summarise
+    from medloss.evaluation.score import complete
 
     cases = complete(_evaluate(pairs, study, outputs, bundle), study)
     summaries = summarise(cases, study)
@@ -63,9 +63,9 @@ def run(
 def _evaluate(
     pairs: tuple[Pair, ...], study: Study, outputs: OutputOptions, bundle: BundleCases | None
 ) -> list[CaseResult]:
-    from medloss.evaluation.output_folder import JOURNAL
+    from medloss.evaluation.outputs.output_folder import JOURNAL
     from medloss.evaluation.run import Interrupted, evaluate_all
-    from medloss.evaluation.study import evaluate
+    from medloss.evaluation.score import evaluate
 
     folder = outputs.folder
     again = "" if folder is None else f" The same command with --resume goes on with {folder}."
@@ -98,7 +98,7 @@ def _write(
     outputs: OutputOptions,
     command: str,
 ) -> list[Path]:
-    from medloss.evaluation import writers
+    from medloss.evaluation.outputs import writers
 
     if outputs.csv_path:
         writers.write_csv(outputs.csv_path, cases, study)
@@ -107,17 +107,17 @@ def _write(
     written, folder = outputs.files, outputs.folder
     if folder is None:
         return written
-    from medloss.evaluation import output_folder
+    from medloss.evaluation.outputs import output_folder
 
     written += output_folder.write_tables(
         folder, cases, summaries, study, command=command, tables=outputs.tables
     )
     if study.definitions:
-        from medloss.evaluation.definitions import by_definition
+        from medloss.evaluation.outputs.definitions import by_definition
 
         written += output_folder.write_definitions(folder, by_definition(cases, study))
     if outputs.report:
-        from medloss.evaluation.report import write_report
+        from medloss.evaluation.outputs.report import write_report
 
         written.append(write_report(folder))
     if study.error_maps is not None:
@@ -132,15 +132,15 @@ def _show(
     study: Study,
     outputs: OutputOptions,
 ) -> None:
-    from medloss.evaluation import terminal
-    from medloss.evaluation.input_notes import input_notes
+    from medloss.evaluation.inputs.input_notes import input_notes
+    from medloss.evaluation.outputs import terminal
 
     if outputs.per_case or len(cases) <= _FEW_CASES:
         terminal.print_cases(console, cases, study)
     if len(cases) > 1:
         terminal.print_summary(console, summaries, study)
     if study.definitions:
-        from medloss.evaluation.definitions import by_definition
+        from medloss.evaluation.outputs.definitions import by_definition
 
         terminal.print_definitions(console, by_definition(cases, study))
     terminal.print_notes(console, cases, study)
@@ -150,7 +150,7 @@ def _show(
 
 
 def _verdict(cases: Sequence[CaseResult], study: Study, thresholds: Sequence[Threshold]) -> int:
-    from medloss.evaluation.thresholds import failures
+    from medloss.evaluation.outputs.thresholds import failures
 
     sentences = failures(thresholds, cases, study)
     for sentence in sentences:

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from medloss.cli.bundle import bundle_block
-from medloss.cli.card import argument_help, read_card
-from medloss.cli.offers import KINDS, find_offers, kind_of, noun
-from medloss.host import Offer
+from medloss.offers.cards import argument_help, read_card
+from medloss.offers.host import Offer
+from medloss.offers.kinds import KINDS, find_offers, kind_of, noun
 
 
 @click.command("info")
@@ -39,9 +39,9 @@ def _print_environment() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from medloss.bench.environment import environment
     from medloss.sums import backends, chosen_backend
     from medloss.sums.choice import refusal
+    from medloss.workbench.bench.environment import environment
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for what, value in environment().items():

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from medloss.cli.bundle import bundle_block
-from medloss.cli.offers import KINDS, find_offers, kind_of, noun
-from medloss.host import Host, Offer, host
+from medloss.offers.host import Host, Offer, host
+from medloss.offers.kinds import KINDS, find_offers, kind_of, noun
 
 _WIDE = 110
 """Columns of a terminal from which on summaries stand in a table."""

@@ -34,8 +34,8 @@ def nnunet_trainer_command(loss: str, folder: Path, name: str | None, force: boo
     Exit code: 0 when the file is written, 2 for a config or name that cannot be used and for a file
     that exists.
     """
-    from medloss.host import PluginError
     from medloss.integrations.nnunet_file import read_config, write_trainer
+    from medloss.offers.host import PluginError
 
     try:
         path = write_trainer(read_config(loss), folder, name=name, force=force)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from medloss.config_text import DuplicateKeyError, parse_json
+from medloss.runtime.config_text import DuplicateKeyError, parse_json
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:

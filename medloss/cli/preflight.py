@@ -16,7 +16,7 @@ from medloss.cli.overrides import parse_overrides
 if TYPE_CHECKING:
     from torch import nn
 
-    from medloss.preflight import Report
+    from medloss.workbench.preflight import Report
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
@@ -71,8 +71,8 @@ class PreflightOptions:
     def _of_bundle(self, names: tuple[str, ...]) -> Report:
         if names or self.config or self.batch or self.prediction or self.label:
             raise ValueError("--bundle brings its own loss and batch; drop the others")
-        from medloss.preflight import preflight
-        from medloss.preflight.bundle import first_step
+        from medloss.workbench.preflight import preflight
+        from medloss.workbench.preflight.bundle import first_step
 
         step = first_step(
             self.bundle or Path(),
@@ -92,9 +92,9 @@ class PreflightOptions:
         volumes = self.prediction is not None and self.label is not None
         if (self.batch is None) != volumes or bool(self.prediction) != bool(self.label):
             raise ValueError("expected --batch FILE, or --prediction FILE and --label FILE")
-        from medloss.preflight import preflight
-        from medloss.preflight.batch import mapped
-        from medloss.preflight.files import read_batch, read_loss, read_volumes
+        from medloss.workbench.preflight import preflight
+        from medloss.workbench.preflight.batch import mapped
+        from medloss.workbench.preflight.files import read_batch, read_loss, read_volumes
 
         loss = _named(names[0]) if self.config is None else read_loss(self.config)
         source = {"config": str(self.config)} if self.config else {}
@@ -134,13 +134,13 @@ def show_report(report: Report, *, as_json: bool, path: Path | None) -> None:
         return
     from rich.console import Console
 
-    from medloss.preflight.terminal import show
+    from medloss.workbench.preflight.terminal import show
 
     show(report, Console())
 
 
 def _named(name: str) -> nn.Module:
-    from medloss.cli.offers import find_offers
+    from medloss.offers.kinds import find_offers
 
     (offer,) = find_offers(name, "loss")
     loss: nn.Module = offer.load()(**offer.record.example)

@@ -29,7 +29,7 @@ def study_command(context: click.Context, bundle: Path | None, options: StudyOpt
     Ctrl-C.
     """
     from medloss.cli.study_run import Interrupted, run_study
-    from medloss.host import PluginError
+    from medloss.offers.host import PluginError
 
     try:
         context.exit(run_study(bundle, options))

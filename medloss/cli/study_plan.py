@@ -12,10 +12,10 @@ import click
 from medloss.cli.study_options import StudyOptions
 
 if TYPE_CHECKING:
-    from medloss.study.conditions import Conditions, Run
-    from medloss.study.folder import StudyFolder
-    from medloss.study.losses import StudyLoss
-    from medloss.study.run import Engine
+    from medloss.workbench.study.conditions import Conditions, Run
+    from medloss.workbench.study.folder import StudyFolder
+    from medloss.workbench.study.losses import StudyLoss
+    from medloss.workbench.study.run import Engine
 
 
 def engine_of(options: StudyOptions, conditions: Conditions, runs: int) -> Engine:
@@ -25,12 +25,12 @@ def engine_of(options: StudyOptions, conditions: Conditions, runs: int) -> Engin
         ValueError: options that do not go together.
     """
     from medloss.scoring.surface import threads
-    from medloss.study.run import Engine
+    from medloss.workbench.study.run import Engine
 
     if options.scheduler is not None:
         if options.workers is not None:
             raise ValueError("--scheduler has workers of its own; drop --workers")
-        from medloss.study.cluster import worker_count
+        from medloss.workbench.study.cluster import worker_count
 
         return Engine(worker_count(options.scheduler), scheduler=options.scheduler)
     cores = threads.count()
@@ -55,8 +55,8 @@ def planned(
     folder: StudyFolder,
 ) -> Conditions:
     """The conditions with the epochs of every run, and the plan on the screen."""
-    from medloss.study import plan
-    from medloss.study.run import pilot
+    from medloss.workbench.study import plan
+    from medloss.workbench.study.run import pilot
 
     goes_on = folder.begun and not options.force
     left = [run for run in runs if not (goes_on and folder.done(run))]

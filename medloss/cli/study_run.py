@@ -19,11 +19,11 @@ from medloss.cli.study_options import StudyOptions
 from medloss.cli.study_plan import engine_of, planned
 
 if TYPE_CHECKING:
-    from medloss.study.conditions import Conditions, Run
-    from medloss.study.folder import StudyFolder
-    from medloss.study.losses import StudyLoss
-    from medloss.study.run import Engine
-    from medloss.study.workers import Done
+    from medloss.workbench.study.conditions import Conditions, Run
+    from medloss.workbench.study.folder import StudyFolder
+    from medloss.workbench.study.losses import StudyLoss
+    from medloss.workbench.study.run import Engine
+    from medloss.workbench.study.workers import Done
 
 DEMO = Path(__file__).parents[2] / "bundles" / "brain_tissue_mr"
 DEMO_OVERRIDES: dict[str, Any] = {
@@ -45,7 +45,7 @@ def run_study(bundle: Path | None, options: StudyOptions) -> int:
         ValueError: the command, the bundle or the folder cannot be used.
         Interrupted: Ctrl-C.
     """
-    from medloss.study.folder import StudyFolder, check_same
+    from medloss.workbench.study.folder import StudyFolder, check_same
 
     folder = StudyFolder(options.output)
     if options.report_only:
@@ -54,10 +54,10 @@ def run_study(bundle: Path | None, options: StudyOptions) -> int:
         raise ValueError("--epochs says how long a run is and --budget plans it; give one of them")
     seeds = options.seed_list()
     conditions = _conditions(bundle, options)
-    from medloss.evaluation.study import check_options
-    from medloss.study.bundle import StudyBundle  # MONAI
-    from medloss.study.conditions import all_runs
-    from medloss.study.evaluate import study_of
+    from medloss.evaluation.score import check_options
+    from medloss.workbench.study.bundle import StudyBundle  # MONAI
+    from medloss.workbench.study.conditions import all_runs
+    from medloss.workbench.study.evaluate import study_of
 
     trained = StudyBundle(conditions)
     check_options(study_of(trained))
@@ -88,7 +88,7 @@ def run_study(bundle: Path | None, options: StudyOptions) -> int:
 
 def _conditions(bundle: Path | None, options: StudyOptions) -> Conditions:
     from medloss.integrations.bundle.configs import config_files, digest
-    from medloss.study.conditions import METRICS, Conditions
+    from medloss.workbench.study.conditions import METRICS, Conditions
 
     overrides = parse_overrides(options.override)
     if bundle is None:
@@ -113,7 +113,12 @@ def _conditions(bundle: Path | None, options: StudyOptions) -> Conditions:
 
 
 def _losses(options: StudyOptions, activation: str) -> list[StudyLoss]:
-    from medloss.study.losses import DEFAULT_LOSSES, check_names, parse_losses, read_losses
+    from medloss.workbench.study.losses import (
+        DEFAULT_LOSSES,
+        check_names,
+        parse_losses,
+        read_losses,
+    )
 
     text = options.losses
     if text is None and options.losses_file is None:
@@ -132,7 +137,7 @@ def _train(
     folder: StudyFolder, runs: Sequence[Run], conditions: Conditions, engine: Engine, seed: int
 ) -> int:
     """Train what is left; how many runs failed."""
-    from medloss.study.run import execute
+    from medloss.workbench.study.run import execute
 
     left = sum(not folder.done(run) for run in runs)
     count, failed = 0, 0
@@ -177,8 +182,8 @@ def _stopped_by_terminate() -> Iterator[None]:
 
 
 def _report(folder: StudyFolder, options: StudyOptions) -> int:
-    from medloss.study.conditions import all_runs
-    from medloss.study.losses import StudyLoss
+    from medloss.workbench.study.conditions import all_runs
+    from medloss.workbench.study.losses import StudyLoss
 
     there = folder.read()
     losses = [StudyLoss(name, block) for name, block in there["losses"].items()]
@@ -188,6 +193,6 @@ def _report(folder: StudyFolder, options: StudyOptions) -> int:
 
 
 def _write(folder: StudyFolder, runs: Sequence[Run], baseline: str) -> None:
-    from medloss.study.output import write_all
+    from medloss.workbench.study.output import write_all
 
     click.echo(f"Wrote {', '.join(map(str, write_all(folder, runs, baseline)))}.")

@@ -52,11 +52,11 @@ def suggest_command(
 
     Exit code: 0 when all is well, 1 if a file could not be read, 2 for a wrong command.
     """
-    from medloss.evaluation.errors import CaseError
-    from medloss.evaluation.labels import parse_labels
-    from medloss.suggest.advice import advise
-    from medloss.suggest.cases import find_label_maps, read_case, sample
-    from medloss.suggest.facts import summarize
+    from medloss.evaluation.inputs.labels import parse_labels
+    from medloss.evaluation.reading.errors import CaseError
+    from medloss.workbench.suggest.advice import advise
+    from medloss.workbench.suggest.cases import find_label_maps, read_case, sample
+    from medloss.workbench.suggest.facts import summarize
 
     try:
         patch = _parse_patch(patch_size)
@@ -91,7 +91,7 @@ def suggest_command(
         from rich.console import Console
         from rich.markup import escape
 
-        from medloss.suggest.terminal import print_advice, print_facts
+        from medloss.workbench.suggest.terminal import print_advice, print_facts
 
         console = Console(highlight=False)
         for text in failed:

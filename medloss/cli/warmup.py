@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from medloss.warmup import Step
+    from medloss.workbench.warmup import Step
 
 
 @click.command("warmup")
@@ -62,9 +62,9 @@ def warmup_command(context: click.Context, names: tuple[str, ...], bundle: Path 
 
 
 def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[Step]:
-    from medloss import warmup
-    from medloss.cli.offers import find_offers
-    from medloss.hookspecs import Loss, Metric
+    from medloss.offers.kinds import find_offers
+    from medloss.offers.records import Loss, Metric
+    from medloss.workbench import warmup
 
     if bundle is not None:
         try:

@@ -1,14 +1,6 @@
 """Exact Euclidean distances on voxel grids, in millimetres."""
 
-from medloss.components import connected_components
 from medloss.distance.choice import chosen_distance_backend, distance_backends
-from medloss.distance.prepared import (
-    known_voxels,
-    map_of_target,
-    masks_of_classes,
-    masks_of_prediction,
-    voxel_size,
-)
 from medloss.distance.signed import (
     CONVENTIONS,
     EMPTY,
@@ -20,6 +12,7 @@ from medloss.distance.signed import (
     signed_distance,
 )
 from medloss.distance.transform import distances, edt
+from medloss.objects.components import connected_components
 
 __all__ = [
     "CONVENTIONS",
@@ -34,10 +27,5 @@ __all__ = [
     "distances",
     "edt",
     "fill_borderless",
-    "known_voxels",
-    "map_of_target",
-    "masks_of_classes",
-    "masks_of_prediction",
     "signed_distance",
-    "voxel_size",
 ]

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from medloss.runtime.compiling import Loops
-from medloss.sums.cpu.pages import use_large_pages
-from medloss.sums.cpu.pool import run
+from medloss.runtime.pages import use_large_pages
+from medloss.runtime.threads import run
 
 Array = Any
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss.distance.transform import checked_mask, distances, steps_of
-from medloss.spacing import Spacing, SpacingLike, parse_spacing
-from medloss.sums.eager import is_transformed
+from medloss.objects.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.runtime.eager import is_transformed
 
 Convention = Literal["surface", "kervadec", "symmetric"]
 Empty = Literal["distance_to_border", "zero"]

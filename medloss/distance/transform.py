@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss.distance.choice import chosen_distance_backend, load
-from medloss.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.objects.spacing import Spacing, SpacingLike, parse_spacing
 
 
 def distances(

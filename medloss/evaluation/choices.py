@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medloss.evaluation.requests import Request
-from medloss.hookspecs import Metric
-from medloss.host import host
+from medloss.offers.host import host
+from medloss.offers.records import Metric
 
 DEFAULT_METRICS = (
     "dice",

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from medloss._version import __version__
-from medloss.evaluation.opened import Opened, state
-from medloss.evaluation.pairing import Pair
-from medloss.evaluation.provenance import offering
-from medloss.evaluation.study import CaseResult, Result, Study
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.provenance import offering
+from medloss.evaluation.reading.opened import Opened, state
+from medloss.evaluation.score import CaseResult, Result, Study
 from medloss.scoring.counts import Counts
 
 FORMAT = 2

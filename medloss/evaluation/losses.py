@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 import medloss
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.images import Image
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import Image
 from medloss.evaluation.requests import Request
-from medloss.hookspecs import Loss
-from medloss.host import host
+from medloss.offers.host import host
+from medloss.offers.records import Loss
 
 _ACTIVATIONS = ("sigmoid", "softmax", "other_act")
 _LARGEST_INPUT_BYTES = 8 << 30

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from medloss.config_text import DuplicateKeyError
+from medloss.runtime.config_text import DuplicateKeyError
 
 _WORDS = {"true": True, "false": False, "none": None}
 _OPENING = {"(": ")", "[": "]", "{": "}"}

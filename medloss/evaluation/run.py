@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from medloss.evaluation.interrupts import Interrupts
+from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import Journal, open_journal
-from medloss.evaluation.pairing import Pair
-from medloss.evaluation.study import CaseResult, Study, evaluate
+from medloss.evaluation.score import CaseResult, Study, evaluate
 from medloss.scoring.surface import threads
+from medloss.work.interrupts import Interrupts
 
 Evaluator = Callable[[Sequence[Pair], Study], Iterator[CaseResult]]
 
@@ -106,7 +106,7 @@ def _results(
     if not pairs:
         yield iter(())
     elif scheduler is not None:
-        from medloss.evaluation.dask_workers import connect, evaluate_on_cluster
+        from medloss.work.cluster import connect, evaluate_on_cluster
 
         with (
             connect(scheduler) as client,
@@ -114,7 +114,7 @@ def _results(
         ):
             yield results
     elif workers > 1:
-        from medloss.evaluation.workers import evaluate_in_processes
+        from medloss.work.processes import evaluate_in_processes
 
         with contextlib.closing(evaluate_in_processes(pairs, study, workers)) as results:
             yield results

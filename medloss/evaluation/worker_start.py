@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-import medloss.evaluation.nifti
-import medloss.evaluation.study  # noqa: F401
+import medloss.evaluation.reading.nifti
+import medloss.evaluation.score  # noqa: F401
 from medloss.scoring import Case
 from medloss.scoring.surface import threads
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from medloss.histograms import kernels
-from medloss.sums.cpu.pages import use_large_pages
-from medloss.sums.cpu.pool import run
-from medloss.sums.cpu.scratch import scratch
+from medloss.runtime.pages import use_large_pages
+from medloss.runtime.scratch import scratch
+from medloss.runtime.threads import run
 from medloss.sums.cpu.views import index, stored, view
 from medloss.sums.terms import work_dtype
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from medloss.histograms import plain
 from medloss.histograms.cells import check_bins, spread_nan
+from medloss.runtime.eager import evaluate
+from medloss.runtime.operators import operator
 from medloss.sums import Activation, chosen_backend
-from medloss.sums.eager import evaluate
-from medloss.sums.recorded import operator
 from medloss.sums.request import gradient_like
 
 FUSED = {"numba": "medloss.histograms.compiled", "triton": "medloss.histograms.gpu"}

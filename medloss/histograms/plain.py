@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from medloss.histograms.cells import edges, place, spread_nan
+from medloss.runtime.eager import evaluate
 from medloss.sums import Activation, voxel_terms
-from medloss.sums.eager import evaluate
 
 
 def histograms(

@@ -19,7 +19,7 @@ from torch import Tensor
 import medloss
 from medloss.base import SegmentationLoss
 from medloss.integrations.schedules import scheduled_terms, step_schedules
-from medloss.spacing import SpacingLike
+from medloss.objects.spacing import SpacingLike
 
 try:
     _keras: Any = importlib.import_module("keras")

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from medloss.breakdown import TermValue, as_columns
+from medloss.compound.breakdown import TermValue, as_columns
 from medloss.integrations.term_table import TermTable
 
 Unit = Literal["epoch", "iteration"]

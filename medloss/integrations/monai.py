@@ -16,7 +16,7 @@ from typing import Any
 
 import monai.losses
 
-from medloss.host import PluginError, host
+from medloss.offers.host import PluginError, host
 
 registered: dict[str, type[Any]] = {}
 """Names that now resolve to a medloss class."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
-from medloss.config_text import DuplicateKeyError, parse_json
-from medloss.hookspecs import Loss
-from medloss.host import host
+from medloss.offers.host import host
+from medloss.offers.records import Loss
+from medloss.runtime.config_text import DuplicateKeyError, parse_json
 
 TEMPLATE = '''\
 """nnU-Net v2 with the loss {loss} of medloss.

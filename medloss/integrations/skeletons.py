@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medloss.integrations.transforms import _classes, _like, _masks
-from medloss.skeletons import skeletonize, tubed_skeleton
+from medloss.objects.skeletons import skeletonize, tubed_skeleton
 
 
 class SkeletonMapd(MapTransform):  # type: ignore[misc]

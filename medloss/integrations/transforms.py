@@ -34,7 +34,7 @@ from medloss.distance import (
     signed_distance,
 )
 from medloss.integrations.map_history import check_history
-from medloss.spacing import SpacingLike, affine_spacing
+from medloss.objects.spacing import SpacingLike, affine_spacing
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 

@@ -16,7 +16,8 @@ import torch
 from monai.metrics.metric import CumulativeIterationMetric, IterationMetric
 from torch import Tensor
 
-from medloss.hookspecs import Metric
+from medloss.objects.spacing import parse_spacing
+from medloss.offers.records import Metric
 from medloss.scoring.adapter_inputs import (
     Maps,
     ignored_voxels,
@@ -39,7 +40,6 @@ from medloss.scoring.adapter_settings import GEOMETRY, MetricOptions, with_backg
 from medloss.scoring.case import Case
 from medloss.scoring.scores import score
 from medloss.scoring.status import Status
-from medloss.spacing import parse_spacing
 
 STATUSES = tuple(Status)
 
@@ -218,8 +218,8 @@ def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
         TypeError: the function has an option that every metric has already.
 
     Example:
-        >>> import medloss.hookspecs
-        >>> record = medloss.hookspecs.Metric(
+        >>> import medloss.offers.records
+        >>> record = medloss.offers.records.Metric(
         ...     name="volume_ratio", target="m:f", family="region", summary="-",
         ...     facts=("counts",), better="higher",
         ... )

@@ -14,9 +14,9 @@ from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
 from medloss.scoring.inputs import ROUNDING, left_out, signed
 from medloss.scoring.tensors.maps import equals, largest
-from medloss.spacing import Spacing, SpacingSource, parse_spacing
 
 
 class Maps(NamedTuple):

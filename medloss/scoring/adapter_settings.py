@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medloss.base.option_values import check_number, checked
-from medloss.hookspecs import Metric
+from medloss.offers.records import Metric
 from medloss.scoring.adapter_monai import OVERLAP, PRESET
 from medloss.scoring.adapter_reduction import check_reduction
 from medloss.scoring.status import BothEmpty, EmptyPolicy, Missed

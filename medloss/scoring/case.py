@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.hookspecs import FACTS
+from medloss.objects.spacing import parse_spacing
+from medloss.offers.records import FACTS
 from medloss.scoring.counts import Counts, class_counts
 from medloss.scoring.inputs import (
     is_tensor,
@@ -29,7 +30,6 @@ from medloss.scoring.skeletons import Skeletons, skeleton_overlap
 from medloss.scoring.status import Status
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
-from medloss.spacing import parse_spacing
 
 if TYPE_CHECKING:
     from torch import Tensor

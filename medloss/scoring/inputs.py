@@ -68,7 +68,7 @@ def signed(whole: Any) -> Any:
     above a byte: tensors of these become signed too.
     """
     if is_tensor(whole):
-        from medloss.labels import readable  # which imports torch, as the tensor has
+        from medloss.objects.labels import readable  # which imports torch, as the tensor has
 
         wide = readable(whole)
         return wide.where(wide >= 0, NO_LABEL) if str(whole.dtype) == "torch.uint64" else wide

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.component_runs import Runs
+from medloss.objects.component_runs import Runs
 from medloss.scoring.surface.compiling import kernel
 
 Numbers = NDArray[np.int32]

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.component_runs import Runs, as_rows, component_runs, voxels_of
+from medloss.objects.component_runs import Runs, as_rows, component_runs, voxels_of
 from medloss.scoring.lesion_tables import Pairs, centre_pairs, shared_voxels
 
 Connectivity = Literal["faces", "edges", "corners"]

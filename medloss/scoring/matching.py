@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss import spacing
+from medloss.objects import spacing
 from medloss.scoring.lesion_tables import Pairs
 from medloss.scoring.lesions import Components, Connectivity, Lesions, pair_keys
 

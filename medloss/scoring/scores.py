@@ -10,7 +10,7 @@ from medloss.scoring.case import Case
 from medloss.scoring.status import EmptyPolicy, Score, Status
 
 if TYPE_CHECKING:
-    from medloss.hookspecs import Metric
+    from medloss.offers.records import Metric
 
 
 def score(
@@ -46,7 +46,7 @@ def score(
 
     Example:
         >>> import numpy as np
-        >>> from medloss.hookspecs import Metric
+        >>> from medloss.offers.records import Metric
         >>> from medloss.scoring import Case, score
         >>> volume = Metric(
         ...     name="volume", target="m:f", family="region", summary="-",

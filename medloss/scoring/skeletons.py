@@ -43,7 +43,7 @@ def skeleton_overlap(masks: ClassMasks) -> Skeletons:
 def _count(thinned: Mask, other: Mask, ignored: Mask | None) -> tuple[int, int]:
     if not thinned.any():
         return 0, 0
-    from medloss.skeletons import centre_lines  # loads scipy's images
+    from medloss.objects.skeletons import centre_lines  # loads scipy's images
 
     line = centre_lines(thinned)
     if ignored is not None:

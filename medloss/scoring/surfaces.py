@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.objects.spacing import parse_spacing
 from medloss.scoring.inputs import mask_of
 from medloss.scoring.maps import LabelMaps
 from medloss.scoring.presets import find_preset
@@ -16,7 +17,6 @@ from medloss.scoring.surface.bands import Bands
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surface.engine import Directed, directed_distances
 from medloss.scoring.surface.farthest import farthest_mm
-from medloss.spacing import parse_spacing
 
 if TYPE_CHECKING:
     from medloss.scoring.tensors import TensorBands, TensorMaps

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medloss.numeric import KNEE, power
+from medloss.sums.numeric import KNEE, power
 from medloss.sums.reference import Voxels
 from medloss.sums.terms import Term, exponent
 
@@ -67,7 +67,7 @@ def _over(value: Tensor, probability: Tensor) -> Tensor:
 
 
 def _power_slope(x: Tensor, gamma: float) -> Tensor:
-    """The derivative of :func:`medloss.numeric.power`."""
+    """The derivative of :func:`medloss.sums.numeric.power`."""
     if gamma == 0:
         return torch.zeros_like(x)
     if gamma >= 1:

@@ -8,9 +8,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from medloss.runtime.eager import evaluate, plain_slopes
 from medloss.sums import reference
 from medloss.sums.choice import REFERENCE, chosen_backend
-from medloss.sums.eager import evaluate, plain_slopes
 from medloss.sums.form import Form
 from medloss.sums.terms import (
     WITH_EXPONENT,

@@ -16,7 +16,7 @@ from medloss.sums.terms import Activation, Term
 
 @dataclass(frozen=True)
 class Form:
-    """Class sums as :func:`medloss.sums.eager.evaluate` takes them.
+    """Class sums as :func:`medloss.runtime.eager.evaluate` takes them.
 
     The tensors are input, target, mask or None, and the maps.
 

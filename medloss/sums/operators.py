@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from medloss.runtime.operators import operator
 from medloss.sums.form import Form
-from medloss.sums.recorded import operator
 from medloss.sums.request import gradient_like
 from medloss.sums.terms import WITH_MAP, Activation, Term, work_dtype
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medloss.numeric import power
+from medloss.sums.numeric import power
 from medloss.sums.request import Request
 from medloss.sums.terms import Activation, ClassSums, Term, as_terms, exponent, work_dtype
 

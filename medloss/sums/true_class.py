@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from medloss.runtime.eager import evaluate
+from medloss.runtime.operators import operator
 from medloss.sums.choice import TRITON, chosen_backend
-from medloss.sums.eager import evaluate
-from medloss.sums.recorded import operator
 from medloss.sums.request import Request, gradient_like
 from medloss.sums.terms import work_dtype
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.hookspecs import ROLES
+from medloss.offers.records import ROLES
 from medloss.testing.detection_subject import (
     Boxes,
     DetectionSubject,

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medloss.hookspecs import Detection
-from medloss.host import Offer
+from medloss.offers.host import Offer
+from medloss.offers.records import Detection
 
 CHANNELS = {"classification": 2, "box_regression": 6}
 """Outputs of the network for each anchor: two classes in 3D."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from medloss.base import SegmentationLoss
-from medloss.host import host
+from medloss.offers.host import host
 from medloss.testing.crossing import Answer, variants
 from medloss.testing.loss_crossings import demand_pair
 from medloss.testing.loss_subject import LossSubject, value_and_gradient

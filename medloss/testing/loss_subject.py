@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.hookspecs import Loss
-from medloss.host import Offer
+from medloss.offers.host import Offer
+from medloss.offers.records import Loss
 from medloss.testing.registry import ContractError, demand
 from medloss.testing.scenes import Scene, make_scene, ready_maps
 

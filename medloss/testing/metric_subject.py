@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.hookspecs import Metric
-from medloss.host import Offer
+from medloss.offers.host import Offer
+from medloss.offers.records import Metric
 from medloss.scoring import Case
 from medloss.testing.registry import SPACING_MM, demand, load_monai
 

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from typing import Any
 
-from medloss.cli.card import argument_help, read_card
-from medloss.hookspecs import ROLES
+from medloss.offers.cards import argument_help, read_card
+from medloss.offers.records import ROLES
 from medloss.testing.registry import Kind, checks_of, contract, demand, kind_of_checks
 
 SECTIONS: dict[Kind, tuple[str, ...]] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from medloss.cli.offers import find_offers
-from medloss.host import Offer, Plugin, PluginError, host
+from medloss.offers.host import Offer, Plugin, PluginError, host
+from medloss.offers.kinds import find_offers
 
 __all__ = ["find_offers", "plugin_offers"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from medloss.hookspecs import ROLES, Detection, Loss, Record, Role
+from medloss.offers.records import ROLES, Detection, Loss, Record, Role
 
 Kind = Literal["loss", "metric"] | Role
 SPACING_MM = (1.0, 2.0, 0.5)
@@ -71,7 +71,7 @@ _MODULES: dict[Kind, tuple[str, ...]] = {
         "loss_form",
         "loss_calls",
         "loss_values",
-        "loss_influence",
+        "loss_masking",
         "loss_geometry",
         "loss_training",
         "loss_crossings",

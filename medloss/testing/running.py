@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import SkipTest
 
-from medloss.cli.offers import Kind, kind_of
-from medloss.hookspecs import Loss, Metric
-from medloss.host import Offer
+from medloss.offers.host import Offer
+from medloss.offers.kinds import Kind, kind_of
+from medloss.offers.records import Loss, Metric
 from medloss.testing.offers import find_offers, plugin_offers
 from medloss.testing.registry import (
     Check,

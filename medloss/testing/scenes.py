@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from medloss.distance import signed_distance
-from medloss.spacing import parse_spacing
+from medloss.objects.spacing import parse_spacing
 from medloss.testing.registry import SPACING_MM
 
 SHAPE = (6, 5, 7)

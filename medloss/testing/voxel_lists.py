@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, SumsLoss, VoxelLoss
+from medloss.base.targets import Extras
 from medloss.sums import Term
-from medloss.targets import Extras
 from medloss.testing.registry import ExemptError
 from medloss.testing.scenes import Scene
 

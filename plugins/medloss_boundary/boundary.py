@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
 from medloss_boundary.distance_loss import DistanceLoss
 
 MAP = "signed_distance"

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
-from medloss.distance import masks_of_classes
-from medloss.distance.prepared import known_voxels
-from medloss.numeric import ratio
+from medloss.base.distance_maps import known_voxels, masks_of_classes
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 from medloss_boundary.rims import rim
 
 EMPTY = ("mean_square", "zero")

@@ -7,12 +7,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
-from medloss.distance import Convention, Empty, check_map_options, map_of_target, signed_distance
-from medloss.distance import masks_of_prediction as predicted
-from medloss.distance.prepared import known_voxels, voxel_size
-from medloss.spacing import SpacingLike
+from medloss.base.distance_maps import known_voxels, map_of_target, voxel_size
+from medloss.base.distance_maps import masks_of_prediction as predicted
+from medloss.base.targets import Prepared
+from medloss.distance import Convention, Empty, check_map_options, signed_distance
+from medloss.objects.spacing import SpacingLike
 from medloss.sums import work_dtype
-from medloss.targets import Prepared
 
 
 @options

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from medloss.sums.eager import evaluate
-from medloss.sums.recorded import operator
-from medloss.volumes import Lot, lots, target_of
+from medloss.runtime.eager import evaluate
+from medloss.runtime.operators import operator
+from medloss.runtime.slabs import Lot, lots, target_of
 from medloss_boundary.erosion import erosions, gradient
 from medloss_boundary.rims import neighbours
 

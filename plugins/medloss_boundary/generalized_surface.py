@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.distance import Convention, masks_of_classes
-from medloss.numeric import ratio
+from medloss.base.distance_maps import masks_of_classes
+from medloss.base.targets import Prepared
+from medloss.distance import Convention
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 from medloss_boundary.distance_loss import DistanceLoss
 
 MAPS = ("squared_distance", "squared_distance_signed_by_target")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
+from medloss.base.targets import Prepared
 from medloss.distance import Convention
-from medloss.numeric import ratio
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 from medloss_boundary.distance_loss import DistanceLoss
 
 MAP = "powers_of_distances"

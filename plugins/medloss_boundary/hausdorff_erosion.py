@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 from medloss_boundary.eroded_sums import eroded_sums
 from medloss_boundary.probabilities import probabilities
 

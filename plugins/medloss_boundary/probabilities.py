@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.base.targets import Prepared
 from medloss.sums.reference import Voxels
-from medloss.targets import Prepared
 
 
 def probabilities(prepared: Prepared) -> Tensor:

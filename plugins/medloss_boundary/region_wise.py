@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.distance import Convention, masks_of_classes
-from medloss.distance.prepared import known_voxels
+from medloss.base.distance_maps import known_voxels, masks_of_classes
+from medloss.base.targets import Prepared
+from medloss.distance import Convention
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
 from medloss_boundary.distance_loss import DistanceLoss
 
 MAP = "region_wise"

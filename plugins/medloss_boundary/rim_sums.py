@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medloss.spacing import Spacing, reach, within
+from medloss.objects.spacing import Spacing, reach, within
+from medloss.runtime.eager import evaluate, outside_graphs
 from medloss.sums import Term
-from medloss.sums.eager import evaluate, outside_graphs
 from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
 
 TERMS = tuple(map(Term, ("near_true", "near_predicted", "predicted", "true")))

@@ -8,20 +8,17 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.distance import (
-    EMPTY,
-    Empty,
-    distances,
-    fill_borderless,
+from medloss.base.distance_maps import (
+    known_voxels,
     masks_of_classes,
     masks_of_prediction,
     voxel_size,
 )
-from medloss.distance.prepared import known_voxels
-from medloss.numeric import ratio
-from medloss.spacing import SpacingLike
+from medloss.base.targets import Prepared
+from medloss.distance import EMPTY, Empty, distances, fill_borderless
+from medloss.objects.spacing import SpacingLike
 from medloss.sums import ClassSums, work_dtype
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 from medloss_boundary.rims import rim
 from medloss_distribution.cross_entropy import CrossEntropyLoss
 

@@ -8,11 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
-from medloss.distance import masks_of_classes, voxel_size
-from medloss.distance.prepared import known_voxels
-from medloss.spacing import SpacingLike
+from medloss.base.distance_maps import known_voxels, masks_of_classes, voxel_size
+from medloss.base.targets import Prepared
+from medloss.objects.spacing import SpacingLike
 from medloss.sums import ClassSums
-from medloss.targets import Prepared
 from medloss_boundary.probabilities import probabilities
 from medloss_boundary.rim_sums import TERMS, rim_sums
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from medloss.base import options
-from medloss.schedules import Weight
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.compound.schedules import Weight
+from medloss.compound.weighted_sum import WeightedSum
 from medloss_distribution.binary_cross_entropy import BinaryCrossEntropyLoss
 from medloss_region.dice import DiceLoss
 

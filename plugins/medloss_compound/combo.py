@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.base import options
+from medloss.compound.weighted_sum import WeightedSum
 from medloss.sums import ClassSums
-from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.balanced_cross_entropy import BalancedCrossEntropyLoss
 from medloss_region.dice import DiceLoss
 

@@ -10,8 +10,8 @@ from torch import nn
 
 import medloss
 from medloss.base import options
-from medloss.schedules import Weight
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.compound.schedules import Weight
+from medloss.compound.weighted_sum import WeightedSum
 
 
 @options

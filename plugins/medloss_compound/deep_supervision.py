@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from medloss.base.option_values import check_number, checked
-from medloss.breakdown import TermValue
-from medloss.sums.eager import outside_graphs
-from medloss.targets import Target
+from medloss.base.targets import Target
+from medloss.compound.breakdown import TermValue
+from medloss.compound.inner_loss import build_loss
+from medloss.compound.weighted_sum import WeightedSum
+from medloss.runtime.eager import outside_graphs
 from medloss_compound.level_targets import joined, target_at
 from medloss_compound.levels import level_weights, named_levels
-from medloss_compound.lower_level import at_lower_level, call, spacing_options
-from medloss_compound.weighted_sum import WeightedSum
-from medloss_compound.wrapped import build_loss
+from medloss_compound.term_at_level import at_lower_level, call, spacing_options
 
 MODES = ("exp", "same", "two")
 

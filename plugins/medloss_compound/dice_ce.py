@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from medloss.base import SegmentationLoss, options
-from medloss.schedules import Weight
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.compound.schedules import Weight
+from medloss.compound.weighted_sum import WeightedSum
 from medloss_distribution.cross_entropy import CrossEntropyLoss
 from medloss_region.dice import DiceLoss
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from medloss.base import SegmentationLoss, options
-from medloss.schedules import Weight
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.compound.schedules import Weight
+from medloss.compound.weighted_sum import WeightedSum
 from medloss_distribution.focal import FocalLoss
 from medloss_region.dice import DiceLoss
 

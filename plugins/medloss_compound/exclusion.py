@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, any_over_batch
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 from medloss_compound.partial_labels import excluded
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from medloss.base import options, weights
-from medloss.numeric import power, ratio
+from medloss.base.targets import Prepared
+from medloss.compound.weighted_sum import WeightedSum
 from medloss.sums import ClassSums, voxel_terms
-from medloss.targets import Prepared
-from medloss_compound.weighted_sum import WeightedSum
-from medloss_distribution.each_voxel import EachVoxelLoss
+from medloss.sums.numeric import power, ratio
+from medloss_distribution.voxelwise_cross_entropy import EachVoxelLoss
 from medloss_region.dice import DiceLoss
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.spacing import Spacing, SpacingSource, parse_spacing
+from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
 
 SPATIAL = ("label", "mask", "distance_map", "skeleton", "components")
 """What a target may hold for each voxel."""

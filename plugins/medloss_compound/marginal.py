@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from medloss.base import SegmentationLoss, options
-from medloss.targets import Prepared
+from medloss.base.targets import Prepared
+from medloss.compound.inner_loss import build_loss
 from medloss_compound.partial_labels import marginal
-from medloss_compound.wrapped import build_loss
 
 
 @options

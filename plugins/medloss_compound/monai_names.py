@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
-from medloss.schedules import Weight
+from medloss.compound.schedules import Weight
+from medloss.compound.weighted_sum import WeightedSum
 from medloss_compound.unified_focal import UnifiedCrossEntropy, UnifiedTversky
-from medloss_compound.weighted_sum import WeightedSum
 from medloss_distribution.focal import FocalLoss
 from medloss_region.generalized_dice import GeneralizedDiceLoss
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from medloss.base.targets import Prepared
+from medloss.base.value_checks import Look
 from medloss.sums import work_dtype
-from medloss.targets import Prepared
-from medloss.value_checks import Look
 
 NEVER = 1e4
 """A logit so far below the highest one has probability 0, in float64 too."""

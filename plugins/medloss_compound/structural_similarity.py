@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from medloss.base import mean_of, options
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
+from medloss.compound.weighted_sum import WeightedSum
 from medloss.sums import any_over_batch, voxel_terms
-from medloss.targets import Prepared
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.sums.numeric import ratio
 from medloss_distribution.cross_entropy import CrossEntropyLoss
-from medloss_distribution.each_voxel import EachVoxelLoss
+from medloss_distribution.voxelwise_cross_entropy import EachVoxelLoss
 
 BORDERS = ("valid", "reflect")
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, SumsLoss, VoxelLoss, options
-from medloss.numeric import power
+from medloss.base.targets import Prepared
+from medloss.compound.weighted_sum import WeightedSum
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.sums.numeric import power
 from medloss_distribution.cross_entropy import along_classes
 
 

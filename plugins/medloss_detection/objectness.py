@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.modules.loss import _Loss
 
-from medloss.numeric import power
+from medloss.sums.numeric import power
 from medloss_detection.overlap import at_least_float32
 
 BALANCE = {1: (1.0,), 2: (4.0, 1.0), 3: (4.0, 1.0, 0.4)}

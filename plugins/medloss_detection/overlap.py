@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medloss.numeric import ratio
+from medloss.sums.numeric import ratio
 
 Overlap = Callable[[Tensor, Tensor], Tensor]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from medloss.breakdown import TermValue
+from medloss.compound.breakdown import TermValue
 from medloss_detection.anchors import AnchorPyramid
 from medloss_detection.box_losses import CIoULoss
 from medloss_detection.objectness import ObjectnessLoss, classification_loss, iou_targets

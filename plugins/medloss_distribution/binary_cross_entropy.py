@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import VoxelLoss, options, weights
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
-from medloss.targets import Prepared
 from medloss_distribution.cross_entropy import along_classes
 
 

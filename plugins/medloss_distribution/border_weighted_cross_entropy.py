@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.distance import masks_of_classes, voxel_size
-from medloss.spacing import SpacingLike
-from medloss.targets import Prepared
+from medloss.base.distance_maps import masks_of_classes, voxel_size
+from medloss.base.targets import Prepared
+from medloss.objects.spacing import SpacingLike
 from medloss_distribution.cross_entropy import CrossEntropyLoss
 from medloss_distribution.distances import gap_width, instances
-from medloss_distribution.each_voxel import EachVoxelLoss, weighed
+from medloss_distribution.voxelwise_cross_entropy import EachVoxelLoss, weighed
 
 REACH = 6.0
 """How far an object is felt, in units of sigma: beyond it, b is below w0 exp(-18)."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, VoxelLoss, annotated_share, options
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
 
 
 @options

@@ -7,10 +7,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import options
-from medloss.spacing import SpacingLike
-from medloss.targets import Prepared
+from medloss.base.targets import Prepared
+from medloss.objects.spacing import SpacingLike
 from medloss_distribution.distances import nearness
-from medloss_distribution.each_voxel import EachVoxelLoss, weighed
+from medloss_distribution.voxelwise_cross_entropy import EachVoxelLoss, weighed
 
 
 @options

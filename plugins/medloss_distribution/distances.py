@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from medloss.distance import connected_components, distances, masks_of_classes, voxel_size
-from medloss.spacing import Spacing, SpacingLike
+from medloss.base.distance_maps import masks_of_classes, voxel_size
+from medloss.base.targets import Prepared
+from medloss.distance import connected_components, distances
+from medloss.objects.spacing import Spacing, SpacingLike
+from medloss.runtime.eager import as_array
 from medloss.sums import work_dtype
-from medloss.sums.eager import as_array
-from medloss.targets import Prepared
 
 
 def voxels_that_count(prepared: Prepared) -> Tensor:

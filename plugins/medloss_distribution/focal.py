@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import VoxelLoss, options, weights
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import Activation, ClassSums, Term
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 
 
 @options

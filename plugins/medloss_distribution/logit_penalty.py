@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 from medloss_distribution.cross_entropy import cross_entropy_of
 
 

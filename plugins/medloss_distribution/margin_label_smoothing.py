@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.base import options
-from medloss.targets import Prepared
+from medloss.base.targets import Prepared
 from medloss_distribution.logit_penalty import LogitPenaltyLoss
 
 

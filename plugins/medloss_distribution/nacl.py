@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.targets import Prepared
+from medloss.base.targets import Prepared
 from medloss_distribution.logit_penalty import LogitPenaltyLoss
 from medloss_distribution.neighbours import window_sum
 

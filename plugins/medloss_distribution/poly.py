@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.base import options
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
 from medloss_distribution.cross_entropy import CrossEntropyLoss, along_classes
 
 

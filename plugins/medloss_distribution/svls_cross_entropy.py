@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
-from medloss.targets import Prepared
+from medloss.base.targets import Prepared
 from medloss_distribution.cross_entropy import cross_entropy_of
 from medloss_distribution.neighbours import filled, window_sum
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.numeric import ratio
-from medloss.targets import Prepared
-from medloss_distribution.each_voxel import EachVoxelLoss, weighed
+from medloss.base.targets import Prepared
+from medloss.sums.numeric import ratio
+from medloss_distribution.voxelwise_cross_entropy import EachVoxelLoss, weighed
 
 
 @options

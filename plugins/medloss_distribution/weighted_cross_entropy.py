@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from medloss.base import VoxelLoss, options, weights
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
-from medloss.targets import Prepared
 from medloss_distribution.binary_cross_entropy import for_classes
 from medloss_distribution.cross_entropy import along_classes
 

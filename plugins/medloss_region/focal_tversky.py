@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.base import options
-from medloss.numeric import power
 from medloss.sums import ClassSums
+from medloss.sums.numeric import power
 from medloss_region.tversky import TverskyBase
 
 

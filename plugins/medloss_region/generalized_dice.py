@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, options
-from medloss.numeric import ratio
 from medloss.sums import ClassSums
+from medloss.sums.numeric import ratio
 from medloss_region.dice import overlap
 
 EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medloss.base import RegionLoss, annotated_share, options
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
 
 
 @options

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.numeric import ratio
 from medloss.sums import ClassSums
+from medloss.sums.numeric import ratio
 from medloss_region.dice import DiceBase
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import any_over_batch
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 
 
 def lovasz_weights(errors: Tensor, foreground: Tensor, background: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medloss.base import options
-from medloss.targets import Prepared
+from medloss.base.targets import Prepared
 from medloss_region.lovasz import LovaszBase
 
 

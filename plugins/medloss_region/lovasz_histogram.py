@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.histograms import edges
-from medloss.numeric import ratio
+from medloss.sums.numeric import ratio
 
 
 def lovasz_of_histogram(histogram: Tensor) -> Tensor:

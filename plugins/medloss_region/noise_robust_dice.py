@@ -7,8 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
-from medloss.numeric import ratio
 from medloss.sums import ClassSums, Term
+from medloss.sums.numeric import ratio
 
 
 @options

@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from medloss.base import SegmentationLoss, options
-from medloss.schedules import Weight
-from medloss.spacing import SpacingLike
-from medloss_compound.weighted_sum import WeightedSum
-from medloss_compound.wrapped import build_loss
+from medloss.compound.inner_loss import build_loss
+from medloss.compound.schedules import Weight
+from medloss.compound.weighted_sum import WeightedSum
+from medloss.objects.spacing import SpacingLike
 from medloss_topology.instances import InstancesLoss, of_single_class
 from medloss_topology.regions import Regions
 

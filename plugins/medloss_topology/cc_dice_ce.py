@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from medloss.base import options
-from medloss.schedules import Weight
-from medloss.spacing import SpacingLike
+from medloss.compound.schedules import Weight
+from medloss.compound.weighted_sum import WeightedSum
+from medloss.objects.spacing import SpacingLike
 from medloss_compound.dice_ce import DiceCELoss
-from medloss_compound.weighted_sum import WeightedSum
 from medloss_topology.instances import InstancesLoss, of_single_class
 
 

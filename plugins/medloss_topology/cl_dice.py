@@ -7,10 +7,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
+from medloss.sums.numeric import ratio
 from medloss.sums.reference import Voxels
-from medloss.targets import Prepared
 from medloss_topology.skeleton_sums import TERMS, skeleton_sums
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from medloss.base import options
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.compound.weighted_sum import WeightedSum
 from medloss_region.dice import DiceLoss
 from medloss_topology.cl_dice import ClDiceLoss
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from medloss.base import SegmentationLoss, options
-from medloss.distance import voxel_size
-from medloss.numeric import ratio
-from medloss.spacing import SpacingLike
+from medloss.base.distance_maps import voxel_size
+from medloss.base.targets import Extras, Prepared
+from medloss.compound.weighted_sum import WeightedSum
+from medloss.objects.spacing import SpacingLike
+from medloss.runtime.eager import is_transformed, outside_graphs
 from medloss.sums import ClassSums, Term, work_dtype
-from medloss.sums.eager import is_transformed, outside_graphs
-from medloss.targets import Extras, Prepared
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.sums.numeric import ratio
 from medloss_topology.region_sums import is_on_sums, values_on_sums
 from medloss_topology.regions import REGIONS, Regions, cells, objects
 

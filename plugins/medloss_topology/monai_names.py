@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from medloss.base import options
-from medloss.numeric import ratio
+from medloss.compound.weighted_sum import WeightedSum
 from medloss.sums import ClassSums
-from medloss_compound.weighted_sum import WeightedSum
+from medloss.sums.numeric import ratio
 from medloss_region.dice import DiceLoss
 from medloss_topology.cl_dice import ClDiceLoss
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, SumsLoss, VoxelLoss
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
+from medloss.compound.weighted_sum import WeightedSum
 from medloss.sums import ClassSums, Term
+from medloss.sums.numeric import ratio
 from medloss.sums.terms import WITH_MAP, as_terms
-from medloss.targets import Prepared
-from medloss_compound.weighted_sum import WeightedSum
 
 
 def is_on_sums(loss: SegmentationLoss) -> bool:

@@ -9,9 +9,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from medloss.distance import connected_components, known_voxels, masks_of_classes
-from medloss.sums.eager import as_array
-from medloss.targets import Prepared
+from medloss.base.distance_maps import known_voxels, masks_of_classes
+from medloss.base.targets import Prepared
+from medloss.distance import connected_components
+from medloss.runtime.eager import as_array
 
 Regions = Literal["blob", "cells"]
 REGIONS: tuple[Regions, ...] = ("blob", "cells")

@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 
 MAP = "skeleton"
 TERMS = (Term("tp_map", MAP), Term("t_map", MAP))

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from medloss.runtime.eager import evaluate
+from medloss.runtime.operators import operator
+from medloss.runtime.slabs import Lot, lots, target_of
 from medloss.sums import Term
-from medloss.sums.eager import evaluate
-from medloss.sums.recorded import operator
-from medloss.volumes import Lot, lots, target_of
 from medloss_topology.plain_skeleton import plain_skeleton
 from medloss_topology.soft_skeleton import peeled, skeleton_slopes, soft_skeleton
 

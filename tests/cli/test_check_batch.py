@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from preflight.scenes import labels, logits
+from workbench.preflight.scenes import labels, logits
 
 from medloss.cli import main
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from medloss._version import __version__
 from medloss.cli import main
-from medloss.cli.card import argument_help
-from medloss.host import host
+from medloss.offers.cards import argument_help
+from medloss.offers.host import host
 
 OFFERS = host().detection()
 

@@ -231,7 +231,7 @@ def test_files_are_overwritten_only_with_force(folders, option, monkeypatch):
     kept = folders / "out"
     kept.write_text("precious")
     with monkeypatch.context() as patch:
-        patch.setattr("medloss.evaluation.study.evaluate", lambda *_: pytest.fail("worked"))
+        patch.setattr("medloss.evaluation.score.evaluate", lambda *_: pytest.fail("worked"))
         result = run("pred", "ref", option, "out")
     assert result.exit_code == 2
     assert "out exists; --force overwrites it" in result.stderr

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from medloss._version import __version__
 from medloss.cli import COMMANDS, main
-from medloss.cli.card import argument_help, read_card
-from medloss.host import host
+from medloss.offers.cards import argument_help, read_card
+from medloss.offers.host import host
 
 OFFERS = [("loss", o) for o in host().losses()] + [("metric", o) for o in host().metrics()]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from medloss import warmup
 from medloss.cli import main
 from medloss.runtime import keeping
+from medloss.workbench import warmup
 
 ROOT = Path(__file__).parents[2]
 

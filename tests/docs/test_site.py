@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medloss.cli.card import read_card
-from medloss.host import host
+from medloss.offers.cards import read_card
+from medloss.offers.host import host
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -88,7 +88,7 @@ def test_a_page_of_the_reference(hooks: Any) -> None:
     assert "## `class_sums` { #medloss.sums.class_sums }" in page
     assert "<td><code>tp</code></td><td>p y</td>" in page  # a ruled table of the docstring
     assert api.signature(api.signature) == "(member: Any) -> str"
-    names = [name for name, _ in api.public("medloss.suggest.cases")]
+    names = [name for name, _ in api.public("medloss.workbench.suggest.cases")]
     assert names == ["CaseFacts", "find_label_maps", "sample", "read_case"]
 
 

@@ -61,7 +61,7 @@ def test_the_bundle_config_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_schedule_is_on_the_page() -> None:
-    from medloss.schedules import SCHEDULES
+    from medloss.compound.schedules import SCHEDULES
 
     section = PAGE.read_text(encoding="utf-8").partition("## Schedules that run")[2]
     table = section.partition("| `schedule` |")[2].partition("\n\n")[0]

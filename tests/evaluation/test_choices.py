@@ -6,7 +6,7 @@ import pytest
 
 from medloss.evaluation import choices
 from medloss.evaluation.requests import parse_request
-from medloss.hookspecs import Fact, Metric
+from medloss.offers.records import Fact, Metric
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from medloss.evaluation.compare.runs import (
     common_ground,
     run_names,
 )
-from medloss.evaluation.folder import Label, Measure, Value, read_folder
-from medloss.evaluation.statistics import Bootstrap, mean_interval
+from medloss.evaluation.outputs.folder import Label, Measure, Value, read_folder
+from medloss.evaluation.outputs.statistics import Bootstrap, mean_interval
 
 NAN, INF = math.nan, math.inf
 DICE, HD = Measure("dice", "", "higher"), Measure("hausdorff95", "mm", "lower")

@@ -13,10 +13,10 @@ import odd_metrics
 import pytest
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.pairing import pair_paths
+from medloss.evaluation.inputs.pairing import pair_paths
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.run import evaluate_all
-from medloss.evaluation.study import Study
+from medloss.evaluation.score import Study
 
 distributed = pytest.importorskip("distributed")
 # The cluster's own processes come and go by the test's will.
@@ -82,7 +82,7 @@ def test_a_cluster_gives_what_this_process_gives(cluster, pairs):
 
 
 def test_no_scheduler_there(pairs, monkeypatch):
-    monkeypatch.setattr("medloss.evaluation.dask_workers._PATIENCE_S", 0.3)
+    monkeypatch.setattr("medloss.work.cluster._PATIENCE_S", 0.3)
     with pytest.raises(ValueError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         evaluate_all(pairs, Study(()), scheduler="tcp://127.0.0.1:9")
 

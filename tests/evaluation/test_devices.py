@@ -13,15 +13,15 @@ from interpreted import DEVICE
 
 from medloss.cli.compare import compare_command
 from medloss.cli.eval import eval_command
-from medloss.evaluation import devices
 from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
-from medloss.evaluation.devices import chosen_device, device_name, devices_in_turn
-from medloss.evaluation.pairing import Pair, pair_paths
-from medloss.evaluation.provenance import versions
+from medloss.evaluation.inputs.pairing import Pair, pair_paths
+from medloss.evaluation.outputs.provenance import versions
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.run import evaluate_all
-from medloss.evaluation.study import Study
-from medloss.evaluation.workers import evaluate_in_processes
+from medloss.evaluation.score import Study
+from medloss.work import devices
+from medloss.work.devices import chosen_device, device_name, devices_in_turn
+from medloss.work.processes import evaluate_in_processes
 
 
 @pytest.fixture

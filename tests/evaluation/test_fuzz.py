@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.pairing import Pair, case_name
+from medloss.evaluation.inputs.pairing import Pair, case_name
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.study import Study, evaluate_pair
+from medloss.evaluation.score import Study, evaluate_pair
 
 FORMATS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd", "a.npz", "b.nii.gz", "b.mha"]
 FILES = 480

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.geometry import check_same_grid
-from medloss.evaluation.images import Image, make_image
+from medloss.evaluation.inputs.geometry import check_same_grid
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import Image, make_image
 
 
 def image(shape: tuple[int, ...], affine: np.ndarray) -> Image:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.inputs import Inputs, read_sides
-from medloss.evaluation.pairing import Pair
+from medloss.evaluation.inputs.case_pair import Inputs, read_sides
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.study import Study, evaluate_pair
+from medloss.evaluation.score import Study, evaluate_pair
 
 DICE = (choose_metric(parse_request("dice")),)
 

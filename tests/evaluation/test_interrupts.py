@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from medloss.evaluation.interrupts import Interrupts
-from medloss.evaluation.pairing import Pair
+from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.run import Interrupted, evaluate_all
-from medloss.evaluation.study import CaseResult, Study
+from medloss.evaluation.score import CaseResult, Study
+from medloss.work.interrupts import Interrupts
 
 
 def ctrl_c() -> None:

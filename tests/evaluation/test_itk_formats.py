@@ -11,10 +11,10 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.images import read_image
-from medloss.evaluation.metaimage import read_metaimage
-from medloss.evaluation.nrrd import read_nrrd
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import read_image
+from medloss.evaluation.reading.metaimage import read_metaimage
+from medloss.evaluation.reading.nrrd import read_nrrd
 
 READERS = {".nrrd": read_nrrd, ".mha": read_metaimage, ".mhd": read_metaimage}
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.inputs import Inputs
+from medloss.evaluation.inputs.case_pair import Inputs
+from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal, study_settings
-from medloss.evaluation.pairing import Pair
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.study import CaseResult, Result, Study
+from medloss.evaluation.score import CaseResult, Result, Study
 from medloss.scoring import EmptyPolicy
 from medloss.scoring.counts import Counts
 

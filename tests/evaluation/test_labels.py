@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from medloss.evaluation.labels import parse_changes, parse_labels
+from medloss.evaluation.inputs.labels import parse_changes, parse_labels
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.images import Image, make_image
-from medloss.evaluation.layers import ClassCases, disjoint, make_layers
-from medloss.evaluation.values import recode
+from medloss.evaluation.inputs.layers import ClassCases, disjoint, make_layers
+from medloss.evaluation.inputs.values import recode
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import Image, make_image
 from medloss.scoring import Case
 
 GRID = np.diag([1.0, 2.0, 3.0, 1.0])
@@ -170,7 +170,7 @@ def test_recoded_labels_in_any_memory_order(order, high, keep):
 
 @pytest.mark.parametrize("packed", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
 def test_the_kernels_get_the_bytes_of_the_file_without_a_copy(save, packed):
-    from medloss.evaluation.images import read_image
+    from medloss.evaluation.reading.images import read_image
     from medloss.scoring.maps import LabelMaps
 
     one, other = (

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from medloss.cli import main
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.inputs import Inputs
-from medloss.evaluation.pairing import pair_paths
+from medloss.evaluation.inputs.case_pair import Inputs
+from medloss.evaluation.inputs.pairing import pair_paths
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.study import Study, check_options, complete, evaluate
+from medloss.evaluation.score import Study, check_options, complete, evaluate
 from medloss.scoring import EmptyPolicy, Probabilities
 from medloss_distribution.metrics import expected_calibration_error
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import medloss
+from medloss.evaluation.inputs.pairing import pair_paths
 from medloss.evaluation.losses import choose_loss
-from medloss.evaluation.pairing import pair_paths
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.study import Study, evaluate
-from medloss.host import PluginError
+from medloss.evaluation.score import Study, evaluate
+from medloss.offers.host import PluginError
 
 SPACING = (1.0, 2.0, 3.0)
 NAMES = ["dice", "focal_tversky:fn_weight=0.6,fp_weight=0.4", "boundary"]

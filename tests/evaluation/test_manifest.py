@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from medloss.evaluation.manifest import read_manifest
+from medloss.evaluation.inputs.manifest import read_manifest
 
 
 @pytest.fixture

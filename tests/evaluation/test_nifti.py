@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.nifti import read_nifti
-from medloss.evaluation.nifti_header import parse_header
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.nifti import read_nifti
+from medloss.evaluation.reading.nifti_header import parse_header
 
 KINDS = {"1": nibabel.Nifti1Image, "2": nibabel.Nifti2Image}
 lengths = st.floats(0.125, 8, width=32)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medloss.evaluation import opened
 from medloss.evaluation.choices import choose_metric
+from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal
-from medloss.evaluation.pairing import Pair
+from medloss.evaluation.reading import opened
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.run import evaluate_all
-from medloss.evaluation.study import Study, evaluate_pair
+from medloss.evaluation.score import Study, evaluate_pair
 
 STUDY = Study((choose_metric(parse_request("dice")),))
 NRRD = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medloss.evaluation.pairing import Pair, only_predicted, pair_paths
+from medloss.evaluation.inputs.pairing import Pair, only_predicted, pair_paths
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from medloss.cli import main
-from medloss.evaluation.manifest import read_manifest
-from medloss.evaluation.pairing import pair_paths, passed_over
+from medloss.evaluation.inputs.manifest import read_manifest
+from medloss.evaluation.inputs.pairing import pair_paths, passed_over
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.images import read_image
-from medloss.evaluation.inputs import Inputs, Sides, read_sides
-from medloss.evaluation.pairing import Pair
-from medloss.evaluation.stored import PATIENT
+from medloss.evaluation.inputs.case_pair import Inputs, Sides, read_sides
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import read_image
+from medloss.evaluation.reading.stored import PATIENT
 
 SIZES = (2.0, 1.5, 3.0)
 AFFINE = np.array([[-2, 0, 0, 19], [0, 1.5, 0, -12], [0, 0, 3, -22], [0, 0, 0, 1.0]])
@@ -179,7 +179,7 @@ def test_probabilities_have_the_place_of_the_image_beside_them(tmp_path, save):
 def test_error_maps_of_such_a_reference_claim_no_place(tmp_path):
     from medloss.evaluation.choices import choose_metric
     from medloss.evaluation.requests import parse_request
-    from medloss.evaluation.study import Study, evaluate_pair
+    from medloss.evaluation.score import Study, evaluate_pair
 
     (tmp_path / "p").mkdir()
     pair = Pair("a", nifti(tmp_path / "p/a.nii", labels()), nifti(tmp_path / "a.nii", labels()))
@@ -192,7 +192,7 @@ def test_error_maps_of_such_a_reference_claim_no_place(tmp_path):
 
 
 def test_pictures_of_such_a_reference_have_no_left_and_right():
-    from medloss.evaluation.report.planes import planes
+    from medloss.evaluation.outputs.report.planes import planes
 
     mask = labels() > 0
     found = planes(mask, ~mask, AFFINE, placed=False)

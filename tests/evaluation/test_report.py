@@ -11,8 +11,8 @@ import pytest
 from html_pages import check_page
 from study_folders import write_folder
 
-from medloss.evaluation.folder import FolderError, read_folder
-from medloss.evaluation.report import bland_altman, content, pictures, strips, write_report
+from medloss.evaluation.outputs.folder import FolderError, read_folder
+from medloss.evaluation.outputs.report import bland_altman, content, pictures, strips, write_report
 
 NAN, INF = math.nan, math.inf
 HOSTILE = """<script>alert('x')</script>"&'><img src=x onerror=alert(1)>{{ 7*7 }}</style>"""

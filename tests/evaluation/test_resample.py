@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.geometry import check_same_grid
-from medloss.evaluation.images import Image, make_image
-from medloss.evaluation.resample import onto, reoriented
+from medloss.evaluation.inputs.geometry import check_same_grid
+from medloss.evaluation.inputs.resample import onto, reoriented
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import Image, make_image
 
 LABELS = np.random.default_rng(0).integers(0, 4, (5, 6, 7)).astype(np.uint8)
 
@@ -155,7 +155,7 @@ def test_grids_apart_and_images_of_other_dimensions_are_refused():
 
 @pytest.mark.parametrize("name", ["example_seg", "example_seg_fast_force_split"])
 def test_a_real_prediction_of_a_part_of_the_image(data_dir, name):
-    from medloss.evaluation.images import read_image
+    from medloss.evaluation.reading.images import read_image
 
     whole = read_image(data_dir / "totalsegmentator" / f"{name}.nii.gz")
     affine = whole.affine.copy()

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from medloss.evaluation import statistics
-from medloss.evaluation.statistics import Bootstrap, mean_interval
+from medloss.evaluation.outputs import statistics
+from medloss.evaluation.outputs.statistics import Bootstrap, mean_interval
 
 VALUES = st.lists(st.floats(-100, 100), min_size=2, max_size=30)
 

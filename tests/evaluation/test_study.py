@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medloss.evaluation import inputs as inputs_module
 from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
-from medloss.evaluation.pairing import pair_paths
+from medloss.evaluation.inputs import case_pair as inputs_module
+from medloss.evaluation.inputs.pairing import pair_paths
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.study import Study, check_options, complete, evaluate, study_labels
-from medloss.host import PluginError
+from medloss.evaluation.score import Study, check_options, complete, evaluate, study_labels
+from medloss.offers.host import PluginError
 from medloss.scoring import EmptyPolicy
 
 SPACING = (1.0, 2.0, 3.0)
@@ -267,7 +267,7 @@ def test_real_labels_against_a_copy_moved_by_one_voxel(data_dir, save):
 
 @pytest.mark.parametrize("name", ["brain1", "brain2", "breast1"])
 def test_real_lesions_in_nrrd_against_a_nifti_copy(data_dir, save, name):
-    from medloss.evaluation.images import read_image
+    from medloss.evaluation.reading.images import read_image
 
     source = data_dir / "lesions" / f"{name}_label.nrrd"
     image = read_image(source)

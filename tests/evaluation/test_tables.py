@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from medloss.evaluation.choices import MetricChoice
-from medloss.evaluation.pairing import Pair
-from medloss.evaluation.study import CaseResult, Result, Study
-from medloss.evaluation.tables import summarise
-from medloss.evaluation.terminal import print_cases, print_failed, print_summary
-from medloss.hookspecs import Metric
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.tables import summarise
+from medloss.evaluation.outputs.terminal import print_cases, print_failed, print_summary
+from medloss.evaluation.score import CaseResult, Result, Study
+from medloss.offers.records import Metric
 
 NAN, INF = math.nan, math.inf
 LONG = "normalized_surface_dice[tolerance_mm=2]"

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.pairing import Pair
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.thresholds import failures, parse_threshold
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.study import CaseResult, Result, Study
-from medloss.evaluation.thresholds import failures, parse_threshold
+from medloss.evaluation.score import CaseResult, Result, Study
 
 NSD = "normalized_surface_dice[tolerance_mm=2]"
 STUDY = Study(

@@ -17,9 +17,9 @@ from medloss.evaluation.compare.paired import difference, differences, signed_ra
 from medloss.evaluation.compare.ranking import case_ranks, rankings
 from medloss.evaluation.compare.runs import Run, common_ground
 from medloss.evaluation.compare.words import notes
-from medloss.evaluation.folder import Label, Measure, Value, read_folder
-from medloss.evaluation.statistics import BOOTSTRAP, Bootstrap, mean_interval
-from medloss.evaluation.ties import levels, slack_of
+from medloss.evaluation.outputs.folder import Label, Measure, Value, read_folder
+from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap, mean_interval
+from medloss.evaluation.outputs.ties import levels, slack_of
 
 DICE, HD = Measure("dice", "", "higher"), Measure("hausdorff95", "mm", "lower")
 TENTHS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
@@ -131,8 +131,8 @@ def test_the_interval_of_numbers_in_steps():
 
 
 def test_the_worst_case_is_the_first_of_equals():
-    from medloss.evaluation.study import Result
-    from medloss.evaluation.tables import Column, _summary
+    from medloss.evaluation.outputs.tables import Column, _summary
+    from medloss.evaluation.score import Result
 
     results = [(n, Result(1, "dice", x, "", "ok")) for n, x in (("a", 0.1 + 0.2), ("b", 0.3))]
     assert _summary(1, Column("dice", "", "higher"), results, 0).worst_case == "a"
@@ -140,10 +140,10 @@ def test_the_worst_case_is_the_first_of_equals():
 
 def test_a_mean_may_be_equal_to_its_limit(tmp_path):
     from medloss.evaluation.choices import choose_metric
-    from medloss.evaluation.pairing import Pair
+    from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.outputs.thresholds import failures, parse_threshold
     from medloss.evaluation.requests import parse_request
-    from medloss.evaluation.study import CaseResult, Result, Study
-    from medloss.evaluation.thresholds import failures, parse_threshold
+    from medloss.evaluation.score import CaseResult, Result, Study
 
     study = Study((choose_metric(parse_request("dice")), choose_metric(parse_request("hausdorff"))))
     values = [0.1, 0.2, 0.3]

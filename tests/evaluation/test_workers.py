@@ -9,13 +9,13 @@ import odd_metrics
 import pytest
 
 from medloss.evaluation.choices import choose_metric
+from medloss.evaluation.inputs.pairing import Pair, pair_paths
 from medloss.evaluation.journal import study_settings
-from medloss.evaluation.pairing import Pair, pair_paths
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.run import default_workers, evaluate_all
-from medloss.evaluation.study import Study
-from medloss.evaluation.workers import evaluate_in_processes, share_processors
+from medloss.evaluation.score import Study
 from medloss.scoring.surface import threads
+from medloss.work.processes import evaluate_in_processes, share_processors
 
 
 @pytest.fixture

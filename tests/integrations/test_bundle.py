@@ -18,10 +18,10 @@ from torch import nn
 
 import medloss
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.inputs import Inputs
+from medloss.evaluation.inputs.case_pair import Inputs
 from medloss.evaluation.losses import choose_loss
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.study import CaseResult, Study
+from medloss.evaluation.score import CaseResult, Study
 from medloss.integrations.bundle import bundle_pairs, evaluate_bundle, read_bundle
 
 SOFTMAX = {"_target_": "Activationsd", "softmax": True}
@@ -122,8 +122,8 @@ def test_independent_classes_are_those_that_monai_writes(folder: Folder, classes
 
 
 def test_scores_are_those_of_the_written_files(folder: Folder) -> None:
-    from medloss.evaluation.pairing import pair_paths
-    from medloss.evaluation.study import evaluate
+    from medloss.evaluation.inputs.pairing import pair_paths
+    from medloss.evaluation.score import evaluate
 
     out = folder.root / "out"
     bundle = read_bundle(folder.root)

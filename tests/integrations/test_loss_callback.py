@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import medloss
-from medloss.breakdown import TermValue
+from medloss.compound.breakdown import TermValue
 from medloss.integrations.loss_callback import LossCallback
 from medloss.integrations.term_table import TermTable
 

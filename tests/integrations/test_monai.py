@@ -19,7 +19,7 @@ from torch import Tensor
 
 import medloss
 from medloss.cli.bundle import bundle_block, bundle_config
-from medloss.host import host
+from medloss.offers.host import host
 
 OFFERS = [*host().losses(), *host().metrics()]
 

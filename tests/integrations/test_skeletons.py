@@ -19,7 +19,7 @@ measure = pytest.importorskip("skimage.measure", reason="scikit-image is not ins
 
 from medloss.integrations.skeletons import SkeletonMapd  # noqa: E402
 from medloss.integrations.transforms import PrepareTargets  # noqa: E402
-from medloss.skeletons import centre_lines, tubed_skeleton  # noqa: E402
+from medloss.objects.skeletons import centre_lines, tubed_skeleton  # noqa: E402
 
 
 def blobs(axes: int, seed: int) -> np.ndarray[Any, np.dtype[np.bool_]]:

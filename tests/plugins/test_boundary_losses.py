@@ -18,9 +18,9 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from worked_inputs import block, f64, one_hot
 
 import medloss
-import medloss.targets
+import medloss.base.targets
+from medloss.base.targets import Extras
 from medloss.distance import signed_distance
-from medloss.targets import Extras
 from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
 
 IN_MM = (
@@ -433,7 +433,7 @@ def test_shape_aware_of_empty_masks() -> None:
 def test_shape_aware_scales_each_class_of_the_cross_entropy(seed: int) -> None:
     z, y = noisy(seed)
     loss = medloss.loss("shape_aware", softmax=True, spacing_mm=SPACING_MM)
-    prepared = loss.prepare(z, y, medloss.targets.Extras(spacing_mm=SPACING_MM))
+    prepared = loss.prepare(z, y, medloss.base.targets.Extras(spacing_mm=SPACING_MM))
     e = loss.contour_distance(prepared)
     found, g = (z.softmax(1) > 0.5).numpy(), one_hot(y, 3).numpy() > 0
     for b in range(2):
@@ -559,13 +559,13 @@ def test_a_boundary_term_joins_the_one_pass_of_a_compound(monkeypatch: pytest.Mo
     """Dice, cross entropy, boundary, Hausdorff and surface terms: one sum over the voxels."""
     z, y = noisy(5)
     asked = []
-    original = medloss.targets.class_sums
+    original = medloss.base.targets.class_sums
 
     def counting(*arguments: Any, **options: Any) -> Any:
         asked.append(arguments[2])
         return original(*arguments, **options)
 
-    monkeypatch.setattr(medloss.targets, "class_sums", counting)
+    monkeypatch.setattr(medloss.base.targets, "class_sums", counting)
     terms = ["dice", "cross_entropy", "boundary"]
     loss = medloss.loss("compound", terms=terms, weights=[1, 1, 0.01], softmax=True)
     ready = signed_distance(one_hot(y, 3), SPACING_MM, dtype=torch.float64)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import medloss
-from medloss.fused_head import FusedHead
+from medloss.base.fused_head import FusedHead
 
 TERMS = ["dice", "cross_entropy", "focal"]
 
@@ -130,7 +130,7 @@ def test_gradients_in_half_precision_do_not_underflow() -> None:
 
 
 def test_gradients_are_measured_every_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    from medloss_compound import weighted_sum
+    from medloss.compound import weighted_sum
 
     calls = []
     original = weighted_sum.gradient_norms
@@ -172,7 +172,7 @@ def test_the_last_training_pass_is_told_after_validation_too() -> None:
 
 
 def test_one_pass_of_sums_serves_nested_losses_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from medloss import targets
+    from medloss.base import targets
 
     calls = []
     original = targets.class_sums

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import medloss
-from medloss.host import host
+from medloss.offers.host import host
 from medloss.testing import BoundCheck, contract_checks
 
 SECONDS = 0.0

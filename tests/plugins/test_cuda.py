@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import medloss
-from medloss.host import host
+from medloss.offers.host import host
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 OFFERS = host().losses()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from worked_inputs import f64, one_hot
 
 import medloss
-from medloss.breakdown import as_columns
+from medloss.compound.breakdown import as_columns
 from medloss.integrations.loss_callback import visible_loss
 from medloss.losses import DeepSupervisionLoss
 from medloss.testing.scenes import make_scene, ready_maps

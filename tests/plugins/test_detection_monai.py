@@ -18,7 +18,7 @@ from monai.losses.giou_loss import BoxGIoULoss
 from torch import Tensor, nn
 
 from medloss.cli.bundle import bundle_config
-from medloss.host import host
+from medloss.offers.host import host
 from medloss_detection.box_losses import CIoULoss, DIoULoss, GIoULoss
 from medloss_detection.retinanet import SimOTARetinaNetDetector
 from medloss_detection.simota import SimOTA

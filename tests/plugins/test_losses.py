@@ -218,7 +218,7 @@ def test_compound_shows_each_term() -> None:
 
 
 def test_compound_sums_once_for_all_its_terms(monkeypatch: pytest.MonkeyPatch) -> None:
-    from medloss import targets
+    from medloss.base import targets
 
     calls = []
     original = targets.class_sums

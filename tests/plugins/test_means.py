@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import medloss
-from medloss.host import host
+from medloss.offers.host import host
 from medloss.testing.loss_subject import LossSubject
 from medloss.testing.scenes import Scene
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from medloss.host import host
+from medloss.offers.host import host
 from medloss.testing.loss_subject import LossSubject, value_and_gradient
 from medloss.testing.scenes import Scene
 

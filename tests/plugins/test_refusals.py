@@ -11,7 +11,7 @@ from torch import Tensor
 
 import medloss
 from medloss.base import SegmentationLoss
-from medloss.host import Offer, host
+from medloss.offers.host import Offer, host
 
 SPACING_MM = (1.0, 2.0, 0.5)
 NEEDED: dict[str, dict[str, Any]] = {

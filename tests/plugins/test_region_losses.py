@@ -458,7 +458,7 @@ def test_wasserstein_dice_knows_no_other_background() -> None:
 def test_wasserstein_maps_are_never_larger_than_the_logits() -> None:
     z, y = random_case(0, classes=7)
     loss = medloss.loss("generalized_wasserstein_dice", softmax=True)
-    maps = loss.maps(loss.prepare(z, y, medloss.targets.Extras()))
+    maps = loss.maps(loss.prepare(z, y, medloss.base.targets.Extras()))
     assert [tuple(each.shape) for each in maps.values()] == [tuple(z.shape)] * 2
 
 

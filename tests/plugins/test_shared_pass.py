@@ -12,9 +12,9 @@ from torch import Tensor
 
 import medloss
 from medloss.base import LossInParts, RegionLoss, SumsLoss, options
-from medloss.numeric import ratio
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
-from medloss.targets import Prepared
+from medloss.sums.numeric import ratio
 
 # By name, each with its defaults and with others where sums have a parameter.
 CHANGED: list[tuple[str, dict[str, Any]]] = [

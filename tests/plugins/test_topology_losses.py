@@ -168,7 +168,7 @@ class TestSkeletonRecall:
     def test_shares_the_pass_of_what_stands_beside_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from medloss import targets
+        from medloss.base import targets
 
         calls = []
         original = targets.class_sums

@@ -15,7 +15,7 @@ from scoring.lesion_scenes import balls, lesion_scenes
 from scoring.shapes import blobs
 
 import medloss.metrics
-from medloss.host import host
+from medloss.offers.host import host
 from medloss.scoring import Case, Components, EmptyPolicy, Skeletons, Status, score
 from medloss_topology.metrics_cl_dice import cl_dice
 from medloss_topology.metrics_lesion_counts import false_lesions, found_lesions, missed_lesions

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from medloss.distance import signed_distance
+from medloss.objects.component_runs import component_runs
 from medloss.scoring import Case
-from medloss.scoring.component_runs import component_runs
 from medloss.scoring.presets import PRESETS
 from medloss.sums import Term, class_sums
 

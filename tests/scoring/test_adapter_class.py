@@ -18,7 +18,7 @@ from scoring.adapted import (
     close,
 )
 
-from medloss.hookspecs import Metric
+from medloss.offers.records import Metric
 from medloss.scoring import Case, Status
 from medloss.scoring.adapter import FactMetric, adapt
 from medloss_boundary import metrics as boundary

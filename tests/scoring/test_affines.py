@@ -12,11 +12,9 @@ import torch
 from monai.data import MetaTensor
 
 import medloss.metrics
-from medloss.evaluation.images import read_image
-from medloss.host import host
+from medloss.evaluation.reading.images import read_image
 from medloss.losses import BoundaryLoss, SurfaceDiceLoss
-from medloss.scoring import Case, EmptyPolicy, score
-from medloss.spacing import (
+from medloss.objects.spacing import (
     affine_spacing,
     at_least,
     below,
@@ -26,6 +24,8 @@ from medloss.spacing import (
     snapped,
     within,
 )
+from medloss.offers.host import host
+from medloss.scoring import Case, EmptyPolicy, score
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.8, 0.8, 2.5), (0.7, 1.2, 1.2), (0.78125, 0.78125, 6.5)]
 OFFERS = {

@@ -15,7 +15,7 @@ from scoring.shapes import blobs, by_distance, sides
 from medloss.scoring import PRESETS, Case, surface_distances
 from medloss.scoring.surface import threads
 from medloss.scoring.surface.faces import near_faces
-from medloss.scoring.surface.far import far_distances
+from medloss.scoring.surface.far_search import far_distances
 from medloss.scoring.surface.offsets import near_steps
 
 SURFACES = {"cells": "deepmind", "voxels": "monai", "faces": "exact"}

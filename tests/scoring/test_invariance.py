@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 import medloss.metrics
-from medloss.host import host
+from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, count_classes, score, surface_distances
 from medloss.scoring.probabilities import Probabilities
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scoring.lesion_scenes import lesion_scenes
 
-from medloss.components import connected_components, label_components
+from medloss.objects.components import connected_components, label_components
 from medloss.scoring import Case, Components
 from medloss.scoring import lesions as module
 

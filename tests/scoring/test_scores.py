@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medloss.hookspecs import Metric
+from medloss.offers.records import Metric
 from medloss.scoring import Case, EmptyPolicy, Score, Status, score
 from medloss_boundary.metrics import average_symmetric_surface_distance, hausdorff95
 from medloss_boundary.metrics import normalized_surface_dice as nsd

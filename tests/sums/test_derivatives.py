@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import medloss
-from medloss.fused_head import FusedHead
-from medloss.sums import Term, class_sums, eager, reference
+from medloss.base.fused_head import FusedHead
+from medloss.runtime import eager
+from medloss.sums import Term, class_sums, reference
 
 WITHOUT_BATCHES = ("topk of the batch",)
 """What the values of the input decide a shape of, so that vmap has no meaning for it."""

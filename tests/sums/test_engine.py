@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 import medloss
+from medloss.runtime.threads import run
 from medloss.sums import Term, backends, chosen_backend, class_sums
-from medloss.sums.cpu.pool import run
 from medloss.sums.operators import class_sums as operator
 
 COMMON = ("tp", "p", "t", "ce", "v", Term("focal", 2.0))

@@ -11,8 +11,8 @@ from monai.data import MetaTensor
 from testing.good_losses import GoodLoss
 from torch import Tensor, nn
 
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
-from medloss.targets import Prepared
 
 
 def doubled(when: Callable[[Prepared], bool]) -> Callable[[GoodLoss, Prepared], Tensor]:

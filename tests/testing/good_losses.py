@@ -7,8 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import RegionLoss, options
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
-from medloss.targets import Prepared
 
 
 @options

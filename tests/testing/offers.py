@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.hookspecs import Loss, Metric, Record
-from medloss.host import Offer, Plugin
+from medloss.offers.host import Offer, Plugin
+from medloss.offers.records import Loss, Metric, Record
 
 
 def offer(target: str, *, module: str = "medloss_region", **changes: Any) -> Offer[Any]:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from medloss.cli import COMMANDS, main
-from medloss.host import host
+from medloss.offers.host import host
 
 PLUGIN = """
 from medloss import Metric, hookimpl

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medloss.hookspecs import Detection
-from medloss.host import Offer, Plugin
+from medloss.offers.host import Offer, Plugin
+from medloss.offers.records import Detection
 from medloss.testing import run_checks
 from medloss_detection.box_losses import BoxLoss, CIoULoss
 from medloss_detection.overlap import iou

@@ -14,9 +14,9 @@ from medloss import __version__
 from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.statistics import Bootstrap
-from medloss.evaluation.ties import SHARE
-from medloss.evaluation.writers import whole_file
+from medloss.evaluation.outputs.statistics import Bootstrap
+from medloss.evaluation.outputs.ties import SHARE
+from medloss.evaluation.outputs.writers import whole_file
 
 FORMAT = 1
 CSV_COLUMNS = (

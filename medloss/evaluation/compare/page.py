@@ -12,11 +12,11 @@ from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import Ground
 from medloss.evaluation.compare.words import heading, notes
-from medloss.evaluation.folder import Measure
-from medloss.evaluation.pages import MINUS, render, write_page
-from medloss.evaluation.pages.axes import Axis
-from medloss.evaluation.pages.definitions import definitions
-from medloss.evaluation.statistics import Bootstrap
+from medloss.evaluation.outputs.folder import Measure
+from medloss.evaluation.outputs.pages import MINUS, render, write_page
+from medloss.evaluation.outputs.pages.axes import Axis
+from medloss.evaluation.outputs.pages.definitions import definitions
+from medloss.evaluation.outputs.statistics import Bootstrap
 
 WIDE, NARROW, ROW, TOP, BOTTOM, END = 880, 380, 44, 24, 26, 12
 _LETTER = 7.0

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.folder import Label, Measure, Value
-from medloss.evaluation.statistics import Bootstrap, mean_interval
-from medloss.evaluation.ties import levels, slack_of
+from medloss.evaluation.outputs.folder import Label, Measure, Value
+from medloss.evaluation.outputs.statistics import Bootstrap, mean_interval
+from medloss.evaluation.outputs.ties import levels, slack_of
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class Difference:
         ci_low: lower end of the bootstrap interval of ``mean``.
         ci_high: upper end.
         wins: pairs where the second run is better.
-        ties: pairs of equal numbers (:mod:`medloss.evaluation.ties`).
+        ties: pairs of equal numbers (:mod:`medloss.evaluation.outputs.ties`).
         losses: pairs where the first run is better.
         p: Wilcoxon signed-rank test, two-sided; 1 where all pairs are equal, NaN without pairs.
         p_holm: adjusted for all tests of the comparison.

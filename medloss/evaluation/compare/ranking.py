@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.folder import Label, Measure, Value
-from medloss.evaluation.statistics import Bootstrap
-from medloss.evaluation.ties import levels, slack_of
+from medloss.evaluation.outputs.folder import Label, Measure, Value
+from medloss.evaluation.outputs.statistics import Bootstrap
+from medloss.evaluation.outputs.ties import levels, slack_of
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def rankings(ground: Ground, bootstrap: Bootstrap) -> tuple[Ranking, ...]:
 def case_ranks(values: Sequence[Sequence[Value | None]], better: str) -> Floats:
     """Rank of every run in every case, cases x runs; equal values share the mean of their ranks.
 
-    Which are equal, :mod:`medloss.evaluation.ties` says.
+    Which are equal, :mod:`medloss.evaluation.outputs.ties` says.
 
     A run without a number ranks last, beside others like it, if its case failed or its label is
     missed or spurious, and first if it rightly found nothing. A case where no run has a number is

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.folder import Folder, FolderCase, Label, Measure, Value
+from medloss.evaluation.outputs.folder import Folder, FolderCase, Label, Measure, Value
 
 SPACING_TOLERANCE = 0.001
 """Largest difference of the voxel sizes of one case in two runs, as a share."""

@@ -13,9 +13,9 @@ from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import Ground
 from medloss.evaluation.compare.words import heading, notes
-from medloss.evaluation.layout import number
-from medloss.evaluation.pages import p_value, share
-from medloss.evaluation.statistics import Bootstrap
+from medloss.evaluation.outputs.layout import number
+from medloss.evaluation.outputs.pages import p_value, share
+from medloss.evaluation.outputs.statistics import Bootstrap
 
 WIDTH = 80
 """The tables need so many columns."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.statistics import Bootstrap
-from medloss.evaluation.ties import SHARE
+from medloss.evaluation.outputs.statistics import Bootstrap
+from medloss.evaluation.outputs.ties import SHARE
 
 RULES = (
     f"pairs of equal numbers are left out, equal differences share the mean of their ranks, and "

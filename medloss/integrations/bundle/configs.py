@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medloss.config_text import parse_file
+from medloss.runtime.config_text import parse_file
 
 SUFFIXES = (".json", ".yaml", ".yml")
 

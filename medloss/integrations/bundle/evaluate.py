@@ -13,13 +13,13 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 
 from medloss.base import LossInParts, NotAdditiveError
-from medloss.evaluation.errors import CaseError
-from medloss.evaluation.geometry import check_same_grid
-from medloss.evaluation.images import read_image
-from medloss.evaluation.inputs import make_sides
-from medloss.evaluation.opened import note
-from medloss.evaluation.pairing import Pair, case_name
-from medloss.evaluation.study import CaseResult, Study, attempt, evaluate_sides
+from medloss.evaluation.inputs.case_pair import make_sides
+from medloss.evaluation.inputs.geometry import check_same_grid
+from medloss.evaluation.inputs.pairing import Pair, case_name
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import read_image
+from medloss.evaluation.reading.opened import note
+from medloss.evaluation.score import CaseResult, Study, attempt, evaluate_sides
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
 from medloss.integrations.bundle.write import write_prediction

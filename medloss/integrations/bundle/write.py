@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from medloss.evaluation.images import Image
-from medloss.evaluation.stored import PATIENT
-from medloss.evaluation.write_nifti import write_nifti
+from medloss.evaluation.outputs.write_nifti import write_nifti
+from medloss.evaluation.reading.images import Image
+from medloss.evaluation.reading.stored import PATIENT
 
 
 def write_prediction(path: Path, prediction: Image) -> None:

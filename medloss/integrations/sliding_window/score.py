@@ -17,11 +17,11 @@ from monai.utils import BlendMode, PytorchPadMode
 from torch import Tensor
 
 from medloss.base import LossInParts, SegmentationLoss
+from medloss.base.targets import Target
 from medloss.integrations.sliding_window.labels import LabelMap, plain
 from medloss.integrations.sliding_window.stitch import Rows, finished_rows
 from medloss.integrations.sliding_window.target import WholeTarget
 from medloss.integrations.sliding_window.windows import lay_windows
-from medloss.targets import Target
 
 _SHARED = (
     "roi_size",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medloss.base.targets import Target
 from medloss.integrations.sliding_window.labels import plain
-from medloss.targets import Target
 
 _ALONG_ROWS = ("label", "mask", "distance_map", "skeleton", "components")
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.objects.spacing import below, reach, within
 from medloss.scoring.counts import Counts
 from medloss.scoring.maps import LabelMaps
 from medloss.scoring.surface.compiling import kernel
 from medloss.scoring.surface.offsets import Spacing, all_steps, lengths
 from medloss.scoring.surface.rows import is_ignored, label_row
-from medloss.spacing import below, reach, within
 
 
 class Bands:

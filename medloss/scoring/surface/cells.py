@@ -126,7 +126,8 @@ def search(
 ):
     """Nearest corner of the other map with the same class for each one of some slices.
 
-    The arguments and results are those of :class:`medloss.scoring.surface.kinds.Kind`. Several
+    The arguments and results are those of
+    :class:`medloss.scoring.surface.surface_elements.Kind`. Several
     classes may share a bit; then a corner with the bit is looked up in the ``other`` map.
     """
     offsets, steps, mm, start_at, per_mm, step_mm = near

@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.objects.spacing import reach
 from medloss.scoring.counts import Counts
 from medloss.scoring.presets import PRESETS, Preset
-from medloss.spacing import reach
 
 Floats = NDArray[np.float64]
 

@@ -21,15 +21,15 @@ from medloss.scoring.maps import Box, LabelMaps
 from medloss.scoring.presets import Preset
 from medloss.scoring.surface import threads
 from medloss.scoring.surface.compiling import kernel
-from medloss.scoring.surface.far import far_distances
-from medloss.scoring.surface.kinds import Kind, make_kind
+from medloss.scoring.surface.far_search import far_distances
 from medloss.scoring.surface.offsets import Spacing
 from medloss.scoring.surface.rows import FAR, IGNORED
+from medloss.scoring.surface.surface_elements import Kind, make_kind
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.int64]
 Elements = tuple[Keys, NDArray[np.uint32]]
-"""Key and place of each element, see :mod:`medloss.scoring.surface.kinds`."""
+"""Key and place of each element, see :mod:`medloss.scoring.surface.surface_elements`."""
 Directed = tuple[Floats, Floats]
 """Distances in mm in ascending order, and how much of the surface has each."""
 

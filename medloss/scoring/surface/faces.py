@@ -138,7 +138,8 @@ def search(
 ):
     """Distance of each point of the faces in some slices to the other map's boundary.
 
-    The arguments and results are those of :class:`medloss.scoring.surface.kinds.Kind`. Slice ``i``
+    The arguments and results are those of
+    :class:`medloss.scoring.surface.surface_elements.Kind`. Slice ``i``
     holds the faces after the voxels of slice ``i - 1``.
     """
     offsets, bins, first_point = near

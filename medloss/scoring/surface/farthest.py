@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.scoring.surface.compiling import kernel, part
-from medloss.scoring.surface.far import far_distances
+from medloss.scoring.surface.far_search import far_distances
 
 CLOSENESS = 1e-3
 """Largest error, as a share of the shortest side of a voxel."""

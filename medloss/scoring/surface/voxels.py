@@ -91,7 +91,7 @@ def search(
 ):
     """Nearest surface voxel of the same class in ``volume`` for each one of some slices.
 
-    The arguments and results are those of :class:`medloss.scoring.surface.kinds.Kind`.
+    The arguments and results are those of :class:`medloss.scoring.surface.surface_elements.Kind`.
     """
     offsets, _, mm, start_at, per_mm, step_mm = near
     line = np.empty(box[5], labels.dtype)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medloss.objects.spacing import below, within
 from medloss.scoring.counts import Counts
 from medloss.scoring.tensors.elements import Spacing, border, to_sites
 from medloss.scoring.tensors.maps import TensorMaps
-from medloss.spacing import below, within
 
 
 class TensorBands:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medloss.labels import held, readable
+from medloss.objects.labels import held, readable
 from medloss.scoring.inputs import signed
 
 Cut = tuple[slice, ...]

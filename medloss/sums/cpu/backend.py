@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medloss.runtime.pages import use_large_pages
+from medloss.runtime.threads import run
 from medloss.sums.cpu import exclusive, independent
-from medloss.sums.cpu.pages import use_large_pages
 from medloss.sums.cpu.plan import Plan
-from medloss.sums.cpu.pool import run
 from medloss.sums.cpu.views import stored
 from medloss.sums.request import Request, gradient_like
 

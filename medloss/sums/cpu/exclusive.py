@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.sums.cpu import others as other_classes
+from medloss.sums.cpu import complement_of_best as other_classes
 from medloss.sums.cpu import tiles, voxels
 from medloss.sums.cpu.compiling import kernel, part
 from medloss.sums.cpu.rows import (
@@ -26,7 +26,7 @@ from medloss.sums.cpu.rows import (
     total,
 )
 from medloss.sums.cpu.scalars import ONE, ZERO, smallest
-from medloss.sums.cpu.term_rows import (
+from medloss.sums.cpu.terms import (
     add_slope,
     add_slope_of_true_class,
     value_row,

@@ -19,7 +19,7 @@ from medloss.sums.cpu.rows import (
     total,
 )
 from medloss.sums.cpu.scalars import ONE, ZERO, smallest
-from medloss.sums.cpu.term_rows import add_slope, value_row
+from medloss.sums.cpu.terms import add_slope, value_row
 
 Array = Any
 ROWS = 12

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medloss.runtime.scratch import Scratch, scratch
 from medloss.sums.cpu import exclusive, independent, tiles
-from medloss.sums.cpu.scratch import Scratch, scratch
-from medloss.sums.cpu.term_rows import CODES, CONSTANT, MAPPED_OF_TRUE_CLASS, NEEDS, OF_TRUE_CLASS
+from medloss.sums.cpu.terms import CODES, CONSTANT, MAPPED_OF_TRUE_CLASS, NEEDS, OF_TRUE_CLASS
 from medloss.sums.cpu.views import index, stored, view
 from medloss.sums.request import Request
 from medloss.sums.terms import WITH_EXPONENT, WITH_MAP, Term

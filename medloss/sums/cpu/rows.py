@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from medloss.numeric import KNEE
 from medloss.sums.cpu.compiling import part
 from medloss.sums.cpu.scalars import ONE, ZERO, exp, log, log1p
 from medloss.sums.cpu.stored import decode, encode
 from medloss.sums.cpu.views import BFLOAT16, FLOAT16, OWN
+from medloss.sums.numeric import KNEE
 
 Array = Any
 
@@ -143,7 +143,7 @@ def log_sigmoid(x: Array, lp: Array, lq: Array, n: int) -> None:
 
 @part
 def power(row: Array, exponent: Any, n: int) -> None:
-    """To an exponent, for values >= 0, as :func:`medloss.numeric.power`."""
+    """To an exponent, for values >= 0, as :func:`medloss.sums.numeric.power`."""
     if exponent == 2:
         for i in range(n):
             row[i] *= row[i]

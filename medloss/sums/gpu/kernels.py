@@ -33,7 +33,7 @@ from medloss.sums.gpu.head import (
     store_head,
     through_head,
 )
-from medloss.sums.gpu.term_tiles import add_slopes, value
+from medloss.sums.gpu.terms import add_slopes, value
 from medloss.sums.gpu.voxels import (
     is_class,
     load_classes,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, annotated_share, mean_of, options
-from medloss.targets import Prepared
+from medloss.base.targets import Prepared
 
 
 @options

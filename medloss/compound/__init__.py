@@ -1,0 +1,1 @@
+"""Weighted sums of any losses: terms, weights, schedules, and what each term was."""

@@ -1,0 +1,240 @@
+"""Weighted sums of losses, the base of every compound loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medloss.base import SegmentationLoss, SumsLoss, options
+from medloss.base.shared_pass import sums_of_each
+from medloss.base.targets import Extras, Prepared, Target
+from medloss.compound.breakdown import TermValue
+from medloss.compound.class_values import ClassValues, from_sums
+from medloss.compound.gradient_norms import gradient_norms
+from medloss.compound.last_pass import LastPass
+from medloss.compound.schedules import Weight
+from medloss.compound.step_watch import StepWatch
+from medloss.compound.term_rules import check_term, value_of
+from medloss.compound.term_weights import TermWeights
+from medloss.runtime.eager import is_transformed
+from medloss.sums import ClassSums, work_dtype
+
+
+@options
+class WeightedSum(SegmentationLoss):
+    """A loss that adds weighted terms under one activation and one pass of class sums.
+
+    A subclass names its terms in ``__post_init__`` with :meth:`set_terms`.
+
+    Args:
+        class_names: names of all classes, background included, for ``breakdown()``.
+        gradient_share: whether ``breakdown()`` tells how strongly each term pulls at the logits; a
+            number n measures one of n training passes. It costs one more backward pass of each term
+            as far as the logits.
+        forwards_per_step: more training passes than this between two steps of the schedules raise.
+    """
+
+    class_names: Sequence[str] | None = None
+    gradient_share: bool | int = False
+    forwards_per_step: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.class_names, str):
+            raise TypeError(f"class_names: expected a list of names, got {self.class_names!r}")
+        for name, lowest in (("gradient_share", 0), ("forwards_per_step", 1)):
+            given = getattr(self, name)
+            if given is not None and (not isinstance(given, int) or given < lowest):
+                raise ValueError(f"{name}: expected a whole number from {lowest} on, got {given!r}")
+        self._last: LastPass | None = None
+        self._last_training: LastPass | None = None
+        self._passes = 0  # of training
+        self._watch = StepWatch(self.forwards_per_step)
+
+    def pass_on(self, *also: str) -> dict[str, Any]:
+        """Options that the terms inherit: activation, reduction, pooling, and those named."""
+        names = ("sigmoid", "softmax", "other_act", "reduction", "batch", *also)
+        return {name: getattr(self, name) for name in names}
+
+    def set_terms(self, terms: Mapping[str, tuple[Weight, nn.Module]]) -> None:
+        """Take over the terms: name to (weight or schedule, loss).
+
+        Raises:
+            ValueError: no term, a weight below 0, an impossible schedule, or a term with an
+                activation of its own.
+        """
+        if not terms:
+            raise ValueError("terms: expected at least one loss, got none")
+        for name, (_, loss) in terms.items():
+            check_term(name, loss, self)
+        self.schedule = TermWeights({name: weight for name, (weight, _) in terms.items()})
+        self.losses = nn.ModuleDict({name: loss for name, (_, loss) in terms.items()})
+        if self.forwards_per_step is not None and not self.scheduled():
+            raise ValueError("forwards_per_step: expected None where no weight has a schedule")
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Weight of each term now."""
+        return self.schedule.as_numbers()
+
+    def scheduled(self) -> list[str]:
+        """Terms whose weights follow a schedule, in nested compound losses too."""
+        return [name for each in self._sums() for name in each.schedule.scheduled]
+
+    def step_schedule(self, step: int | None = None) -> None:
+        """Go to the next step of the schedules: after each epoch, or after each iteration.
+
+        Where a schedule measures (``equal_value``, ``equal_gradient_norm``) and several ranks
+        train, every rank has to call it.
+
+        Args:
+            step: the step to go to, counted from 0, as a loop that is resumed knows it. To stay
+                changes nothing; to go back starts what is measured anew.
+
+        Raises:
+            ValueError: ``step`` is no whole number from 0 on.
+        """
+        for each in self._sums():
+            each.schedule.advance(step)
+            each._watch.step()
+
+    def breakdown(self, *, training: bool = False) -> dict[str, TermValue]:
+        """Value, weight and classes of each term in the last forward pass.
+
+        Args:
+            training: the last pass that had a gradient, whatever was validated since.
+
+        Raises:
+            RuntimeError: there was none yet.
+        """
+        seen = self._last_training if training else self._last
+        if seen is None:
+            what = "training" if training else "forward"
+            raise RuntimeError(f"breakdown: expected a {what} pass first, there was none")
+        return seen.told(class_names=self.class_names, with_gradient=bool(self.gradient_share))
+
+    def prepare(self, input: Tensor, target: Target, extras: Extras) -> Prepared:
+        """Check and unify the inputs; where gradients are measured, in float32 at least."""
+        if isinstance(input, Tensor) and any(each.measures_gradient() for each in self._sums()):
+            # in half precision the gradient of a mean over a volume is 0
+            input = input.to(work_dtype(input)) if input.is_floating_point() else input
+        return super().prepare(input, target, extras)
+
+    def check(self, prepared: Prepared) -> None:
+        """Every term may refuse."""
+        super().check(prepared)
+        classes = prepared.values.shape[1]
+        if self.class_names is not None and len(self.class_names) != classes:
+            raise ValueError(
+                f"class_names: expected {classes} names, background included, "
+                f"got {len(self.class_names)}"
+            )
+        for loss in self.losses.values():
+            if isinstance(loss, SegmentationLoss):
+                loss.check(prepared)
+
+    def evaluate(self, prepared: Prepared) -> Tensor:
+        """Value of the loss; raises where ``forwards_per_step`` passes went without a step."""
+        value = super().evaluate(prepared)
+        if not torch.compiler.is_compiling() and value.requires_grad and self.training:
+            self._watch.training(self.scheduled())
+        return value
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """The weighted sum of all terms; terms on class sums share one pass."""
+        return self._combined(prepared, iter(sums_of_each(list(self._on_sums()), prepared)))
+
+    def measures_gradient(self) -> bool:
+        """Whether the next training pass is one of those measured.
+
+        Raises:
+            RuntimeError: it is being compiled.
+        """
+        every = [n for n in (int(self.gradient_share), self.schedule.every) if n]
+        if not every or not self.training or not torch.is_grad_enabled():
+            return False
+        if torch.compiler.is_compiling():
+            raise RuntimeError(
+                "gradient_share, equal_gradient_norm: cannot be measured inside torch.compile; "
+                "compile the network and leave the loss as it is"
+            )
+        return any(self._passes % n == 0 for n in every)
+
+    def _combined(self, prepared: Prepared, sums: Iterator[ClassSums]) -> Tensor:
+        """The weighted sum; ``sums`` are those of each term of :meth:`_on_sums`, in its order."""
+        values, classes = {}, {}
+        for name, loss in self.losses.items():
+            if isinstance(loss, WeightedSum):
+                values[name] = loss._combined(prepared, sums)
+            elif isinstance(loss, SumsLoss):
+                values[name], of_classes = from_sums(loss, next(sums), prepared)
+                if of_classes is not None:
+                    classes[name] = of_classes
+            else:
+                values[name] = value_of(name, loss, prepared)
+        rank = max(value.ndim for value in values.values())
+        channels = {value.shape[1] for value in values.values() if value.ndim} - {1}
+        if len(channels) > 1:
+            raise ValueError(
+                f"reduction: expected 'mean' or 'sum' where terms count other classes, got 'none' "
+                f"for terms of {' and '.join(map(str, sorted(channels)))} classes"
+            )
+        weighted = (self.schedule.times(k, _of_rank(value, rank)) for k, value in values.items())
+        total = reduce(torch.add, weighted)
+        self._remember(prepared, values, classes, training=total.requires_grad and self.training)
+        return total
+
+    def _remember(
+        self,
+        prepared: Prepared,
+        values: dict[str, Tensor],
+        classes: dict[str, ClassValues],
+        *,
+        training: bool,
+    ) -> None:
+        """Keep what ``breakdown()`` tells and what schedules measure: numbers without a graph."""
+        if not torch.compiler.is_compiling() and is_transformed(*values.values()):
+            return  # no numbers outside of the transform
+        norms = None
+        if training and self.measures_gradient():
+            norms = gradient_norms(values.values(), prepared.raw)
+        seen = {k: v.detach().mean() if v.ndim else v.detach() for k, v in values.items()}
+        weights = {name: self.schedule.of(name) for name in values}
+        self._last = LastPass(seen, weights, classes, norms)
+        if not training:
+            return
+        self._last_training = self._last
+        if "value" in self.schedule.measures:
+            self.schedule.add("value", list(seen.values()))
+        if "gradient_norm" in self.schedule.measures and norms is not None:
+            self.schedule.add("gradient_norm", norms)
+        if not torch.compiler.is_compiling():  # for each number it would compile again
+            self._passes += 1
+
+    def _sums(self) -> list[WeightedSum]:
+        """This loss and nested ones."""
+        # a walk over all modules takes longer than a small volume
+        found = [self]
+        for loss in self.losses._modules.values():
+            if isinstance(loss, WeightedSum):
+                found += loss._sums()
+            elif loss is not None and loss._modules:
+                found += [each for each in loss.modules() if isinstance(each, WeightedSum)]
+        return found
+
+    def _on_sums(self) -> Iterator[SumsLoss]:
+        """Terms on class sums, those of nested losses included."""
+        for loss in self.losses.values():
+            if isinstance(loss, WeightedSum):
+                yield from loss._on_sums()
+            elif isinstance(loss, SumsLoss):
+                yield loss
+
+
+def _of_rank(value: Tensor, rank: int) -> Tensor:
+    """(B, C) as it stands beside (B, C, *spatial); a number as it is."""
+    return value.reshape(*value.shape, *[1] * (rank - value.ndim)) if value.ndim else value

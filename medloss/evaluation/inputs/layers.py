@@ -1,0 +1,232 @@
+"""Classes that overlap as few label maps as hold them, so that each is scored like any label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.evaluation.inputs import values
+from medloss.evaluation.inputs.channels import channel_labels, class_probability
+from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import Image
+from medloss.scoring import Case
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Two label maps for classes that do not overlap.
+
+    Args:
+        prediction: label map.
+        reference: label map.
+        codes: what stands for each class in both.
+        probabilities: predicted, by code, or ``None`` where nobody asked for them.
+    """
+
+    prediction: NDArray[Any]
+    reference: NDArray[Any]
+    codes: dict[Label, int]
+    probabilities: dict[int, NDArray[Any]] | None = None
+
+
+class ClassCases:
+    """The case that each class is scored in.
+
+    Args:
+        layers: of all classes.
+        spacing_mm: voxel size.
+        preset: definition of the surface metrics.
+        ignored: where voxels do not count.
+        device: of torch, that counts and distances are computed on, or ``None``.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        spacing_mm: Sequence[float],
+        preset: str,
+        ignored: NDArray[Any] | None = None,
+        device: str | None = None,
+    ) -> None:
+        self._found: dict[Label, tuple[Case, int]] = {}
+        for layer in layers:
+            case = Case(
+                reference=layer.reference,
+                prediction=layer.prediction,
+                labels=tuple(layer.codes.values()),
+                spacing_mm=spacing_mm,
+                preset=preset,
+                ignored=ignored,
+                probabilities=layer.probabilities,
+                device=device,
+            )
+            self._found |= {label: (case, code) for label, code in layer.codes.items()}
+
+    def find(self, label: Label) -> tuple[Case, int]:
+        """The case, and what the class is called there."""
+        return self._found[label]
+
+
+def make_layers(
+    prediction: Image,
+    reference: Image,
+    labels: Sequence[Label] | None,
+    regions: Mapping[str, tuple[int, ...]],
+    without: int | None = None,
+    *,
+    probabilities: bool = False,
+) -> tuple[Layer, ...]:
+    """Layers for all classes, in which the maps of plain labels are the images' own.
+
+    Args:
+        prediction: label map, or a stack of channels.
+        reference: likewise, on the same grid.
+        labels: classes, or ``None`` for every label that either image holds.
+        regions: the labels that each region is made of.
+        without: a label that is no class.
+        probabilities: whether those of the prediction, a stack, are wanted too. Every class that it
+            has a channel for is then a label that it holds.
+
+    Raises:
+        CaseError: the classes cannot be told from the channels of a stack.
+    """
+    sides = prediction, reference
+    if not any(image.independent for image in sides):
+        maps = prediction.labels(), reference.labels()
+        if labels is None:
+            found = {label for one in maps for label in values.present_labels(one)}
+            found |= set(channel_labels(prediction)) if probabilities else set()
+            plain: dict[Label, int] = {label: label for label in sorted(found - {without})}
+            layers = [Layer(*maps, plain)]
+        else:
+            layers = [*_map_layers(*maps, labels, regions)]
+        return tuple(
+            _with_probabilities(layers, prediction, {}, regions) if probabilities else layers
+        )
+    if prediction.independent != reference.independent:
+        _check_sides(*sides, labels, regions)
+    if labels is None:
+        found = {label for image in sides for label in _present(image)}
+        found |= set(channel_labels(prediction)) if probabilities else set()
+        labels = sorted(found - {without})
+    places = _places(labels, regions)
+    layers = []
+    for label in labels:
+        masks = [_mask(image, label, places[label], len(labels), regions) for image in sides]
+        layers.append(Layer(masks[0], masks[1], {label: 1}))
+    return tuple(
+        _with_probabilities(layers, prediction, places, regions) if probabilities else layers
+    )
+
+
+def _with_probabilities(
+    layers: Sequence[Layer],
+    prediction: Image,
+    places: Mapping[Label, int | None],
+    regions: Mapping[str, tuple[int, ...]],
+) -> Iterator[Layer]:
+    for layer in layers:
+        chances = {}
+        for label, code in layer.codes.items():
+            members = regions[label] if isinstance(label, str) else (label,)
+            channels = (places[label],) if prediction.independent else members
+            chances[code] = class_probability(prediction, channels)
+        yield replace(layer, probabilities=chances)
+
+
+def _map_layers(
+    prediction: NDArray[Any],
+    reference: NDArray[Any],
+    labels: Sequence[Label],
+    regions: Mapping[str, tuple[int, ...]],
+) -> Iterator[Layer]:
+    plain: dict[Label, int] = {label: label for label in labels if isinstance(label, int)}
+    yield Layer(prediction, reference, plain)
+    for group in disjoint({name: regions[name] for name in labels if isinstance(name, str)}):
+        codes: dict[Label, int] = {name: code for code, name in enumerate(group, start=1)}
+        changes = {label: codes[name] for name, members in group.items() for label in members}
+        yield Layer(
+            values.recode(prediction, changes, keep=False),
+            values.recode(reference, changes, keep=False),
+            codes,
+        )
+
+
+def disjoint(regions: Mapping[str, tuple[int, ...]]) -> list[dict[str, tuple[int, ...]]]:
+    """Regions in groups within which none has a label of another.
+
+    Example:
+        >>> disjoint({"whole": (1, 2, 4), "core": (1, 4), "edge": (2, 3)})
+        [{'whole': (1, 2, 4)}, {'core': (1, 4), 'edge': (2, 3)}]
+    """
+    groups: list[dict[str, tuple[int, ...]]] = []
+    for name, members in regions.items():
+        for group in groups:
+            if not any(set(members) & set(others) for others in group.values()):
+                group[name] = members
+                break
+        else:
+            groups.append({name: members})
+    return groups
+
+
+def _places(
+    labels: Sequence[Label], regions: Mapping[str, tuple[int, ...]]
+) -> dict[Label, int | None]:
+    """Channel of each class: label 1 is channel 0, unless regions make it the order of the list."""
+    if regions:
+        return {label: place for place, label in enumerate(labels)}
+    return {label: label - 1 for label in labels if isinstance(label, int)}
+
+
+def _mask(
+    image: Image,
+    label: Label,
+    channel: int | None,
+    count: int,
+    regions: Mapping[str, tuple[int, ...]],
+) -> NDArray[np.uint8]:
+    if not image.independent:
+        members = regions[label] if isinstance(label, str) else (label,)
+        return values.recode(image.labels(), dict.fromkeys(members, 1), keep=False)
+    channels = image.array.shape[-1]
+    if regions and channels != count:
+        raise CaseError(
+            f"{image.path} has {channels} channels for {count} classes: with regions, channel by "
+            f"channel is what --labels lists"
+        )
+    if channel is None or channel >= channels:
+        return np.zeros(image.shape, dtype=np.uint8, order="F")
+    return values.likely(image.array[..., channel])
+
+
+def _present(image: Image) -> set[int]:
+    if not image.independent:
+        return set(values.present_labels(image.labels()))
+    channels = range(image.array.shape[-1])
+    return {n + 1 for n in channels if float(image.array[..., n].max()) >= 0.5}
+
+
+def _check_sides(
+    prediction: Image,
+    reference: Image,
+    labels: Sequence[Label] | None,
+    regions: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Channels of one side, labels of the other: what belongs together must be beyond doubt."""
+    stack, other = (prediction, reference) if prediction.independent else (reference, prediction)
+    if regions and labels is not None:
+        return
+    likely = np.zeros(stack.shape, dtype=np.uint16, order="F")
+    for channel in range(stack.array.shape[-1]):
+        likely += values.likely(stack.array[..., channel])
+    if likely.max() > 1:
+        raise CaseError(
+            f"the channels of {stack.path} overlap, which the labels of {other.path} cannot; say "
+            f"which labels each channel is made of, such as --labels whole=1+2,core=1"
+        )

@@ -1,0 +1,1 @@
+"""What an evaluation leaves behind: tables, records, pages, pictures."""

@@ -1,0 +1,110 @@
+"""The folder of a study: its tables, its journal, and what else was asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medloss.evaluation.outputs import writers
+from medloss.evaluation.outputs.tables import Summary
+from medloss.evaluation.score import CaseResult, Study
+
+if TYPE_CHECKING:
+    from medloss.evaluation.outputs.definitions import Definition
+
+CASES, SUMMARY, JOURNAL, REPORT = "cases.csv", "summary.json", "journal.jsonl", "report.html"
+ERROR_MAPS = "error_maps"
+TABLES = {"latex": "summary.tex", "markdown": "summary.md", "parquet": "cases.parquet"}
+DEFINITIONS = ("definitions.csv", "definitions.md")
+_OWN = (CASES, SUMMARY, JOURNAL, REPORT, *TABLES.values(), *DEFINITIONS)
+
+
+def prepare(folder: Path, *, resume: bool, force: bool) -> None:
+    """Make the folder, or make sure that what it holds may be added to or replaced.
+
+    Args:
+        folder: of the study; its own parent must exist.
+        resume: go on with what is there.
+        force: delete what an earlier study left there, and nothing else.
+
+    Raises:
+        ValueError: it is no folder, cannot be written to, or holds something.
+    """
+    if resume and force:
+        raise ValueError("--resume goes on with a folder and --force begins anew; give one of them")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; --output names a folder")
+    if not folder.exists():
+        if not folder.parent.is_dir():
+            raise ValueError(f"{folder.parent} is no folder to make {folder.name} in")
+        if not os.access(folder.parent, os.W_OK):
+            raise ValueError(f"{folder.parent} is not writable")
+        folder.mkdir()
+    elif not os.access(folder, os.W_OK):
+        raise ValueError(f"{folder} is not writable")
+    if force:
+        _empty(folder)
+    elif any(folder.iterdir()):
+        if not resume:
+            raise ValueError(
+                f"{folder} is not empty; --resume goes on with it, --force begins anew"
+            )
+        if not (folder / JOURNAL).exists():
+            raise ValueError(f"{folder} is not empty and holds no {JOURNAL} to go on with")
+
+
+def write_tables(
+    folder: Path,
+    cases: Sequence[CaseResult],
+    summaries: Sequence[Summary],
+    study: Study,
+    *,
+    command: str,
+    tables: Sequence[str] = (),
+) -> list[Path]:
+    """Write ``cases.csv``, ``summary.json`` and the tables that were asked for.
+
+    Args:
+        folder: prepared.
+        cases: complete.
+        summaries: of these cases.
+        study: what was computed.
+        command: that computes the same again.
+        tables: of ``latex``, ``markdown``, ``parquet``.
+
+    Returns:
+        The files, in the order of writing.
+    """
+    written = [folder / CASES, folder / SUMMARY]
+    writers.write_csv(written[0], cases, study)
+    writers.write_json(written[1], cases, summaries, study, command)
+    for kind in tables:
+        from medloss.evaluation.outputs import formats
+
+        path = folder / TABLES[kind]
+        if kind == "parquet":
+            formats.write_parquet(path, cases, study)
+        else:
+            formats.write_text(path, formats.TEXT[kind](summaries, study))
+        written.append(path)
+    return written
+
+
+def write_definitions(folder: Path, definitions: Sequence[Definition]) -> list[Path]:
+    """Write every value by every definition, and a table of the means; the files."""
+    from medloss.evaluation.outputs import formats
+
+    written = [folder / name for name in DEFINITIONS]
+    writers.write_csv_of(written[0], [(cases, study) for study, cases, _ in definitions])
+    formats.write_text(written[1], formats.definitions_markdown(definitions))
+    return written
+
+
+def _empty(folder: Path) -> None:
+    for name in _OWN:
+        (folder / name).unlink(missing_ok=True)
+    for pattern in ("*_errors.nii.gz", "*_distances.nii.gz"):
+        for path in (folder / ERROR_MAPS).glob(pattern):
+            path.unlink()

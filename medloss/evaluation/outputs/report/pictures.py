@@ -1,0 +1,176 @@
+"""Which cases to look at, and their pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.evaluation.inputs.case_pair import Inputs, read_sides
+from medloss.evaluation.inputs.layers import make_layers
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.folder import Folder, FolderCase, Label, Measure, Value
+from medloss.evaluation.outputs.report.planes import Plane, planes
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import Image
+from medloss.evaluation.reading.stored import PATIENT
+
+_WORST, _BEST = 8, 4
+"""At most so many pictures of each kind: a page stays small however many labels there are."""
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A label of a case that is worth a look."""
+
+    case: FolderCase
+    label: Label
+    value: Value
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Slices of a choice, or the reason why there are none."""
+
+    choice: Choice
+    planes: tuple[Plane, ...] = ()
+    problem: str = ""
+
+    @property
+    def extent_mm(self) -> float:
+        """Of all planes side by side."""
+        return sum(plane.size_mm[0] for plane in self.planes)
+
+    @property
+    def bar_mm(self) -> float:
+        """Length of the scale bar: round, and about a third of the first plane."""
+        room = self.planes[0].size_mm[0] / 3
+        power = 10.0 ** math.floor(math.log10(room))
+        return max(step * power for step in (1, 2, 5) if step * power <= room)
+
+
+def judge(folder: Folder) -> Measure | None:
+    """The metric that says which cases are bad: Dice where it was computed, else the first."""
+    own = [m for m in folder.measures if any(key != "all" for key in _keys(folder, m))]
+    return next((measure for measure in own if measure.name == "dice"), next(iter(own), None))
+
+
+def choose(folder: Folder) -> tuple[list[Choice], list[Choice]]:
+    """The worst and the best cases, of as many labels as there is room for.
+
+    In every round each label gives its next worst case, and the worst of these come first; the best
+    cases are one of each label.
+    """
+    measure = judge(folder)
+    if measure is None:
+        return [], []
+    sign = 1.0 if measure.better == "higher" else -1.0
+
+    def badness(choice: Choice) -> float:
+        return sign * choice.value.value
+
+    ordered = [
+        sorted(_choices(folder, label, measure), key=badness)
+        for label in folder.labels
+        if label.key != "all"
+    ]
+    worst = _rounds(ordered, _ROUNDS, badness)[:_WORST]
+    seen = {(choice.case.name, choice.label.key) for choice in worst}
+    rest = [
+        [c for c in reversed(found) if (c.case.name, c.label.key) not in seen] for found in ordered
+    ]
+    best = _rounds(rest, 1, lambda choice: -badness(choice))[:_BEST]
+    return worst, best
+
+
+def draw(choice: Choice, folder: Folder) -> Picture:
+    """Read the two files of a case again and cut them.
+
+    Files that are gone, or no longer hold what was scored, give the reason instead of a picture.
+    """
+    try:
+        reference, prediction, grid = _masks(choice, folder)
+    except CaseError as error:
+        return Picture(choice, problem=str(error))
+    counted = (int(reference.sum()), int(prediction.sum()))
+    voxels = choice.case.voxels
+    told = voxels.get(choice.label.key, (0, 0)) if voxels else counted
+    if counted != told:
+        return Picture(
+            choice,
+            problem=f"the files hold {counted[0]} and {counted[1]} voxels of this label, the "
+            f"results were made of {told[0]} and {told[1]}",
+        )
+    if not any(counted):
+        return Picture(choice, problem="neither file holds this label")
+    return Picture(choice, planes(reference, prediction, grid.affine, placed=grid.space == PATIENT))
+
+
+def _masks(choice: Choice, folder: Folder) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
+    case = choice.case
+    if case.prediction is None or case.reference is None:
+        raise CaseError("the results do not say which files were read")
+    pair = Pair(case.name, Path(case.prediction), Path(case.reference))
+    sides = read_sides(pair, _inputs(folder))
+    if sides.reference.shape != case.shape:
+        raise CaseError(f"the reference has the shape {sides.reference.shape}, not {case.shape}")
+    regions = {label.key: label.members for label in folder.labels if label.members}
+    classes = {
+        label.key: label.key if label.members else int(label.key)
+        for label in folder.labels
+        if label.members or label.key.isdecimal()
+    }
+    if choice.label.key not in classes:
+        raise CaseError("the results do not say which labels the region is made of")
+    wanted = classes[choice.label.key]
+    layers = make_layers(sides.prediction, sides.reference, [*classes.values()], regions)
+    layer = next(layer for layer in layers if wanted in layer.codes)
+    masks = [side == layer.codes[wanted] for side in (layer.reference, layer.prediction)]
+    if sides.ignored is not None:
+        masks = [mask & ~sides.ignored for mask in masks]
+    return masks[0], masks[1], sides.reference
+
+
+def _inputs(folder: Folder) -> Inputs:
+    """What was done to the files before they were scored, done again."""
+    asked = folder.inputs
+    for name in ("remap_prediction", "remap_reference"):
+        if name in asked:  # JSON has no numbers as keys
+            asked[name] = {int(old): int(new) for old, new in asked[name].items()}
+    for name in ("region_order", "left_out", "passed_over"):
+        if name in asked:
+            asked[name] = tuple(asked[name])
+    try:
+        return Inputs(**asked)
+    except TypeError as error:
+        raise CaseError(
+            f"this version cannot repeat what was done to the files: {error}"
+        ) from error
+
+
+def _choices(folder: Folder, label: Label, measure: Measure) -> list[Choice]:
+    found = []
+    for case in folder.cases:
+        value = case.values.get((label.key, measure.name))
+        if value and value.used and value.status != "both_empty":
+            found.append(Choice(case, label, value))
+    return found
+
+
+def _rounds(
+    ordered: list[list[Choice]], rounds: int, key: Callable[[Choice], float]
+) -> list[Choice]:
+    found: list[Choice] = []
+    for index in range(rounds):
+        found += sorted((each[index] for each in ordered if index < len(each)), key=key)
+    return found
+
+
+def _keys(folder: Folder, measure: Measure) -> set[str]:
+    return {line.label for line in folder.lines if line.measure == measure.name}

@@ -1,0 +1,114 @@
+"""Whether means are good enough for a pipeline to go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.outputs.layout import number
+from medloss.evaluation.outputs.tables import Column, columns
+from medloss.evaluation.outputs.ties import SHARE
+from medloss.evaluation.score import CaseResult, Study, study_labels
+from medloss.objects.spacing import at_least, within
+
+Side = Literal["under", "over"]
+_BETTER: dict[Side, str] = {"under": "higher", "over": "lower"}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A value that the mean of a metric must reach.
+
+    Args:
+        column: metric or loss.
+        label: number or name of a label, or empty for all labels together.
+        value: that a mean may be equal to.
+        side: on which the mean fails: ``under`` it or ``over`` it.
+    """
+
+    column: Column
+    label: str
+    value: float
+    side: Side
+
+
+def parse_threshold(text: str, side: Side, study: Study) -> Threshold:
+    """Read ``METRIC=value`` or ``METRIC[label]=value``.
+
+    Raises:
+        ValueError: another form, a metric that is not computed, or one whose better values lie on
+            the side that fails.
+    """
+    option = f"--fail-{side}"
+    name, equals, value_text = text.rpartition("=")
+    try:
+        value = float(value_text)
+    except ValueError:
+        value = math.nan
+    if not equals or math.isnan(value):
+        raise ValueError(f"{option}: {text!r} is not of the form METRIC=number")
+    known = {column.name: column for column in columns(study)}
+    name, label = name.strip(), ""
+    if name not in known and name.endswith("]"):
+        name, _, label = name[:-1].rpartition("[")
+    if name not in known:
+        raise ValueError(f"{option}: {name!r} is not computed; there are {', '.join(known)}")
+    column = known[name]
+    if column.better != _BETTER[side]:
+        other = "over" if side == "under" else "under"
+        raise ValueError(f"{option}: of {name}, {column.better} is better; use --fail-{other}")
+    return Threshold(column, label, value, side)
+
+
+def failures(
+    thresholds: Sequence[Threshold], cases: Sequence[CaseResult], study: Study
+) -> list[str]:
+    """A sentence for each threshold that is not reached.
+
+    The mean is that of all values that count, of all labels together or of one. Where no value
+    counts, as for a label that no case has, nothing was reached.
+    """
+    sentences = []
+    for threshold in thresholds:
+        mean = _mean(threshold, cases, study)
+        unit = threshold.column.unit
+        of = f" of {threshold.label}" if threshold.label else ""
+        what = f"{threshold.column.name}{of}"
+        limit = f"{threshold.value:g}{f' {unit}' if unit else ''}"
+        if math.isnan(mean):
+            sentences.append(f"{what}: no value counts, so that {limit} is not reached")
+        elif not _reached(mean, threshold):
+            # All digits where the rounded mean would look as good as the limit.
+            shown = number(mean, unit)
+            shown = repr(mean) if float(shown) == threshold.value else shown
+            sentences.append(f"{what}: the mean {shown} is {threshold.side} {limit}")
+    return sentences
+
+
+def _reached(mean: float, threshold: Threshold) -> bool:
+    if threshold.column.unit:  # sizes in mm, mm² or mm³
+        compare = at_least if threshold.side == "under" else within
+        return bool(compare(mean, threshold.value))
+    if math.isclose(mean, threshold.value, rel_tol=SHARE):
+        return True  # a mean may be equal to it, however its sum was rounded
+    return mean > threshold.value if threshold.side == "under" else mean < threshold.value
+
+
+def _mean(threshold: Threshold, cases: Sequence[CaseResult], study: Study) -> float:
+    labels: list[Label | None] = [None, *study_labels(cases, study)]
+    if threshold.label:
+        labels = [x for x in labels if threshold.label in (str(x), study.name(x) or str(x))]
+    values = [
+        result.value
+        for case in cases
+        for result in case.results
+        if result.column == threshold.column.name
+        and result.label in labels
+        and not math.isnan(result.value)
+    ]
+    if math.inf in values:
+        return math.inf
+    return math.fsum(values) / len(values) if values else math.nan

@@ -1,0 +1,130 @@
+"""MetaImage (.mha, .mhd), read strictly.
+
+ITK would take 1 mm where the file has no voxel size, and of damaged compressed voxels whatever was
+in memory.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.opened import read_file
+from medloss.evaluation.reading.stored import PATIENT, Stored
+from medloss.evaluation.reading.voxel_files import (
+    LONGEST_HEADER,
+    beside,
+    numbers,
+    read_voxels,
+    whole_numbers,
+)
+
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+_TURNED = ("TransformMatrix", "Rotation", "Orientation")
+_MOVED = ("Offset", "Position", "Origin")
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def read_metaimage(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
+    """Array with the classes last, affine in RAS+ millimetres, and the number of spatial axes.
+
+    Raises:
+        CaseError: the file is damaged, or leaves open what the numbers depend on.
+    """
+    return load_metaimage(path)[:3]
+
+
+def load_metaimage(path: Path) -> Stored:
+    """The same, and whether the file says where its voxels lie.
+
+    It does with an origin and directions; ITK would take 0 and the axes of the patient.
+
+    Raises:
+        CaseError: as :func:`read_metaimage`.
+    """
+    content = read_file(path)
+    end = re.search(
+        rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]*)\r?\n?", content[:LONGEST_HEADER], re.MULTILINE
+    )
+    if end is None:
+        raise CaseError(f"{path} is not a MetaImage file")
+    text = content[: end.end()].decode("latin-1")
+    fields = dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", text, re.MULTILINE))
+    shape = whole_numbers(path, "DimSize", fields.get("DimSize", ""))
+    axes, channels = len(shape), _one(path, fields, "ElementNumberOfChannels", 1, least=1)
+    if axes not in (2, 3, 4) or (axes == 4 and channels > 1):
+        raise CaseError(f"{path} has {axes} axes; expected 2 or 3, and one of classes at most")
+    kind = fields.get("ElementType", "")
+    if kind not in _TYPES:
+        raise CaseError(f"{path} holds values of type {kind[:40]!r}, not labels")
+    if not _true(fields, "BinaryData", True):
+        raise CaseError(f"{path} keeps its voxels as text (BinaryData), which is not supported")
+    big = _true(fields, "BinaryDataByteOrderMSB") or _true(fields, "ElementByteOrderMSB")
+    name, skip = fields["ElementDataFile"], _one(path, fields, "HeaderSize", 0, least=-1)
+    if name.lower() == "local":
+        voxels, skip = memoryview(content)[end.end() :], 0
+    elif name.startswith("LIST") or "%" in name or len(name.split()) > 1:
+        raise CaseError(f"{path} keeps its voxels in several files; save it as one .mha file")
+    else:
+        voxels = memoryview(read_file(beside(path, name)))
+    array = read_voxels(
+        path,
+        voxels,
+        (channels, *shape) if channels > 1 else shape,
+        np.dtype((">" if big else "<") + _TYPES[kind]),
+        compressed=_true(fields, "CompressedData"),
+        skip=skip,
+    )
+    if channels > 1:
+        array = np.moveaxis(array, 0, -1)
+    placed = any(name in fields for name in _TURNED) and any(name in fields for name in _MOVED)
+    space = PATIENT if placed else ""
+    return Stored(array, _affine(path, fields, axes), min(axes, 3), space=space)
+
+
+def _affine(path: Path, fields: dict[str, str], axes: int) -> NDArray[np.float64]:
+    space = min(axes, 3)
+    spacing = fields.get("ElementSpacing", fields.get("ElementSize"))
+    if spacing is None:
+        raise CaseError(f"{path} states no voxel size (ElementSpacing)")
+    affine = np.eye(4)
+    for name in _TURNED:
+        if name in fields:
+            matrix = numbers(path, name, fields[name], axes * axes).reshape(axes, axes)
+            affine[:space, :space] = matrix.T[:space, :space]  # axis after axis
+            break
+    affine[:space, :space] *= numbers(path, "ElementSpacing", spacing, axes)[:space]
+    for name in _MOVED:
+        if name in fields:
+            affine[:space, 3] = numbers(path, name, fields[name], axes)[:space]
+            break
+    return _LPS @ affine
+
+
+def _one(path: Path, fields: dict[str, str], name: str, default: int, *, least: int) -> int:
+    if name not in fields:
+        return default
+    found = whole_numbers(path, name, fields[name])
+    if len(found) != 1 or found[0] < least:
+        raise CaseError(f"{path} is damaged: {name} is {fields[name][:100]!r}")
+    return found[0]
+
+
+def _true(fields: dict[str, str], name: str, default: bool = False) -> bool:
+    return fields[name].lower() in ("true", "1") if name in fields else default

@@ -1,0 +1,120 @@
+"""The probabilities that nnU-Net saves beside its predictions, without unpickling anything."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.evaluation.inputs.pairing import SUFFIXES, case_name
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.reading.limits import DEFLATE_RATIO, by, check_stored, voxel_bytes
+from medloss.evaluation.reading.opened import look_for, open_file
+from medloss.evaluation.reading.stored import Stored
+
+NAMES = ("probabilities", "softmax")
+"""What nnU-Net 2 and nnU-Net 1 call the array."""
+
+_HEADER = re.compile(
+    r"\{'descr': '([^']{1,20})', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\),? ?\}\s*",
+    re.ASCII,
+)
+_LONGEST_HEADER = 1 << 12
+
+
+def load_npz(path: Path, grid: Image | None = None) -> Stored:
+    """Array with the classes last, and the place of the image that it takes it from.
+
+    The file says nothing of space: the image of the same name beside it does, which nnU-Net writes
+    too, and without one ``grid``.
+
+    Raises:
+        CaseError: the file is damaged, holds something else, or does not fit the image.
+    """
+    array = _read(path)
+    beside = _beside(path)
+    image = read_image(beside) if beside else grid
+    if image is None:
+        raise CaseError(f"{path} says nothing of space, and no image of its name is beside it")
+    array = array.transpose(3, 2, 1, 0)  # (C, z, y, x) to (x, y, z, C), a view
+    if len(image.shape) == 2 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.shape[:-1] != image.shape:
+        raise CaseError(
+            f"{path} holds {by(array.shape[:-1])} voxels and {image.path} {by(image.shape)}"
+        )
+    note = f"place of {path.name} from {image.path}"
+    return Stored(array, image.affine, len(image.shape), note, image.space)
+
+
+def _beside(path: Path) -> Path | None:
+    name = case_name(path) or path.stem
+    found = [path.with_name(name + suffix) for suffix in SUFFIXES]
+    return next((other for other in found if look_for(other)), None)
+
+
+def _read(path: Path) -> NDArray[Any]:
+    try:
+        with open_file(path) as content, zipfile.ZipFile(content) as archive:
+            names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            info = next((names[name] for name in NAMES if name in names), None)
+            if info is None:
+                listed = ", ".join(repr(name[:40]) for name in sorted(names)[:5]) or "nothing"
+                raise CaseError(f"{path} has no array {' or '.join(NAMES)}; it has {listed}")
+            check_stored(path, info.file_size, max(info.compress_size, 1), DEFLATE_RATIO)
+            with archive.open(info) as file:
+                return _array(path, file, info.file_size)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        OverflowError,
+    ) as error:
+        if isinstance(error, CaseError):
+            raise
+        raise CaseError(f"{path} is a damaged .npz file: {_reason(error)}") from error
+
+
+def _array(path: Path, file: IO[bytes], size: int) -> NDArray[Any]:
+    shape, fortran, dtype = _header(path, file)
+    if len(shape) != 4:
+        raise CaseError(f"{path} has {len(shape)} axes; expected (classes, z, y, x)")
+    expected = voxel_bytes(path, shape, dtype.itemsize)
+    check_stored(path, expected, size)
+    content = file.read(expected)
+    check_stored(path, expected, len(content))
+    if file.read(1):
+        raise CaseError(f"{path} is damaged: it holds more bytes than its header says")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of a .npy array; numpy's own reader would parse it as Python."""
+    start = file.read(8)
+    width = {1: 2, 2: 4, 3: 4}.get(start[6] if len(start) == 8 else 0, 0)
+    length = int.from_bytes(file.read(width), "little")
+    found = _HEADER.fullmatch(file.read(min(length, _LONGEST_HEADER)).decode("latin-1"))
+    if start[:6] != b"\x93NUMPY" or found is None:
+        raise CaseError(f"{path} is a damaged .npz file: the header of its array is unknown")
+    descr, fortran, sizes = found.groups()
+    if not re.fullmatch(r"[<>|][biuf][1248]", descr):
+        raise CaseError(f"{path} holds values of type {descr!r}, not probabilities")
+    shape = tuple(int(word) for word in sizes.replace(",", " ").split())
+    return shape, fortran == "True", np.dtype(descr)
+
+
+def _reason(error: Exception) -> str:
+    """What zipfile says, without the bytes that it may quote."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.removeprefix("Error -3 while decompressing data: ")[:100]

@@ -1,0 +1,287 @@
+"""From pairs of files to values: one case at a time, each file read once, each fact computed once.
+
+:func:`evaluate_pair` takes and gives plain records and depends on no other case, so that cases can
+be scored in any order and anywhere; :func:`complete` then makes their rows the same for every case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medloss.evaluation.choices import MetricChoice
+from medloss.evaluation.inputs.case_pair import Inputs, Sides, read_sides
+from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.layers import ClassCases, make_layers
+from medloss.evaluation.inputs.pairing import Pair, printable
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.opened import Opened, recording
+from medloss.scoring import Case, EmptyPolicy, score
+from medloss.scoring.counts import Counts
+
+if TYPE_CHECKING:
+    from medloss.evaluation.losses import LossChoice
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is computed for every case.
+
+    Args:
+        metrics: one value for each label.
+        losses: one value for the whole case.
+        labels: names by label or region, or ``None`` for every label that any file holds.
+        policy: what a label that is missing on one side or both counts.
+        preset: definition of the surface metrics.
+        definitions: other presets that every metric is computed by as well, each with its policy.
+        error_maps: folder that gets images of each case's errors, or ``None``.
+        regions: the labels that each region among ``labels`` is made of.
+        inputs: what is done to the files before they are scored.
+        source: what predicts, where that is part of the work: names and values.
+        device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
+            the CPU.
+    """
+
+    metrics: tuple[MetricChoice, ...]
+    losses: tuple[LossChoice, ...] = ()
+    labels: dict[Label, str] | None = None
+    policy: EmptyPolicy = field(default_factory=EmptyPolicy)
+    preset: str = "deepmind"
+    definitions: tuple[tuple[str, EmptyPolicy], ...] = ()
+    error_maps: Path | None = None
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=Inputs)
+    source: tuple[tuple[str, str], ...] = ()
+    device: str | None = None
+
+    def name(self, label: Label | None) -> str:
+        """Name of a label, empty where it has none; a region is its own name."""
+        return "" if label is None else (self.labels or {}).get(label, "")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One value: of a metric for a label, or of a loss for the whole case (label ``None``)."""
+
+    label: Label | None
+    column: str
+    value: float
+    unit: str
+    status: str
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """All values of a case, or the sentence that says why there are none.
+
+    Args:
+        pair: the case.
+        spacing_mm: voxel size.
+        shape: of the reference, in voxels.
+        results: by label and metric, then the losses.
+        error: why there are none.
+        trace: where that was found, for whoever looks for a defect.
+        counts: voxels of each label.
+        definitions: results by the study's other presets.
+        notes: what was done to this case before it was scored, such as resampling.
+        files: every file that it is made of, as it was when it was opened.
+    """
+
+    pair: Pair
+    spacing_mm: tuple[float, ...] = ()
+    shape: tuple[int, ...] = ()
+    results: tuple[Result, ...] = ()
+    error: str = ""
+    trace: str = ""
+    counts: tuple[tuple[Label, Counts], ...] = ()
+    definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
+    files: tuple[Opened, ...] = field(default=(), compare=False)
+
+
+def evaluate(pairs: Iterable[Pair], study: Study) -> Iterator[CaseResult]:
+    """Score every pair, in order; a case that fails does not stop the others."""
+    for pair in pairs:
+        yield evaluate_pair(pair, study)
+
+
+def evaluate_pair(pair: Pair, study: Study) -> CaseResult:
+    """Read and score one pair of files."""
+    return attempt(pair, lambda: evaluate_sides(pair, read_sides(pair, study.inputs), study))
+
+
+def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
+    """The result of a case with the files that it is made of, or why there is none."""
+    with recording() as files:
+        result = _attempt(pair, work)
+    return dataclasses.replace(
+        result,
+        error=printable(result.error),
+        trace=printable(result.trace),
+        notes=tuple(map(printable, result.notes)),
+        files=tuple(files),
+    )
+
+
+def _attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
+    try:
+        return work()
+    except CaseError as error:
+        return CaseResult(pair, error=str(error), trace=traceback.format_exc())
+    # A defect that one case brings out, in a plugin too, must not cost the values of the others.
+    except Exception as error:  # noqa: BLE001
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        return CaseResult(pair, error=reason, trace=traceback.format_exc())
+
+
+def complete(cases: Iterable[CaseResult], study: Study) -> tuple[CaseResult, ...]:
+    """Give every case a row for every label of the study.
+
+    A case without a label in both of its files has the status ``both_empty`` there; which labels
+    there are is known only when all files have been read, unless the study names them.
+    """
+    cases = tuple(cases)
+    labels = study_labels(cases, study)
+    return tuple(case if case.error else _complete(case, labels, study) for case in cases)
+
+
+def study_labels(cases: Iterable[CaseResult], study: Study) -> tuple[Label, ...]:
+    """The labels that the study names, else those found in any case, in ascending order."""
+    if study.labels is not None:
+        return tuple(study.labels)
+    found = {result.label for case in cases for result in case.results}
+    return tuple(sorted(label for label in found if isinstance(label, int)))
+
+
+def check_options(study: Study) -> None:
+    """Try metrics on a case of a few voxels, before the work starts.
+
+    Those that were given options, and those that need a package that may be missing.
+
+    Raises:
+        ValueError: a metric refuses the value of an option, or something is not installed.
+    """
+    cube = np.zeros((3, 3, 3), dtype=np.uint8)
+    cube[1, 1, 1] = 1
+    case = Case(
+        reference=cube,
+        prediction=cube,
+        labels=(1,),
+        spacing_mm=(1.0, 1.0, 1.0),
+        preset=study.preset,
+        probabilities={1: cube},
+    )
+    for metric in study.metrics:
+        if metric.given or "skeletons" in metric.record.facts:
+            one = dataclasses.replace(study, metrics=(metric,))
+            try:
+                list(_score(case, 1, 1, one))
+            except (TypeError, ValueError, ImportError) as error:
+                raise ValueError(f"{metric.column}: {error}") from error
+
+
+def evaluate_sides(
+    pair: Pair,
+    sides: Sides,
+    study: Study,
+    losses: Iterable[tuple[str, float]] | None = None,
+) -> CaseResult:
+    """Score two images.
+
+    Args:
+        pair: the case.
+        sides: its images.
+        study: what is computed.
+        losses: values of the study's losses, where they are known already.
+
+    Raises:
+        CaseError: what is asked for is not in the files.
+    """
+    prediction, reference = sides.prediction, sides.reference
+    of_chances = [m.column for m in study.metrics if "probabilities" in m.record.facts]
+    if of_chances and not prediction.probabilities:
+        raise CaseError(
+            f"{of_chances[0]} needs probabilities, and of {prediction.path} there are labels alone "
+            f"(nnU-Net's .npz is taken with --probabilities)"
+        )
+    asked = None if study.labels is None else tuple(study.labels)
+    ignore = study.inputs.ignore_label
+    layers = make_layers(
+        prediction, reference, asked, study.regions, ignore, probabilities=bool(of_chances)
+    )
+    labels = asked or tuple(label for layer in layers for label in layer.codes)
+    cases = ClassCases(layers, reference.spacing_mm, study.preset, sides.ignored, study.device)
+    results = [result for label in labels for result in _score(*cases.find(label), label, study)]
+    definitions = []
+    for preset, policy in study.definitions:
+        by = dataclasses.replace(study, preset=preset, policy=policy)
+        others = ClassCases(layers, reference.spacing_mm, preset, sides.ignored, study.device)
+        definitions.append(
+            (preset, tuple(x for label in labels for x in _score(*others.find(label), label, by)))
+        )
+    if study.error_maps is not None:
+        from medloss.evaluation.outputs.error_maps import write_error_maps
+
+        write_error_maps(study.error_maps, pair.name, layers, reference, sides.ignored)
+    if losses is None and study.losses:
+        from medloss.evaluation.losses import loss_values  # torch
+
+        losses = loss_values(study.losses, prediction, reference, sides.ignored)
+    results += [Result(None, column, value, "", "ok") for column, value in losses or ()]
+    return CaseResult(
+        pair,
+        reference.spacing_mm,
+        reference.shape,
+        tuple(results),
+        counts=tuple((label, _counts(*cases.find(label))) for label in labels),
+        definitions=tuple(definitions),
+        notes=sides.notes,
+    )
+
+
+def _counts(case: Case, code: int) -> Counts:
+    return case.counts(code)
+
+
+def _score(case: Case, code: int, label: Label, study: Study) -> Iterator[Result]:
+    for metric in study.metrics:
+        found = score(metric.function, metric.record, case, code, study.policy, **metric.options)
+        yield Result(
+            label, metric.column, float(found.value), metric.record.unit, str(found.status)
+        )
+
+
+def _complete(case: CaseResult, labels: tuple[Label, ...], study: Study) -> CaseResult:
+    own: dict[Label | None, list[Result]] = {}
+    for result in case.results:
+        own.setdefault(result.label, []).append(result)
+    if own.keys() >= set(labels):
+        return case
+    # In neither map, so any pair of empty maps tells what the policy makes of it.
+    empty = np.zeros((1,) * len(case.shape), dtype=np.uint8)
+    absent = Case(
+        reference=empty,
+        prediction=empty,
+        labels=(1,),
+        spacing_mm=case.spacing_mm,
+        preset=study.preset,
+        probabilities={},  # nor has the prediction a channel for it
+    )
+    scored = tuple(_score(absent, 1, 1, study))
+    results: list[Result] = []
+    for label in labels:
+        results += own.get(label) or [dataclasses.replace(found, label=label) for found in scored]
+    counted = dict(case.counts)
+    voxels = next((counts.voxels for counts in counted.values()), math.prod(case.shape))
+    return dataclasses.replace(
+        case,
+        results=(*results, *own.get(None, ())),
+        counts=tuple((label, counted.get(label, Counts(0, 0, 0, voxels))) for label in labels),
+    )

@@ -1,0 +1,1 @@
+"""Facts about images and masks: voxel sizes, label values, components, skeletons."""

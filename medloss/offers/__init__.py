@@ -1,0 +1,1 @@
+"""What plugins offer: hooks and records, the host that finds them, their cards."""

@@ -1,0 +1,153 @@
+"""The numbers of a contest as text, the same for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from medloss.workbench.bench.results import Contest, Entry, Report, Spread, Table, spread
+
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One implementation, to read.
+
+    Args:
+        name: of the implementation.
+        ms: median wall time in ms.
+        ms_range: its range.
+        floors: that median in multiples of the floor.
+        slower: median of the ratio to ours.
+        slower_range: its range.
+        memory: peak extra memory in units.
+        value: the value of ours; of a rival whether it is equal.
+        bad: whether that is an error.
+    """
+
+    name: str
+    ms: str
+    ms_range: str
+    floors: str
+    slower: str
+    slower_range: str
+    memory: str
+    value: str
+    bad: bool
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """In the order of :data:`HEADINGS`."""
+        times = (self.ms, self.ms_range, self.floors, self.slower, self.slower_range)
+        return (self.name, *times, self.memory, self.value)
+
+
+HEADINGS = ("", "ms", "range", "x floor", "x ours", "range", "memory", "value")
+
+
+def row(table: Table, contest: Contest, entry: Entry) -> Row:
+    """The entry in this contest of the table."""
+    is_ours = entry is contest.ours
+    ms = _scaled(spread(entry.wall_s), 1000)
+    slower = None if is_ours else contest.slower(entry)
+    floors, memory = table.floors(contest, entry), contest.memory(entry)
+    return Row(
+        entry.name,
+        *_spread(ms),
+        NONE if floors is None else number(floors),
+        *_spread(slower),
+        NONE if memory is None else f"{memory:.2f}",
+        _value(entry, is_ours=is_ours),
+        bad=entry.status in ("disagrees", "failed"),
+    )
+
+
+def number(value: float) -> str:
+    """Three digits that count, never an exponent.
+
+    Example:
+        >>> number(0.0321), number(4.318), number(52.13), number(1234.5)
+        ('0.032', '4.32', '52.1', '1234')
+    """
+    if value < 1:
+        return f"{value:.3f}"
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def table_line(table: Table) -> str:
+    """What the multiples of a table refer to."""
+    parts = []
+    if table.contests:
+        unit = table.settings.get("unit", "unit")
+        parts.append(f"{unit} {table.contests[0].unit_bytes / 1e6:.1f} MB")
+    if table.copy_rate:
+        parts.append(f"copy {table.copy_rate / 1e9:.1f} GB/s")
+    floors = [floor for c in table.contests if (floor := table.floor_s(c))]
+    if floors:
+        parts.append(f"floor {number(1000 * min(floors))} ms")
+    return ", ".join(parts)
+
+
+def notes(table: Table) -> Iterator[str]:
+    """What a reader of the table must know, one sentence each, the same ones once."""
+    yield from table.notes
+    said: dict[tuple[str, str], list[str]] = {}
+    for contest in table.contests:
+        for entry in contest.entries:
+            if entry.reason:
+                said.setdefault((entry.name, entry.reason), []).append(contest.name)
+    for (name, reason), contests in said.items():
+        where = "" if len(contests) > 1 else f" ({contests[0]})"
+        yield f"{name}{where}: {reason}"
+    rates = [
+        f"{contest.name} {number(rate / 1e9)}"
+        for contest in table.contests
+        if (rate := _rate(contest))
+    ]
+    if rates:
+        yield f"bytes of the floor over our median time, in GB/s: {', '.join(rates)}"
+    first: dict[str, list[str]] = {}
+    for contest in table.contests:
+        if contest.ours.first_s is not None:
+            took = f"{contest.name} {number(contest.ours.first_s)} s"
+            first.setdefault("; ".join(contest.notes), []).append(took)
+    for what, calls in first.items():
+        yield f"first call of ours ({what}): {', '.join(calls)}"
+
+
+def computes(report: Report) -> Iterator[str]:
+    """What each implementation computes, one sentence each."""
+    said = {
+        (contest.name, entry.name): entry.computes
+        for table in report.tables
+        for contest in table.contests
+        for entry in contest.entries
+    }
+    for (contest, name), text in said.items():
+        yield f"{contest}, {name}: {text}"
+
+
+def _rate(contest: Contest) -> float | None:
+    """Bytes per second that ours achieves, if it moves no more than it must."""
+    found = spread(contest.ours.wall_s)
+    return contest.floor_bytes / found.median if found else None
+
+
+def _spread(found: Spread | None) -> tuple[str, str]:
+    if found is None:
+        return NONE, NONE
+    return number(found.median), f"{number(found.least)}..{number(found.most)}"
+
+
+def _scaled(found: Spread | None, factor: float) -> Spread | None:
+    return None if found is None else Spread(*(factor * each for each in found))
+
+
+def _value(entry: Entry, *, is_ours: bool) -> str:
+    if entry.status != "ok":
+        return {"missing": "missing", "failed": "FAILED", "disagrees": "DIFFERS"}[entry.status]
+    if is_ours:
+        value = entry.numbers.get("value")
+        return NONE if value is None else f"{value:.4g}"
+    return {"": NONE, "equal": "equal", "other definition": "other"}[entry.check]

@@ -1,0 +1,99 @@
+"""Alternating rounds: every entrant once in each round, each time from another start."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from medloss.workbench.bench.devices import Device
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Something to measure.
+
+    Args:
+        name: unlike that of the others.
+        call: what is measured.
+        reset: run before every call, and not measured.
+    """
+
+    name: str
+    call: Callable[[], object]
+    reset: Callable[[], object] = lambda: None
+
+
+@dataclass
+class Measured:
+    """What the rounds gave for one entrant."""
+
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+
+def rounds(
+    entrants: Sequence[Entrant],
+    count: int,
+    device: Device,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, Measured]:
+    """Time every entrant once in each of ``count`` rounds.
+
+    Raises:
+        ValueError: fewer than one round.
+    """
+    if count < 1:
+        raise ValueError(f"rounds: expected at least 1, got {count}")
+    found = {entrant.name: Measured() for entrant in entrants}
+    with _older_objects_left_alone():
+        for number in range(count):
+            for entrant in rotated(entrants, number):
+                tell(f"round {number + 1} of {count}, {entrant.name}")
+                _prepare(entrant)
+                timing = device.time(entrant.call)
+                found[entrant.name].wall_s.append(timing.wall_s)
+                found[entrant.name].cpu_s.append(timing.cpu_s)
+    return found
+
+
+def memory(entrants: Sequence[Entrant], device: Device) -> dict[str, int]:
+    """Peak extra bytes of one untimed call of each."""
+    found = {}
+    with _older_objects_left_alone():
+        for entrant in entrants:
+            _prepare(entrant)
+            found[entrant.name] = device.extra_bytes(entrant.call)
+            entrant.reset()
+    return found
+
+
+def rotated(items: Sequence[T], start: int) -> Iterator[T]:
+    """All items, beginning with number ``start``.
+
+    Example:
+        >>> [*rotated("abc", 4)]
+        ['b', 'c', 'a']
+    """
+    for at in range(len(items)):
+        yield items[(start + at) % len(items)]
+
+
+@contextlib.contextmanager
+def _older_objects_left_alone() -> Iterator[None]:
+    """Collect garbage once; then leave out the million objects of the imported libraries."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _prepare(entrant: Entrant) -> None:
+    entrant.reset()
+    gc.collect()

@@ -1,0 +1,185 @@
+"""The preflight itself: every check on one loss and one batch."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from medloss.base import SegmentationLoss
+from medloss.workbench.preflight.activation import applied_by, check_activation
+from medloss.workbench.preflight.batch import Batch
+from medloss.workbench.preflight.cost import check_cost, measure
+from medloss.workbench.preflight.empty import check_empty, empty_rows
+from medloss.workbench.preflight.findings import SEVERITIES, Finding
+from medloss.workbench.preflight.gradients import check_gradients, direction, shares
+from medloss.workbench.preflight.labels import ClassRow, check_labels, class_rows
+from medloss.workbench.preflight.passes import Pass
+from medloss.workbench.preflight.pooling import batch_rows, check_batch
+from medloss.workbench.preflight.precision import DTYPES, check_precision, half_rows
+from medloss.workbench.preflight.report import Report, TermRow
+from medloss.workbench.preflight.trial import Surroundings, Trial
+
+_DESCRIPTION = 400
+
+
+def preflight(
+    loss: nn.Module,
+    input: Any,
+    target: Any,
+    *,
+    around: Surroundings | None = None,
+    source: Mapping[str, str] | None = None,
+) -> Report:
+    r"""Try a loss on a real batch, and tell what would spoil a training.
+
+    Nothing is trained and the loss is left as it is. The loss is called some ten times.
+
+    Args:
+        loss: any module that is called with input and target and returns one tensor.
+        input: (B, C, \*spatial), what the network gives; several of them under deep supervision.
+        target: (B, 1, \*spatial) class indices or (B, C, \*spatial); or a mapping with ``label``,
+            where the loss takes that.
+        around: the network's output with its history, its step, mixed precision; where known.
+        source: what to write into the report.
+
+    Raises:
+        TypeError: ``loss`` is no module, or there is no tensor in input or label.
+        ValueError: label and input do not belong together.
+
+    Example:
+        >>> import torch, monai
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> logits = torch.randn(2, 3, 8, 8, generator=generator)
+        >>> overlapping = torch.rand(2, 3, 8, 8, generator=generator).round()
+        >>> loss = monai.losses.DiceCELoss(sigmoid=True)
+        >>> for finding in preflight(loss, logits, overlapping).findings:
+        ...     print(finding.severity, finding.check, *finding.terms)
+        defect activation cross_entropy
+        warning empty_patch
+    """
+    if not isinstance(loss, nn.Module):
+        raise TypeError(f"loss: expected a torch module, got {type(loss).__name__}")
+    batch = Batch(input, target)
+    rows = class_rows(batch)
+    findings = list(check_labels(loss, batch, rows))
+    trial = Trial(_independent(loss), batch, around or Surroundings())
+    spoiled = any(finding.severity == "defect" for finding in findings)
+    if spoiled and batch.logits.is_cuda:  # a label that is no class ends the process's use of CUDA
+        return _report(loss, trial, findings, rows, source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        seen = trial.attempt(lambda: trial.actual)
+    findings += _warned(caught)
+    if isinstance(seen, str):
+        findings.append(
+            Finding(
+                "defect",
+                "refusal",
+                f"the loss cannot be called with this batch: {seen}",
+                "read the message; the findings on the labels may tell the cause",
+            )
+        )
+        return _report(loss, trial, findings, rows, source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _inspected(loss, trial, seen, findings, rows, source)
+
+
+def _inspected(
+    loss: nn.Module,
+    trial: Trial,
+    seen: Pass,
+    findings: list[Finding],
+    rows: Sequence[ClassRow],
+    source: Mapping[str, str] | None,
+) -> Report:
+    applied = applied_by(trial)
+    findings += check_activation(trial, applied)
+    findings += check_gradients(trial)
+    empty, halves = empty_rows(trial), {name: half_rows(trial, name) for name in DTYPES}
+    pairs, cost = batch_rows(trial), measure(trial)
+    findings += check_empty(trial, empty)
+    for name, half in halves.items():
+        findings += check_precision(trial, name, half)
+    findings += check_batch(pairs)
+    findings += check_cost(cost)
+    share = shares(seen)
+    terms = [
+        TermRow(
+            name=term.name,
+            applied=applied[term.name],
+            value=term.value,
+            weight=term.weight,
+            gradient_norm=term.weighted_norm,
+            gradient_share=share[term.name],
+            direction=direction(trial, term),
+            backward_s=term.backward_s,
+            empty=None if isinstance(empty, str) else empty.get(term.name),
+            halves={
+                name: half[term.name]
+                for name, half in halves.items()
+                if not isinstance(half, str) and term.name in half
+            },
+            batch=None if isinstance(pairs, str) else pairs.get(term.name),
+        )
+        for term in seen
+    ]
+    return _report(loss, trial, findings, rows, source, seen=seen, terms=terms, cost=cost)
+
+
+def _report(
+    loss: nn.Module,
+    trial: Trial,
+    findings: Sequence[Finding],
+    rows: Sequence[ClassRow],
+    source: Mapping[str, str] | None,
+    *,
+    seen: Pass | None = None,
+    **found: Any,
+) -> Report:
+    logits, output = trial.batch.logits, trial.output
+    text = " ".join(repr(loss).split())
+    return Report(
+        loss=text if len(text) <= _DESCRIPTION else text[:_DESCRIPTION] + "...",
+        value=seen.total.value if seen else math.nan,
+        gradient_norm=seen.total.norm if seen else math.nan,
+        input={
+            "shape": list(logits.shape),
+            "dtype": str(logits.dtype).removeprefix("torch."),
+            "device": str(logits.device),
+            "lowest": output.low,
+            "highest": output.high,
+            "kind": "logits" if output.kind == "logits" else f"{output.kind} probabilities",
+            "label_shape": list(trial.batch.label.shape),
+            "label_dtype": str(trial.batch.label.dtype).removeprefix("torch."),
+        },
+        classes=rows,
+        terms=found.get("terms", ()),
+        cost=found.get("cost"),
+        findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
+        source=dict(source or {}),
+    )
+
+
+def _independent(loss: nn.Module) -> nn.Module:
+    """A copy, where calls leave traces: schedules count the passes of training."""
+    if not any(isinstance(module, SegmentationLoss) for module in loss.modules()):
+        return loss
+    return copy.deepcopy(loss).eval()
+
+
+def _warned(caught: Sequence[warnings.WarningMessage]) -> list[Finding]:
+    told = {
+        " ".join(str(one.message).split())
+        for one in caught
+        if issubclass(one.category, UserWarning)
+    }
+    return [
+        Finding("warning", "warned", f"the loss warns: {text}", "mind it: an option is ignored")
+        for text in sorted(told)
+    ]

@@ -1,0 +1,109 @@
+"""The held-out cases of a run, predicted and scored as ``medloss eval --bundle`` does."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.bundle import ConfigParser
+from torch import nn
+
+from medloss.evaluation.choices import choose_metric
+from medloss.evaluation.inputs.case_pair import make_sides
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs import output_folder
+from medloss.evaluation.outputs.tables import summarise
+from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.requests import parse_request
+from medloss.evaluation.score import CaseResult, Study, attempt, complete, evaluate_sides
+from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle
+from medloss.integrations.bundle.settings import ConfigReader, read_inference
+from medloss.workbench.study.bundle import StudyBundle
+
+
+class _Remembered:
+    """A transform of cases whose results are kept: the same cases are predicted by every run."""
+
+    def __init__(self, transform: Callable[[Any], Any]) -> None:
+        self._transform = transform
+        self._kept: dict[str, Any] = {}
+
+    def __call__(self, case: Mapping[str, Any]) -> Any:
+        key = repr(sorted(case.items(), key=str))
+        if key not in self._kept:
+            self._kept[key] = self._transform(case)
+        return self._kept[key]
+
+
+def inference_of(bundle: StudyBundle, parser: ConfigParser, network: nn.Module) -> BundleInference:
+    """How the bundle's evaluator predicts; results of its transforms are kept.
+
+    Raises:
+        ValueError: an entry is missing, or cannot be used.
+    """
+    reader = ConfigReader(bundle.folder, parser, "validate#")
+    found = read_inference(reader, network, ())
+    return dataclasses.replace(found, transform=_Remembered(found.transform))
+
+
+def study_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> Study:
+    """What is computed for every held-out case.
+
+    Raises:
+        PluginError: there is no such metric.
+        ValueError: a metric has no such option.
+    """
+    metrics = tuple(choose_metric(parse_request(text)) for text in bundle.conditions.metrics)
+    return Study(metrics=metrics, labels=bundle.labels(), source=source)
+
+
+def score(
+    inference: BundleInference,
+    network: nn.Module | None,
+    study: Study,
+    predictions: Path | None = None,
+    most: int | None = None,
+) -> tuple[CaseResult, ...]:
+    """Score the held-out cases.
+
+    Args:
+        inference: of the fold.
+        network: that was trained; None scores empty predictions instead, which is what a diverged
+            run counts.
+        study: what is computed.
+        predictions: folder for label maps, or None.
+        most: only so many of the cases.
+    """
+    pairs = bundle_pairs(inference, None, predictions)[:most]
+    if network is None:
+        cases = [attempt(pair, functools.partial(_empty, pair, study)) for pair in pairs]
+        return complete(cases, study)
+    trained = dataclasses.replace(inference, network=network.to(inference.device).eval())
+    return complete(evaluate_bundle(trained, pairs, study), study)
+
+
+def write(folder: Path, cases: Sequence[CaseResult], study: Study, command: str) -> None:
+    """Write the same files as ``medloss eval --output``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    output_folder.write_tables(folder, cases, summarise(cases, study), study, command=command)
+
+
+def foreground(cases: Sequence[CaseResult]) -> Iterator[int]:
+    """Voxels that were predicted as any label, of each case."""
+    for case in cases:
+        yield sum(counts.prediction for _, counts in case.counts)
+
+
+def _empty(pair: Pair, study: Study) -> CaseResult:
+    if pair.reference is None:
+        raise CaseError(pair.problem)
+    reference = read_image(pair.reference)
+    nothing = np.zeros(reference.shape, dtype=np.uint8)
+    path = pair.prediction or Path("empty")
+    prediction = Image(path, nothing, reference.spacing_mm, reference.affine, space=reference.space)
+    return evaluate_sides(pair, make_sides(prediction, reference, study.inputs), study)

@@ -1,0 +1,109 @@
+"""What losses on the cross entropy of each voxel share, where no class sum can give them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medloss.base import SegmentationLoss, options
+from medloss.base.targets import Prepared
+from medloss.sums import ClassSums, Term, log_p_true
+from medloss.sums.numeric import ratio
+from medloss_distribution.cross_entropy import CrossEntropyLoss, along_classes, cross_entropy_of
+
+VALUE_AND_WEIGHT = (Term("value"), Term("weight"))
+
+
+@options
+class EachVoxelLoss(SegmentationLoss):
+    """A mean over voxels with a value and a weight for each: :meth:`each`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.cross_entropy = cross_entropy_of(self)
+
+    def each(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        """Weighted value of each voxel and the weight it counts with, (B, 1 or C, *spatial)."""
+        raise TypeError(f"{type(self).__name__}: a loss on each voxel must define each()")
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """Divide the sum of the values by that of the weights."""
+        value, weight = self.each(prepared)
+        if self.reduction == "none":
+            return value
+        pair = torch.stack([value.flatten(2).sum(2), weight.flatten(2).sum(2)], 1)
+        sums = ClassSums(pair, VALUE_AND_WEIGHT).over_batch(self.batch)
+        total = sums["value"].sum()
+        return total if self.reduction == "sum" else ratio(total, sums["weight"].sum())
+
+    def of_images(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        """Sums of value and weight of each image, or with ``batch`` of all, (B, 1)."""
+        pair = torch.stack(
+            [each.flatten(1).sum(1, keepdim=True) for each in self.each(prepared)], 1
+        )
+        sums = ClassSums(pair, VALUE_AND_WEIGHT).over_batch(self.batch)
+        return sums["value"], sums["weight"]
+
+    def counted(self, value: Tensor, weight: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        """Value, times the class weight, and weight of what counts, (B, 1 or C, *spatial).
+
+        Args:
+            value: (B, C, *spatial), of each voxel and class; of exclusive classes the sum counts.
+            weight: of the same shape.
+            prepared: checked inputs, whose mask is applied here.
+        """
+        ce, both = self.cross_entropy, torch.stack([value, weight], 1)
+        if prepared.mask is not None:
+            both = both * prepared.mask[:, None]
+        sums, _ = ce.counted(ClassSums(both, VALUE_AND_WEIGHT), prepared, pool=False)
+        value, weight = sums["value"], sums["weight"]
+        of_class = self.class_weights(value.shape[1], value)
+        if of_class is not None:
+            value = value * along_classes(of_class, value)
+        if prepared.is_exclusive:
+            return value.sum(1, keepdim=True), weight.sum(1, keepdim=True)
+        return value, weight
+
+
+def weighed(
+    ce: CrossEntropyLoss, prepared: Prepared, map: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Weighted cross entropy times a map, and the weight of each voxel without it.
+
+    Args:
+        ce: says how.
+        prepared: checked inputs.
+        map: (B, 1 or C, *spatial); of exclusive classes that of the true one counts.
+    """
+    one_counts = prepared.is_index and prepared.activation == "softmax"
+    if one_counts and map is None and not ce.label_smoothing:
+        return _of_true_class(ce, prepared)
+    voxels = prepared.each_voxel(ce.terms())
+    counted, _ = ce.counted(voxels, prepared, pool=False)
+    weight = ce.normalizer(counted, prepared)
+    if map is not None:
+        voxels = ClassSums(voxels.values * map[:, None], voxels.terms)
+        counted, _ = ce.counted(voxels, prepared, pool=False)
+    value = ce.per_class(counted, prepared)
+    return value, weight.sum(1, keepdim=True) if prepared.is_exclusive else weight
+
+
+def _of_true_class(ce: CrossEntropyLoss, prepared: Prepared) -> tuple[Tensor, Tensor]:
+    """As :func:`weighed`, from one number a voxel: the others are those of other classes."""
+    input, label = prepared.input, prepared.target
+    log_p = log_p_true(input, label, prepared.mask)
+    batch, classes = input.shape[:2]
+    of_class = torch.ones(batch, classes, dtype=log_p.dtype, device=log_p.device)
+    if prepared.present is not None:
+        of_class = of_class * prepared.present
+    if not ce.include_background:
+        of_class[:, 0] = 0
+    given = ce.class_weights(classes - (not ce.include_background), log_p)
+    if given is not None:
+        of_class[:, 0 if ce.include_background else 1 :] *= given
+    known = (label >= 0) & (label < classes)
+    weight = of_class.gather(1, label.long().where(known, 0).flatten(1)).view_as(label)
+    weight = weight.where(known, 0)
+    if prepared.mask is not None:
+        weight = weight * prepared.mask.to(weight)
+    return -log_p * weight, weight

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from medloss.cli import main
+from medloss.workbench.bench import restart
+from medloss.workbench.bench.peers import Rival
+from medloss.workbench.bench.results import dumps, loads
+
+TINY = ("--shape", "2,3,12,12,12", "--rounds", "2", "--quick", "--threads", "1")
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["bench", *map(str, arguments)])
+
+
+def test_one_loss_beside_monai(tmp_path):
+    target = tmp_path / "found.json"
+    result = run("dice", *TINY, "--rivals", "monai", "--json", target)
+    assert result.exit_code == 0, result.output
+    assert "equal" in result.stdout
+    assert f"Wrote {target}." in result.stdout
+    assert max(map(len, result.stdout.replace(str(target), "").splitlines())) <= 100
+    report = loads(target.read_text())
+    assert report.settings["rounds"] == 2
+    assert report.settings["shapes"] == "2,3,12,12,12"
+    assert json.loads(target.read_text())["format"] == 1
+    assert report.environment["torch"]
+
+
+def test_losses_by_argument_and_option_once_each(tmp_path):
+    target = tmp_path / "found.json"
+    result = run(
+        "dice", "--loss", "focal", "--loss", "dice", *TINY, "--rivals", "none", "--json", target
+    )
+    assert result.exit_code == 0, result.output
+    assert [c.name for c in loads(target.read_text()).tables[0].contests] == ["dice", "focal"]
+
+
+def test_a_wrong_rival_is_exit_code_1(monkeypatch):
+    wrong = Rival("torch", "wrong", "0", lambda classes: lambda x, y: 0 * x.sum())
+    monkeypatch.setattr("medloss.workbench.bench.suite.rivals", lambda: {"dice": (wrong,)})
+    result = run("dice", *TINY, "--no-memory")
+    assert result.exit_code == 1
+    assert "DIFFERS" in result.stdout
+    assert "Error: dice, wrong: values differ by" in result.stdout
+
+
+def test_a_missing_rival_is_listed(monkeypatch):
+    from medloss.workbench.bench import peers
+
+    monkeypatch.setitem(peers.SOURCES, "exacta", peers.Source("no_such_package", "pip install it"))
+    result = run("dice", *TINY, "--rivals", "exacta", "--no-memory")
+    assert result.exit_code == 0
+    assert "missing" in result.stdout
+    assert "no_such_package is not installed (pip install it)" in result.stdout
+
+
+def test_nothing_is_overwritten_silently(tmp_path, monkeypatch, report):
+    monkeypatch.setattr("medloss.workbench.bench.suite.run", lambda *arguments: report)
+    target = tmp_path / "found.json"
+    target.write_text("mine")
+    result = run("dice", "--json", target)
+    assert result.exit_code == 2
+    assert "--force overwrites it" in " ".join(result.stderr.split())
+    assert target.read_text() == "mine"
+    assert run("dice", "--json", target, "--force").exit_code == 1  # the report holds an error
+    assert loads(target.read_text()) == report
+
+
+def test_a_file_is_shown_instead_of_measuring(tmp_path, report):
+    source, page = tmp_path / "found.json", tmp_path / "found.md"
+    source.write_text(dumps(report))
+    result = run("--from", source, "--markdown", page)
+    assert result.exit_code == 1  # it holds a disagreement
+    assert "12500" in result.stdout
+    assert "| 12500 |" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("dicee",), "did you mean dice"),
+        (("--shape", "2,14"), "such as 2,14,96,96,96, got '2,14'"),
+        (("--shape", "a,b,c"), "got 'a,b,c'"),
+        (("--rivals", "monai,keras"), "got 'keras'"),
+        (("--plot", "a.gif"), "ends in .png or .svg"),
+        (("--json", "a", "--markdown", "a"), "two outputs name the same file"),
+        (("--from", "no.json"), "no.json does not exist"),
+        (("--from", "no.json", "--rounds", "3"), "--rounds has no use"),
+        (("--from", "no.json", "dice"), "has no use"),
+        (("--rounds", "0"), "0 is not in the range"),
+    ],
+)
+def test_wrong_commands(arguments, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert text in " ".join(result.stderr.split())
+
+
+def test_a_plot_without_matplotlib_is_refused_before_measuring(tmp_path, monkeypatch):
+    monkeypatch.setattr("medloss.workbench.bench.plot.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "medloss.workbench.bench.suite.run", lambda *arguments: pytest.fail("measured")
+    )
+    result = run("dice", "--plot", tmp_path / "a.png")
+    assert result.exit_code == 2
+    assert "the extra bench of medloss" in result.stderr
+
+
+def test_a_warm_heap_needs_another_process(monkeypatch):
+    class ReplacedError(Exception):
+        pass
+
+    def replace(program: str, arguments: list[str], environment: dict[str, str]) -> None:
+        assert program == sys.executable
+        assert arguments == sys.orig_argv
+        assert environment["MALLOC_MMAP_MAX_"] == "0"
+        raise ReplacedError
+
+    monkeypatch.setattr(os, "execve", replace)
+    monkeypatch.setattr(restart.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    for name in restart.WARM_HEAP:
+        monkeypatch.delenv(name, raising=False)
+    result = run("dice", *TINY, "--warm-heap")
+    assert "Starting again with MALLOC_MMAP_MAX_=0" in result.stderr
+    assert "ReplacedError" in result.stderr
+    monkeypatch.setattr(restart.platform, "libc_ver", lambda: ("", ""))
+    result = run("dice", *TINY, "--warm-heap")
+    assert result.exit_code == 2
+    assert "glibc" in result.stderr
+
+
+@pytest.mark.skipif(restart.platform.libc_ver()[0] != "glibc", reason="the heap is glibc's")
+def test_the_new_process_has_the_warm_heap():
+    code = (
+        "from medloss.workbench.bench.restart import is_warm, with_warm_heap\n"
+        "print(is_warm())\n"
+        "is_warm() or with_warm_heap()"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in restart.WARM_HEAP}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["False", "True"]

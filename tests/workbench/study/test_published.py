@@ -1,0 +1,62 @@
+"""The published study: every table of the page is what the stored results give."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from medloss.workbench.study.results import read_results
+
+ROOT = Path(__file__).parents[3]
+STUDIES = ("hippocampus", "hippocampus_long", "lesions")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = ROOT / "docs" / "examples" / "study_tables.py"
+    spec = importlib.util.spec_from_file_location("study_tables", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_table_is_what_the_results_give(script: ModuleType) -> None:
+    page = script.PAGE.read_text(encoding="utf-8")
+    found = [(kind, name) for _, kind, name, _, _ in script.BLOCK.findall(page)]
+    assert {name for kind, name in found if kind == "table"} == {*STUDIES}
+    assert {name for kind, name in found if kind == "beside"} == {"odyssey", "survey"}
+    assert script.filled(page) == page, "run: python docs/examples/study_tables.py"
+
+
+def test_a_changed_number_is_seen(script: ModuleType) -> None:
+    page = script.PAGE.read_text(encoding="utf-8")
+    found = script.BLOCK.search(page)
+    assert found
+    changed = page.replace(found[4], found[4].replace("0.8", "0.9", 1), 1)
+    assert changed != page
+    assert script.filled(changed) == page
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_stored_studies_are_equal_in_their_conditions(name: str) -> None:
+    folder = ROOT / "docs" / "study" / name
+    results = read_results(folder)
+    settings = json.loads((folder / "study.json").read_text())
+    assert not results.left_out
+    assert len(results.runs) == len(results.losses) * len(results.seeds) * len(results.folds)
+    assert set(results.losses) == set(settings["losses"])
+    steps = {run.number("steps") for run in results.runs if run.status != "diverged"}
+    assert len(steps) == 1, "every run trained as long"
+    for fold in results.folds:
+        cases = {
+            frozenset(results.values[run.loss, run.fold, run.seed])
+            for run in results.runs
+            if run.fold == fold
+        }
+        assert len(cases) == 1, "every run of a fold was scored on the same cases"
