@@ -106,7 +106,7 @@ def test_losses_begin_with_the_same_weights_and_batches(worker: Worker, tmp_path
 
 
 def test_a_run_that_diverges_ends_there_and_counts_as_empty(worker: Worker, tmp_path: Path) -> None:
-    loss = StudyLoss("nan", {"_target_": "study.odd_losses.NanAfter", "steps": 2})
+    loss = StudyLoss("nan", {"_target_": "workbench.study.odd_losses.NanAfter", "steps": 2})
     facts = worker.run(Run(loss, 0, 0), tmp_path / "run", pictures=True)
     assert facts["status"] == "diverged"
     assert facts["message"] == "the loss was nan in step 3"
@@ -120,13 +120,13 @@ def test_a_run_that_diverges_ends_there_and_counts_as_empty(worker: Worker, tmp_
 def test_a_run_that_sees_nothing_says_so(conditions: Conditions, tmp_path: Path) -> None:
     fast = {**conditions.overrides, "optimizer#lr": 1.0, "lr_scheduler#max_lr": 1.0}
     worker = Worker(dataclasses.replace(conditions, overrides=fast))
-    loss = StudyLoss("nothing", {"_target_": "study.odd_losses.OnlyBackground"})
+    loss = StudyLoss("nothing", {"_target_": "workbench.study.odd_losses.OnlyBackground"})
     facts = worker.run(Run(loss, 0, 0), tmp_path / "run", pictures=False)
     assert facts["status"] == "no_foreground", facts
 
 
 def test_a_loss_that_raises_is_a_failed_run(worker: Worker, tmp_path: Path) -> None:
-    loss = StudyLoss("raises", {"_target_": "study.odd_losses.Raises"})
+    loss = StudyLoss("raises", {"_target_": "workbench.study.odd_losses.Raises"})
     facts = worker.run(Run(loss, 0, 0), tmp_path / "run", pictures=False)
     assert facts["status"] == "failed"
     assert "this loss cannot be computed" in facts["message"]
