@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from medloss.evaluation.inputs.case_pair import Inputs, Sides, read_sides
+from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
@@ -69,8 +69,8 @@ def unplaced(request, tmp_path):
     return write
 
 
-def sides(prediction: Path, reference: Path, *, resample: bool = False) -> Sides:
-    return read_sides(Pair("a", prediction, reference), Inputs(resample=resample))
+def sides(prediction: Path, reference: Path, *, resample: bool = False) -> CasePair:
+    return read_case_pair(Pair("a", prediction, reference), CaseOptions(resample=resample))
 
 
 @pytest.mark.parametrize("resample", [False, True])

@@ -13,13 +13,13 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 
 from medloss.base import LossInParts, NotAdditiveError
-from medloss.evaluation.inputs.case_pair import make_sides
+from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.geometry import check_same_grid
 from medloss.evaluation.inputs.pairing import Pair, case_name
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
 from medloss.evaluation.reading.opened import note
-from medloss.evaluation.score import CaseResult, Study, attempt, evaluate_sides
+from medloss.evaluation.score import CaseResult, Study, attempt, evaluate_case_pair
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
 from medloss.integrations.bundle.write import write_prediction
@@ -173,7 +173,7 @@ def _evaluate(
     if study.losses:
         # the reference as it will be scored
         plain = dataclasses.replace(study.inputs, remap_prediction={})
-        own = make_sides(reference, reference, plain)
+        own = make_case_pair(reference, reference, plain)
         losses = WholeLosses(study.losses, own.reference, own.ignored)
     with torch.no_grad():
         prediction = predict(bundle, image, path, losses)
@@ -181,6 +181,6 @@ def _evaluate(
         check_same_grid(prediction, reference)
     if pair.prediction is not None:
         write_prediction(pair.prediction, prediction)
-    sides = make_sides(prediction, reference, study.inputs)
+    sides = make_case_pair(prediction, reference, study.inputs)
     values = None if losses is None else losses.values()
-    return evaluate_sides(pair, sides, study, values)
+    return evaluate_case_pair(pair, sides, study, values)
