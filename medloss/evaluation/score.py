@@ -21,8 +21,8 @@ from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import ClassCases, make_layers
 from medloss.evaluation.inputs.pairing import Pair, printable
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.opened import Opened, recording
+from medloss.evaluation.reading.stored import CaseError
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.counts import Counts
 

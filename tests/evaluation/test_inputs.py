@@ -8,7 +8,7 @@ import pytest
 from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.score import Study, evaluate_pair
 

@@ -10,9 +10,8 @@ import pytest
 
 from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
-from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 
 SIZES = (2.0, 1.5, 3.0)
 AFFINE = np.array([[-2, 0, 0, 19], [0, 1.5, 0, -12], [0, 0, 3, -22], [0, 0, 0, 1.0]])

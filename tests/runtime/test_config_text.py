@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from medloss.cli.overrides import parse_override, parse_overrides
-from medloss.evaluation.inputs.label_files import read_labels
+from medloss.evaluation.inputs.labels import read_labels
 from medloss.evaluation.inputs.manifest import read_manifest
 from medloss.evaluation.outputs.folder import FolderError, read_folder
 from medloss.evaluation.requests import parse_request

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.inputs import values
 from medloss.evaluation.inputs.geometry import check_same_grid, unknown_place
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Channels, Image, read_image
+from medloss.evaluation.reading.stored import CaseError
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def make_case_pair(prediction: Image, reference: Image, inputs: CaseOptions) -> 
 def _onto(
     prediction: Image, reference: Image, error: CaseError, resample: bool
 ) -> tuple[Image, str]:
-    from medloss.evaluation.inputs.resample import onto, reoriented
+    from medloss.evaluation.inputs.geometry import onto, reoriented
 
     if resample:
         if unknown := unknown_place(prediction, reference):

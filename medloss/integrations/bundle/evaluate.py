@@ -15,10 +15,10 @@ from monai.data.meta_tensor import MetaTensor
 from medloss.base import LossInParts, NotAdditiveError
 from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.geometry import check_same_grid
-from medloss.evaluation.inputs.pairing import Pair, case_name
-from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.images import read_image
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.reading.images import case_name, read_image
 from medloss.evaluation.reading.opened import note
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.score import CaseResult, Study, attempt, evaluate_case_pair
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from medloss.base import LossInParts
 from medloss.evaluation.losses import LossChoice
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
-from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.integrations.bundle.postprocessing import PREDICTION, Decision
 from medloss.integrations.bundle.regrid import OntoGrid, Piece
 from medloss.integrations.bundle.settings import BundleInference

@@ -17,8 +17,8 @@ from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs import output_folder
 from medloss.evaluation.outputs.tables import summarise
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.score import CaseResult, Study, attempt, complete, evaluate_case_pair
 from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle

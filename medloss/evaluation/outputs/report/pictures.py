@@ -15,9 +15,8 @@ from medloss.evaluation.inputs.layers import make_layers
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.folder import Folder, FolderCase, Label, Measure, Value
 from medloss.evaluation.outputs.report.planes import Plane, planes
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
-from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 
 _WORST, _BEST = 8, 4
 """At most so many pictures of each kind: a page stays small however many labels there are."""
