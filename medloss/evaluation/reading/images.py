@@ -5,6 +5,7 @@ Axes are in file order, (x, y, z), for every reader, and the affine leads to RAS
 
 from __future__ import annotations
 
+import functools
 import importlib
 import stat
 from collections.abc import Callable
@@ -128,10 +129,7 @@ def read_stored(path: Path, grid: Image | None = None) -> Stored:
     suffix = _suffix(path)
     if suffix is None:
         raise CaseError(f"{path}: expected {', '.join(SUFFIXES)} or {PROBABILITIES}")
-    module, _, name = READERS[suffix].partition(":")
-    read: Callable[[Path], Stored | Unplaced]
-    read = getattr(importlib.import_module(f"{__package__}.{module}"), name)
-    found = read(path)
+    found = _reader(suffix)(path)
     return _placed(path, found, grid) if isinstance(found, Unplaced) else found
 
 
@@ -195,6 +193,14 @@ def make_image(
 def _suffix(path: Path) -> str | None:
     name = path.name.lower()
     return next((suffix for suffix in READERS if name.endswith(suffix)), None)
+
+
+@functools.cache
+def _reader(suffix: str) -> Callable[[Path], Stored | Unplaced]:
+    module, _, name = READERS[suffix].partition(":")
+    read: Callable[[Path], Stored | Unplaced]
+    read = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    return read
 
 
 def _placed(path: Path, found: Unplaced, grid: Image | None) -> Stored:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
@@ -16,13 +17,13 @@ from medloss.base import LossInParts, NotAdditiveError
 from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.geometry import check_same_grid
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.images import case_name, read_image
+from medloss.evaluation.outputs.write_nifti import write_nifti
+from medloss.evaluation.reading.images import Image, case_name, read_image
 from medloss.evaluation.reading.opened import note
-from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.evaluation.score import CaseResult, Study, attempt, evaluate_case_pair
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
-from medloss.integrations.bundle.write import write_prediction
 
 _HEADERS = (".mhd", ".nhdr", ".hdr", ".img")
 IMAGE, LABEL = "image", "label"
@@ -180,7 +181,14 @@ def _evaluate(
     if losses is not None:
         check_same_grid(prediction, reference)
     if pair.prediction is not None:
-        write_prediction(pair.prediction, prediction)
+        _write(pair.prediction, prediction)
     sides = make_case_pair(prediction, reference, study.inputs)
     values = None if losses is None else losses.values()
     return evaluate_case_pair(pair, sides, study, values)
+
+
+def _write(path: Path, prediction: Image) -> None:
+    """A label map, or channels of independent classes as the last axis."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.asarray(prediction.array)
+    write_nifti(path, array, prediction.affine, placed=prediction.space == PATIENT)
