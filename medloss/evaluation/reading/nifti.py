@@ -18,10 +18,11 @@ from medloss.evaluation.reading.stored import (
     PATIENT,
     CaseError,
     Stored,
+    as_array,
     check_stored,
     voxel_bytes,
 )
-from medloss.evaluation.reading.voxel_files import Inflating
+from medloss.evaluation.reading.voxel_files import Inflating, read_voxels
 
 _FIELDS = {  # name: (type, how many, place in NIfTI-1, type and place in NIfTI-2)
     "dim": ("i2", 8, 40, "i8", 16),
@@ -78,21 +79,21 @@ def read_nifti(path: Path) -> Stored:
     """
     content = read_file(path)
     if content.startswith(b"\x1f\x8b"):
-        header, voxels = _compressed(path, content)
+        header, stored = _compressed(path, content)
     else:
         header = parse_header(path, content[: header_size(content)])
-        size = voxel_bytes(path, header.shape, header.dtype.itemsize)
-        check_stored(path, size, max(0, len(content) - header.offset))
-        voxels = memoryview(content)[header.offset : header.offset + size]
-    stored = np.frombuffer(voxels, header.dtype).reshape(header.shape, order="F")
-    array, dimensions = _classes_last(path, _values(header, stored))
+        voxels = memoryview(content)
+        stored = read_voxels(
+            path, voxels, header.shape, header.dtype, compressed=False, skip=header.offset
+        )
+    array, dimensions = _classes_last(path, _scaled(header, stored))
     _check_spacing(path, header.pixdim[:dimensions], header.affine)
     affine = header.affine.copy()
     affine[:3] *= header.mm_per_unit
     return Stored(array, affine, dimensions, space=PATIENT if header.placed else "")
 
 
-def _compressed(path: Path, content: bytes) -> tuple[NiftiHeader, memoryview]:
+def _compressed(path: Path, content: bytes) -> tuple[NiftiHeader, NDArray[Any]]:
     stream = Inflating(path, content)
     # No byte more than the header, so that the voxels come in one piece and are not copied.
     start = stream.read(SHORTEST)
@@ -101,20 +102,16 @@ def _compressed(path: Path, content: bytes) -> tuple[NiftiHeader, memoryview]:
     size = voxel_bytes(path, header.shape, header.dtype.itemsize)
     check_stored(path, header.offset + size, len(content), DEFLATE_RATIO)
     stream.read(header.offset - len(start))
-    voxels = stream.read(size)
-    check_stored(path, size, len(voxels))
-    stream.finish()
-    return header, memoryview(voxels)
+    return header, as_array(stream.read_last(size), header.shape, header.dtype)
 
 
-def _values(header: NiftiHeader, stored: NDArray[Any]) -> NDArray[Any]:
-    if (header.slope, header.inter) != (1, 0):
-        dtype = np.float32 if stored.dtype.itemsize <= 2 else np.float64
-        array: NDArray[Any] = stored.astype(dtype)
-        array *= header.slope
-        array += header.inter
-        return array
-    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+def _scaled(header: NiftiHeader, stored: NDArray[Any]) -> NDArray[Any]:
+    if (header.slope, header.inter) == (1, 0):
+        return stored
+    array: NDArray[Any] = stored.astype(np.float32 if stored.dtype.itemsize <= 2 else np.float64)
+    array *= header.slope
+    array += header.inter
+    return array
 
 
 def _classes_last(path: Path, array: NDArray[Any]) -> tuple[NDArray[Any], int]:

@@ -16,6 +16,7 @@ from medloss.evaluation.reading.stored import (
     DEFLATE_RATIO,
     CaseError,
     Unplaced,
+    as_array,
     check_stored,
     voxel_bytes,
 )
@@ -75,8 +76,7 @@ def _array(path: Path, file: IO[bytes], size: int) -> NDArray[Any]:
     check_stored(path, expected, len(content))
     if file.read(1):
         raise CaseError(f"{path} is damaged: it holds more bytes than its header says")
-    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return as_array(content, shape, dtype, "F" if fortran else "C")
 
 
 def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

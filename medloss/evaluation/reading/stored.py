@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ DEFLATE_RATIO = 1032
 """What deflate makes of one byte at most."""
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+Order = Literal["F", "C"]
+"""Which axis is the fastest: the first or the last."""
 
 PATIENT = "patient"
 """Right, anterior and superior of the patient are known: what NIfTI's affine and ITK's say."""
@@ -93,6 +96,14 @@ def check_stored(path: Path, expected: int, stored: int, ratio: int = 1) -> None
             f"{path} is truncated: {stored}{compressed} bytes of voxels where its header says "
             f"{expected}"
         )
+
+
+def as_array(
+    voxels: bytes | memoryview, shape: Sequence[int], dtype: np.dtype[Any], order: Order = "F"
+) -> NDArray[Any]:
+    """Voxels in this machine's byte order; not copied where they have it."""
+    array = np.frombuffer(voxels, dtype).reshape(tuple(shape), order=order)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def by(sizes: Sequence[int]) -> str:

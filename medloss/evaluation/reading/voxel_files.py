@@ -14,7 +14,13 @@ from isal import igzip_lib
 from numpy.typing import NDArray
 
 from medloss.evaluation.reading.opened import read_file
-from medloss.evaluation.reading.stored import DEFLATE_RATIO, CaseError, check_stored, voxel_bytes
+from medloss.evaluation.reading.stored import (
+    DEFLATE_RATIO,
+    CaseError,
+    as_array,
+    check_stored,
+    voxel_bytes,
+)
 
 GZIP = igzip_lib.DECOMP_GZIP
 ZLIB = igzip_lib.DECOMP_ZLIB
@@ -38,8 +44,8 @@ class Inflating:
     Example:
         >>> import gzip
         >>> stream = Inflating(Path("a.gz"), gzip.compress(b"header, voxels"))
-        >>> stream.read(6), stream.read(8), stream.finish()
-        (b'header', b', voxels', None)
+        >>> stream.read(6), stream.read_last(8)
+        (b'header', b', voxels')
     """
 
     def __init__(self, path: Path, content: bytes | memoryview, flag: int = GZIP) -> None:
@@ -59,14 +65,17 @@ class Inflating:
             size -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def finish(self) -> None:
-        """Read on to the end, where the checksum is.
+    def read_last(self, size: int) -> bytes:
+        """All of the last ``size`` bytes; read on to the end, where the checksum is.
 
         Raises:
-            CaseError: the stream is damaged, has no end, or goes on far beyond what was read.
+            CaseError: the stream is damaged, has no end, fewer bytes, or goes on far beyond them.
         """
+        found = self.read(size)
+        check_stored(self._path, size, len(found))
         if len(self.read(_SLACK)) == _SLACK:
             raise CaseError(f"{self._path} is damaged: it holds more bytes than its header says")
+        return found
 
     def _piece(self, size: int) -> bytes:
         while True:
@@ -136,7 +145,7 @@ def read_voxels(
         shape: size along every axis.
         dtype: of one voxel, with its byte order.
         compressed: whether ``content`` is a gzip or zlib stream.
-        skip: bytes before the voxels, once inflated; -1 if the voxels are the last bytes.
+        skip: bytes before them, once inflated; -1 if the voxels are the last bytes.
 
     Raises:
         CaseError: the content is damaged, or less than the header says.
@@ -149,15 +158,12 @@ def read_voxels(
         packed = GZIP if bytes(content[:2]) == b"\x1f\x8b" else ZLIB
         stream = Inflating(path, content, packed)
         stream.read(skip)
-        voxels: bytes | memoryview = stream.read(size)
-        check_stored(path, size, len(voxels))
-        stream.finish()
+        voxels: bytes | memoryview = stream.read_last(size)
     else:
         start = len(content) - size if skip < 0 else skip
         check_stored(path, size, max(0, len(content) - start) if start >= 0 else len(content))
         voxels = content[start : start + size]
-    array = np.frombuffer(voxels, dtype).reshape(tuple(shape), order="F")
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return as_array(voxels, shape, dtype)
 
 
 def numbers(path: Path, field: str, text: str, count: int) -> NDArray[np.float64]:
