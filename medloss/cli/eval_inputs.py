@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from medloss.evaluation.inputs.case_pair import Inputs
+    from medloss.evaluation.inputs.case_pair import CaseOptions
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.reading.images import Channels
@@ -76,13 +76,13 @@ class InputOptions:
         classes: Classes | None,
         left_out: tuple[str, ...] = (),
         passed_over: tuple[str, ...] = (),
-    ) -> Inputs:
+    ) -> CaseOptions:
         """What is done to every case's files.
 
         Raises:
             ValueError: the options contradict one another or the labels.
         """
-        from medloss.evaluation.inputs.case_pair import Inputs
+        from medloss.evaluation.inputs.case_pair import CaseOptions
         from medloss.evaluation.inputs.labels import parse_changes
 
         both = parse_changes(self.remap) if self.remap else {}
@@ -101,7 +101,7 @@ class InputOptions:
             if ignore in classes.names or ignore in members:
                 raise ValueError(f"label {ignore} is to be ignored and cannot be scored as well")
         independent = self.channels is None and classes is not None and classes.independent
-        return Inputs(
+        return CaseOptions(
             remap_prediction=changes["prediction"],
             remap_reference=changes["reference"],
             ignore_label=ignore,

@@ -132,8 +132,8 @@ def _show(
     study: Study,
     outputs: OutputOptions,
 ) -> None:
-    from medloss.evaluation.inputs.input_notes import input_notes
     from medloss.evaluation.outputs import terminal
+    from medloss.evaluation.outputs.input_notes import input_notes
 
     if outputs.per_case or len(cases) <= _FEW_CASES:
         terminal.print_cases(console, cases, study)

@@ -87,7 +87,7 @@ def run_study(bundle: Path | None, options: StudyOptions) -> int:
 
 
 def _conditions(bundle: Path | None, options: StudyOptions) -> Conditions:
-    from medloss.integrations.bundle.configs import config_files, digest
+    from medloss.integrations.bundle.files import config_files, digest
     from medloss.workbench.study.conditions import METRICS, Conditions
 
     overrides = parse_overrides(options.override)

@@ -53,7 +53,7 @@ def suggest_command(
     Exit code: 0 when all is well, 1 if a file could not be read, 2 for a wrong command.
     """
     from medloss.evaluation.inputs.labels import parse_labels
-    from medloss.evaluation.reading.errors import CaseError
+    from medloss.evaluation.reading.stored import CaseError
     from medloss.workbench.suggest.advice import advise
     from medloss.workbench.suggest.cases import find_label_maps, read_case, sample
     from medloss.workbench.suggest.facts import summarize

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import medloss
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.requests import Request
 from medloss.offers.host import host
 from medloss.offers.records import Loss

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloss.evaluation.choices import MetricChoice
-from medloss.evaluation.inputs.case_pair import Inputs, Sides, read_sides
+from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import ClassCases, make_layers
 from medloss.evaluation.inputs.pairing import Pair, printable
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.opened import Opened, recording
+from medloss.evaluation.reading.stored import CaseError
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.counts import Counts
 
@@ -57,7 +57,7 @@ class Study:
     definitions: tuple[tuple[str, EmptyPolicy], ...] = ()
     error_maps: Path | None = None
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    inputs: Inputs = field(default_factory=Inputs)
+    inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
     device: str | None = None
 
@@ -114,7 +114,9 @@ def evaluate(pairs: Iterable[Pair], study: Study) -> Iterator[CaseResult]:
 
 def evaluate_pair(pair: Pair, study: Study) -> CaseResult:
     """Read and score one pair of files."""
-    return attempt(pair, lambda: evaluate_sides(pair, read_sides(pair, study.inputs), study))
+    return attempt(
+        pair, lambda: evaluate_case_pair(pair, read_case_pair(pair, study.inputs), study)
+    )
 
 
 def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
@@ -187,9 +189,9 @@ def check_options(study: Study) -> None:
                 raise ValueError(f"{metric.column}: {error}") from error
 
 
-def evaluate_sides(
+def evaluate_case_pair(
     pair: Pair,
-    sides: Sides,
+    sides: CasePair,
     study: Study,
     losses: Iterable[tuple[str, float]] | None = None,
 ) -> CaseResult:

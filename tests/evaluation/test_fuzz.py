@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.inputs.pairing import Pair, case_name
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.reading.images import case_name
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.score import Study, evaluate_pair
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.inputs.case_pair import Inputs, read_sides
+from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.score import Study, evaluate_pair
 
@@ -25,14 +25,14 @@ def pair(save):
 
 
 def dice(pair: Pair, labels=None, regions=None, **inputs):
-    study = Study(DICE, labels=labels, regions=regions or {}, inputs=Inputs(**inputs))
+    study = Study(DICE, labels=labels, regions=regions or {}, inputs=CaseOptions(**inputs))
     case = evaluate_pair(pair, study)
     assert not case.error, case.error
     return {result.label: result.value for result in case.results}, case
 
 
 def sides(pair, **inputs):
-    return read_sides(pair, Inputs(**inputs))
+    return read_case_pair(pair, CaseOptions(**inputs))
 
 
 def test_labels_are_changed_all_at_once_and_in_one_side_or_both(pair):
@@ -80,7 +80,7 @@ def test_losses_do_not_see_ignored_voxels(pair):
     from medloss.evaluation.losses import choose_loss
 
     study = Study((), losses=(choose_loss(parse_request("dice")),))
-    inputs = Inputs(ignore_label=4)
+    inputs = CaseOptions(ignore_label=4)
     value = evaluate_pair(pair, study).results[0].value
     masked = evaluate_pair(pair, dataclasses.replace(study, inputs=inputs)).results[0].value
     assert value > 0.01
@@ -92,7 +92,7 @@ def test_losses_refuse_channels_of_their_own(save, pair):
 
     stack = save("p/s.nii.gz", np.ones((6, 7, 8, 2), np.uint8))
     losses = (choose_loss(parse_request("dice")),)
-    study = Study((), losses=losses, inputs=Inputs(channels="independent"))
+    study = Study((), losses=losses, inputs=CaseOptions(channels="independent"))
     case = evaluate_pair(Pair("a", stack, stack), study)
     assert "classes of their own, and losses are" in case.error
 
@@ -149,8 +149,8 @@ def test_channels_have_no_labels_to_change_or_ignore(save, pair):
 
 
 def test_only_what_was_asked_for_is_recorded():
-    assert Inputs().record() == {}
-    asked = Inputs({3: 1}, ignore_label=0, resample=True, left_out=("b",))
+    assert CaseOptions().record() == {}
+    asked = CaseOptions({3: 1}, ignore_label=0, resample=True, left_out=("b",))
     assert asked.record() == {
         "remap_prediction": {"3": 1},
         "ignore_label": 0,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.inputs.case_pair import Inputs
+from medloss.evaluation.inputs.case_pair import CaseOptions
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal, study_settings
 from medloss.evaluation.requests import parse_request
@@ -131,7 +131,7 @@ def test_settings_are_the_same_in_every_process():
 
 
 def test_which_references_are_left_out_is_no_setting():
-    fewer = dataclasses.replace(STUDY, inputs=Inputs(left_out=("case_7",)))
+    fewer = dataclasses.replace(STUDY, inputs=CaseOptions(left_out=("case_7",)))
     assert study_settings(STUDY) == study_settings(fewer)
-    other = dataclasses.replace(STUDY, inputs=Inputs(ignore_label=9))
+    other = dataclasses.replace(STUDY, inputs=CaseOptions(ignore_label=9))
     assert study_settings(STUDY) != study_settings(other)

@@ -9,20 +9,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
 from medloss.base import LossInParts, NotAdditiveError
-from medloss.evaluation.inputs.case_pair import make_sides
+from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.geometry import check_same_grid
-from medloss.evaluation.inputs.pairing import Pair, case_name
-from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.images import read_image
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.write_nifti import write_nifti
+from medloss.evaluation.reading.images import Image, case_name, read_image
 from medloss.evaluation.reading.opened import note
-from medloss.evaluation.score import CaseResult, Study, attempt, evaluate_sides
+from medloss.evaluation.reading.stored import PATIENT, CaseError
+from medloss.evaluation.score import CaseResult, Study, attempt, evaluate_case_pair
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
-from medloss.integrations.bundle.write import write_prediction
 
 _HEADERS = (".mhd", ".nhdr", ".hdr", ".img")
 IMAGE, LABEL = "image", "label"
@@ -173,14 +174,21 @@ def _evaluate(
     if study.losses:
         # the reference as it will be scored
         plain = dataclasses.replace(study.inputs, remap_prediction={})
-        own = make_sides(reference, reference, plain)
+        own = make_case_pair(reference, reference, plain)
         losses = WholeLosses(study.losses, own.reference, own.ignored)
     with torch.no_grad():
         prediction = predict(bundle, image, path, losses)
     if losses is not None:
         check_same_grid(prediction, reference)
     if pair.prediction is not None:
-        write_prediction(pair.prediction, prediction)
-    sides = make_sides(prediction, reference, study.inputs)
+        _write(pair.prediction, prediction)
+    sides = make_case_pair(prediction, reference, study.inputs)
     values = None if losses is None else losses.values()
-    return evaluate_sides(pair, sides, study, values)
+    return evaluate_case_pair(pair, sides, study, values)
+
+
+def _write(path: Path, prediction: Image) -> None:
+    """A label map, or channels of independent classes as the last axis."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.asarray(prediction.array)
+    write_nifti(path, array, prediction.affine, placed=prediction.space == PATIENT)

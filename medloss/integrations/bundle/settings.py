@@ -15,8 +15,13 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.transforms import Compose
 from torch import nn
 
-from medloss.integrations.bundle.checkpoint import checkpoint_of, load_weights
-from medloss.integrations.bundle.configs import config_file, config_files, digest
+from medloss.integrations.bundle.files import (
+    checkpoint_of,
+    config_file,
+    config_files,
+    digest,
+    load_weights,
+)
 from medloss.integrations.bundle.postprocessing import Decision, read_postprocessing
 from medloss.integrations.sliding_window import SlidingWindowScore
 

@@ -13,8 +13,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from medloss.integrations.bundle.checkpoint import load_weights
-from medloss.integrations.bundle.configs import config_files
+from medloss.integrations.bundle.files import config_files, load_weights
 from medloss.workbench.preflight.batch import mapped, plain, tensors
 from medloss.workbench.preflight.files import reason
 from medloss.workbench.preflight.trial import Surroundings

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medloss.integrations.bundle.configs import config_files
+from medloss.integrations.bundle.files import config_files
 from medloss.integrations.bundle.postprocessing import read_postprocessing
 from medloss.integrations.bundle.settings import ConfigReader
 from medloss.runtime.config_text import DuplicateKeyError, parse_json

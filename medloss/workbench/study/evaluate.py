@@ -13,14 +13,14 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from medloss.evaluation.choices import choose_metric
-from medloss.evaluation.inputs.case_pair import make_sides
+from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs import output_folder
 from medloss.evaluation.outputs.tables import summarise
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, Study, attempt, complete, evaluate_sides
+from medloss.evaluation.score import CaseResult, Study, attempt, complete, evaluate_case_pair
 from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle
 from medloss.integrations.bundle.settings import ConfigReader, read_inference
 from medloss.workbench.study.bundle import StudyBundle
@@ -106,4 +106,4 @@ def _empty(pair: Pair, study: Study) -> CaseResult:
     nothing = np.zeros(reference.shape, dtype=np.uint8)
     path = pair.prediction or Path("empty")
     prediction = Image(path, nothing, reference.spacing_mm, reference.affine, space=reference.space)
-    return evaluate_sides(pair, make_sides(prediction, reference, study.inputs), study)
+    return evaluate_case_pair(pair, make_case_pair(prediction, reference, study.inputs), study)

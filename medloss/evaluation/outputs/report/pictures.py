@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.inputs.case_pair import Inputs, read_sides
+from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
 from medloss.evaluation.inputs.layers import make_layers
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.folder import Folder, FolderCase, Label, Measure, Value
 from medloss.evaluation.outputs.report.planes import Plane, planes
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
-from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 
 _WORST, _BEST = 8, 4
 """At most so many pictures of each kind: a page stays small however many labels there are."""
@@ -117,7 +116,7 @@ def _masks(choice: Choice, folder: Folder) -> tuple[NDArray[np.bool_], NDArray[n
     if case.prediction is None or case.reference is None:
         raise CaseError("the results do not say which files were read")
     pair = Pair(case.name, Path(case.prediction), Path(case.reference))
-    sides = read_sides(pair, _inputs(folder))
+    sides = read_case_pair(pair, _inputs(folder))
     if sides.reference.shape != case.shape:
         raise CaseError(f"the reference has the shape {sides.reference.shape}, not {case.shape}")
     regions = {label.key: label.members for label in folder.labels if label.members}
@@ -137,7 +136,7 @@ def _masks(choice: Choice, folder: Folder) -> tuple[NDArray[np.bool_], NDArray[n
     return masks[0], masks[1], sides.reference
 
 
-def _inputs(folder: Folder) -> Inputs:
+def _inputs(folder: Folder) -> CaseOptions:
     """What was done to the files before they were scored, done again."""
     asked = folder.inputs
     for name in ("remap_prediction", "remap_reference"):
@@ -147,7 +146,7 @@ def _inputs(folder: Folder) -> Inputs:
         if name in asked:
             asked[name] = tuple(asked[name])
     try:
-        return Inputs(**asked)
+        return CaseOptions(**asked)
     except TypeError as error:
         raise CaseError(
             f"this version cannot repeat what was done to the files: {error}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.stored import CaseError
 
 MAX_LABELS = 2000
 """More different values than this in a label map mean that the file is a picture, not labels."""
