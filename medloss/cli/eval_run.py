@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.tables import Summary
     from medloss.evaluation.outputs.thresholds import Threshold
-    from medloss.evaluation.score import CaseResult, Study
+    from medloss.evaluation.score import CaseResult, EvalPlan
 
 FAILED_CASE, WORSE_THAN_ASKED, INTERRUPTED = 1, 3, 130
 _FEW_CASES = 10
@@ -30,7 +30,7 @@ class _Stopped(click.ClickException):
 
 def run(
     pairs: tuple[Pair, ...],
-    study: Study,
+    plan: EvalPlan,
     outputs: OutputOptions,
     thresholds: Sequence[Threshold],
     command: str,
@@ -48,20 +48,20 @@ def run(
     from medloss.evaluation.outputs.tables import summarise
     from medloss.evaluation.score import complete
 
-    cases = complete(_evaluate(pairs, study, outputs, bundle), study)
-    summaries = summarise(cases, study)
-    written = _write(cases, summaries, study, outputs, command)
-    _show(Console(highlight=False), cases, summaries, study, outputs)
+    cases = complete(_evaluate(pairs, plan, outputs, bundle), plan)
+    summaries = summarise(cases, plan)
+    written = _write(cases, summaries, plan, outputs, command)
+    _show(Console(highlight=False), cases, summaries, plan, outputs)
     if written:
         click.echo(f"Wrote {_listed(written)}.")
     if debug:
         for case in cases:
             click.echo(case.trace, err=True, nl=False)
-    return _verdict(cases, study, thresholds)
+    return _verdict(cases, plan, thresholds)
 
 
 def _evaluate(
-    pairs: tuple[Pair, ...], study: Study, outputs: OutputOptions, bundle: BundleCases | None
+    pairs: tuple[Pair, ...], plan: EvalPlan, outputs: OutputOptions, bundle: BundleCases | None
 ) -> list[CaseResult]:
     from medloss.evaluation.outputs.output_folder import JOURNAL
     from medloss.evaluation.run import Interrupted, evaluate_all
@@ -73,7 +73,7 @@ def _evaluate(
         with _progress(len(pairs)) as (begin, advance):
             return evaluate_all(
                 pairs,
-                study,
+                plan,
                 workers=1 if bundle else outputs.worker_count(pairs),
                 scheduler=outputs.scheduler,
                 evaluator=bundle.evaluate if bundle else evaluate,
@@ -94,33 +94,33 @@ def _evaluate(
 def _write(
     cases: Sequence[CaseResult],
     summaries: Sequence[Summary],
-    study: Study,
+    plan: EvalPlan,
     outputs: OutputOptions,
     command: str,
 ) -> list[Path]:
     from medloss.evaluation.outputs import writers
 
     if outputs.csv_path:
-        writers.write_csv(outputs.csv_path, cases, study)
+        writers.write_csv(outputs.csv_path, cases, plan)
     if outputs.json_path:
-        writers.write_json(outputs.json_path, cases, summaries, study, command)
+        writers.write_json(outputs.json_path, cases, summaries, plan, command)
     written, folder = outputs.files, outputs.folder
     if folder is None:
         return written
     from medloss.evaluation.outputs import output_folder
 
     written += output_folder.write_tables(
-        folder, cases, summaries, study, command=command, tables=outputs.tables
+        folder, cases, summaries, plan, command=command, tables=outputs.tables
     )
-    if study.definitions:
+    if plan.definitions:
         from medloss.evaluation.outputs.definitions import by_definition
 
-        written += output_folder.write_definitions(folder, by_definition(cases, study))
+        written += output_folder.write_definitions(folder, by_definition(cases, plan))
     if outputs.report:
         from medloss.evaluation.outputs.report import write_report
 
         written.append(write_report(folder))
-    if study.error_maps is not None:
+    if plan.error_maps is not None:
         written.append(folder / output_folder.ERROR_MAPS)
     return written
 
@@ -129,30 +129,30 @@ def _show(
     console: Console,
     cases: Sequence[CaseResult],
     summaries: Sequence[Summary],
-    study: Study,
+    plan: EvalPlan,
     outputs: OutputOptions,
 ) -> None:
     from medloss.evaluation.inputs.input_notes import input_notes
     from medloss.evaluation.outputs import terminal
 
     if outputs.per_case or len(cases) <= _FEW_CASES:
-        terminal.print_cases(console, cases, study)
+        terminal.print_cases(console, cases, plan)
     if len(cases) > 1:
-        terminal.print_summary(console, summaries, study)
-    if study.definitions:
+        terminal.print_summary(console, summaries, plan)
+    if plan.definitions:
         from medloss.evaluation.outputs.definitions import by_definition
 
-        terminal.print_definitions(console, by_definition(cases, study))
-    terminal.print_notes(console, cases, study)
-    for note in input_notes(cases, study):
+        terminal.print_definitions(console, by_definition(cases, plan))
+    terminal.print_notes(console, cases, plan)
+    for note in input_notes(cases, plan):
         console.print(f"{note}.", markup=False, soft_wrap=True)
     terminal.print_failed(console, cases)
 
 
-def _verdict(cases: Sequence[CaseResult], study: Study, thresholds: Sequence[Threshold]) -> int:
+def _verdict(cases: Sequence[CaseResult], plan: EvalPlan, thresholds: Sequence[Threshold]) -> int:
     from medloss.evaluation.outputs.thresholds import failures
 
-    sentences = failures(thresholds, cases, study)
+    sentences = failures(thresholds, cases, plan)
     for sentence in sentences:
         click.echo(f"Not good enough: {sentence}.", err=True)
     if any(case.error for case in cases):

@@ -18,7 +18,7 @@ from medloss._version import __version__
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.provenance import offering
 from medloss.evaluation.reading.opened import Opened, state
-from medloss.evaluation.score import CaseResult, Result, Study
+from medloss.evaluation.score import CaseResult, EvalPlan, Result
 from medloss.scoring.counts import Counts
 
 FORMAT = 2
@@ -50,7 +50,7 @@ class Journal:
 
 
 @contextlib.contextmanager
-def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Journal]:
+def open_journal(path: Path, pairs: Sequence[Pair], plan: EvalPlan) -> Iterator[Journal]:
     """Go on with the journal at ``path``, or begin one.
 
     Scored cases of it are kept, unless a file that was opened for them, or written, has another
@@ -60,7 +60,7 @@ def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Jo
     Raises:
         ValueError: it is of a study with other settings, or no journal.
     """
-    settings = study_settings(study)
+    settings = plan_settings(plan)
     with path.open("a+b") as file:
         file.seek(0)
         content = file.read()
@@ -72,10 +72,10 @@ def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Jo
         yield Journal(file, kept, outdated)
 
 
-def study_settings(study: Study) -> dict[str, Any]:
+def plan_settings(plan: EvalPlan) -> dict[str, Any]:
     """All that results depend on except the files, as JSON has it."""
-    settings = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
-    plain = _plain({"medloss": __version__, "offered by": offering(study), **settings})
+    settings = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    plain = _plain({"medloss": __version__, "offered by": offering(plan), **settings})
     settings_again: dict[str, Any] = json.loads(json.dumps(plain))
     return settings_again
 

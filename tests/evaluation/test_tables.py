@@ -10,7 +10,7 @@ from medloss.evaluation.choices import MetricChoice
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.tables import summarise
 from medloss.evaluation.outputs.terminal import print_cases, print_failed, print_summary
-from medloss.evaluation.score import CaseResult, Result, Study
+from medloss.evaluation.score import CaseResult, EvalPlan, Result
 from medloss.offers.records import Metric
 
 NAN, INF = math.nan, math.inf
@@ -30,9 +30,9 @@ def metric(name: str, unit: str, better: str) -> MetricChoice:
     return MetricChoice(name, record, min, {})
 
 
-def study(labels: dict[int, str] | None = None) -> Study:
+def study(labels: dict[int, str] | None = None) -> EvalPlan:
     chosen = (metric("hausdorff95", "mm", "lower"), metric(LONG, "", "higher"))
-    return Study(chosen, labels=labels)
+    return EvalPlan(chosen, labels=labels)
 
 
 def case(name: str, values: dict[int, tuple[float, str]]) -> CaseResult:

@@ -8,10 +8,10 @@ from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.thresholds import failures, parse_threshold
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, Result, Study
+from medloss.evaluation.score import CaseResult, EvalPlan, Result
 
 NSD = "normalized_surface_dice[tolerance_mm=2]"
-STUDY = Study(
+STUDY = EvalPlan(
     tuple(
         choose_metric(parse_request(text))
         for text in ("dice", "hausdorff95", "normalized_surface_dice:tolerance_mm=2")

@@ -143,9 +143,11 @@ def test_a_mean_may_be_equal_to_its_limit(tmp_path):
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.thresholds import failures, parse_threshold
     from medloss.evaluation.requests import parse_request
-    from medloss.evaluation.score import CaseResult, Result, Study
+    from medloss.evaluation.score import CaseResult, EvalPlan, Result
 
-    study = Study((choose_metric(parse_request("dice")), choose_metric(parse_request("hausdorff"))))
+    study = EvalPlan(
+        (choose_metric(parse_request("dice")), choose_metric(parse_request("hausdorff")))
+    )
     values = [0.1, 0.2, 0.3]
     assert math.fsum(values) / 3 < 0.2 < sum(values) / 3
     cases = [

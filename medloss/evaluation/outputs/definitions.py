@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from medloss.evaluation.outputs.tables import Summary, summarise
-from medloss.evaluation.score import CaseResult, Study, complete
+from medloss.evaluation.score import CaseResult, EvalPlan, complete
 from medloss.scoring import EmptyPolicy
 from medloss.scoring.presets import PRESETS
 from medloss.scoring.status import BothEmpty, Missed
 
-Definition = tuple[Study, tuple[CaseResult, ...], tuple[Summary, ...]]
+Definition = tuple[EvalPlan, tuple[CaseResult, ...], tuple[Summary, ...]]
 
 
 def every_definition(
@@ -29,22 +29,22 @@ def every_definition(
 def policies(definitions: Sequence[Definition]) -> Iterator[str]:
     """A sentence for each policy, with the definitions that have it."""
     having: dict[str, list[str]] = {}
-    for study, _, _ in definitions:
-        having.setdefault(study.policy.describe(), []).append(study.preset)
+    for plan, _, _ in definitions:
+        having.setdefault(plan.policy.describe(), []).append(plan.preset)
     for policy, presets in having.items():
         yield f"{', '.join(presets)}: {policy}."
 
 
-def by_definition(cases: Sequence[CaseResult], study: Study) -> tuple[Definition, ...]:
+def by_definition(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Definition, ...]:
     """Complete cases and summary of each definition of the study, without the losses.
 
     Args:
         cases: complete by the study's own definition.
-        study: with other definitions.
+        plan: with other definitions.
     """
     found = []
-    for preset, policy in study.definitions:
-        own = dataclasses.replace(study, preset=preset, policy=policy, losses=(), definitions=())
+    for preset, policy in plan.definitions:
+        own = dataclasses.replace(plan, preset=preset, policy=policy, losses=(), definitions=())
         theirs = [
             dataclasses.replace(case, results=dict(case.definitions)[preset], definitions=())
             if not case.error

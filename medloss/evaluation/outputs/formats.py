@@ -11,7 +11,7 @@ from medloss.evaluation.outputs.layout import number
 from medloss.evaluation.outputs.tables import Column, Summary
 from medloss.evaluation.outputs.terminal import label_name
 from medloss.evaluation.outputs.writers import CSV_COLUMNS, rows, whole_file
-from medloss.evaluation.score import CaseResult, Study
+from medloss.evaluation.score import CaseResult, EvalPlan
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -24,18 +24,18 @@ _LATEX = {
 _HEADS = ("metric", "label", "n", "mean", "sd", "95% interval", "median", "quartiles", "not used")
 
 
-def to_markdown(summaries: Sequence[Summary], study: Study) -> str:
+def to_markdown(summaries: Sequence[Summary], plan: EvalPlan) -> str:
     """A line for each metric and label, and below it what the numbers mean."""
     lines = [_markdown_line(_HEADS), _markdown_line(("---",) * 2 + ("---:",) * 7)]
     lines += [
-        _markdown_line([_markdown(cell) for cell in cells]) for cells in _cells(summaries, study)
+        _markdown_line([_markdown(cell) for cell in cells]) for cells in _cells(summaries, plan)
     ]
-    return "\n".join([*lines, "", _markdown(_note(study)), ""])
+    return "\n".join([*lines, "", _markdown(_note(plan)), ""])
 
 
-def to_latex(summaries: Sequence[Summary], study: Study) -> str:
+def to_latex(summaries: Sequence[Summary], plan: EvalPlan) -> str:
     """A ``tabular`` that needs the package booktabs, and below it what the numbers mean."""
-    body = [" & ".join(map(_latex, cells)) + r" \\" for cells in _cells(summaries, study)]
+    body = [" & ".join(map(_latex, cells)) + r" \\" for cells in _cells(summaries, plan)]
     return "\n".join(
         [
             r"% \usepackage{booktabs}",
@@ -47,13 +47,13 @@ def to_latex(summaries: Sequence[Summary], study: Study) -> str:
             r"\bottomrule",
             r"\end{tabular}",
             "",
-            rf"% {_latex(_note(study))}",
+            rf"% {_latex(_note(plan))}",
             "",
         ]
     )
 
 
-TEXT: dict[str, Callable[[Sequence[Summary], Study], str]] = {
+TEXT: dict[str, Callable[[Sequence[Summary], EvalPlan], str]] = {
     "latex": to_latex,
     "markdown": to_markdown,
 }
@@ -68,7 +68,7 @@ def write_text(path: Path, text: str) -> None:
 
 def definitions_markdown(definitions: Sequence[Definition]) -> str:
     """The mean of each metric and label by each definition."""
-    heads = ("metric", "label", *(study.preset for study, _, _ in definitions))
+    heads = ("metric", "label", *(plan.preset for plan, _, _ in definitions))
     lines = [_markdown_line(heads), _markdown_line(("---", "---", *["---:"] * len(definitions)))]
     for together in zip(*(summaries for _, _, summaries in definitions), strict=True):
         first, unit = together[0], together[0].column.unit
@@ -92,14 +92,14 @@ def check_parquet() -> None:
         raise ValueError("--table parquet needs pyarrow: the extra parquet of medloss") from error
 
 
-def write_parquet(path: Path, cases: Sequence[CaseResult], study: Study) -> None:
+def write_parquet(path: Path, cases: Sequence[CaseResult], plan: EvalPlan) -> None:
     """Write the rows of ``cases.csv`` as text columns and a column ``value`` of doubles."""
     import pyarrow
     from pyarrow import parquet
 
     kinds = [pyarrow.float64() if name == "value" else pyarrow.string() for name in CSV_COLUMNS]
     schema = pyarrow.schema(list(zip(CSV_COLUMNS, kinds, strict=True)))
-    found = [*zip(*rows(cases, study), strict=True)] or [()] * len(CSV_COLUMNS)
+    found = [*zip(*rows(cases, plan), strict=True)] or [()] * len(CSV_COLUMNS)
     arrays = [pyarrow.array(c, kind) for c, kind in zip(found, kinds, strict=True)]
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -109,7 +109,7 @@ def write_parquet(path: Path, cases: Sequence[CaseResult], study: Study) -> None
         partial.unlink(missing_ok=True)
 
 
-def _cells(summaries: Sequence[Summary], study: Study) -> list[list[str]]:
+def _cells(summaries: Sequence[Summary], plan: EvalPlan) -> list[list[str]]:
     table, previous = [], None
     for summary in summaries:
         unit = summary.column.unit
@@ -119,7 +119,7 @@ def _cells(summaries: Sequence[Summary], study: Study) -> list[list[str]]:
         table.append(
             [
                 name,
-                label_name(summary.label, study),
+                label_name(summary.label, plan),
                 str(summary.n),
                 show[0],
                 show[1],
@@ -136,8 +136,8 @@ def _title(column: Column) -> str:
     return f"{column.name} ({column.unit})" if column.unit else column.name
 
 
-def _note(study: Study) -> str:
-    return f"Preset {study.preset}, distances in mm; {study.policy.describe()}."
+def _note(plan: EvalPlan) -> str:
+    return f"Preset {plan.preset}, distances in mm; {plan.policy.describe()}."
 
 
 def _markdown_line(cells: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from medloss.evaluation.outputs import writers
 from medloss.evaluation.outputs.tables import Summary
-from medloss.evaluation.score import CaseResult, Study
+from medloss.evaluation.score import CaseResult, EvalPlan
 
 if TYPE_CHECKING:
     from medloss.evaluation.outputs.definitions import Definition
@@ -59,7 +59,7 @@ def write_tables(
     folder: Path,
     cases: Sequence[CaseResult],
     summaries: Sequence[Summary],
-    study: Study,
+    plan: EvalPlan,
     *,
     command: str,
     tables: Sequence[str] = (),
@@ -70,7 +70,7 @@ def write_tables(
         folder: prepared.
         cases: complete.
         summaries: of these cases.
-        study: what was computed.
+        plan: what was computed.
         command: that computes the same again.
         tables: of ``latex``, ``markdown``, ``parquet``.
 
@@ -78,16 +78,16 @@ def write_tables(
         The files, in the order of writing.
     """
     written = [folder / CASES, folder / SUMMARY]
-    writers.write_csv(written[0], cases, study)
-    writers.write_json(written[1], cases, summaries, study, command)
+    writers.write_csv(written[0], cases, plan)
+    writers.write_json(written[1], cases, summaries, plan, command)
     for kind in tables:
         from medloss.evaluation.outputs import formats
 
         path = folder / TABLES[kind]
         if kind == "parquet":
-            formats.write_parquet(path, cases, study)
+            formats.write_parquet(path, cases, plan)
         else:
-            formats.write_text(path, formats.TEXT[kind](summaries, study))
+            formats.write_text(path, formats.TEXT[kind](summaries, plan))
         written.append(path)
     return written
 
@@ -97,7 +97,7 @@ def write_definitions(folder: Path, definitions: Sequence[Definition]) -> list[P
     from medloss.evaluation.outputs import formats
 
     written = [folder / name for name in DEFINITIONS]
-    writers.write_csv_of(written[0], [(cases, study) for study, cases, _ in definitions])
+    writers.write_csv_of(written[0], [(cases, plan) for plan, cases, _ in definitions])
     formats.write_text(written[1], formats.definitions_markdown(definitions))
     return written
 

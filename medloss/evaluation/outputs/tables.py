@@ -12,7 +12,7 @@ import numpy as np
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.statistics import mean_interval
 from medloss.evaluation.outputs.ties import slack_of
-from medloss.evaluation.score import CaseResult, Result, Study, study_labels
+from medloss.evaluation.score import CaseResult, EvalPlan, Result, plan_labels
 
 NAN = float("nan")
 
@@ -78,28 +78,28 @@ class Summary:
     ci_high: float
 
 
-def columns(study: Study) -> tuple[Column, ...]:
+def columns(plan: EvalPlan) -> tuple[Column, ...]:
     """The metrics, then the losses."""
-    metrics = [Column(m.column, m.record.unit, m.record.better, m.defaults) for m in study.metrics]
-    return (*metrics, *(Column(loss.column, "", "lower") for loss in study.losses))
+    metrics = [Column(m.column, m.record.unit, m.record.better, m.defaults) for m in plan.metrics]
+    return (*metrics, *(Column(loss.column, "", "lower") for loss in plan.losses))
 
 
-def summarise(cases: Sequence[CaseResult], study: Study) -> tuple[Summary, ...]:
+def summarise(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Summary, ...]:
     """One line for each metric and label, then one for each loss.
 
     Args:
         cases: complete (:func:`medloss.evaluation.score.complete`).
-        study: what was computed.
+        plan: what was computed.
     """
     found: dict[tuple[Label | None, str], list[tuple[str, Result]]] = {}
     for case in cases:
         for result in case.results:
             found.setdefault((result.label, result.column), []).append((case.pair.name, result))
     failed = sum(bool(case.error) for case in cases)
-    labels: tuple[Label | None, ...] = (*study_labels(cases, study), None)
+    labels: tuple[Label | None, ...] = (*plan_labels(cases, plan), None)
     return tuple(
         _summary(label, column, found[label, column.name], failed)
-        for column in columns(study)
+        for column in columns(plan)
         for label in labels
         if (label, column.name) in found
     )

@@ -12,7 +12,7 @@ from rich.text import Text
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.layout import fit, head_lines, heading, line, number, widths_of
 from medloss.evaluation.outputs.tables import Column, Summary, columns
-from medloss.evaluation.score import CaseResult, Study, study_labels
+from medloss.evaluation.score import CaseResult, EvalPlan, plan_labels
 
 if TYPE_CHECKING:
     from medloss.evaluation.outputs.definitions import Definition
@@ -24,14 +24,14 @@ _STATUSES = ("missed", "spurious", "both_empty")
 _COUNTS = (["n"], ["missed"], ["spur-", "ious"], ["both", "empty"], ["not", "used"])
 
 
-def print_summary(console: Console, summaries: Sequence[Summary], study: Study) -> None:
+def print_summary(console: Console, summaries: Sequence[Summary], plan: EvalPlan) -> None:
     """Print a block for each metric with a line for each label."""
     if not summaries:
         return
     wide = console.width >= _WIDE
     heads = [["mean"], ["sd"], ["median"], *([["min"], ["max"]] if wide else [["worst"]]), *_COUNTS]
     rows = [_statistics(summary, wide=wide) for summary in summaries]
-    names = [f"  {label_name(summary.label, study)}" for summary in summaries]
+    names = [f"  {label_name(summary.label, plan)}" for summary in summaries]
     widths = [width + wide for width in widths_of(heads, rows)]
     last = max([len("worst case"), *(cell_len(s.worst_case) for s in summaries)])
     last = min(last, _LONGEST_CASE)
@@ -49,18 +49,18 @@ def print_summary(console: Console, summaries: Sequence[Summary], study: Study) 
     console.print()
 
 
-def print_cases(console: Console, cases: Sequence[CaseResult], study: Study) -> None:
+def print_cases(console: Console, cases: Sequence[CaseResult], plan: EvalPlan) -> None:
     """Print every value: a line for each case and label, with as many metrics as fit."""
-    metrics = columns(study)[: len(study.metrics)]
-    losses = columns(study)[len(study.metrics) :]
+    metrics = columns(plan)[: len(plan.metrics)]
+    losses = columns(plan)[len(plan.metrics) :]
     good = [case for case in cases if not case.error]
-    labels = study_labels(cases, study)
+    labels = plan_labels(cases, plan)
     first = max([len("case"), *(cell_len(case.pair.name) for case in good)])
-    second = max([len("label"), *(cell_len(label_name(label, study)) for label in labels)])
+    second = max([len("label"), *(cell_len(label_name(label, plan)) for label in labels)])
     left = [min(first, console.width // 4), min(second, console.width // 4), len("both_empty")]
     if labels and metrics:
         heads = ["case", "label", "status"]
-        rows = [row for case in good for row in _label_rows(case, labels, study)]
+        rows = [row for case in good for row in _label_rows(case, labels, plan)]
         _print_values(console, heads, left, rows, metrics)
     if losses:
         rows = [([case.pair.name], _by_label(case)[None][1]) for case in good]
@@ -78,15 +78,15 @@ def print_failed(console: Console, cases: Sequence[CaseResult]) -> None:
         )
 
 
-def print_notes(console: Console, cases: Sequence[CaseResult], study: Study) -> None:
+def print_notes(console: Console, cases: Sequence[CaseResult], plan: EvalPlan) -> None:
     """Print what the numbers mean: preset, policies, unit."""
     good = sum(not case.error for case in cases)
-    if good and not study_labels(cases, study) and not study.losses:
+    if good and not plan_labels(cases, plan) and not plan.losses:
         console.print("No file holds a label other than 0, so there is nothing to score.")
-    policy = study.policy.describe()
-    defaults = "".join(f" {c.name}: {c.defaults}." for c in columns(study) if c.defaults)
+    policy = plan.policy.describe()
+    defaults = "".join(f" {c.name}: {c.defaults}." for c in columns(plan) if c.defaults)
     console.print(
-        f"{good} of {len(cases)} cases scored. Preset: {study.preset}, distances in mm. "
+        f"{good} of {len(cases)} cases scored. Preset: {plan.preset}, distances in mm. "
         f"{policy[:1].upper()}{policy[1:]}.{defaults}",
         markup=False,
     )
@@ -98,7 +98,7 @@ def print_definitions(console: Console, definitions: Sequence[Definition]) -> No
 
     first = definitions[0][0]
     together = list(zip(*(summaries for _, _, summaries in definitions), strict=True))
-    heads = [[study.preset] for study, _, _ in definitions]
+    heads = [[plan.preset] for plan, _, _ in definitions]
     rows = [[number(s.mean, s.column.unit) for s in means] for means in together]
     names = [f"  {label_name(means[0].label, first)}" for means in together]
     widths = [width + 1 for width in widths_of(heads, rows)]
@@ -118,9 +118,9 @@ def print_definitions(console: Console, definitions: Sequence[Definition]) -> No
     console.print()
 
 
-def label_name(label: Label | None, study: Study) -> str:
+def label_name(label: Label | None, plan: EvalPlan) -> str:
     """Number and name of a label, ``all`` for the whole case."""
-    return "all" if label is None else f"{label} {study.name(label)}".rstrip()
+    return "all" if label is None else f"{label} {plan.name(label)}".rstrip()
 
 
 def _statistics(summary: Summary, *, wide: bool) -> list[str]:
@@ -139,12 +139,12 @@ _Rows = list[tuple[list[str], dict[str, float]]]
 
 
 def _label_rows(
-    case: CaseResult, labels: Sequence[Label], study: Study
+    case: CaseResult, labels: Sequence[Label], plan: EvalPlan
 ) -> Iterator[tuple[list[str], dict[str, float]]]:
     name, found = case.pair.name, _by_label(case)
     for label in labels:
         status, values = found[label]
-        yield [name, label_name(label, study), status], values
+        yield [name, label_name(label, plan), status], values
         name = ""  # said once
 
 

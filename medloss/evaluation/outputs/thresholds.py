@@ -11,7 +11,7 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.layout import number
 from medloss.evaluation.outputs.tables import Column, columns
 from medloss.evaluation.outputs.ties import SHARE
-from medloss.evaluation.score import CaseResult, Study, study_labels
+from medloss.evaluation.score import CaseResult, EvalPlan, plan_labels
 from medloss.objects.spacing import at_least, within
 
 Side = Literal["under", "over"]
@@ -35,7 +35,7 @@ class Threshold:
     side: Side
 
 
-def parse_threshold(text: str, side: Side, study: Study) -> Threshold:
+def parse_threshold(text: str, side: Side, plan: EvalPlan) -> Threshold:
     """Read ``METRIC=value`` or ``METRIC[label]=value``.
 
     Raises:
@@ -50,7 +50,7 @@ def parse_threshold(text: str, side: Side, study: Study) -> Threshold:
         value = math.nan
     if not equals or math.isnan(value):
         raise ValueError(f"{option}: {text!r} is not of the form METRIC=number")
-    known = {column.name: column for column in columns(study)}
+    known = {column.name: column for column in columns(plan)}
     name, label = name.strip(), ""
     if name not in known and name.endswith("]"):
         name, _, label = name[:-1].rpartition("[")
@@ -64,7 +64,7 @@ def parse_threshold(text: str, side: Side, study: Study) -> Threshold:
 
 
 def failures(
-    thresholds: Sequence[Threshold], cases: Sequence[CaseResult], study: Study
+    thresholds: Sequence[Threshold], cases: Sequence[CaseResult], plan: EvalPlan
 ) -> list[str]:
     """A sentence for each threshold that is not reached.
 
@@ -73,7 +73,7 @@ def failures(
     """
     sentences = []
     for threshold in thresholds:
-        mean = _mean(threshold, cases, study)
+        mean = _mean(threshold, cases, plan)
         unit = threshold.column.unit
         of = f" of {threshold.label}" if threshold.label else ""
         what = f"{threshold.column.name}{of}"
@@ -97,10 +97,10 @@ def _reached(mean: float, threshold: Threshold) -> bool:
     return mean > threshold.value if threshold.side == "under" else mean < threshold.value
 
 
-def _mean(threshold: Threshold, cases: Sequence[CaseResult], study: Study) -> float:
-    labels: list[Label | None] = [None, *study_labels(cases, study)]
+def _mean(threshold: Threshold, cases: Sequence[CaseResult], plan: EvalPlan) -> float:
+    labels: list[Label | None] = [None, *plan_labels(cases, plan)]
     if threshold.label:
-        labels = [x for x in labels if threshold.label in (str(x), study.name(x) or str(x))]
+        labels = [x for x in labels if threshold.label in (str(x), plan.name(x) or str(x))]
     values = [
         result.value
         for case in cases

@@ -18,7 +18,7 @@ from medloss.evaluation.outputs.nnunet import nnunet_keys
 from medloss.evaluation.outputs.provenance import versions
 from medloss.evaluation.outputs.statistics import BOOTSTRAP
 from medloss.evaluation.outputs.tables import Summary, columns
-from medloss.evaluation.score import CaseResult, Study, study_labels
+from medloss.evaluation.score import CaseResult, EvalPlan, plan_labels
 from medloss.scoring import Status
 from medloss.work.devices import device_name
 
@@ -43,29 +43,29 @@ def check_output(path: Path, *, force: bool) -> None:
         raise ValueError(f"{path.parent} is not writable")
 
 
-def write_csv(path: Path, cases: Sequence[CaseResult], study: Study) -> None:
+def write_csv(path: Path, cases: Sequence[CaseResult], plan: EvalPlan) -> None:
     """Write one line for each case, label and metric, and one for each failed case."""
-    write_csv_of(path, [(cases, study)])
+    write_csv_of(path, [(cases, plan)])
 
 
-def write_csv_of(path: Path, studies: Iterable[tuple[Sequence[CaseResult], Study]]) -> None:
+def write_csv_of(path: Path, studies: Iterable[tuple[Sequence[CaseResult], EvalPlan]]) -> None:
     """Write the lines of several studies, one after the other, below one head."""
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
-        for cases, study in studies:
-            for *text, value, unit, preset, status, message in rows(cases, study):
+        for cases, plan in studies:
+            for *text, value, unit, preset, status, message in rows(cases, plan):
                 shown = "" if value is None else repr(value)
                 writer.writerow((*text, shown, unit, preset, status, message))
 
 
-def rows(cases: Sequence[CaseResult], study: Study) -> Iterator[tuple[Any, ...]]:
+def rows(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[tuple[Any, ...]]:
     """A value for each of :data:`CSV_COLUMNS`, all text but the value; failed cases have none."""
-    preset = study.preset
+    preset = plan.preset
     for case in cases:
         name = case.pair.name
         for result in case.results:
-            head = (name, label_text(result.label), study.name(result.label), result.column)
+            head = (name, label_text(result.label), plan.name(result.label), result.column)
             yield (*head, result.value, result.unit, preset, result.status, "")
         if case.error:
             yield (name, "", "", "", None, "", preset, "failed", case.error)
@@ -75,7 +75,7 @@ def write_json(
     path: Path,
     cases: Sequence[CaseResult],
     summaries: Sequence[Summary],
-    study: Study,
+    plan: EvalPlan,
     command: str = "",
 ) -> None:
     """Write settings, cases and summary. NaN and infinity become null: JSON has neither.
@@ -84,20 +84,20 @@ def write_json(
         path: of the file.
         cases: complete.
         summaries: of these cases.
-        study: what was computed.
+        plan: what was computed.
         command: that computes the same again, without the options that change no number.
     """
     content = {
         "medloss": __version__,
         "format": FORMAT,
         "settings": {
-            **_settings(cases, study),
+            **_settings(cases, plan),
             "bootstrap": dataclasses.asdict(BOOTSTRAP),
             "command": command,
-            "versions": versions(study),
+            "versions": versions(plan),
         },
-        "cases": [_case(case, study) for case in cases],
-        "summary": [_summary(summary, study) for summary in summaries],
+        "cases": [_case(case, plan) for case in cases],
+        "summary": [_summary(summary, plan) for summary in summaries],
         **nnunet_keys(cases),
     }
     with whole_file(path) as file:
@@ -110,9 +110,9 @@ def label_text(label: Label | None) -> str:
     return "all" if label is None else str(label)
 
 
-def _settings(cases: Sequence[CaseResult], study: Study) -> dict[str, Any]:
-    options = [metric.options for metric in study.metrics] + [x.options for x in study.losses]
-    records = [metric.record for metric in study.metrics] + [x.record for x in study.losses]
+def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
+    options = [metric.options for metric in plan.metrics] + [x.options for x in plan.losses]
+    records = [metric.record for metric in plan.metrics] + [x.record for x in plan.losses]
     asked = [
         {
             "metric": column.name,
@@ -121,31 +121,31 @@ def _settings(cases: Sequence[CaseResult], study: Study) -> dict[str, Any]:
             "unit": column.unit,
             "better": column.better,
         }
-        for column, record, chosen in zip(columns(study), records, options, strict=True)
+        for column, record, chosen in zip(columns(plan), records, options, strict=True)
     ]
     return {
-        "preset": study.preset,
+        "preset": plan.preset,
         "policies": {
-            "missed": study.policy.missed,
-            "both_empty": study.policy.both_empty,
-            "meaning": study.policy.describe(),
+            "missed": plan.policy.missed,
+            "both_empty": plan.policy.both_empty,
+            "meaning": plan.policy.describe(),
         },
-        "metrics": asked[: len(study.metrics)],
-        "losses": asked[len(study.metrics) :],
-        "labels": [_label(label, study) for label in study_labels(cases, study)],
-        "inputs": study.inputs.record(),
-        "device": device_name(study.device),
-        **({"source": dict(study.source)} if study.source else {}),
+        "metrics": asked[: len(plan.metrics)],
+        "losses": asked[len(plan.metrics) :],
+        "labels": [_label(label, plan) for label in plan_labels(cases, plan)],
+        "inputs": plan.inputs.record(),
+        "device": device_name(plan.device),
+        **({"source": dict(plan.source)} if plan.source else {}),
     }
 
 
-def _label(label: Label, study: Study) -> dict[str, Any]:
+def _label(label: Label, plan: EvalPlan) -> dict[str, Any]:
     """A region also has the labels that it is made of."""
-    members = {"labels": study.regions[label]} if label in study.regions else {}
-    return {"label": label, "name": study.name(label), **members}
+    members = {"labels": plan.regions[label]} if label in plan.regions else {}
+    return {"label": label, "name": plan.name(label), **members}
 
 
-def _case(case: CaseResult, study: Study) -> dict[str, Any]:
+def _case(case: CaseResult, plan: EvalPlan) -> dict[str, Any]:
     pair = case.pair
     head = {
         "case": pair.name,
@@ -163,7 +163,7 @@ def _case(case: CaseResult, study: Study) -> dict[str, Any]:
         "results": [
             {
                 "label": "all" if result.label is None else result.label,
-                "name": study.name(result.label),
+                "name": plan.name(result.label),
                 "metric": result.column,
                 "value": _number(result.value),
                 "unit": result.unit,
@@ -174,10 +174,10 @@ def _case(case: CaseResult, study: Study) -> dict[str, Any]:
     }
 
 
-def _summary(summary: Summary, study: Study) -> dict[str, Any]:
+def _summary(summary: Summary, plan: EvalPlan) -> dict[str, Any]:
     return {
         "label": "all" if summary.label is None else summary.label,
-        "name": study.name(summary.label),
+        "name": plan.name(summary.label),
         "metric": summary.column.name,
         "n": summary.n,
         "mean": _number(summary.mean),
