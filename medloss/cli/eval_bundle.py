@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from medloss.cli.eval_inputs import InputOptions
     from medloss.cli.eval_outputs import OutputOptions
     from medloss.evaluation.inputs.pairing import Pair
-    from medloss.evaluation.score import CaseResult, EvalPlan
+    from medloss.evaluation.records import CaseResult
+    from medloss.evaluation.score import EvalPlan
     from medloss.integrations.bundle import BundleInference
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.tables import Summary
     from medloss.evaluation.outputs.thresholds import Threshold
-    from medloss.evaluation.score import CaseResult, EvalPlan
+    from medloss.evaluation.records import CaseResult
+    from medloss.evaluation.score import EvalPlan
 
 FAILED_CASE, WORSE_THAN_ASKED, INTERRUPTED = 1, 3, 130
 _FEW_CASES = 10

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import Journal, open_journal
-from medloss.evaluation.score import CaseResult, EvalPlan, evaluate
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, evaluate
 from medloss.scoring.surface import threads
 from medloss.work.interrupts import Interrupts
 

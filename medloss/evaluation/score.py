@@ -22,7 +22,8 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import ClassCases, make_layers
 from medloss.evaluation.inputs.pairing import Pair, printable
 from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.opened import Opened, recording
+from medloss.evaluation.reading.opened import recording
+from medloss.evaluation.records import CaseResult, Result
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.counts import Counts
 
@@ -64,46 +65,6 @@ class EvalPlan:
     def name(self, label: Label | None) -> str:
         """Name of a label, empty where it has none; a region is its own name."""
         return "" if label is None else (self.labels or {}).get(label, "")
-
-
-@dataclass(frozen=True)
-class Result:
-    """One value: of a metric for a label, or of a loss for the whole case (label ``None``)."""
-
-    label: Label | None
-    column: str
-    value: float
-    unit: str
-    status: str
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """All values of a case, or the sentence that says why there are none.
-
-    Args:
-        pair: the case.
-        spacing_mm: voxel size.
-        shape: of the reference, in voxels.
-        results: by label and metric, then the losses.
-        error: why there are none.
-        trace: where that was found, for whoever looks for a defect.
-        counts: voxels of each label.
-        definitions: results by the plan's other presets.
-        notes: what was done to this case before it was scored, such as resampling.
-        files: every file that it is made of, as it was when it was opened.
-    """
-
-    pair: Pair
-    spacing_mm: tuple[float, ...] = ()
-    shape: tuple[int, ...] = ()
-    results: tuple[Result, ...] = ()
-    error: str = ""
-    trace: str = ""
-    counts: tuple[tuple[Label, Counts], ...] = ()
-    definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
-    notes: tuple[str, ...] = ()
-    files: tuple[Opened, ...] = field(default=(), compare=False)
 
 
 def evaluate(pairs: Iterable[Pair], plan: EvalPlan) -> Iterator[CaseResult]:

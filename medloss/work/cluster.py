@@ -7,7 +7,8 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.score import CaseResult, EvalPlan, evaluate_pair
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, evaluate_pair
 from medloss.work.processes import share_processors
 
 _CASES_A_THREAD = 2

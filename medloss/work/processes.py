@@ -18,7 +18,8 @@ from multiprocessing import connection
 from typing import Any
 
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.score import CaseResult, EvalPlan, evaluate_pair
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, evaluate_pair
 from medloss.scoring.surface import threads
 from medloss.work.devices import devices_in_turn
 

@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.records import CaseResult
 from medloss.evaluation.run import Interrupted, evaluate_all
-from medloss.evaluation.score import CaseResult, EvalPlan
+from medloss.evaluation.score import EvalPlan
 from medloss.work.interrupts import Interrupts
 
 

@@ -10,7 +10,8 @@ from medloss.evaluation.choices import MetricChoice
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.tables import summarise
 from medloss.evaluation.outputs.terminal import print_cases, print_failed, print_summary
-from medloss.evaluation.score import CaseResult, EvalPlan, Result
+from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.score import EvalPlan
 from medloss.offers.records import Metric
 
 NAN, INF = math.nan, math.inf

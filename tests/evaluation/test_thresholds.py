@@ -7,8 +7,9 @@ import pytest
 from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.thresholds import failures, parse_threshold
+from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, EvalPlan, Result
+from medloss.evaluation.score import EvalPlan
 
 NSD = "normalized_surface_dice[tolerance_mm=2]"
 STUDY = EvalPlan(

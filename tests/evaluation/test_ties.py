@@ -132,7 +132,7 @@ def test_the_interval_of_numbers_in_steps():
 
 def test_the_worst_case_is_the_first_of_equals():
     from medloss.evaluation.outputs.tables import Column, _summary
-    from medloss.evaluation.score import Result
+    from medloss.evaluation.records import Result
 
     results = [(n, Result(1, "dice", x, "", "ok")) for n, x in (("a", 0.1 + 0.2), ("b", 0.3))]
     assert _summary(1, Column("dice", "", "higher"), results, 0).worst_case == "a"
@@ -142,8 +142,9 @@ def test_a_mean_may_be_equal_to_its_limit(tmp_path):
     from medloss.evaluation.choices import choose_metric
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.thresholds import failures, parse_threshold
+    from medloss.evaluation.records import CaseResult, Result
     from medloss.evaluation.requests import parse_request
-    from medloss.evaluation.score import CaseResult, EvalPlan, Result
+    from medloss.evaluation.score import EvalPlan
 
     study = EvalPlan(
         (choose_metric(parse_request("dice")), choose_metric(parse_request("hausdorff")))

@@ -20,8 +20,9 @@ import medloss
 from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs
 from medloss.evaluation.losses import choose_loss
+from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, EvalPlan
+from medloss.evaluation.score import EvalPlan
 from medloss.integrations.bundle import bundle_pairs, evaluate_bundle, read_bundle
 
 SOFTMAX = {"_target_": "Activationsd", "softmax": True}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.score import CaseResult, EvalPlan
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan
 
 _MOST_LINES = 10
 _MOST_NAMES = 20

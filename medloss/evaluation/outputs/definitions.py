@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from medloss.evaluation.outputs.tables import Summary, summarise
-from medloss.evaluation.score import CaseResult, EvalPlan, complete
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, complete
 from medloss.scoring import EmptyPolicy
 from medloss.scoring.presets import PRESETS
 from medloss.scoring.status import BothEmpty, Missed

@@ -11,7 +11,8 @@ from medloss.evaluation.outputs.layout import number
 from medloss.evaluation.outputs.tables import Column, Summary
 from medloss.evaluation.outputs.terminal import label_name
 from medloss.evaluation.outputs.writers import CSV_COLUMNS, rows, whole_file
-from medloss.evaluation.score import CaseResult, EvalPlan
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan
 
 _LATEX = {
     "\\": r"\textbackslash{}",

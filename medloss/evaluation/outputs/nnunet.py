@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from medloss.evaluation.score import CaseResult
+from medloss.evaluation.records import CaseResult
 from medloss.scoring.counts import Counts
 
 KEYS = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from medloss.evaluation.outputs import writers
 from medloss.evaluation.outputs.tables import Summary
-from medloss.evaluation.score import CaseResult, EvalPlan
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan
 
 if TYPE_CHECKING:
     from medloss.evaluation.outputs.definitions import Definition

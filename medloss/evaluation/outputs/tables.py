@@ -12,7 +12,8 @@ import numpy as np
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.statistics import mean_interval
 from medloss.evaluation.outputs.ties import slack_of
-from medloss.evaluation.score import CaseResult, EvalPlan, Result, plan_labels
+from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.score import EvalPlan, plan_labels
 
 NAN = float("nan")
 

@@ -12,7 +12,8 @@ from rich.text import Text
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.layout import fit, head_lines, heading, line, number, widths_of
 from medloss.evaluation.outputs.tables import Column, Summary, columns
-from medloss.evaluation.score import CaseResult, EvalPlan, plan_labels
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, plan_labels
 
 if TYPE_CHECKING:
     from medloss.evaluation.outputs.definitions import Definition

@@ -11,7 +11,8 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.layout import number
 from medloss.evaluation.outputs.tables import Column, columns
 from medloss.evaluation.outputs.ties import SHARE
-from medloss.evaluation.score import CaseResult, EvalPlan, plan_labels
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, plan_labels
 from medloss.objects.spacing import at_least, within
 
 Side = Literal["under", "over"]

@@ -18,7 +18,8 @@ from medloss.evaluation.outputs.nnunet import nnunet_keys
 from medloss.evaluation.outputs.provenance import versions
 from medloss.evaluation.outputs.statistics import BOOTSTRAP
 from medloss.evaluation.outputs.tables import Summary, columns
-from medloss.evaluation.score import CaseResult, EvalPlan, plan_labels
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, plan_labels
 from medloss.scoring import Status
 from medloss.work.devices import device_name
 

@@ -19,7 +19,8 @@ from medloss.evaluation.inputs.pairing import Pair, case_name
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
 from medloss.evaluation.reading.opened import note
-from medloss.evaluation.score import CaseResult, EvalPlan, attempt, evaluate_sides
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, attempt, evaluate_sides
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
 from medloss.integrations.bundle.write import write_prediction

@@ -19,8 +19,9 @@ from medloss.evaluation.outputs import output_folder
 from medloss.evaluation.outputs.tables import summarise
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, EvalPlan, attempt, complete, evaluate_sides
+from medloss.evaluation.score import EvalPlan, attempt, complete, evaluate_sides
 from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle
 from medloss.integrations.bundle.settings import ConfigReader, read_inference
 from medloss.workbench.study.bundle import StudyBundle
