@@ -22,9 +22,8 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
 from medloss.evaluation.score import EvalPlan
 from medloss.scoring.surface import threads

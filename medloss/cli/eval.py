@@ -110,8 +110,7 @@ def _study(
     both_empty: BothEmpty | None,
     preset: str,
 ) -> EvalPlan:
-    from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
-    from medloss.evaluation.requests import parse_request
+    from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
     from medloss.evaluation.score import EvalPlan, check_options
     from medloss.scoring import EmptyPolicy
 

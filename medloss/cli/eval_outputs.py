@@ -57,12 +57,12 @@ class OutputOptions:
         Raises:
             ValueError: says what is wrong.
         """
-        from medloss.evaluation.outputs import writers
+        from medloss.evaluation.outputs import files
 
         if len(self.files) != len({path.resolve() for path in self.files}):
             raise ValueError(f"--csv and --json name the same file, {self.csv_path}")
         for path in self.files:
-            writers.check_output(path, force=self.force)
+            files.check_output(path, force=self.force)
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--scheduler has workers of its own; drop --workers")
         if self.device != "cpu" and self.scheduler is not None:
@@ -88,7 +88,7 @@ class OutputOptions:
             ValueError: it holds something, or cannot be made.
         """
         if self.folder is not None:
-            from medloss.evaluation.outputs.output_folder import prepare
+            from medloss.evaluation.outputs.folder import prepare
 
             prepare(self.folder, resume=self.resume, force=self.force)
 
@@ -106,11 +106,11 @@ class OutputOptions:
 
         plan = dataclasses.replace(plan, device=chosen_device(self.device))
         if self.compare_definitions:
-            from medloss.evaluation.outputs.definitions import every_definition
+            from medloss.evaluation.outputs.tables import every_definition
 
             plan = dataclasses.replace(plan, definitions=every_definition(missed, both_empty))
         if self.error_maps and self.folder is not None:
-            from medloss.evaluation.outputs.output_folder import ERROR_MAPS
+            from medloss.evaluation.outputs.folder import ERROR_MAPS
 
             # Absolute: who writes them may have another working directory.
             plan = dataclasses.replace(plan, error_maps=self.folder.absolute() / ERROR_MAPS)

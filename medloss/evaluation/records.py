@@ -11,8 +11,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from medloss._version import __version__
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.opened import Opened
@@ -139,3 +141,185 @@ _PLAIN_FIELDS = tuple(
     for each in dataclasses.fields(CaseResult)
     if each.name not in ("pair", "results", "counts", "definitions", "files")
 )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a label, or a loss of a whole case.
+
+    Args:
+        name: with the options that were asked for.
+        unit: of its values.
+        better: ``"higher"`` or ``"lower"``.
+        options: every option with its value.
+    """
+
+    name: str
+    unit: str
+    better: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Name and unit.
+
+        Example:
+            >>> Measure("hausdorff95", "mm", "lower").title
+            'hausdorff95 (mm)'
+        """
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class ScoredLabel:
+    """A label by its key: a number as text, the name of a region, or ``all`` for a whole case.
+
+    Args:
+        key: as in the files.
+        name: empty where it has none.
+        members: the numbers of the labels that a region is made of.
+    """
+
+    key: str
+    name: str = ""
+    members: tuple[int, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Number and name.
+
+        Example:
+            >>> ScoredLabel("1", "liver").title, ScoredLabel("tumour", "tumour").title
+            ('1 liver', 'tumour')
+        """
+        return self.key if self.name in ("", self.key) else f"{self.key} {self.name}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric of a label over all cases.
+
+    Args:
+        label: ``None`` for the whole case.
+        column: metric or loss.
+        n: values that the statistics are made of.
+        mean: and the others: NaN where ``n`` is 0; infinite where a value is.
+        sd: sample standard deviation (n - 1), NaN for fewer than two values or an infinite one.
+        q1: lower quartile, between two values as numpy's default; NaN where a value is infinite.
+        median: middle value.
+        q3: upper quartile.
+        minimum: smallest value.
+        maximum: largest value.
+        worst_case: the first case with the worst value.
+        statuses: how many cases have each status; together ``n + not_used``.
+        not_used: cases whose value the policies leave out (NaN).
+        failed: cases without any value.
+        ci_low: lower end of the 95% bootstrap interval of the mean
+            (:func:`medloss.evaluation.outputs.statistics.mean_interval`).
+        ci_high: upper end.
+    """
+
+    label: Label | None
+    column: Measure
+    n: int
+    mean: float
+    sd: float
+    q1: float
+    median: float
+    q3: float
+    minimum: float
+    maximum: float
+    worst_case: str
+    statuses: Mapping[str, int]
+    not_used: int
+    failed: int
+    ci_low: float
+    ci_high: float
+
+    @property
+    def key(self) -> str:
+        """Of the label."""
+        return label_key(self.label)
+
+    @property
+    def worst(self) -> float:
+        """The largest value where lower is better, else the smallest."""
+        return self.maximum if self.column.better == "lower" else self.minimum
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """Cases by labels and metrics: what was just scored, or what a folder holds.
+
+    Args:
+        measures: metrics, then losses.
+        labels: that were scored.
+        cases: each with a value for every label and metric, or failed.
+        lines: the summary; empty where nobody asked for one.
+        settings: what the values are defined by, as JSON has it.
+        version: of medloss that made it.
+        path: of the folder, if it lies in one.
+        written: when the folder was last changed.
+    """
+
+    measures: tuple[Measure, ...]
+    labels: tuple[ScoredLabel, ...]
+    cases: tuple[CaseResult, ...]
+    lines: tuple[Summary, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+    path: Path = Path()
+    written: str = ""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What was asked to be done to all files before they were scored."""
+        return dict(self.settings.get("inputs", {}))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """References that are no cases, because nobody predicted them."""
+        return tuple(map(str, self.inputs.get("left_out", ())))
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Paths in the two folders that belong to no case."""
+        return tuple(map(str, self.inputs.get("passed_over", ())))
+
+    @property
+    def preset(self) -> str:
+        """Definition of the surface metrics."""
+        return str(self.settings["preset"])
+
+    @property
+    def policy(self) -> str:
+        """What labels count that are missing somewhere, as a sentence without an end."""
+        return str(self.settings["policies"]["meaning"])
+
+    @property
+    def failed(self) -> tuple[CaseResult, ...]:
+        """Cases without any value."""
+        return tuple(case for case in self.cases if case.error)
+
+    def label(self, key: str) -> ScoredLabel:
+        """A label by its key."""
+        return self._labels.get(key) or ScoredLabel(key)
+
+    def measure(self, name: str) -> Measure:
+        """A metric or loss by its name.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        for measure in self.measures:
+            if measure.name == name:
+                return measure
+        raise KeyError(name)
+
+    def lines_of(self, measure: Measure) -> list[Summary]:
+        """The lines of a metric or loss, label by label."""
+        return [line for line in self.lines if line.column.name == measure.name]
+
+    @cached_property
+    def _labels(self) -> dict[str, ScoredLabel]:
+        return {label.key: label for label in self.labels}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloss.evaluation.choices import MetricChoice
 from medloss.evaluation.inputs.case_pair import Inputs, Sides, read_sides
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import ClassCases, make_layers
@@ -24,6 +23,7 @@ from medloss.evaluation.inputs.pairing import Pair, printable
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.opened import recording
 from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.requests import MetricChoice
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.counts import Counts
 

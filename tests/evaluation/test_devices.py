@@ -13,10 +13,9 @@ from interpreted import DEVICE
 
 from medloss.cli.compare import compare_command
 from medloss.cli.eval import eval_command
-from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
-from medloss.evaluation.outputs.provenance import versions
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.outputs.tables import versions
+from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
 from medloss.evaluation.score import EvalPlan
 from medloss.work import devices

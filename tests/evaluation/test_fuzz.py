@@ -12,9 +12,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair, case_name
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, evaluate_pair
 
 FORMATS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd", "a.npz", "b.nii.gz", "b.mha"]

@@ -5,11 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs, read_sides
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, evaluate_pair
 
 DICE = (choose_metric(parse_request("dice")),)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal, plan_settings
 from medloss.evaluation.records import CaseResult, Result
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan
 from medloss.scoring import EmptyPolicy
 from medloss.scoring.counts import Counts

@@ -10,10 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from medloss.cli import main
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs
 from medloss.evaluation.inputs.pairing import pair_paths
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, check_options, complete, evaluate
 from medloss.scoring import EmptyPolicy, Probabilities
 from medloss_distribution.metrics import expected_calibration_error

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal
 from medloss.evaluation.reading import opened
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
 from medloss.evaluation.score import EvalPlan, evaluate_pair
 

@@ -177,8 +177,7 @@ def test_probabilities_have_the_place_of_the_image_beside_them(tmp_path, save):
 
 
 def test_error_maps_of_such_a_reference_claim_no_place(tmp_path):
-    from medloss.evaluation.choices import choose_metric
-    from medloss.evaluation.requests import parse_request
+    from medloss.evaluation.requests import choose_metric, parse_request
     from medloss.evaluation.score import EvalPlan, evaluate_pair
 
     (tmp_path / "p").mkdir()

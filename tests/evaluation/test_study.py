@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
 from medloss.evaluation.inputs import case_pair as inputs_module
 from medloss.evaluation.inputs.pairing import pair_paths
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, check_options, complete, evaluate, plan_labels
 from medloss.offers.host import PluginError
 from medloss.scoring import EmptyPolicy

@@ -8,10 +8,9 @@ import numpy as np
 import odd_metrics
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
 from medloss.evaluation.journal import plan_settings
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.run import default_workers, evaluate_all
 from medloss.evaluation.score import EvalPlan
 from medloss.scoring.surface import threads

@@ -17,11 +17,10 @@ from integrations.bundle_folder import CONFIG, Folder, write_bundle
 from torch import nn
 
 import medloss
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs
 from medloss.evaluation.losses import choose_loss
 from medloss.evaluation.records import CaseResult
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan
 from medloss.integrations.bundle import bundle_pairs, evaluate_bundle, read_bundle
 

@@ -12,15 +12,14 @@ import numpy as np
 from monai.bundle import ConfigParser
 from torch import nn
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import make_sides
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs import output_folder
-from medloss.evaluation.outputs.tables import summarise
+from medloss.evaluation.outputs.folder import write_tables
+from medloss.evaluation.outputs.tables import make_table, with_origin
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image, read_image
 from medloss.evaluation.records import CaseResult
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, attempt, complete, evaluate_sides
 from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle
 from medloss.integrations.bundle.settings import ConfigReader, read_inference
@@ -91,7 +90,7 @@ def score(
 def write(folder: Path, cases: Sequence[CaseResult], study: EvalPlan, command: str) -> None:
     """Write the same files as ``medloss eval --output``."""
     folder.mkdir(parents=True, exist_ok=True)
-    output_folder.write_tables(folder, cases, summarise(cases, study), study, command=command)
+    write_tables(folder, with_origin(make_table(cases, study), study, command))
 
 
 def foreground(cases: Sequence[CaseResult]) -> Iterator[int]:
