@@ -9,9 +9,9 @@ from typing import Any, Literal
 from unittest import SkipTest
 
 from medloss.offers.host import Offer
-from medloss.offers.kinds import Kind, kind_of
+from medloss.offers.kinds import Kind, find_offers, kind_of
 from medloss.offers.records import Loss, Metric
-from medloss.testing.offers import find_offers, plugin_offers
+from medloss.testing.offers import plugin_offers
 from medloss.testing.registry import (
     Check,
     ContractError,
