@@ -64,8 +64,9 @@ def _evaluate(
     pairs: tuple[Pair, ...], study: Study, outputs: OutputOptions, bundle: BundleCases | None
 ) -> list[CaseResult]:
     from medloss.evaluation.outputs.output_folder import JOURNAL
-    from medloss.evaluation.run import Interrupted, evaluate_all
+    from medloss.evaluation.run import evaluate_all
     from medloss.evaluation.score import evaluate
+    from medloss.work.engine import Interrupted
 
     folder = outputs.folder
     again = "" if folder is None else f" The same command with --resume goes on with {folder}."

@@ -1,18 +1,19 @@
-"""Results kept as they come, one line a case, so that an interrupted study can go on.
+"""The journal of ``medloss eval``: the results of an interrupted study, so that it can go on.
 
 The first line says what the study computes; a study that computes anything else cannot go on from
-it. A line is on the disk before the next case is taken; the last one may be torn, and is then cut.
+it. Of what became of the files there, :mod:`medloss.work.journal` knows nothing: that is here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.inputs.pairing import Pair
@@ -20,6 +21,8 @@ from medloss.evaluation.outputs.provenance import offering
 from medloss.evaluation.reading.opened import Opened, state
 from medloss.evaluation.score import CaseResult, Result, Study
 from medloss.scoring.counts import Counts
+from medloss.work import journal as lines
+from medloss.work.journal import Journal, Line
 
 FORMAT = 2
 _PLAIN_FIELDS = tuple(
@@ -29,28 +32,10 @@ _PLAIN_FIELDS = tuple(
 )
 
 
-class Journal:
-    """The results of a study in a file; open it with :func:`open_journal`.
-
-    Args:
-        file: positioned at its end.
-        kept: results that it holds and that still hold, by pair.
-        outdated: how many results are of files that have changed since.
-    """
-
-    def __init__(self, file: BinaryIO, kept: Mapping[Pair, CaseResult], outdated: int) -> None:
-        self._file = file
-        self.kept = kept
-        self.outdated = outdated
-
-    def add(self, case: CaseResult) -> None:
-        """Append a result; it is on the disk when this returns."""
-        line = {"pair": _paths(case.pair), "files": _files(case), "result": _to_json(case)}
-        _append(self._file, line)
-
-
 @contextlib.contextmanager
-def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Journal]:
+def open_journal(
+    path: Path, pairs: Sequence[Pair], study: Study
+) -> Iterator[Journal[Pair, CaseResult]]:
     """Go on with the journal at ``path``, or begin one.
 
     Scored cases of it are kept, unless a file that was opened for them, or written, has another
@@ -60,16 +45,10 @@ def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Jo
     Raises:
         ValueError: it is of a study with other settings, or no journal.
     """
-    settings = study_settings(study)
-    with path.open("a+b") as file:
-        file.seek(0)
-        content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        kept, outdated = _read(path, whole, pairs, settings)
-        file.truncate(len(whole))
-        if not whole:
-            _append(file, {"journal": FORMAT, "settings": settings})
-        yield Journal(file, kept, outdated)
+    head = {"journal": FORMAT, "settings": study_settings(study)}
+    decode = functools.partial(_kept, pairs)
+    with lines.open_journal(path, head, _line, decode, of="medloss eval") as journal:
+        yield journal
 
 
 def study_settings(study: Study) -> dict[str, Any]:
@@ -80,19 +59,13 @@ def study_settings(study: Study) -> dict[str, Any]:
     return settings_again
 
 
-def _read(
-    path: Path, content: bytes, pairs: Sequence[Pair], settings: dict[str, Any]
-) -> tuple[dict[Pair, CaseResult], int]:
-    if not content:
-        return {}, 0
-    try:
-        head, *lines = [json.loads(line) for line in content.splitlines()]
-        if head["journal"] != FORMAT:
-            raise ValueError(f"{path} has the format {head['journal']}; this version has {FORMAT}")
-        _check_same(path, head["settings"], settings)
-        found = {line["result"]["case"]: line for line in lines}
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no journal of medloss eval, or damaged") from error
+def _line(case: CaseResult) -> Line:
+    return {"pair": _paths(case.pair), "files": _files(case), "result": _to_json(case)}
+
+
+def _kept(pairs: Sequence[Pair], lines: Sequence[Line]) -> tuple[dict[Pair, CaseResult], int]:
+    """Results of pairs as they are now, and how many are of files that have changed since."""
+    found = {line["result"]["case"]: line for line in lines}
     kept, outdated = {}, 0
     for pair in pairs:
         line = found.get(pair.name)
@@ -103,29 +76,6 @@ def _read(
             continue
         kept[pair] = _from_json(line["result"], pair)
     return kept, outdated
-
-
-def _check_same(path: Path, was: dict[str, Any], is_now: dict[str, Any]) -> None:
-    for name in sorted(was.keys() | is_now.keys()):
-        if was.get(name) != is_now.get(name):
-            raise ValueError(
-                f"{path.parent} holds a study with another {name}: "
-                f"{_short(was.get(name))} there, {_short(is_now.get(name))} now; "
-                f"--force begins anew"
-            )
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
-        value = [item.get("column", item) for item in value]
-    text = json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _append(file: BinaryIO, line: dict[str, Any]) -> None:
-    file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _paths(pair: Pair) -> list[str | None]:
@@ -143,7 +93,6 @@ def _unchanged(was: list[Any]) -> bool:
 
 
 def _to_json(case: CaseResult) -> dict[str, Any]:
-    """NaN and infinity stay, in Python's spelling: nobody else reads this file."""
     return {
         "case": case.pair.name,
         **{name: getattr(case, name) for name in _PLAIN_FIELDS},

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.run import Interrupted, evaluate_all
+from medloss.evaluation.run import evaluate_all
 from medloss.evaluation.score import CaseResult, Study
-from medloss.work.interrupts import Interrupts
+from medloss.work.engine import Interrupted, Interrupts
 
 
 def ctrl_c() -> None:
