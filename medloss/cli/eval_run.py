@@ -85,7 +85,7 @@ def _evaluate(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except Interrupted as interrupt:
-        kept = f"{interrupt.done} of {len(pairs)} cases are scored"
+        kept = f"{interrupt.done} of {interrupt.of} cases are scored"
         lost = " and kept." if folder else "; nothing is kept without --output."
         raise _Stopped(f"interrupted: {kept}{lost}{again}") from interrupt
     except (ConnectionError, RuntimeError) as error:

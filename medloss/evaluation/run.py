@@ -82,7 +82,12 @@ def evaluate_all(
         else:
             results = _evaluate_here(todo, study, evaluator)
         work_through(
-            results, keep, key=lambda case: case.pair, kept=found.keys(), elsewhere=elsewhere
+            results,
+            keep,
+            key=lambda case: case.pair,
+            kept=found.keys(),
+            of=len(pairs),
+            elsewhere=elsewhere,
         )
     return [found[pair] for pair in sorted(pairs, key=lambda pair: pair.name)]
 

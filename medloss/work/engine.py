@@ -48,11 +48,11 @@ class Crew:
 
 
 class Interrupted(Exception):  # noqa: N818  # it is no error
-    """Ctrl-C, with the number of items that are done."""
+    """Ctrl-C, with the number of items that are done, of how many."""
 
-    def __init__(self, done: int) -> None:
-        super().__init__(done)
-        self.done = done
+    def __init__(self, done: int, of: int) -> None:
+        super().__init__(done, of)
+        self.done, self.of = done, of
 
 
 def work_through(
@@ -61,6 +61,7 @@ def work_through(
     *,
     key: Callable[[Result], Hashable],
     kept: Collection[Any],
+    of: int,
     elsewhere: bool = True,
     terminate: bool = False,
 ) -> None:
@@ -71,6 +72,7 @@ def work_through(
         keep: what is done with one.
         key: the item of a result. However an item came to be done twice, it counts once.
         kept: items that are done; ``keep`` adds to it.
+        of: how many items there are with those.
         elsewhere: other processes make the results, so that nothing is lost by leaving at once.
         terminate: the signal that batch systems send is Ctrl-C, too.
 
@@ -89,7 +91,7 @@ def work_through(
                 if key(result) not in kept:
                     keep(result)
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(len(kept)) from interrupt
+        raise Interrupted(len(kept), of) from interrupt
 
 
 class Interrupts:

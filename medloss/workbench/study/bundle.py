@@ -15,7 +15,7 @@ from medloss.integrations.bundle.postprocessing import read_postprocessing
 from medloss.integrations.bundle.settings import ConfigReader
 from medloss.runtime.config_text import DuplicateKeyError, parse_json
 from medloss.workbench.preflight.files import reason
-from medloss.workbench.study.conditions import Conditions, Run
+from medloss.workbench.study.runs import StudyConditions, StudyRun
 
 TRAINER, DATASET = "train#trainer", "train#dataset"
 LEFT_OUT = (
@@ -50,7 +50,7 @@ class StudyBundle:
         ValueError: a file or an entry is missing or cannot be used; says which.
     """
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: StudyConditions) -> None:
         self.conditions = conditions
         self.folder = Path(conditions.bundle)
         self.files = config_files(self.folder, conditions.configs)
@@ -131,7 +131,7 @@ class StudyBundle:
         return [x for n, x in enumerate(cases) if n % folds != fold], list(cases[fold::folds])
 
     def changes(
-        self, run: Run, folder: Path, split: tuple[Sequence[Case], Sequence[Case]] | None
+        self, run: StudyRun, folder: Path, split: tuple[Sequence[Case], Sequence[Case]] | None
     ) -> dict[str, Any]:
         """What a run changes in the configuration, beyond the overrides of the study."""
         parser = self.parser()

@@ -8,17 +8,109 @@ import shutil
 import tempfile
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 
 from medloss.evaluation.outputs.writers import whole_file
-from medloss.scoring.surface import threads as scoring_threads
+from medloss.integrations.bundle import BundleInference
 from medloss.workbench.study import evaluate
-from medloss.workbench.study.conditions import Conditions, Run
-from medloss.workbench.study.context import CONFIG, Context, plain
-from medloss.workbench.study.train import Curve, log_to, step_bytes, train
+from medloss.workbench.study.bundle import DATASET, TRAINER, Case, StudyBundle
+from medloss.workbench.study.runs import StudyConditions, StudyRun
+from medloss.workbench.study.train import Curve, log_to, seed_everything, step_bytes, train
+
+CONFIG = "config.json"
+PILOT_CASES = 3
+
+
+@dataclass
+class Fold:
+    """What the runs of a fold share."""
+
+    number: int
+    split: tuple[list[Case], list[Case]] | None
+    dataset: Any = None
+    inference: BundleInference | None = None
+    case_seconds: float | None = None
+
+
+class Context:
+    """A bundle, with what the runs of a fold share made once.
+
+    Args:
+        conditions: of the study.
+
+    Raises:
+        ValueError: the bundle cannot be used.
+    """
+
+    def __init__(self, conditions: StudyConditions) -> None:
+        self.bundle = StudyBundle(conditions)
+        self._fold = Fold(-1, None)
+
+    def shared(self, run: StudyRun, folder: Path) -> Fold:
+        """What the runs of a fold share; the last fold is remembered."""
+        if self._fold.number != run.fold:
+            self._fold = Fold(run.fold, self.bundle.split(run.fold))
+            parser = self.bundle.parser()
+            parser.update(self.bundle.changes(run, folder, self._fold.split))
+            self._fold.dataset = self.bundle.build(parser, DATASET)
+        return self._fold
+
+    def trainer(self, run: StudyRun, folder: Path) -> tuple[Any, ConfigParser]:
+        """The bundle's trainer, the same for every loss but for the loss."""
+        fold = self.shared(run, folder)
+        parser = self.bundle.parser(study_dataset=fold.dataset)
+        parser.update(self.bundle.changes(run, folder, fold.split))
+        with whole_file(folder / CONFIG) as file:
+            json.dump(plain(parser.get()), file, indent=1, default=repr)
+        parser.update({DATASET: "$study_dataset"})
+        seed_everything(run.seed, fold.dataset)
+        self.bundle.build(parser, f"{TRAINER}#network")  # first, so that no loss changes its draws
+        trainer = self.bundle.build(parser, TRAINER)
+        for name in ("run", "network", "prepare_batch", "inferer", "loss_function", "data_loader"):
+            if not hasattr(trainer, name):
+                raise ValueError(
+                    f"{self.bundle.folder}: {TRAINER} is a {type(trainer).__name__} without "
+                    f"{name}; expected MONAI's SupervisedTrainer"
+                )
+        seed_everything(run.seed, fold.dataset)
+        return trainer, parser
+
+    def inference(self, parser: ConfigParser, trainer: Any) -> BundleInference:
+        """How the held-out cases of the fold are predicted."""
+        if self._fold.inference is None:
+            self._fold.inference = evaluate.inference_of(self.bundle, parser, trainer.network)
+        return self._fold.inference
+
+    def case_seconds(self, parser: ConfigParser, trainer: Any) -> float:
+        """Time to predict and score a case, which does not depend on the loss: measured once."""
+        if self._fold.case_seconds is None:
+            inference, study = self.inference(parser, trainer), evaluate.study_of(self.bundle)
+            times = []
+            for most in (1, PILOT_CASES):  # the first one compiles kernels
+                begun = time.perf_counter()
+                cases = evaluate.score(inference, trainer.network, study, most=most)
+                times.append((time.perf_counter() - begun) / len(cases))
+                if len(cases) == len(inference.cases):
+                    break
+            self._fold.case_seconds = times[-1]
+        return self._fold.case_seconds
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: NaN and infinity as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
 
 RESULT, CURVE, LOG = "result.json", "curve.csv", "log.txt"
 WEIGHTS, EVALUATION, PREDICTIONS = "model.pt", "evaluation", "predictions"
@@ -30,21 +122,16 @@ class Worker:
 
     Args:
         conditions: of the study.
-        threads: of torch and of the kernels; 0 leaves them alone.
 
     Raises:
         ValueError: the bundle cannot be used.
     """
 
-    def __init__(self, conditions: Conditions, threads: int = 0) -> None:
-        if threads:
-            torch.set_num_threads(threads)
-            scoring_threads.limit(threads)
+    def __init__(self, conditions: StudyConditions) -> None:
         self.context = Context(conditions)
         self.bundle = self.context.bundle
-        self.threads = threads
 
-    def run(self, run: Run, folder: Path, *, pictures: bool) -> dict[str, Any]:
+    def run(self, run: StudyRun, folder: Path, *, pictures: bool) -> dict[str, Any]:
         """Train, score and keep one run; whatever goes wrong with it is its result.
 
         Args:
@@ -57,14 +144,8 @@ class Worker:
         """
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        facts: dict[str, Any] = {
-            "loss": run.loss.name,
-            "fold": run.fold,
-            "seed": run.seed,
-            "status": "failed",
-            "message": "",
-            "threads": self.threads or torch.get_num_threads(),
-        }
+        facts = {**run.facts(), "status": "failed", "message": ""}
+        facts["threads"] = torch.get_num_threads()
         with log_to(folder / LOG):
             try:
                 facts |= self._run(run, folder, pictures)
@@ -76,7 +157,7 @@ class Worker:
             json.dump(plain(facts), file, indent=1)
         return facts
 
-    def pilot(self, run: Run) -> dict[str, float]:
+    def pilot(self, run: StudyRun) -> dict[str, float]:
         """Time of a few steps and cases, which the plan of a budget is made of.
 
         Returns:
@@ -105,7 +186,7 @@ class Worker:
             "cases": float(len(self.context.inference(parser, trainer).cases)),
         }
 
-    def _run(self, run: Run, folder: Path, pictures: bool) -> dict[str, Any]:
+    def _run(self, run: StudyRun, folder: Path, pictures: bool) -> dict[str, Any]:
         trainer, parser = self.context.trainer(run, folder)
         begun = time.perf_counter()
         curve = train(trainer)
