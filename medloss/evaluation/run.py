@@ -112,7 +112,7 @@ def evaluate_elsewhere(
         functools.partial(start_worker, study),
         _score,
         verb="scored",
-        alone="--workers 1 scores in this process",
+        advice="; --workers 1 scores in this process",
         preload="medloss.evaluation.worker_start",
     )
     results = Crew(workers, device=study.device, scheduler=scheduler).do(job, pairs)

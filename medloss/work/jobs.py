@@ -59,7 +59,7 @@ class Job(Generic[State, Item, Result]):
         start: called once in a worker; makes what all of its items need.
         do: the result of an item, from what ``start`` made.
         verb: what is done, in the past, for sentences: ``scored``.
-        alone: how a user has it done without other processes; empty where that cannot be.
+        advice: end of a sentence that says why there are no processes: ``; what to do instead``.
         preload: module that has all that is needed and of which processes are copies, where the
             system knows how; empty for processes that begin anew.
         exclusive: a worker has a process to itself: one item at a time wherever it is, and it may
@@ -69,7 +69,7 @@ class Job(Generic[State, Item, Result]):
     start: Callable[[Share], State]
     do: Callable[[State, Item], Result]
     verb: str
-    alone: str = ""
+    advice: str = ""
     preload: str = ""
     exclusive: bool = False
 

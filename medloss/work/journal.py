@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -20,6 +21,7 @@ Value = TypeVar("Value")
 _MOST_LETTERS = 200
 
 
+@dataclass(frozen=True)
 class Journal(Generic[Key, Value]):
     """Results in a file; open it with :func:`open_journal`.
 
@@ -30,21 +32,14 @@ class Journal(Generic[Key, Value]):
         outdated: how many results hold no longer.
     """
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        encode: Callable[[Value], Line],
-        kept: Mapping[Key, Value],
-        outdated: int,
-    ) -> None:
-        self._file = file
-        self._encode = encode
-        self.kept = kept
-        self.outdated = outdated
+    file: BinaryIO
+    encode: Callable[[Value], Line]
+    kept: Mapping[Key, Value]
+    outdated: int
 
     def add(self, result: Value) -> None:
         """Append a result; it is on the disk when this returns."""
-        _append(self._file, self._encode(result))
+        _append(self.file, self.encode(result))
 
 
 @contextlib.contextmanager

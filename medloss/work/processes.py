@@ -72,7 +72,7 @@ class _Pool(Generic[State, Item, Result]):
         try:
             pickle.dumps(job)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(f"{error}{_advice(job)}") from error
+            raise ValueError(f"{error}{job.advice}") from error
         # Not "fork": the threads and locks of numba and of linear algebra do not survive it.
         copies = job.preload and "forkserver" in multiprocessing.get_all_start_methods()
         self._context: Any = multiprocessing.get_context("forkserver" if copies else "spawn")
@@ -153,7 +153,7 @@ class _Pool(Generic[State, Item, Result]):
             self._in_vain += 1
             if self._in_vain >= _STARTS_IN_VAIN:
                 raise CannotStart(
-                    f"worker processes end as soon as they start ({reason}){_advice(self._job)}"
+                    f"worker processes end as soon as they start ({reason}){self._job.advice}"
                 )
         return reason
 
@@ -177,10 +177,6 @@ def _work(channel: Any, job: Job[State, Item, Result], share: Share) -> None:
         channel.send("")
         while True:
             channel.send(job.attempt(state, channel.recv()))
-
-
-def _advice(job: Job[State, Item, Result]) -> str:
-    return f"; {job.alone}" if job.alone else ""
 
 
 def _reason(exit_code: int | None) -> str:

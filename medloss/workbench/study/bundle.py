@@ -85,11 +85,7 @@ class StudyBundle:
         Raises:
             ValueError: it cannot be built.
         """
-        try:
-            return parser.get_parsed_content(entry)
-        # A bundle's own code may raise anything.
-        except Exception as error:
-            raise ValueError(f"{self.folder}: {entry} cannot be used: {reason(error)}") from error
+        return ConfigReader(self.folder, parser, "").required(entry)
 
     def own_epochs(self) -> int:
         """How long the bundle itself trains."""

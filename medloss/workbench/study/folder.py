@@ -16,9 +16,13 @@ from medloss.runtime.config_text import DuplicateKeyError, parse_file, parse_jso
 from medloss.work.journal import append_text, differences
 from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun
 
-SETTINGS, JOURNAL, RUNS, RESULT = "study.json", "journal.jsonl", "runs", "result.json"
+SETTINGS, JOURNAL, RUNS = "study.json", "journal.jsonl", "runs"
 RUN_TABLE, CASE_TABLE, SUMMARY = "study.csv", "cases.csv", "summary.json"
 REPORT, TABLES = "report.html", "tables.md"
+RESULT, CURVE, LOG, CONFIG = "result.json", "curve.csv", "log.txt", "config.json"
+WEIGHTS, EVALUATION, PREDICTIONS = "model.pt", "evaluation", "predictions"
+"""Of a run, in a folder of its own."""
+
 FORMAT = 1
 _OWN = (SETTINGS, JOURNAL, RUN_TABLE, CASE_TABLE, SUMMARY, REPORT, TABLES)
 

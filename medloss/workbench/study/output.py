@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from medloss._version import __version__
 from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.outputs.folder import Measure
 from medloss.evaluation.outputs.pages import MINUS, p_value
 from medloss.evaluation.outputs.writers import whole_file
 from medloss.workbench.study.folder import RUNS, SUMMARY, TABLES, StudyFolder
-from medloss.workbench.study.report import summary, write_report
+from medloss.workbench.study.report import write_report
 from medloss.workbench.study.results import read_results, write_tables
 from medloss.workbench.study.runs import StudyRun
-from medloss.workbench.study.tables import LossRow, LossScore, Tables, make_tables
+from medloss.workbench.study.tables import LossRow, LossScore, Tables, make_tables, rank_plots
 
 
 def write_all(folder: StudyFolder, runs: Sequence[StudyRun], baseline: str) -> list[Path]:
@@ -38,6 +41,46 @@ def write_all(folder: StudyFolder, runs: Sequence[StudyRun], baseline: str) -> l
             file.write(text)
         written.append(folder.path / name)
     return [*written, write_report(folder, tables, settings)]
+
+
+_OF_A_LOSS = ("loss", "place", "mean_rank", "broken", "step_seconds", "step_bytes")
+_OF_A_TEST = ("ci_low", "ci_high", "n", "p", "p_holm")
+
+
+def summary(tables: Tables, settings: Mapping[str, Any]) -> str:
+    """Everything in numbers, as JSON; NaN is null."""
+    content = {
+        "medloss": __version__,
+        "settings": dict(settings),
+        "baseline": tables.baseline,
+        "cases": len(tables.ground.cases),
+        "losses": [
+            {
+                **{key: getattr(row, key) for key in _OF_A_LOSS},
+                "scores": {name: vars(score) for name, score in row.scores.items()},
+                "against_baseline": {
+                    name: {"difference": d.mean, **{key: getattr(d, key) for key in _OF_A_TEST}}
+                    for name, d in row.against.items()
+                },
+            }
+            for row in tables.rows
+        ],
+        "friedman": [
+            {"metric": p.measure.name, "n": p.n, "p": p.p, "critical_difference": p.critical}
+            for p in rank_plots(tables.ground)
+        ],
+    }
+    return json.dumps(_finite(content), indent=1, default=str) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 _SHORT = {

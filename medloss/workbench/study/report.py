@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.compare.page import NARROW, WIDE, forest
-from medloss.evaluation.outputs.folder import FolderError, read_folder
+from medloss.evaluation.outputs.folder import Folder, FolderError, read_folder
 from medloss.evaluation.outputs.pages import render, write_page
 from medloss.evaluation.outputs.pages.definitions import definitions
 from medloss.evaluation.outputs.report import pictures
 from medloss.workbench.study import charts
-from medloss.workbench.study.folder import REPORT, StudyFolder
-from medloss.workbench.study.results import Results
-from medloss.workbench.study.runs import StudyLoss, StudyRun
+from medloss.workbench.study.folder import CURVE, EVALUATION, PREDICTIONS, REPORT, StudyFolder
+from medloss.workbench.study.results import Results, RunLine
 from medloss.workbench.study.tables import Tables, rank_plots
 
 _MOST_PICTURES = 8
@@ -57,7 +55,15 @@ def write_report(folder: StudyFolder, tables: Tables, settings: Mapping[str, Any
         ]
         if several
         else [],
-        "curves": [figure for figure in _curves(folder, results, tables) if figure],
+        "curves": [
+            figure
+            for row in tables.rows
+            if (
+                figure := charts.curve_figure(
+                    row.loss, [folder.run(line.run) / CURVE for line in results.of(row.loss)]
+                )
+            )
+        ],
         "pictures": _pictures(folder, tables),
         "limits": limits(tables, settings),
         "policies": policies(tables),
@@ -67,21 +73,6 @@ def write_report(folder: StudyFolder, tables: Tables, settings: Mapping[str, Any
         "mega": 1 / 2**20,
     }
     return write_page(folder.path / REPORT, render("study.html", context))
-
-
-def _run_folder(folder: StudyFolder, loss: str, fold: int, seed: int) -> Path:
-    return folder.run(StudyRun(StudyLoss(loss, {}), fold, seed))
-
-
-def _curves(
-    folder: StudyFolder, results: Results, tables: Tables
-) -> Iterator[charts.CurveFigure | None]:
-    for row in tables.rows:
-        files = [
-            _run_folder(folder, run.loss, run.fold, run.seed) / "curve.csv"
-            for run in results.of(row.loss)
-        ]
-        yield charts.curve_figure(row.loss, files)
 
 
 def _pictures(folder: StudyFolder, tables: Tables) -> list[tuple[str, Any]]:
@@ -94,15 +85,11 @@ def _pictures(folder: StudyFolder, tables: Tables) -> list[tuple[str, Any]]:
     found = []
     for loss in chosen:
         worst: tuple[float, Any, Any] | None = None
-        for run in tables.results.of(loss):
-            path = _run_folder(folder, run.loss, run.fold, run.seed)
-            if not (path / "predictions").is_dir():
-                continue
-            try:
-                own = read_folder(path / "evaluation")
-            except FolderError:
-                continue
-            choices, _ = pictures.choose(own)
+        for line in tables.results.of(loss):
+            own = (
+                _evaluation(folder, line) if (folder.run(line.run) / PREDICTIONS).is_dir() else None
+            )
+            choices, _ = pictures.choose(own) if own else ((), ())
             for choice in choices[:1]:
                 if worst is None or choice.value.value < worst[0]:
                     worst = choice.value.value, choice, own
@@ -111,63 +98,18 @@ def _pictures(folder: StudyFolder, tables: Tables) -> list[tuple[str, Any]]:
     return found
 
 
+def _evaluation(folder: StudyFolder, line: RunLine) -> Folder | None:
+    """The evaluation of a run; None where it is gone or was never there."""
+    try:
+        return read_folder(folder.run(line.run) / EVALUATION)
+    except FolderError:
+        return None
+
+
 def _definitions(folder: StudyFolder, results: Results) -> list[tuple[str, str]]:
     """What the metrics mean, as the evaluation of any run says it."""
-    for run in results.runs:
-        path = _run_folder(folder, run.loss, run.fold, run.seed) / "evaluation"
-        try:
-            return [pair for pair in definitions(read_folder(path)) if pair[0] != "Intervals"]
-        except FolderError:
-            continue
-    return []
-
-
-def summary(tables: Tables, settings: Mapping[str, Any]) -> str:
-    """Everything in numbers, as JSON; NaN is null."""
-    content = {
-        "medloss": __version__,
-        "settings": dict(settings),
-        "baseline": tables.baseline,
-        "cases": len(tables.ground.cases),
-        "losses": [
-            {
-                "loss": row.loss,
-                "place": row.place,
-                "mean_rank": row.mean_rank,
-                "broken": row.broken,
-                "step_seconds": row.step_seconds,
-                "step_bytes": row.step_bytes,
-                "scores": {name: vars(score) for name, score in row.scores.items()},
-                "against_baseline": {
-                    name: {
-                        "difference": d.mean,
-                        "ci_low": d.ci_low,
-                        "ci_high": d.ci_high,
-                        "n": d.n,
-                        "p": d.p,
-                        "p_holm": d.p_holm,
-                    }
-                    for name, d in row.against.items()
-                },
-            }
-            for row in tables.rows
-        ],
-        "friedman": [
-            {"metric": p.measure.name, "n": p.n, "p": p.p, "critical_difference": p.critical}
-            for p in rank_plots(tables.ground)
-        ],
-    }
-    return json.dumps(_finite(content), indent=1, default=str) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
+    found = next(filter(None, (_evaluation(folder, line) for line in results.runs)), None)
+    return [pair for pair in definitions(found) if pair[0] != "Intervals"] if found else []
 
 
 def limits(tables: Tables, settings: Mapping[str, Any]) -> list[str]:

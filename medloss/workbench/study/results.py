@@ -16,8 +16,8 @@ from medloss.evaluation.compare.runs import Run as Compared
 from medloss.evaluation.outputs.folder import Folder, FolderCase, Label, Measure, Value
 from medloss.evaluation.outputs.writers import whole_file
 from medloss.offers.host import host
-from medloss.workbench.study.folder import CASE_TABLE, RUN_TABLE, StudyFolder
-from medloss.workbench.study.runs import StudyRun
+from medloss.workbench.study.folder import CASE_TABLE, EVALUATION, RUN_TABLE, StudyFolder
+from medloss.workbench.study.runs import StudyLoss, StudyRun
 
 Key = tuple[str, str]
 """Label and metric."""
@@ -32,6 +32,11 @@ class RunLine:
     seed: int
     status: str
     facts: Mapping[str, str]
+
+    @property
+    def run(self) -> StudyRun:
+        """The run, by its name alone."""
+        return StudyRun(StudyLoss(self.loss, {}), self.fold, self.seed)
 
     def number(self, name: str) -> float:
         """A column; NaN where it is empty."""
@@ -247,7 +252,7 @@ def write_tables(folder: StudyFolder, runs: Sequence[StudyRun]) -> tuple[Path, P
 
 
 def _cases(folder: StudyFolder, run: StudyRun) -> Iterator[dict[str, Any]]:
-    file = folder.run(run) / "evaluation" / CASE_TABLE
+    file = folder.run(run) / EVALUATION / CASE_TABLE
     if not file.is_file():  # a run that failed has no cases
         return
     with file.open(encoding="utf-8", newline="") as lines:

@@ -19,26 +19,34 @@ from medloss.evaluation.outputs.writers import whole_file
 from medloss.integrations.bundle import BundleInference
 from medloss.workbench.study import evaluate
 from medloss.workbench.study.bundle import DATASET, TRAINER, Case, StudyBundle
+from medloss.workbench.study.folder import (
+    CONFIG,
+    CURVE,
+    EVALUATION,
+    LOG,
+    PREDICTIONS,
+    RESULT,
+    WEIGHTS,
+)
 from medloss.workbench.study.runs import StudyConditions, StudyRun
 from medloss.workbench.study.train import Curve, log_to, seed_everything, step_bytes, train
 
-CONFIG = "config.json"
-PILOT_CASES = 3
+PILOT_CASES, PILOT_STEPS = 3, 8
 
 
 @dataclass
 class Fold:
     """What the runs of a fold share."""
 
-    number: int
-    split: tuple[list[Case], list[Case]] | None
+    number: int = -1
+    split: tuple[list[Case], list[Case]] | None = None
     dataset: Any = None
     inference: BundleInference | None = None
     case_seconds: float | None = None
 
 
-class Context:
-    """A bundle, with what the runs of a fold share made once.
+class Worker:
+    """Trains and scores one run at a time; trainers differ by their loss alone.
 
     Args:
         conditions: of the study.
@@ -49,87 +57,7 @@ class Context:
 
     def __init__(self, conditions: StudyConditions) -> None:
         self.bundle = StudyBundle(conditions)
-        self._fold = Fold(-1, None)
-
-    def shared(self, run: StudyRun, folder: Path) -> Fold:
-        """What the runs of a fold share; the last fold is remembered."""
-        if self._fold.number != run.fold:
-            self._fold = Fold(run.fold, self.bundle.split(run.fold))
-            parser = self.bundle.parser()
-            parser.update(self.bundle.changes(run, folder, self._fold.split))
-            self._fold.dataset = self.bundle.build(parser, DATASET)
-        return self._fold
-
-    def trainer(self, run: StudyRun, folder: Path) -> tuple[Any, ConfigParser]:
-        """The bundle's trainer, the same for every loss but for the loss."""
-        fold = self.shared(run, folder)
-        parser = self.bundle.parser(study_dataset=fold.dataset)
-        parser.update(self.bundle.changes(run, folder, fold.split))
-        with whole_file(folder / CONFIG) as file:
-            json.dump(plain(parser.get()), file, indent=1, default=repr)
-        parser.update({DATASET: "$study_dataset"})
-        seed_everything(run.seed, fold.dataset)
-        self.bundle.build(parser, f"{TRAINER}#network")  # first, so that no loss changes its draws
-        trainer = self.bundle.build(parser, TRAINER)
-        for name in ("run", "network", "prepare_batch", "inferer", "loss_function", "data_loader"):
-            if not hasattr(trainer, name):
-                raise ValueError(
-                    f"{self.bundle.folder}: {TRAINER} is a {type(trainer).__name__} without "
-                    f"{name}; expected MONAI's SupervisedTrainer"
-                )
-        seed_everything(run.seed, fold.dataset)
-        return trainer, parser
-
-    def inference(self, parser: ConfigParser, trainer: Any) -> BundleInference:
-        """How the held-out cases of the fold are predicted."""
-        if self._fold.inference is None:
-            self._fold.inference = evaluate.inference_of(self.bundle, parser, trainer.network)
-        return self._fold.inference
-
-    def case_seconds(self, parser: ConfigParser, trainer: Any) -> float:
-        """Time to predict and score a case, which does not depend on the loss: measured once."""
-        if self._fold.case_seconds is None:
-            inference, study = self.inference(parser, trainer), evaluate.study_of(self.bundle)
-            times = []
-            for most in (1, PILOT_CASES):  # the first one compiles kernels
-                begun = time.perf_counter()
-                cases = evaluate.score(inference, trainer.network, study, most=most)
-                times.append((time.perf_counter() - begun) / len(cases))
-                if len(cases) == len(inference.cases):
-                    break
-            self._fold.case_seconds = times[-1]
-        return self._fold.case_seconds
-
-
-def plain(value: Any) -> Any:
-    """As JSON has it: NaN and infinity as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
-
-
-RESULT, CURVE, LOG = "result.json", "curve.csv", "log.txt"
-WEIGHTS, EVALUATION, PREDICTIONS = "model.pt", "evaluation", "predictions"
-PILOT_STEPS = 8
-
-
-class Worker:
-    """Trains and scores one run at a time.
-
-    Args:
-        conditions: of the study.
-
-    Raises:
-        ValueError: the bundle cannot be used.
-    """
-
-    def __init__(self, conditions: StudyConditions) -> None:
-        self.context = Context(conditions)
-        self.bundle = self.context.bundle
+        self._fold = Fold()
 
     def run(self, run: StudyRun, folder: Path, *, pictures: bool) -> dict[str, Any]:
         """Train, score and keep one run; whatever goes wrong with it is its result.
@@ -171,23 +99,23 @@ class Worker:
             folder = Path(scratch)
             with log_to(folder / LOG):
                 begun = time.perf_counter()
-                self.context.shared(run, folder)
+                self._shared(run, folder)
                 shared = time.perf_counter()
-                trainer, parser = self.context.trainer(run, folder)
+                trainer, parser = self._trainer(run, folder)
                 built = time.perf_counter()
                 curve = train(trainer, PILOT_STEPS)
-                case = self.context.case_seconds(parser, trainer)
+                case = self._case_seconds(parser, trainer)
         return {
             "first": shared - begun,
             "build": built - shared,
             "step": curve.step_seconds(),
             "case": case,
             "steps": float(trainer.state.epoch_length),
-            "cases": float(len(self.context.inference(parser, trainer).cases)),
+            "cases": float(len(self._inference(parser, trainer).cases)),
         }
 
     def _run(self, run: StudyRun, folder: Path, pictures: bool) -> dict[str, Any]:
-        trainer, parser = self.context.trainer(run, folder)
+        trainer, parser = self._trainer(run, folder)
         begun = time.perf_counter()
         curve = train(trainer)
         trained = time.perf_counter()
@@ -201,7 +129,7 @@ class Worker:
         )
         study = evaluate.study_of(self.bundle, source)
         cases = evaluate.score(
-            self.context.inference(parser, trainer),
+            self._inference(parser, trainer),
             None if curve.broken else trainer.network,
             study,
             folder / PREDICTIONS if pictures and not curve.broken else None,
@@ -230,9 +158,69 @@ class Worker:
             "cases": len(cases),
         }
 
+    def _shared(self, run: StudyRun, folder: Path) -> Fold:
+        """What the runs of a fold share; the last fold is remembered."""
+        if self._fold.number != run.fold:
+            self._fold = Fold(run.fold, self.bundle.split(run.fold))
+            parser = self.bundle.parser()
+            parser.update(self.bundle.changes(run, folder, self._fold.split))
+            self._fold.dataset = self.bundle.build(parser, DATASET)
+        return self._fold
+
+    def _trainer(self, run: StudyRun, folder: Path) -> tuple[Any, ConfigParser]:
+        """The bundle's trainer, the same for every loss but for the loss."""
+        fold = self._shared(run, folder)
+        parser = self.bundle.parser(study_dataset=fold.dataset)
+        parser.update(self.bundle.changes(run, folder, fold.split))
+        with whole_file(folder / CONFIG) as file:
+            json.dump(plain(parser.get()), file, indent=1, default=repr)
+        parser.update({DATASET: "$study_dataset"})
+        seed_everything(run.seed, fold.dataset)
+        self.bundle.build(parser, f"{TRAINER}#network")  # first, so that no loss changes its draws
+        trainer = self.bundle.build(parser, TRAINER)
+        for name in ("run", "network", "prepare_batch", "inferer", "loss_function", "data_loader"):
+            if not hasattr(trainer, name):
+                raise ValueError(
+                    f"{self.bundle.folder}: {TRAINER} is a {type(trainer).__name__} without "
+                    f"{name}; expected MONAI's SupervisedTrainer"
+                )
+        seed_everything(run.seed, fold.dataset)
+        return trainer, parser
+
+    def _inference(self, parser: ConfigParser, trainer: Any) -> BundleInference:
+        """How the held-out cases of the fold are predicted."""
+        if self._fold.inference is None:
+            self._fold.inference = evaluate.inference_of(self.bundle, parser, trainer.network)
+        return self._fold.inference
+
+    def _case_seconds(self, parser: ConfigParser, trainer: Any) -> float:
+        """Time to predict and score a case, which does not depend on the loss: measured once."""
+        if self._fold.case_seconds is None:
+            inference, study = self._inference(parser, trainer), evaluate.study_of(self.bundle)
+            times = []
+            for most in (1, PILOT_CASES):  # the first one compiles kernels
+                begun = time.perf_counter()
+                cases = evaluate.score(inference, trainer.network, study, most=most)
+                times.append((time.perf_counter() - begun) / len(cases))
+                if len(cases) == len(inference.cases):
+                    break
+            self._fold.case_seconds = times[-1]
+        return self._fold.case_seconds
+
 
 def _last(curve: Curve) -> float:
     """Mean loss of the last tenth of the steps: single batches vary."""
     losses = [step.loss for step in curve.steps]
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last) if last else math.nan
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: NaN and infinity as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -12,8 +12,8 @@ import pytest
 from scipy.stats import friedmanchisquare, wilcoxon
 
 from medloss.workbench.study.folder import StudyFolder
-from medloss.workbench.study.output import markdown
-from medloss.workbench.study.report import summary, write_report
+from medloss.workbench.study.output import markdown, summary
+from medloss.workbench.study.report import write_report
 from medloss.workbench.study.results import (
     CASE_COLUMNS,
     RUN_COLUMNS,
