@@ -218,7 +218,7 @@ _DISTANCES = {"distances", "shapes", "device", "seed"}
 
 def _check_outputs(*paths: Path | None, force: bool) -> None:
     """Nothing is measured for a file that cannot be written."""
-    from medloss.evaluation.outputs.writers import check_output
+    from medloss.evaluation.outputs.files import check_output
     from medloss.workbench.bench.plot import check_plot
 
     given = [path for path in paths if path]

@@ -6,36 +6,30 @@ it. Of what became of the files there, :mod:`medloss.work.journal` knows nothing
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.provenance import offering
+from medloss.evaluation.outputs.tables import offering
 from medloss.evaluation.reading.opened import Opened, state
-from medloss.evaluation.score import CaseResult, Result, Study
-from medloss.scoring.counts import Counts
-from medloss.work import journal as lines
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan
 from medloss.work.journal import Journal, Line
+from medloss.work.journal import open_journal as open_lines
 
 FORMAT = 2
-_PLAIN_FIELDS = tuple(
-    field.name
-    for field in dataclasses.fields(CaseResult)
-    if field.name not in ("pair", "results", "counts", "definitions", "files")
-)
 
 
-@contextlib.contextmanager
 def open_journal(
-    path: Path, pairs: Sequence[Pair], study: Study
-) -> Iterator[Journal[Pair, CaseResult]]:
+    path: Path, pairs: Sequence[Pair], plan: EvalPlan
+) -> AbstractContextManager[Journal[Pair, CaseResult]]:
     """Go on with the journal at ``path``, or begin one.
 
     Scored cases of it are kept, unless a file that was opened for them, or written, has another
@@ -45,22 +39,21 @@ def open_journal(
     Raises:
         ValueError: it is of a study with other settings, or no journal.
     """
-    head = {"journal": FORMAT, "settings": study_settings(study)}
+    head = {"journal": FORMAT, "settings": plan_settings(plan)}
     decode = functools.partial(_kept, pairs)
-    with lines.open_journal(path, head, _line, decode, of="medloss eval") as journal:
-        yield journal
+    return open_lines(path, head, _line, decode, of="medloss eval")
 
 
-def study_settings(study: Study) -> dict[str, Any]:
+def plan_settings(plan: EvalPlan) -> dict[str, Any]:
     """All that results depend on except the files, as JSON has it."""
-    settings = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
-    plain = _plain({"medloss": __version__, "offered by": offering(study), **settings})
+    settings = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    plain = _plain({"medloss": __version__, "offered by": offering(plan), **settings})
     settings_again: dict[str, Any] = json.loads(json.dumps(plain))
     return settings_again
 
 
 def _line(case: CaseResult) -> Line:
-    return {"pair": _paths(case.pair), "files": _files(case), "result": _to_json(case)}
+    return {"pair": _paths(case.pair), "files": _files(case), "result": case.to_json()}
 
 
 def _kept(pairs: Sequence[Pair], lines: Sequence[Line]) -> tuple[dict[Pair, CaseResult], int]:
@@ -74,7 +67,7 @@ def _kept(pairs: Sequence[Pair], lines: Sequence[Line]) -> tuple[dict[Pair, Case
         if line["pair"] != _paths(pair) or not all(map(_unchanged, line["files"])):
             outdated += 1
             continue
-        kept[pair] = _from_json(line["result"], pair)
+        kept[pair] = CaseResult.from_json(line["result"], pair)
     return kept, outdated
 
 
@@ -90,35 +83,6 @@ def _files(case: CaseResult) -> list[Opened]:
 
 def _unchanged(was: list[Any]) -> bool:
     return [*state(was[0])] == was
-
-
-def _to_json(case: CaseResult) -> dict[str, Any]:
-    return {
-        "case": case.pair.name,
-        **{name: getattr(case, name) for name in _PLAIN_FIELDS},
-        "results": [dataclasses.astuple(result) for result in case.results],
-        "counts": [[label, *dataclasses.astuple(counts)] for label, counts in case.counts],
-        "definitions": [
-            [preset, [dataclasses.astuple(result) for result in results]]
-            for preset, results in case.definitions
-        ],
-    }
-
-
-def _from_json(line: dict[str, Any], pair: Pair) -> CaseResult:
-    plain: dict[str, Any] = {}
-    for name in _PLAIN_FIELDS:
-        plain[name] = tuple(line[name]) if isinstance(line[name], list) else line[name]
-    return CaseResult(
-        pair,
-        **plain,
-        results=tuple(Result(*values) for values in line["results"]),
-        counts=tuple((label, Counts(*counts)) for label, *counts in line["counts"]),
-        definitions=tuple(
-            (preset, tuple(Result(*values) for values in results))
-            for preset, results in line["definitions"]
-        ),
-    )
 
 
 def _plain(value: Any) -> Any:

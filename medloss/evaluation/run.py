@@ -10,13 +10,14 @@ from pathlib import Path
 
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal
-from medloss.evaluation.score import CaseResult, Study, evaluate, evaluate_pair
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, evaluate, evaluate_pair
 from medloss.scoring.surface import threads
 from medloss.work.engine import Crew, work_through
 from medloss.work.jobs import Failed, Job, Share
 from medloss.work.journal import Journal
 
-Evaluator = Callable[[Sequence[Pair], Study], Iterator[CaseResult]]
+Evaluator = Callable[[Sequence[Pair], EvalPlan], Iterator[CaseResult]]
 
 SMALL_BYTES = 16 << 20
 """Studies whose files are smaller than this together are scored in this process by default."""
@@ -36,7 +37,7 @@ def default_workers(pairs: Iterable[Pair]) -> int:
 
 def evaluate_all(
     pairs: Sequence[Pair],
-    study: Study,
+    plan: EvalPlan,
     *,
     workers: int = 1,
     scheduler: str | None = None,
@@ -49,7 +50,7 @@ def evaluate_all(
 
     Args:
         pairs: cases.
-        study: what is computed.
+        plan: what is computed.
         workers: processes; 1 scores in this one.
         scheduler: address of a Dask scheduler whose workers do the work instead.
         evaluator: what scores pairs in this process.
@@ -66,7 +67,7 @@ def evaluate_all(
     with contextlib.ExitStack() as stack:
         log: Journal[Pair, CaseResult] | None = None
         if journal is not None:
-            log = stack.enter_context(open_journal(journal, pairs, study))
+            log = stack.enter_context(open_journal(journal, pairs, plan))
             found |= log.kept
             on_begin(len(found), log.outdated)
 
@@ -78,9 +79,9 @@ def evaluate_all(
 
         todo = [pair for pair in pairs if pair not in found]
         if elsewhere:
-            results = evaluate_elsewhere(todo, study, workers, scheduler)
+            results = evaluate_elsewhere(todo, plan, workers, scheduler)
         else:
-            results = _evaluate_here(todo, study, evaluator)
+            results = _evaluate_here(todo, plan, evaluator)
         work_through(
             results,
             keep,
@@ -93,29 +94,29 @@ def evaluate_all(
 
 
 def evaluate_elsewhere(
-    pairs: Sequence[Pair], study: Study, workers: int = 1, scheduler: str | None = None
+    pairs: Sequence[Pair], plan: EvalPlan, workers: int = 1, scheduler: str | None = None
 ) -> Generator[CaseResult]:
     """Score every pair by other processes, in the order in which they finish.
 
     Args:
         pairs: cases.
-        study: what is computed.
+        plan: what is computed.
         workers: processes.
         scheduler: address of a Dask scheduler whose workers do the work instead.
 
     Raises:
-        ValueError: the study cannot be sent to another process.
+        ValueError: the plan cannot be sent to another process.
         CannotStart: processes end before they have begun.
         ConnectionError: the scheduler is gone.
     """
     job = Job(
-        functools.partial(start_worker, study),
+        functools.partial(start_worker, plan),
         _score,
         verb="scored",
         advice="; --workers 1 scores in this process",
         preload="medloss.evaluation.worker_start",
     )
-    results = Crew(workers, device=study.device, scheduler=scheduler).do(job, pairs)
+    results = Crew(workers, device=plan.device, scheduler=scheduler).do(job, pairs)
     with contextlib.closing(results):
         for pair, result in results:
             if isinstance(result, Failed):
@@ -124,18 +125,18 @@ def evaluate_elsewhere(
                 yield result
 
 
-def start_worker(study: Study, share: Share) -> Study:
+def start_worker(plan: EvalPlan, share: Share) -> EvalPlan:
     """Begin to score in a process that has others beside it."""
-    share.take(torch=bool(study.losses) or share.device is not None)
-    return dataclasses.replace(study, device=share.device)
+    share.take(torch=bool(plan.losses) or share.device is not None)
+    return dataclasses.replace(plan, device=share.device)
 
 
-def _score(study: Study, pair: Pair) -> CaseResult:
-    return evaluate_pair(pair, study)
+def _score(plan: EvalPlan, pair: Pair) -> CaseResult:
+    return evaluate_pair(pair, plan)
 
 
 def _evaluate_here(
-    pairs: Sequence[Pair], study: Study, evaluator: Evaluator
+    pairs: Sequence[Pair], plan: EvalPlan, evaluator: Evaluator
 ) -> Generator[CaseResult]:
     if pairs:
-        yield from evaluator(pairs, study)
+        yield from evaluator(pairs, plan)

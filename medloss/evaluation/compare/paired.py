@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.outputs.folder import Label, Measure, Value
-from medloss.evaluation.outputs.statistics import Bootstrap, mean_interval
-from medloss.evaluation.outputs.ties import levels, slack_of
+from medloss.evaluation.compare.runs import ComparedTable
+from medloss.evaluation.outputs.statistics import Bootstrap, levels, mean_interval, slack_of
+from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 Floats = NDArray[np.float64]
 
@@ -41,14 +41,14 @@ class Difference:
         ci_low: lower end of the bootstrap interval of ``mean``.
         ci_high: upper end.
         wins: pairs where the second run is better.
-        ties: pairs of equal numbers (:mod:`medloss.evaluation.outputs.ties`).
+        ties: pairs of equal numbers (:mod:`medloss.evaluation.outputs.statistics`).
         losses: pairs where the first run is better.
         p: Wilcoxon signed-rank test, two-sided; 1 where all pairs are equal, NaN without pairs.
         p_holm: adjusted for all tests of the comparison.
         differences: by case; NaN where there is no pair.
     """
 
-    label: Label
+    label: ScoredLabel
     measure: Measure
     first: str
     second: str
@@ -79,12 +79,12 @@ class Difference:
         return self.second if (self.mean > 0) == (self.measure.better == "higher") else self.first
 
 
-def differences(ground: Ground, bootstrap: Bootstrap) -> tuple[Difference, ...]:
+def differences(compared: ComparedTable, bootstrap: Bootstrap) -> tuple[Difference, ...]:
     """Every pair of runs, for every metric and label, adjusted together."""
-    names = [run.name for run in ground.runs]
+    names = [run.name for run in compared.runs]
     found = [
         difference(label, measure, (names[i], names[j]), (values[i], values[j]), bootstrap)
-        for label, measure, values in ground.grid()
+        for label, measure, values in compared.grid()
         for i, j in itertools.combinations(range(len(names)), 2)
     ]
     adjusted = holm([each.p for each in found])
@@ -92,10 +92,10 @@ def differences(ground: Ground, bootstrap: Bootstrap) -> tuple[Difference, ...]:
 
 
 def difference(
-    label: Label,
+    label: ScoredLabel,
     measure: Measure,
     names: tuple[str, str],
-    values: tuple[Sequence[Value | None], Sequence[Value | None]],
+    values: tuple[Sequence[Result | None], Sequence[Result | None]],
     bootstrap: Bootstrap,
 ) -> Difference:
     """Two runs in one metric and label.
@@ -118,7 +118,7 @@ def difference(
     apart[both] = 0.0
     apart[unequal] = second[unequal] - first[unequal]
     d = apart[both]
-    mean = _mean(d)
+    mean = _of(np.mean, d)
     sign = 1 if measure.better == "higher" else -1
     low, high = mean_interval(d, bootstrap, slack=slack)
     return Difference(
@@ -130,10 +130,10 @@ def difference(
         only_first=int((has[0] & ~has[1]).sum()),
         only_second=int((has[1] & ~has[0]).sum()),
         neither=int((~has[0] & ~has[1]).sum()),
-        mean_first=_mean(a),
-        mean_second=_mean(b),
+        mean_first=_of(np.mean, a),
+        mean_second=_of(np.mean, b),
         mean=0.0 if abs(mean) <= slack else mean,
-        median=_median(d),
+        median=_of(np.median, d),
         ci_low=low,
         ci_high=high,
         wins=int((sign * d > 0).sum()),
@@ -206,11 +206,6 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _mean(values: Floats) -> float:
+def _of(statistic: Callable[[Floats], Any], values: Floats) -> float:
     with np.errstate(invalid="ignore"):  # infinite on both sides has no mean
-        return float(values.mean()) if len(values) else math.nan
-
-
-def _median(values: Floats) -> float:
-    with np.errstate(invalid="ignore"):
-        return float(np.median(values)) if len(values) else math.nan
+        return float(statistic(values)) if len(values) else math.nan

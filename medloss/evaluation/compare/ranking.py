@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.outputs.folder import Label, Measure, Value
-from medloss.evaluation.outputs.statistics import Bootstrap
-from medloss.evaluation.outputs.ties import levels, slack_of
+from medloss.evaluation.compare.runs import ComparedTable
+from medloss.evaluation.outputs.statistics import Bootstrap, levels, slack_of
+from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +45,7 @@ class Ranking:
             every resample gives the same order.
     """
 
-    label: Label | None
+    label: ScoredLabel | None
     measure: Measure | None
     n: int
     mean_ranks: tuple[float, ...]
@@ -57,40 +56,40 @@ class Ranking:
     tau: float
 
 
-def rankings(ground: Ground, bootstrap: Bootstrap) -> tuple[Ranking, ...]:
+def rankings(compared: ComparedTable, bootstrap: Bootstrap) -> tuple[Ranking, ...]:
     """Over everything first, then for each metric and label.
 
     Over everything every metric of every label weighs the same.
     """
-    grid = list(ground.grid())
+    grid = list(compared.grid())
     ranks = np.stack([case_ranks(values, measure.better) for _, measure, values in grid])
     samples = _resampled(ranks, bootstrap)  # grid x resamples x runs
-    whole = _nanmean(_mean_ranks(ranks))
-    everything = _ranking(
-        None, None, int((~np.isnan(ranks)).any(axis=(0, 2)).sum()), whole, _nanmean(samples), (), ()
-    )
+    whole = _known_mean(_known_mean(ranks, axis=1))
+    ranked = int((~np.isnan(ranks)).any(axis=(0, 2)).sum())
+    everything = _ranking(None, None, ranked, whole, _known_mean(samples), (), ())
     found = [everything]
     for (label, measure, values), own, sample in zip(grid, ranks, samples, strict=True):
         means = _means(values)
         places = _places(np.array(means) * (-1 if measure.better == "higher" else 1))
         count = int((~np.isnan(own[:, 0])).sum())
-        mean_ranks = _mean_ranks(own[None])[0]
+        mean_ranks = _known_mean(own)
         found.append(_ranking(label, measure, count, mean_ranks, sample, means, places))
     return tuple(found)
 
 
-def case_ranks(values: Sequence[Sequence[Value | None]], better: str) -> Floats:
+def case_ranks(values: Sequence[Sequence[Result | None]], better: str) -> Floats:
     """Rank of every run in every case, cases x runs; equal values share the mean of their ranks.
 
-    Which are equal, :mod:`medloss.evaluation.outputs.ties` says.
+    Which are equal, :mod:`medloss.evaluation.outputs.statistics` says.
 
     A run without a number ranks last, beside others like it, if its case failed or its label is
     missed or spurious, and first if it rightly found nothing. A case where no run has a number is
     not ranked (NaN).
 
     Example:
-        >>> ok, missed = Value(0.8, "ok"), Value(math.nan, "missed")
-        >>> case_ranks([[ok, missed], [Value(0.9, "ok"), missed], [missed, missed]], "higher")
+        >>> values = (("ok", 0.8), ("missed", math.nan), ("ok", 0.9))
+        >>> ok, missed, better = (Result(1, "dice", x, "", status) for status, x in values)
+        >>> case_ranks([[ok, missed], [better, missed], [missed, missed]], "higher")
         array([[ 2.,  1.,  3.],
                [nan, nan, nan]])
     """
@@ -102,14 +101,14 @@ def case_ranks(values: Sequence[Sequence[Value | None]], better: str) -> Floats:
     return ranks
 
 
-def _badness(value: Value | None, sign: float) -> float:
+def _badness(value: Result | None, sign: float) -> float:
     if value and value.used:
         return sign * value.value
     return -math.inf if value and value.status == "both_empty" else math.inf
 
 
 def _ranking(
-    label: Label | None,
+    label: ScoredLabel | None,
     measure: Measure | None,
     n: int,
     mean_ranks: Floats,
@@ -142,15 +141,6 @@ def _ranking(
     )
 
 
-def _mean_ranks(ranks: Floats) -> Floats:
-    """Of cases that could be ranked: grid x cases x runs to grid x runs."""
-    known = ~np.isnan(ranks)
-    total = known.sum(axis=1)
-    return np.where(
-        total > 0, np.where(known, ranks, 0).sum(axis=1) / np.maximum(total, 1), math.nan
-    )
-
-
 def _resampled(ranks: Floats, bootstrap: Bootstrap) -> Floats:
     """Mean ranks over cases drawn with replacement, the same ones for every metric and label."""
     grid, cases, runs = ranks.shape
@@ -174,16 +164,15 @@ def _weights(cases: int, bootstrap: Bootstrap) -> Iterator[Floats]:
         yield generator.multinomial(cases, np.full(cases, 1 / cases), size=count).astype(float)
 
 
-def _nanmean(values: Floats) -> Floats:
-    """Over the first axis; NaN where all are."""
+def _known_mean(values: Floats, axis: int = 0) -> Floats:
+    """Of the numbers along an axis; NaN where there are none."""
     known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    return np.where(
-        count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), math.nan
-    )
+    count = known.sum(axis=axis)
+    mean = np.where(known, values, 0).sum(axis=axis) / np.maximum(count, 1)
+    return np.where(count > 0, mean, math.nan)
 
 
-def _means(values: Sequence[Sequence[Value | None]]) -> tuple[float, ...]:
+def _means(values: Sequence[Sequence[Result | None]]) -> tuple[float, ...]:
     table = np.array([[value.value if value else math.nan for value in own] for own in values])
     table = table[:, ~np.isnan(table).any(axis=0)]
     return tuple(table.mean(axis=1).tolist()) if table.size else (math.nan,) * len(values)

@@ -10,9 +10,9 @@ from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.compare.paired import Difference
-from medloss.evaluation.outputs.folder import Measure
+from medloss.evaluation.outputs.files import finite, whole_file
 from medloss.evaluation.outputs.pages import MINUS, p_value
-from medloss.evaluation.outputs.writers import whole_file
+from medloss.evaluation.records import Measure
 from medloss.workbench.study.folder import RUNS, SUMMARY, TABLES, StudyFolder
 from medloss.workbench.study.report import write_report
 from medloss.workbench.study.results import read_results, write_tables
@@ -70,17 +70,7 @@ def summary(tables: Tables, settings: Mapping[str, Any]) -> str:
             for p in rank_plots(tables.ground)
         ],
     }
-    return json.dumps(_finite(content), indent=1, default=str) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return json.dumps(finite(content), indent=1, default=str) + "\n"
 
 
 _SHORT = {

@@ -8,10 +8,10 @@ from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.compare.page import NARROW, WIDE, forest
-from medloss.evaluation.outputs.folder import Folder, FolderError, read_folder
-from medloss.evaluation.outputs.pages import render, write_page
-from medloss.evaluation.outputs.pages.definitions import definitions
+from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report import pictures
+from medloss.evaluation.outputs.results import FolderError, read_folder
+from medloss.evaluation.records import ResultTable
 from medloss.workbench.study import charts
 from medloss.workbench.study.folder import CURVE, EVALUATION, PREDICTIONS, REPORT, StudyFolder
 from medloss.workbench.study.results import Results, RunLine
@@ -98,7 +98,7 @@ def _pictures(folder: StudyFolder, tables: Tables) -> list[tuple[str, Any]]:
     return found
 
 
-def _evaluation(folder: StudyFolder, line: RunLine) -> Folder | None:
+def _evaluation(folder: StudyFolder, line: RunLine) -> ResultTable | None:
     """The evaluation of a run; None where it is gone or was never there."""
     try:
         return read_folder(folder.run(line.run) / EVALUATION)

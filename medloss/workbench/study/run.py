@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medloss.evaluation.outputs.writers import whole_file
+from medloss.evaluation.outputs.files import whole_file
 from medloss.work.engine import Crew, work_through
 from medloss.work.jobs import Failed, Job, Share
 from medloss.workbench.study.folder import RESULT, StudyFolder

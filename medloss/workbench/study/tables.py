@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from medloss.evaluation.compare.paired import Difference, difference, holm
 from medloss.evaluation.compare.ranking import Ranking, case_ranks, rankings
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.outputs.folder import Measure, Value
+from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap, mean_interval
+from medloss.evaluation.records import Measure
 from medloss.workbench.study.results import Results, ground_of
 
 
@@ -69,7 +69,7 @@ class Tables:
     """Everything that a report shows in numbers."""
 
     results: Results
-    ground: Ground
+    ground: ComparedTable
     baseline: str
     rows: tuple[LossRow, ...]
     rankings: tuple[Ranking, ...]
@@ -119,8 +119,8 @@ def _score(
     results: Results,
     measure: Measure,
     number: int,
-    ground: Ground,
-    seeds: Sequence[Ground],
+    ground: ComparedTable,
+    seeds: Sequence[ComparedTable],
     bootstrap: Bootstrap,
 ) -> LossScore:
     values = _numbers(ground, measure, number)
@@ -136,14 +136,14 @@ def _score(
     )
 
 
-def _numbers(ground: Ground, measure: Measure, number: int) -> list[float]:
+def _numbers(ground: ComparedTable, measure: Measure, number: int) -> list[float]:
     key = ground.labels[0].key, measure.name
-    found = [case.values.get(key) for case in ground.runs[number].folder.cases]
+    found = [case.values.get(key) for case in ground.runs[number].table.cases]
     return [value.value for value in found if value and value.used]
 
 
 def _against(
-    ground: Ground, baseline: str, bootstrap: Bootstrap
+    ground: ComparedTable, baseline: str, bootstrap: Bootstrap
 ) -> dict[tuple[str, str], Difference]:
     """Every loss minus the baseline, for every metric; Holm's rule over all of them."""
     names = [run.name for run in ground.runs]
@@ -152,7 +152,7 @@ def _against(
     for label, measure, values in ground.grid():
         for number, name in enumerate(names):
             if number != base:
-                pair: tuple[list[Value | None], list[Value | None]] = values[base], values[number]
+                pair = values[base], values[number]
                 found[name, measure.name] = difference(
                     label, measure, (baseline, name), pair, bootstrap
                 )
@@ -207,7 +207,7 @@ class RankPlot:
     critical: float
 
 
-def rank_plots(ground: Ground, alpha: float = 0.05) -> list[RankPlot]:
+def rank_plots(ground: ComparedTable, alpha: float = 0.05) -> list[RankPlot]:
     """Mean ranks over the cases, for every metric.
 
     Cases of one fold were predicted by the same networks and folds share training cases, so that

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from monai.utils import set_determinism
 
 from medloss.cli import main
-from medloss.evaluation.outputs.folder import read_folder
+from medloss.evaluation.outputs.results import read_folder
 from medloss.work.jobs import Failed, Share
 from medloss.workbench.study.bundle import StudyBundle
 from medloss.workbench.study.run import Facts, StudyJob
