@@ -37,7 +37,7 @@ NEEDED = (
     "validate#inferer",
 )
 
-Case = Mapping[str, Any]
+BundleCase = Mapping[str, Any]
 
 
 class StudyBundle:
@@ -101,7 +101,7 @@ class StudyBundle:
         found = read_postprocessing(self.folder, reader.optional("postprocessing", None))
         return found.activation or "softmax"
 
-    def split(self, fold: int) -> tuple[list[Case], list[Case]] | None:
+    def split(self, fold: int) -> tuple[list[BundleCase], list[BundleCase]] | None:
         """Cases that train and cases held out; None for the bundle's own split.
 
         Fold k holds out every case whose place in the training list is k modulo the folds.
@@ -127,7 +127,10 @@ class StudyBundle:
         return [x for n, x in enumerate(cases) if n % folds != fold], list(cases[fold::folds])
 
     def changes(
-        self, run: StudyRun, folder: Path, split: tuple[Sequence[Case], Sequence[Case]] | None
+        self,
+        run: StudyRun,
+        folder: Path,
+        split: tuple[Sequence[BundleCase], Sequence[BundleCase]] | None,
     ) -> dict[str, Any]:
         """What a run changes in the configuration, beyond the overrides of the study."""
         parser = self.parser()

@@ -167,10 +167,10 @@ def run_study(options: StudyOptions, say: Say) -> int:
     conditions = options.conditions()
     from medloss.evaluation.score import check_options
     from medloss.workbench.study.bundle import StudyBundle  # MONAI
-    from medloss.workbench.study.evaluate import study_of
+    from medloss.workbench.study.evaluate import plan_of
 
     trained = StudyBundle(conditions)
-    check_options(study_of(trained))
+    check_options(plan_of(trained))
     losses = options.loss_list(trained.activation())
     for loss in losses:
         if loss.note:

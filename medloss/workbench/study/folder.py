@@ -105,20 +105,26 @@ class StudyFolder:
         """Folder of a run."""
         return self.path / RUNS / run.name
 
-    def results(self) -> list[tuple[Path, dict[str, Any]]]:
-        """Every run that has ended, with its facts; by path."""
-        found = []
-        for file in sorted((self.path / RUNS).glob(f"*/*/{RESULT}")):
-            found.append((file.parent, parse_file(file.read_text("utf-8"), file)))
+    def facts(self, run: StudyRun) -> dict[str, Any] | None:
+        """The result of a run; None as long as it has not ended.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        file = self.run(run) / RESULT
+        try:
+            found: dict[str, Any] = parse_file(file.read_text("utf-8"), file)
+        except FileNotFoundError:
+            return None
         return found
 
     def done(self, run: StudyRun) -> bool:
         """Whether a run has ended otherwise than by an error, which may be gone by now."""
         try:
-            facts = parse_json((self.run(run) / RESULT).read_text("utf-8"))
+            facts = self.facts(run)
         except (OSError, ValueError):
             return False
-        return bool(facts.get("status") != "failed")
+        return facts is not None and facts.get("status") != "failed"
 
     def note(self, event: str, **facts: Any) -> None:
         """Append a line to the journal; it is on the disk when this returns."""

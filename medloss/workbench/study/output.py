@@ -17,7 +17,7 @@ from medloss.workbench.study.folder import RUNS, SUMMARY, TABLES, StudyFolder
 from medloss.workbench.study.report import write_report
 from medloss.workbench.study.results import read_results, write_tables
 from medloss.workbench.study.runs import StudyRun
-from medloss.workbench.study.tables import LossRow, LossScore, Tables, make_tables, rank_plots
+from medloss.workbench.study.tables import LossRow, LossScore, Tables, make_tables
 
 
 def write_all(folder: StudyFolder, runs: Sequence[StudyRun], baseline: str) -> list[Path]:
@@ -67,7 +67,7 @@ def summary(tables: Tables, settings: Mapping[str, Any]) -> str:
         ],
         "friedman": [
             {"metric": p.measure.name, "n": p.n, "p": p.p, "critical_difference": p.critical}
-            for p in rank_plots(tables.ground)
+            for p in tables.rank_plots
         ],
     }
     return json.dumps(finite(content), indent=1, default=str) + "\n"

@@ -15,7 +15,7 @@ from medloss.evaluation.records import ResultTable
 from medloss.workbench.study import charts
 from medloss.workbench.study.folder import CURVE, EVALUATION, PREDICTIONS, REPORT, StudyFolder
 from medloss.workbench.study.results import Results, RunLine
-from medloss.workbench.study.tables import Tables, rank_plots
+from medloss.workbench.study.tables import Tables
 
 _MOST_PICTURES = 8
 
@@ -31,7 +31,7 @@ def write_report(folder: StudyFolder, tables: Tables, settings: Mapping[str, Any
     results, ground = tables.results, tables.ground
     cases = len(ground.cases)
     several = cases > 1 and len(results.losses) > 1
-    plots = rank_plots(ground) if several else []
+    plots = tables.rank_plots if several else ()
     groups = []
     for measure in results.measures:
         found = [row.against[measure.name] for row in tables.rows if measure.name in row.against]

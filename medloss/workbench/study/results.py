@@ -244,8 +244,7 @@ def write_tables(folder: StudyFolder, runs: Sequence[StudyRun]) -> tuple[Path, P
         The two files.
     """
     paths = folder.path / RUN_TABLE, folder.path / CASE_TABLE
-    found = {path.resolve(): facts for path, facts in folder.results()}
-    ended = [(run, facts) for run in runs if (facts := found.get(folder.run(run).resolve()))]
+    ended = [(run, facts) for run in runs if (facts := folder.facts(run))]
     _write(paths[0], RUN_COLUMNS, (facts for _, facts in ended))
     _write(paths[1], CASE_COLUMNS, (row for run, _ in ended for row in _cases(folder, run)))
     return paths

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.compare.paired import Difference, difference, holm
-from medloss.evaluation.compare.ranking import Ranking, case_ranks, rankings
+from medloss.evaluation.compare.paired import Difference, differences
+from medloss.evaluation.compare.ranking import case_ranks, rankings
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap, mean_interval
 from medloss.evaluation.records import Measure
@@ -72,7 +72,7 @@ class Tables:
     ground: ComparedTable
     baseline: str
     rows: tuple[LossRow, ...]
-    rankings: tuple[Ranking, ...]
+    rank_plots: tuple[RankPlot, ...]
     bootstrap: Bootstrap
 
 
@@ -92,7 +92,7 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
     ground = ground_of(results)
     seeds = [ground_of(results, [seed]) for seed in results.seeds]
     ranked = rankings(ground, bootstrap) if len(results.losses) > 1 else ()
-    against = _against(ground, baseline, bootstrap)
+    against = differences(ground, bootstrap, baseline)
     rows = []
     for number, loss in enumerate(results.losses):
         scores = {
@@ -103,7 +103,7 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
             LossRow(
                 loss=loss,
                 scores=scores,
-                against={m: d for (name, m), d in against.items() if name == loss},
+                against={d.measure.name: d for d in against if d.second == loss},
                 place=ranked[0].places[number] if ranked else 1,
                 mean_rank=ranked[0].mean_ranks[number] if ranked else 1.0,
                 broken=dict(results.broken(loss)),
@@ -112,7 +112,7 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
             )
         )
     rows.sort(key=lambda row: row.place)  # of equals the first of the study stays the first
-    return Tables(results, ground, baseline, tuple(rows), tuple(ranked), bootstrap)
+    return Tables(results, ground, baseline, tuple(rows), tuple(rank_plots(ground)), bootstrap)
 
 
 def _score(
@@ -140,26 +140,6 @@ def _numbers(ground: ComparedTable, measure: Measure, number: int) -> list[float
     key = ground.labels[0].key, measure.name
     found = [case.values.get(key) for case in ground.runs[number].table.cases]
     return [value.value for value in found if value and value.used]
-
-
-def _against(
-    ground: ComparedTable, baseline: str, bootstrap: Bootstrap
-) -> dict[tuple[str, str], Difference]:
-    """Every loss minus the baseline, for every metric; Holm's rule over all of them."""
-    names = [run.name for run in ground.runs]
-    base = names.index(baseline)
-    found: dict[tuple[str, str], Difference] = {}
-    for label, measure, values in ground.grid():
-        for number, name in enumerate(names):
-            if number != base:
-                pair = values[base], values[number]
-                found[name, measure.name] = difference(
-                    label, measure, (baseline, name), pair, bootstrap
-                )
-    adjusted = holm([each.p for each in found.values()])
-    return {
-        key: replace(each, p_holm=p) for (key, each), p in zip(found.items(), adjusted, strict=True)
-    }
 
 
 def _missed(results: Results, loss: str, measure: Measure) -> float:

@@ -18,7 +18,7 @@ from monai.bundle import ConfigParser
 from medloss.evaluation.outputs.files import whole_file
 from medloss.integrations.bundle import BundleInference
 from medloss.workbench.study import evaluate
-from medloss.workbench.study.bundle import DATASET, TRAINER, Case, StudyBundle
+from medloss.workbench.study.bundle import DATASET, TRAINER, BundleCase, StudyBundle
 from medloss.workbench.study.folder import (
     CONFIG,
     CURVE,
@@ -39,7 +39,7 @@ class Fold:
     """What the runs of a fold share."""
 
     number: int = -1
-    split: tuple[list[Case], list[Case]] | None = None
+    split: tuple[list[BundleCase], list[BundleCase]] | None = None
     dataset: Any = None
     inference: BundleInference | None = None
     case_seconds: float | None = None
@@ -127,15 +127,15 @@ class Worker:
             ("loss", run.loss.name),
             ("checkpoint", str(folder / WEIGHTS)),
         )
-        study = evaluate.study_of(self.bundle, source)
+        plan = evaluate.plan_of(self.bundle, source)
         cases = evaluate.score(
             self._inference(parser, trainer),
             None if curve.broken else trainer.network,
-            study,
+            plan,
             folder / PREDICTIONS if pictures and not curve.broken else None,
         )
         command = f"medloss study: {run.name}"
-        evaluate.write(folder / EVALUATION, cases, study, command)
+        evaluate.write(folder / EVALUATION, cases, plan, command)
         scored = time.perf_counter()
         errors = [case.error for case in cases if case.error]
         status, message = "ok", f"{len(errors)} cases failed: {errors[0]}" if errors else ""
@@ -196,11 +196,11 @@ class Worker:
     def _case_seconds(self, parser: ConfigParser, trainer: Any) -> float:
         """Time to predict and score a case, which does not depend on the loss: measured once."""
         if self._fold.case_seconds is None:
-            inference, study = self._inference(parser, trainer), evaluate.study_of(self.bundle)
+            inference, plan = self._inference(parser, trainer), evaluate.plan_of(self.bundle)
             times = []
             for most in (1, PILOT_CASES):  # the first one compiles kernels
                 begun = time.perf_counter()
-                cases = evaluate.score(inference, trainer.network, study, most=most)
+                cases = evaluate.score(inference, trainer.network, plan, most=most)
                 times.append((time.perf_counter() - begun) / len(cases))
                 if len(cases) == len(inference.cases):
                     break
