@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 from medloss.work.jobs import Failed, Item, Job, Result, State
-from medloss.work.processes import in_processes
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,9 @@ class Crew:
             CannotStart: processes end before they have begun.
             ConnectionError: the scheduler is gone.
         """
-        if self.scheduler is None:
+        if self.scheduler is None:  # what is not needed is not imported: a command starts at once
+            from medloss.work.processes import in_processes
+
             return in_processes(job, items, self.workers, self.threads, self.device)
         from medloss.work.cluster import on_cluster
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ NEEDED = (
 )
 
 BundleCase = Mapping[str, Any]
+BundleSplit = tuple[list[BundleCase], list[BundleCase]]
+"""Cases that train, and cases held out."""
 
 
 class StudyBundle:
@@ -101,7 +103,7 @@ class StudyBundle:
         found = read_postprocessing(self.folder, reader.optional("postprocessing", None))
         return found.activation or "softmax"
 
-    def split(self, fold: int) -> tuple[list[BundleCase], list[BundleCase]] | None:
+    def split(self, fold: int) -> BundleSplit | None:
         """Cases that train and cases held out; None for the bundle's own split.
 
         Fold k holds out every case whose place in the training list is k modulo the folds.
@@ -126,12 +128,7 @@ class StudyBundle:
             )
         return [x for n, x in enumerate(cases) if n % folds != fold], list(cases[fold::folds])
 
-    def changes(
-        self,
-        run: StudyRun,
-        folder: Path,
-        split: tuple[Sequence[BundleCase], Sequence[BundleCase]] | None,
-    ) -> dict[str, Any]:
+    def changes(self, run: StudyRun, folder: Path, split: BundleSplit | None) -> dict[str, Any]:
         """What a run changes in the configuration, beyond the overrides of the study."""
         parser = self.parser()
         made: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from monai.bundle import ConfigParser
 from medloss.evaluation.outputs.files import whole_file
 from medloss.integrations.bundle import BundleInference
 from medloss.workbench.study import evaluate
-from medloss.workbench.study.bundle import DATASET, TRAINER, BundleCase, StudyBundle
+from medloss.workbench.study.bundle import DATASET, TRAINER, BundleSplit, StudyBundle
 from medloss.workbench.study.folder import (
     CONFIG,
     CURVE,
@@ -39,7 +39,7 @@ class Fold:
     """What the runs of a fold share."""
 
     number: int = -1
-    split: tuple[list[BundleCase], list[BundleCase]] | None = None
+    split: BundleSplit | None = None
     dataset: Any = None
     inference: BundleInference | None = None
     case_seconds: float | None = None

@@ -172,7 +172,7 @@ def in_this_process(
 def lesions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Three tiny volumes of the synthetic lesions."""
     monkeypatch.syspath_prepend(LESIONS)
-    monkeypatch.setattr("medloss.work.engine.in_processes", in_this_process)
+    monkeypatch.setattr("medloss.work.processes.in_processes", in_this_process)
     from scripts import prepare
 
     prepare.write_dataset(tmp_path / "data", {"Tr": 2, "Ts": 1})
