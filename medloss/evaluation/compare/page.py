@@ -73,7 +73,7 @@ def write_comparison(
         ],
         "drawn": drawn,
         "level": f"{100 * bootstrap.level:g}%",
-        "definitions": definitions(compared.runs[0].table),
+        "definitions": definitions(compared.runs[0].table, intervals=False),
     }
     return write_page(path, render("compare.html", context))
 

@@ -109,7 +109,7 @@ def _evaluation(folder: StudyFolder, line: RunLine) -> ResultTable | None:
 def _definitions(folder: StudyFolder, results: Results) -> list[tuple[str, str]]:
     """What the metrics mean, as the evaluation of any run says it."""
     found = next(filter(None, (_evaluation(folder, line) for line in results.runs)), None)
-    return [pair for pair in definitions(found) if pair[0] != "Intervals"] if found else []
+    return definitions(found, intervals=False) if found else []
 
 
 def limits(tables: Tables, settings: Mapping[str, Any]) -> list[str]:
