@@ -64,8 +64,9 @@ def _evaluate(
     pairs: tuple[Pair, ...], plan: EvalPlan, outputs: OutputOptions, bundle: BundleCases | None
 ) -> list[CaseResult]:
     from medloss.evaluation.outputs.folder import JOURNAL
-    from medloss.evaluation.run import Interrupted, evaluate_all
+    from medloss.evaluation.run import evaluate_all
     from medloss.evaluation.score import evaluate
+    from medloss.work.engine import Interrupted
 
     folder = outputs.folder
     again = "" if folder is None else f" The same command with --resume goes on with {folder}."
@@ -84,7 +85,7 @@ def _evaluate(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except Interrupted as interrupt:
-        kept = f"{interrupt.done} of {len(pairs)} cases are scored"
+        kept = f"{interrupt.done} of {interrupt.of} cases are scored"
         lost = " and kept." if folder else "; nothing is kept without --output."
         raise _Stopped(f"interrupted: {kept}{lost}{again}") from interrupt
     except (ConnectionError, RuntimeError) as error:

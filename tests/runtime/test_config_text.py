@@ -19,7 +19,7 @@ from medloss.integrations.nnunet_file import read_config
 from medloss.runtime.config_text import DuplicateKeyError, parse_file, parse_json, parse_yaml
 from medloss.workbench.bench.results import loads
 from medloss.workbench.study.folder import StudyFolder
-from medloss.workbench.study.losses import read_losses
+from medloss.workbench.study.runs import read_losses
 
 TWICE = '{"core": 1, "inner": {"key_9": 1, "key_9": 2}}'
 

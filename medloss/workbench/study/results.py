@@ -1,4 +1,4 @@
-"""The tables of a study, read again: what every loss scored on every case that was held out."""
+"""The tables of a study, written and read again: a line for each run, one for each value."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import csv
 import gzip
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from medloss.evaluation.compare.runs import ComparedRun, ComparedTable
 from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.files import whole_file
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, ScoredLabel
 from medloss.offers.host import host
-from medloss.workbench.study.folder import CASE_TABLE, RUN_TABLE
+from medloss.workbench.study.folder import CASE_TABLE, EVALUATION, RUN_TABLE, StudyFolder
+from medloss.workbench.study.runs import StudyLoss, StudyRun
 
 Key = tuple[str, str]
 """Label and metric."""
@@ -30,6 +32,11 @@ class RunLine:
     seed: int
     status: str
     facts: Mapping[str, str]
+
+    @property
+    def run(self) -> StudyRun:
+        """The run, by its name alone."""
+        return StudyRun(StudyLoss(self.loss, {}), self.fold, self.seed)
 
     def number(self, name: str) -> float:
         """A column; NaN where it is empty."""
@@ -213,3 +220,61 @@ def _open(path: Path) -> TextIO:
     if not path.is_file():
         raise ValueError(f"{path} does not exist")
     return path.open(encoding="utf-8", newline="")
+
+
+RUN_COLUMNS = (
+    *("loss", "fold", "seed", "status", "epochs", "steps", "cases", "last_loss", "step_seconds"),
+    *("step_bytes", "seconds_training", "seconds_scoring", "threads", "device", "message"),
+)
+CASE_COLUMNS = (
+    *("loss", "fold", "seed", "case", "label", "name", "metric", "value", "unit", "status"),
+    *("message",),
+)
+_DIGITS = 6
+
+
+def write_tables(folder: StudyFolder, runs: Sequence[StudyRun]) -> tuple[Path, Path]:
+    """Write ``study.csv`` and ``cases.csv`` from the folders of the runs that have ended.
+
+    Args:
+        folder: of the study.
+        runs: in the order of the tables.
+
+    Returns:
+        The two files.
+    """
+    paths = folder.path / RUN_TABLE, folder.path / CASE_TABLE
+    ended = [(run, facts) for run in runs if (facts := folder.facts(run))]
+    _write(paths[0], RUN_COLUMNS, (facts for _, facts in ended))
+    _write(paths[1], CASE_COLUMNS, (row for run, _ in ended for row in _cases(folder, run)))
+    return paths
+
+
+def _cases(folder: StudyFolder, run: StudyRun) -> Iterator[dict[str, Any]]:
+    file = folder.run(run) / EVALUATION / CASE_TABLE
+    if not file.is_file():  # a run that failed has no cases
+        return
+    with file.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            yield {**row, **run.facts(), "value": _short(row["value"])}
+
+
+def _short(value: str) -> str:
+    """Six digits are more than any difference between two seeds is worth."""
+    if not value:
+        return ""
+    number = float(value)
+    return f"{number:.{_DIGITS}g}" if math.isfinite(number) else value
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterator[dict[str, Any]]) -> None:
+    with whole_file(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            cells = (row.get(name, "") for name in columns)
+            writer.writerow("" if cell is None else _cell(cell) for cell in cells)
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.{_DIGITS}g}" if isinstance(value, float) else value

@@ -25,7 +25,7 @@ WARM_UP = 3
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """A training step."""
 
     number: int
@@ -43,8 +43,8 @@ class Curve:
     """
 
     def __init__(self, most: int | None = None) -> None:
-        self.steps: list[Step] = []
-        self.broken: Step | None = None
+        self.steps: list[TrainingStep] = []
+        self.broken: TrainingStep | None = None
         self._most, self._begun = most, 0.0
         self._loss = from_engine("loss", first=True)
 
@@ -70,7 +70,7 @@ class Curve:
 
     def _end(self, engine: Any) -> None:
         loss = float(self._loss(engine.state.output))
-        step = Step(
+        step = TrainingStep(
             number=engine.state.iteration,
             epoch=engine.state.epoch,
             loss=loss,

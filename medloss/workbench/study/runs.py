@@ -1,7 +1,8 @@
-"""The losses of a study: what the command line or a file asks for, as entries of a bundle."""
+"""The runs of a study: their losses, what they have in common, and what tells them apart."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,3 +151,87 @@ def _options(request: OfferRequest, activation: str) -> dict[str, Any]:
     for name in ("softmax", "sigmoid"):
         example.pop(name, None)
     return {"name": request.name, **example, **dict(request.options)}
+
+
+METRICS = (
+    "dice",
+    "sensitivity",
+    "specificity",
+    "hausdorff95",
+    "normalized_surface_dice:tolerance_mm=1",
+)
+
+
+@dataclass(frozen=True)
+class StudyConditions:
+    """Everything that is equal for all runs.
+
+    Args:
+        bundle: folder, absolute.
+        configs: names of configuration files, later ones over earlier ones.
+        overrides: entries of the configuration.
+        folds: parts of the training list for cross-validation; 0 is the bundle's own split.
+        epochs: of every run; 0 as long as nothing is planned.
+        metrics: as ``medloss eval`` takes them.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; empty for what the bundle says.
+        digest: of the configuration files, so that a bundle that was edited is another one.
+    """
+
+    bundle: str
+    configs: tuple[str, ...] = ("train",)
+    overrides: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    folds: int = 0
+    epochs: int = 0
+    metrics: tuple[str, ...] = METRICS
+    device: str = ""
+    digest: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self) | {
+            "configs": list(self.configs),
+            "overrides": dict(self.overrides),
+            "metrics": list(self.metrics),
+        }
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One training.
+
+    Args:
+        loss: that trains.
+        fold: that is held out.
+        seed: of initial weights, order of the data and random transforms.
+    """
+
+    loss: StudyLoss
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Folder of the run inside that of the study.
+
+        Example:
+            >>> StudyRun(StudyLoss("dice", {}), 1, 2).name
+            'dice/fold1_seed2'
+        """
+        return f"{self.loss.folder}/fold{self.fold}_seed{self.seed}"
+
+    def facts(self) -> dict[str, Any]:
+        """What tells it apart, as files have it."""
+        return {"loss": self.loss.name, "fold": self.fold, "seed": self.seed}
+
+
+def all_runs(losses: Sequence[StudyLoss], seeds: Sequence[int], folds: int) -> list[StudyRun]:
+    """Every loss with every fold and seed; all losses of a fold and seed follow one another.
+
+    A study that is stopped has then compared its losses on what it has done.
+    """
+    return [
+        StudyRun(loss, fold, seed)
+        for fold in range(max(folds, 1))
+        for seed in seeds
+        for loss in losses
+    ]
