@@ -2,7 +2,8 @@
 
 This is the one place that names losses of ours: which are measured by default, and who else has
 them. Every adapter turns another library's loss into a function of logits (B, C, *spatial) and
-labels (B, 1, *spatial) that, where the definitions allow, gives our value.
+labels (B, 1, *spatial) that, where the definitions allow, gives our value. What no library has is
+written from its formula in plain torch.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medloss.workbench.bench import plain
+from medloss.workbench.bench.contest import not_installed
+
+SMOOTH = 1e-5
+"""Of the formulas in plain torch below."""
 
 DEFAULT_LOSSES = (
     "dice",
@@ -29,7 +34,7 @@ DEFAULT_LOSSES = (
     "cross_entropy",
 )
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ HISTOGRAM = Variant("histogram", {"method": "histogram"})
 
 
 @dataclass(frozen=True)
-class Rival:
+class LossRival:
     """A loss of another library.
 
     Args:
@@ -70,7 +75,7 @@ class Rival:
     source: str
     name: str
     computes: str
-    build: Callable[[int], Loss]
+    build: Callable[[int], LossFunction]
     variant: Variant = DEFAULT
     differs: str = ""
     unique: bool = True
@@ -91,9 +96,7 @@ class Source:
     @property
     def why_missing(self) -> str:
         """Why its losses cannot be built, or nothing."""
-        if not self.needs or find_spec(self.needs) is not None:
-            return ""
-        return f"{self.needs} is not installed ({self.install})"
+        return not_installed(self.needs, self.install)
 
 
 COMPILED = "compiled"
@@ -107,22 +110,24 @@ SOURCES = {
 """By the name in ``--rivals``; ``compiled`` is asked for by its own option."""
 
 
-def _monai(name: str, **options: Any) -> Callable[[int], Loss]:
-    def build(classes: int) -> Loss:
-        loss: Loss = getattr(import_module("monai.losses"), name)(to_onehot_y=True, **options)
+def _monai(name: str, **options: Any) -> Callable[[int], LossFunction]:
+    def build(classes: int) -> LossFunction:
+        loss: LossFunction = getattr(import_module("monai.losses"), name)(
+            to_onehot_y=True, **options
+        )
         return loss
 
     return build
 
 
-def _monai_dice_softmax_focal(classes: int) -> Loss:
+def _monai_dice_softmax_focal(classes: int) -> LossFunction:
     dice = _monai("DiceLoss", softmax=True)(classes)
     focal = _monai("FocalLoss", use_softmax=True)(classes)
     return lambda logits, labels: dice(logits, labels) + focal(logits, labels)
 
 
-def _exacta(name: str, *, divide: bool = False, **options: Any) -> Callable[[int], Loss]:
-    def build(classes: int) -> Loss:
+def _exacta(name: str, *, divide: bool = False, **options: Any) -> Callable[[int], LossFunction]:
+    def build(classes: int) -> LossFunction:
         loss = getattr(import_module("exacta.losses"), name)(**options)
         if divide:
             return lambda logits, labels: loss(logits, labels[:, 0]) / classes
@@ -131,39 +136,76 @@ def _exacta(name: str, *, divide: bool = False, **options: Any) -> Callable[[int
     return build
 
 
-def _exacta_dice_focal(classes: int) -> Loss:
+def _exacta_dice_focal(classes: int) -> LossFunction:
     return _exacta("DiceFocalLoss", lambda_focal=1 / classes)(classes)
 
 
-def _nnunet(classes: int) -> Loss:
+def _nnunet(classes: int) -> LossFunction:
     if find_spec("nnunetv2") is None:
-        loss: Any = plain.batch_dice_ce
+        loss: Any = batch_dice_ce
     else:
         compound = import_module("nnunetv2.training.loss.compound_losses")
         dice = import_module("nnunetv2.training.loss.dice")
         loss = compound.DC_and_CE_loss(
-            {"batch_dice": True, "smooth": plain.SMOOTH, "do_bg": False, "ddp": False},
+            {"batch_dice": True, "smooth": SMOOTH, "do_bg": False, "ddp": False},
             {},
             dice_class=dice.MemoryEfficientSoftDiceLoss,
         )
     return lambda logits, labels: 1 + loss(logits, labels)
 
 
-def _cross_entropy(classes: int) -> Loss:
+def _cross_entropy(classes: int) -> LossFunction:
     return lambda logits, labels: F.cross_entropy(logits, labels[:, 0].long())
 
 
-def _compiled(loss: Callable[[int], Loss]) -> Callable[[int], Loss]:
-    def build(classes: int) -> Loss:
-        compile_: Any = import_module("torch").compile
-        compiled: Loss = compile_(loss(classes))
-        return compiled
+def _compiled(loss: Callable[[int], LossFunction]) -> Callable[[int], LossFunction]:
+    def build(classes: int) -> LossFunction:
+        return torch.compile(loss(classes))
 
     return build
 
 
+def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over samples and classes of 1 − Dice, plus cross entropy.
+
+    Args:
+        logits: (B, C, *spatial).
+        labels: (B, 1, *spatial).
+    """
+    probabilities = logits.softmax(1)
+    hot = torch.zeros_like(probabilities).scatter_(1, labels.long(), 1)
+    voxels = tuple(range(2, logits.ndim))
+    overlap = (probabilities * hot).sum(voxels)
+    sizes = probabilities.sum(voxels) + hot.sum(voxels)
+    dice = (2 * overlap + SMOOTH) / (sizes + SMOOTH)
+    return (1 - dice).mean() + F.cross_entropy(logits, labels[:, 0].long())
+
+
+def batch_dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Minus the mean over foreground classes of Dice pooled over the batch, plus cross entropy.
+
+    Written so as to save memory: the one-hot labels are booleans, and nothing is kept for a
+    gradient by the labels.
+
+    Args:
+        logits: (B, C, *spatial).
+        labels: (B, 1, *spatial).
+    """
+    index = labels.long()
+    pooled = (0, *range(2, logits.ndim))
+    with torch.no_grad():
+        hot = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
+        foreground = hot.scatter_(1, index, True)[:, 1:]
+        true_size = foreground.sum(pooled)
+    probabilities = logits.softmax(1)[:, 1:]
+    overlap = (probabilities * foreground).sum(pooled)
+    sizes = probabilities.sum(pooled) + true_size
+    dice = (2 * overlap + SMOOTH) / (sizes + SMOOTH).clamp_min(1e-8)
+    return F.cross_entropy(logits, index[:, 0]) - dice.mean()
+
+
 @functools.cache
-def rivals() -> dict[str, tuple[Rival, ...]]:
+def rivals() -> dict[str, tuple[LossRival, ...]]:
     """Rivals of each loss of ours, by its name."""
     has_nnunet = find_spec("nnunetv2") is not None
     whose = "nnunetv2's own class" if has_nnunet else "its formula in plain torch"
@@ -171,19 +213,19 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
     same = "exacta's loss of this name"
     return {
         "dice": (
-            Rival("monai", "monai", own, _monai("DiceLoss", softmax=True)),
-            Rival("exacta", "exacta", same, _exacta("DiceLoss")),
+            LossRival("monai", "monai", own, _monai("DiceLoss", softmax=True)),
+            LossRival("exacta", "exacta", same, _exacta("DiceLoss")),
         ),
         "dice_ce": (
-            Rival("monai", "monai", own, _monai("DiceCELoss", softmax=True)),
-            Rival("exacta", "exacta", same, _exacta("DiceCELoss")),
-            Rival(
+            LossRival("monai", "monai", own, _monai("DiceCELoss", softmax=True)),
+            LossRival("exacta", "exacta", same, _exacta("DiceCELoss")),
+            LossRival(
                 COMPILED,
                 "plain, torch.compile",
                 "the formula in plain torch, compiled by torch.compile",
-                _compiled(lambda classes: plain.dice_ce),
+                _compiled(lambda classes: dice_ce),
             ),
-            Rival(
+            LossRival(
                 "nnunet",
                 "nnunet" if has_nnunet else "nnunet's formula",
                 f"nnU-Net's default, {whose}: memory-efficient soft Dice over the batch without "
@@ -193,20 +235,20 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
             ),
         ),
         "dice_focal": (
-            Rival(
+            LossRival(
                 "monai",
                 "monai, softmax focal",
                 "MONAI's DiceLoss(softmax=True) + FocalLoss(use_softmax=True), as ours",
                 _monai_dice_softmax_focal,
             ),
-            Rival(
+            LossRival(
                 "monai",
                 "monai, sigmoid focal",
                 own,
                 _monai("DiceFocalLoss", softmax=True),
                 differs="its focal term is on the sigmoid of the logits even with softmax=True",
             ),
-            Rival(
+            LossRival(
                 "exacta",
                 "exacta",
                 f"{same}; its focal term is C times ours, so weighted 1 / C",
@@ -214,17 +256,17 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
             ),
         ),
         "tversky": (
-            Rival("monai", "monai", own, _monai("TverskyLoss", softmax=True)),
-            Rival("exacta", "exacta", same, _exacta("TverskyLoss")),
+            LossRival("monai", "monai", own, _monai("TverskyLoss", softmax=True)),
+            LossRival("exacta", "exacta", same, _exacta("TverskyLoss")),
         ),
         "focal": (
-            Rival(
+            LossRival(
                 "monai",
                 "monai",
                 "MONAI's loss of this name, use_softmax=True, to_onehot_y=True",
                 _monai("FocalLoss", use_softmax=True),
             ),
-            Rival(
+            LossRival(
                 "exacta",
                 "exacta",
                 f"{same}; the sum over classes where ours is the mean, so divided by C",
@@ -232,14 +274,14 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
             ),
         ),
         "generalized_dice": (
-            Rival(
+            LossRival(
                 "monai",
                 "monai",
                 f"{own}, smoothing 0: it smooths at another scale",
                 _monai("GeneralizedDiceLoss", softmax=True, smooth_nr=0.0, smooth_dr=0.0),
                 NO_SMOOTHING,
             ),
-            Rival(
+            LossRival(
                 "exacta",
                 "exacta",
                 f"{same}, smoothing 0: it smooths at another scale",
@@ -248,24 +290,24 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
             ),
         ),
         "cross_entropy": (
-            Rival("torch", "torch", "torch.nn.functional.cross_entropy", _cross_entropy),
-            Rival(
+            LossRival("torch", "torch", "torch.nn.functional.cross_entropy", _cross_entropy),
+            LossRival(
                 COMPILED,
                 "torch, torch.compile",
                 "torch.nn.functional.cross_entropy, compiled by torch.compile",
                 _compiled(_cross_entropy),
             ),
         ),
-        "focal_tversky": (Rival("exacta", "exacta", same, _exacta("FocalTverskyLoss")),),
+        "focal_tversky": (LossRival("exacta", "exacta", same, _exacta("FocalTverskyLoss")),),
         "lovasz_softmax": (
-            Rival(
+            LossRival(
                 "exacta",
                 "exacta",
                 f"{same}, per_image=True",
                 _exacta("LovaszSoftmaxLoss", per_image=True),
                 unique=False,  # errors that tie may be sorted in any order
             ),
-            Rival(
+            LossRival(
                 "exacta",
                 "exacta, sorted",
                 f"{same}, per_image=True",
@@ -275,7 +317,7 @@ def rivals() -> dict[str, tuple[Rival, ...]]:
             ),
         ),
         "topk_cross_entropy": (
-            Rival(
+            LossRival(
                 "exacta",
                 "exacta",
                 "exacta's TopKCELoss: the hardest tenth of the voxels of the batch",

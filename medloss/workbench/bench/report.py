@@ -1,17 +1,30 @@
-"""The numbers of a contest as text, the same for the terminal and for Markdown."""
+"""A report to read: on the terminal in 100 columns, and as Markdown, with the same numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from medloss.workbench.bench.results import Contest, Entry, Report, Spread, Table, spread
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from medloss.workbench.bench.results import BenchReport, Contest, Entry, Spread, Table, spread
 
 NONE = "-"
+WIDTH = 100
+_NAME_WIDTH = 30
+_MEASURED = {
+    "losses": ", forward plus backward",
+    "metrics": ", all labels and three metrics",
+    "distances": ", all masks",
+}
 
 
 @dataclass(frozen=True)
-class Row:
+class EntryCells:
     """One implementation, to read.
 
     Args:
@@ -46,13 +59,13 @@ class Row:
 HEADINGS = ("", "ms", "range", "x floor", "x ours", "range", "memory", "value")
 
 
-def row(table: Table, contest: Contest, entry: Entry) -> Row:
+def row(table: Table, contest: Contest, entry: Entry) -> EntryCells:
     """The entry in this contest of the table."""
     is_ours = entry is contest.ours
     ms = _scaled(spread(entry.wall_s), 1000)
     slower = None if is_ours else contest.slower(entry)
     floors, memory = table.floors(contest, entry), contest.memory(entry)
-    return Row(
+    return EntryCells(
         entry.name,
         *_spread(ms),
         NONE if floors is None else number(floors),
@@ -116,7 +129,7 @@ def notes(table: Table) -> Iterator[str]:
         yield f"first call of ours ({what}): {', '.join(calls)}"
 
 
-def computes(report: Report) -> Iterator[str]:
+def computes(report: BenchReport) -> Iterator[str]:
     """What each implementation computes, one sentence each."""
     said = {
         (contest.name, entry.name): entry.computes
@@ -126,6 +139,93 @@ def computes(report: Report) -> Iterator[str]:
     }
     for (contest, name), text in said.items():
         yield f"{contest}, {name}: {text}"
+
+
+def print_report(console: Console, report: BenchReport) -> None:
+    """Print every table, what it refers to, and what is wrong."""
+    for table in report.tables:
+        print_table(console, table)
+    console.print(
+        f"ms: median and range of the rounds{_MEASURED[report.suite]}. x floor: against moving the "
+        "bytes that any implementation must move at the rate of a copy. x ours: how many times our "
+        "time, ratio within each round, median and range. memory: peak beyond what was held "
+        f"before, in multiples of the {_unit(report)}. value: ours, and whether the rival's is "
+        "equal.",
+        style="dim",
+    )
+    console.print(
+        escape("; ".join(f"{name}: {text}" for name, text in report.environment.items())),
+        style="dim",
+    )
+    for sentence in report.wrong:
+        console.print(Text(f"Error: {sentence}", style="bold red"))
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print one table and its notes."""
+    console.print(Text(table.title, style="bold"))
+    console.print(Text(table_line(table), style="dim"))
+    grid = Grid(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for at, heading in enumerate(HEADINGS):
+        if at == 0:
+            grid.add_column(heading, max_width=_NAME_WIDTH, overflow="fold")
+        else:
+            grid.add_column(heading, justify="right", no_wrap=True)
+    for contest in table.contests:
+        _add_rows(grid, table, contest)
+    console.print(grid)
+    for note in notes(table):
+        console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
+    console.print()
+
+
+def _add_rows(grid: Grid, table: Table, contest: Contest) -> None:
+    grid.add_row(Text(contest.name, style="bold cyan"))
+    for entry in contest.entries:
+        found = row(table, contest, entry)
+        cells = [f"  {found.name}", *found.cells[1:]]
+        style = "bold red" if found.bad else "bold" if entry is contest.ours else ""
+        grid.add_row(*(Text(cell, style=style) for cell in cells))
+
+
+def _unit(report: BenchReport) -> str:
+    return str(report.tables[0].settings.get("unit", "unit")) if report.tables else "unit"
+
+
+def markdown(report: BenchReport) -> str:
+    """The whole report: environment, tables, what each implementation computes."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: BenchReport) -> Iterator[str]:
+    yield "; ".join(f"{_plain(name)}: {_plain(text)}" for name, text in report.environment.items())
+    settings = (f"{_plain(name)} {_plain(value)}" for name, value in report.settings.items())
+    yield f"\nSettings: {', '.join(settings)}."
+    for table in report.tables:
+        yield f"\n**{_plain(table.title)}** ({_plain(table_line(table))})\n"
+        yield f"| task | {' | '.join(('implementation', *HEADINGS[1:]))} |"
+        yield "| --- | --- |" + " ---: |" * (len(HEADINGS) - 1)
+        for contest in table.contests:
+            for entry in contest.entries:
+                name = _plain(contest.name) if entry is contest.ours else ""
+                cells = " | ".join(_plain(cell) for cell in row(table, contest, entry).cells)
+                yield f"| {name} | {cells} |"
+        yield ""
+        for note in notes(table):
+            yield f"- {_plain(note)}"
+    yield "\nWhat each implementation computes:\n"
+    for sentence in computes(report):
+        yield f"- {_plain(sentence)}"
+    for sentence in report.wrong:
+        yield f"\n**Error: {_plain(sentence)}**"
+
+
+def _plain(text: object) -> str:
+    """Text that Markdown takes as it is."""
+    escaped = str(text)
+    for character in "\\|*_`<[":
+        escaped = escaped.replace(character, f"\\{character}")
+    return escaped
 
 
 def _rate(contest: Contest) -> float | None:
