@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from medloss.cli.overrides import parse_overrides
+from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from medloss.cli.eval_inputs import InputOptions

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.overrides import parse_overrides
 from medloss.cli.study_options import StudyOptions
 from medloss.cli.study_plan import engine_of, planned
+from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from medloss.workbench.study.conditions import Conditions, Run

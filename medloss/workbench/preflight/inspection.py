@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from medloss.base import SegmentationLoss
+from medloss.workbench.bench.devices import Device, find_device
+from medloss.workbench.bench.measure import Entrant, memory, rounds
 from medloss.workbench.preflight.activation import applied_by, check_activation
-from medloss.workbench.preflight.batch import Batch
-from medloss.workbench.preflight.cost import check_cost, measure
-from medloss.workbench.preflight.empty import check_empty, empty_rows
-from medloss.workbench.preflight.findings import SEVERITIES, Finding
+from medloss.workbench.preflight.batch import Batch, mapped, tensors
 from medloss.workbench.preflight.gradients import check_gradients, direction, shares
-from medloss.workbench.preflight.labels import ClassRow, check_labels, class_rows
+from medloss.workbench.preflight.labels import check_labels, class_rows
 from medloss.workbench.preflight.passes import Pass
-from medloss.workbench.preflight.pooling import batch_rows, check_batch
-from medloss.workbench.preflight.precision import DTYPES, check_precision, half_rows
-from medloss.workbench.preflight.report import Report, TermRow
+from medloss.workbench.preflight.report import (
+    SEVERITIES,
+    ClassRow,
+    Cost,
+    Finding,
+    Report,
+    TermRow,
+)
 from medloss.workbench.preflight.trial import Surroundings, Trial
+from medloss.workbench.preflight.variations import (
+    DTYPES,
+    batch_rows,
+    check_batch,
+    check_empty,
+    check_precision,
+    empty_rows,
+    half_rows,
+)
 
 _DESCRIPTION = 400
+
+_ROUNDS = 3
+_DEAR = 0.5
+"""Share of a training step from which on the loss is worth a word."""
 
 
 def preflight(
@@ -102,12 +120,12 @@ def _inspected(
     findings += check_activation(trial, applied)
     findings += check_gradients(trial)
     empty, halves = empty_rows(trial), {name: half_rows(trial, name) for name in DTYPES}
-    pairs, cost = batch_rows(trial), measure(trial)
+    pairs, cost = batch_rows(trial), _cost(trial)
     findings += check_empty(trial, empty)
     for name, half in halves.items():
         findings += check_precision(trial, name, half)
     findings += check_batch(pairs)
-    findings += check_cost(cost)
+    findings += _check_cost(cost)
     share = shares(seen)
     terms = [
         TermRow(
@@ -130,6 +148,47 @@ def _inspected(
         for term in seen
     ]
     return _report(loss, trial, findings, rows, source, seen=seen, terms=terms, cost=cost)
+
+
+def _cost(trial: Trial) -> Cost | None:
+    """Time and memory of a step, None on a device that cannot be measured."""
+    device: Device
+    try:
+        device = find_device(trial.batch.logits.device.type)
+    except ValueError:
+        return None
+
+    def step() -> None:
+        leaves = mapped(trial.batch.input, lambda one: one.detach().requires_grad_())
+        value = trial.loss(leaves, trial.batch.target)
+        (value.mean() if value.ndim else value).backward()
+
+    entrants = [Entrant("loss", step)]
+    if trial.around.network_step is not None:
+        entrants.append(Entrant("network", trial.around.network_step))
+    timed = {
+        name: statistics.median(m.wall_s) for name, m in rounds(entrants, _ROUNDS, device).items()
+    }
+    extra = None if device.no_memory else memory(entrants[:1], device)["loss"]
+    size = sum(one.numel() * one.element_size() for one in tensors(trial.batch.input))
+    return Cost(timed["loss"], extra, size, timed.get("network"))
+
+
+def _check_cost(cost: Cost | None) -> Iterator[Finding]:
+    """A loss that takes most of a training step."""
+    if cost is None or cost.network_seconds is None:
+        return
+    share = cost.seconds / (cost.seconds + cost.network_seconds)
+    if share > _DEAR:
+        yield Finding(
+            "note",
+            "cost",
+            f"the loss takes {share:.0%} of a training step: {1e3 * cost.seconds:.0f} ms beside "
+            f"{1e3 * cost.network_seconds:.0f} ms of the network",
+            "make distance maps and skeletons once, with the data (DistanceMapd, SkeletonMapd), or "
+            "use a cheaper loss",
+            evidence={"share": share},
+        )
 
 
 def _report(
