@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from medloss.evaluation.choices import MetricChoice
+from medloss.evaluation.requests import MetricChoice
 from medloss.offers.records import Metric
 
 

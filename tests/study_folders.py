@@ -91,7 +91,7 @@ def write_folder(
         content["metric_per_case"] = [
             {
                 "metrics": {
-                    label: {"n_ref": reference, "n_pred": prediction}
+                    label: _counts(reference, prediction)
                     for label, (reference, prediction) in voxels.get(case, {}).items()
                 }
             }
@@ -99,6 +99,12 @@ def write_folder(
         ]
     (path / "summary.json").write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def _counts(reference: int, prediction: int) -> dict[str, int]:
+    """As if one map held the other."""
+    both = min(reference, prediction)
+    return {"TP": both, "FP": prediction - both, "FN": reference - both, "TN": 0}
 
 
 def _pair(value: float | tuple[float, str]) -> tuple[float, str]:

@@ -22,11 +22,10 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
-from medloss.evaluation.score import Study
+from medloss.evaluation.score import EvalPlan
 from medloss.scoring.surface import threads
 
 ROUNDS, SEED = 3, 0
@@ -132,7 +131,7 @@ def monai(pairs: tuple[Pair, ...]) -> list[float]:
     return values
 
 
-STUDY = Study(
+STUDY = EvalPlan(
     tuple(choose_metric(parse_request(name)) for name in DEFAULT_METRICS),
     labels=dict.fromkeys(LABELS, ""),
 )

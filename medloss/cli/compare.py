@@ -66,12 +66,16 @@ def compare_command(
     """
     from rich.console import Console
 
-    from medloss.evaluation.compare import files
+    from medloss.evaluation.compare.outputs import (
+        WIDTH,
+        print_comparison,
+        write_csv,
+        write_json,
+    )
     from medloss.evaluation.compare.paired import differences
     from medloss.evaluation.compare.ranking import rankings
-    from medloss.evaluation.compare.runs import Allowed, Run, common_ground, run_names
-    from medloss.evaluation.compare.terminal import WIDTH, print_comparison
-    from medloss.evaluation.outputs.folder import read_folder
+    from medloss.evaluation.compare.runs import Allowed, ComparedRun, compared_table, run_names
+    from medloss.evaluation.outputs.results import read_folder
     from medloss.evaluation.outputs.statistics import Bootstrap
 
     with usage_errors():
@@ -85,22 +89,22 @@ def compare_command(
             )
         titles = run_names(folders)
         runs = [
-            Run(name, read_folder(folder))
+            ComparedRun(name, read_folder(folder))
             for name, folder in zip(names or titles, folders, strict=True)
         ]
         allowed = Allowed(common_cases, common_labels, common_metrics, allow_different_definitions)
-        ground = common_ground(runs, metrics=metrics, allowed=allowed)
+        compared = compared_table(runs, metrics=metrics, allowed=allowed)
     bootstrap = Bootstrap(resamples=resamples, seed=seed)
-    found = differences(ground, bootstrap)
-    ranked = rankings(ground, bootstrap)
+    found = differences(compared, bootstrap)
+    ranked = rankings(compared, bootstrap)
     console = Console(highlight=False)
     if console.width < WIDTH:  # wrapped by the terminal: cutting would hide numbers
         console = Console(highlight=False, width=WIDTH)
-    print_comparison(console, ground, found, ranked, bootstrap)
+    print_comparison(console, compared, found, ranked, bootstrap)
     if csv_path:
-        files.write_csv(csv_path, found)
+        write_csv(csv_path, found)
     if json_path:
-        files.write_json(json_path, ground, found, ranked, bootstrap)
+        write_json(json_path, compared, found, ranked, bootstrap)
     if html_path:
         from medloss.evaluation.compare.page import write_comparison  # jinja2
 

@@ -15,7 +15,7 @@ from medloss.cli.eval_outputs import OutputOptions, command_text, output_options
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
-    from medloss.evaluation.score import Study
+    from medloss.evaluation.score import EvalPlan
     from medloss.scoring.status import BothEmpty, Missed
 
 
@@ -90,15 +90,15 @@ def eval_command(
         pairs, *unscored = (
             (predicted.pairs, (), ()) if predicted else inputs.pairs(prediction, reference)
         )
-        study = _study(inputs, unscored, metrics, losses, missed, both_empty, preset)
-        study = outputs.extend(study, missed, both_empty)
-        study = predicted.extend(study) if predicted else study
-        thresholds = outputs.thresholds(study)
+        plan = _study(inputs, unscored, metrics, losses, missed, both_empty, preset)
+        plan = outputs.extend(plan, missed, both_empty)
+        plan = predicted.extend(plan) if predicted else plan
+        thresholds = outputs.thresholds(plan)
         outputs.prepare()
     from medloss.cli.eval_run import run
 
     command, debug = command_text(context), bool(context.find_root().params.get("debug"))
-    context.exit(run(pairs, study, outputs, thresholds, command, debug=debug, bundle=predicted))
+    context.exit(run(pairs, plan, outputs, thresholds, command, debug=debug, bundle=predicted))
 
 
 def _study(
@@ -109,10 +109,9 @@ def _study(
     missed: Missed | None,
     both_empty: BothEmpty | None,
     preset: str,
-) -> Study:
-    from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
-    from medloss.evaluation.requests import parse_request
-    from medloss.evaluation.score import Study, check_options
+) -> EvalPlan:
+    from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
+    from medloss.evaluation.score import EvalPlan, check_options
     from medloss.scoring import EmptyPolicy
 
     chosen_losses: tuple[LossChoice, ...] = ()
@@ -121,7 +120,7 @@ def _study(
 
         chosen_losses = tuple(choose_loss(parse_request(text)) for text in losses)
     classes = inputs.classes()
-    study = Study(
+    plan = EvalPlan(
         metrics=tuple(choose_metric(parse_request(text)) for text in metrics or DEFAULT_METRICS),
         losses=chosen_losses,
         labels=None if classes is None else classes.names,
@@ -130,12 +129,12 @@ def _study(
         policy=EmptyPolicy.of(preset, missed, both_empty),
         preset=preset,
     )
-    columns = [metric.column for metric in study.metrics] + [loss.column for loss in study.losses]
+    columns = [metric.column for metric in plan.metrics] + [loss.column for loss in plan.losses]
     for column in columns:
         if columns.count(column) > 1:
             raise ValueError(f"{column} is asked for twice")
-    check_options(study)
-    return study
+    check_options(plan)
+    return plan
 
 
 @contextlib.contextmanager

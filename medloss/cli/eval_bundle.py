@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from medloss.cli.eval_inputs import InputOptions
     from medloss.cli.eval_outputs import OutputOptions
     from medloss.evaluation.inputs.pairing import Pair
-    from medloss.evaluation.score import CaseResult, Study
+    from medloss.evaluation.records import CaseResult
+    from medloss.evaluation.score import EvalPlan
     from medloss.integrations.bundle import BundleInference
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -98,7 +99,7 @@ class BundleCases:
     pairs: tuple[Pair, ...]
     source: tuple[tuple[str, str], ...]
 
-    def extend(self, study: Study) -> Study:
+    def extend(self, plan: EvalPlan) -> EvalPlan:
         """The study with what predicts.
 
         Raises:
@@ -108,14 +109,14 @@ class BundleCases:
 
         from medloss.integrations.bundle import check_losses
 
-        check_losses(self.bundle, study)
-        return dataclasses.replace(study, source=self.source)
+        check_losses(self.bundle, plan)
+        return dataclasses.replace(plan, source=self.source)
 
-    def evaluate(self, pairs: Sequence[Pair], study: Study) -> Iterator[CaseResult]:
+    def evaluate(self, pairs: Sequence[Pair], plan: EvalPlan) -> Iterator[CaseResult]:
         """Predict and score these cases, in order."""
         from medloss.integrations.bundle import evaluate_bundle
 
-        return evaluate_bundle(self.bundle, pairs, study)
+        return evaluate_bundle(self.bundle, pairs, plan)
 
 
 _OPTIONS = (

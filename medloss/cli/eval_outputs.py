@@ -15,7 +15,7 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.thresholds import Threshold
-    from medloss.evaluation.score import Study
+    from medloss.evaluation.score import EvalPlan
     from medloss.scoring.status import BothEmpty, Missed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -57,12 +57,12 @@ class OutputOptions:
         Raises:
             ValueError: says what is wrong.
         """
-        from medloss.evaluation.outputs import writers
+        from medloss.evaluation.outputs import files
 
         if len(self.files) != len({path.resolve() for path in self.files}):
             raise ValueError(f"--csv and --json name the same file, {self.csv_path}")
         for path in self.files:
-            writers.check_output(path, force=self.force)
+            files.check_output(path, force=self.force)
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--scheduler has workers of its own; drop --workers")
         if self.device != "cpu" and self.scheduler is not None:
@@ -88,11 +88,13 @@ class OutputOptions:
             ValueError: it holds something, or cannot be made.
         """
         if self.folder is not None:
-            from medloss.evaluation.outputs.output_folder import prepare
+            from medloss.evaluation.outputs.folder import prepare
 
             prepare(self.folder, resume=self.resume, force=self.force)
 
-    def extend(self, study: Study, missed: Missed | None, both_empty: BothEmpty | None) -> Study:
+    def extend(
+        self, plan: EvalPlan, missed: Missed | None, both_empty: BothEmpty | None
+    ) -> EvalPlan:
         """The study with what the outputs need to be computed as well, and where that is done.
 
         Raises:
@@ -102,19 +104,19 @@ class OutputOptions:
 
         from medloss.work.devices import chosen_device
 
-        study = dataclasses.replace(study, device=chosen_device(self.device))
+        plan = dataclasses.replace(plan, device=chosen_device(self.device))
         if self.compare_definitions:
-            from medloss.evaluation.outputs.definitions import every_definition
+            from medloss.evaluation.outputs.tables import every_definition
 
-            study = dataclasses.replace(study, definitions=every_definition(missed, both_empty))
+            plan = dataclasses.replace(plan, definitions=every_definition(missed, both_empty))
         if self.error_maps and self.folder is not None:
-            from medloss.evaluation.outputs.output_folder import ERROR_MAPS
+            from medloss.evaluation.outputs.folder import ERROR_MAPS
 
             # Absolute: who writes them may have another working directory.
-            study = dataclasses.replace(study, error_maps=self.folder.absolute() / ERROR_MAPS)
-        return study
+            plan = dataclasses.replace(plan, error_maps=self.folder.absolute() / ERROR_MAPS)
+        return plan
 
-    def thresholds(self, study: Study) -> tuple[Threshold, ...]:
+    def thresholds(self, plan: EvalPlan) -> tuple[Threshold, ...]:
         """What means must reach.
 
         Raises:
@@ -125,8 +127,8 @@ class OutputOptions:
         from medloss.evaluation.outputs.thresholds import parse_threshold
 
         return (
-            *(parse_threshold(text, "under", study) for text in self.fail_under),
-            *(parse_threshold(text, "over", study) for text in self.fail_over),
+            *(parse_threshold(text, "under", plan) for text in self.fail_under),
+            *(parse_threshold(text, "over", plan) for text in self.fail_over),
         )
 
     def worker_count(self, pairs: tuple[Pair, ...]) -> int:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from medloss.cli.eval_bundle import BundleCases
     from medloss.evaluation.inputs.pairing import Pair
-    from medloss.evaluation.outputs.tables import Summary
     from medloss.evaluation.outputs.thresholds import Threshold
-    from medloss.evaluation.score import CaseResult, Study
+    from medloss.evaluation.records import CaseResult, ResultTable
+    from medloss.evaluation.score import EvalPlan
 
 FAILED_CASE, WORSE_THAN_ASKED, INTERRUPTED = 1, 3, 130
 _FEW_CASES = 10
@@ -30,7 +30,7 @@ class _Stopped(click.ClickException):
 
 def run(
     pairs: tuple[Pair, ...],
-    study: Study,
+    plan: EvalPlan,
     outputs: OutputOptions,
     thresholds: Sequence[Threshold],
     command: str,
@@ -45,25 +45,25 @@ def run(
     """
     from rich.console import Console
 
-    from medloss.evaluation.outputs.tables import summarise
+    from medloss.evaluation.outputs.tables import by_definition, make_table
     from medloss.evaluation.score import complete
 
-    cases = complete(_evaluate(pairs, study, outputs, bundle), study)
-    summaries = summarise(cases, study)
-    written = _write(cases, summaries, study, outputs, command)
-    _show(Console(highlight=False), cases, summaries, study, outputs)
+    cases = complete(_evaluate(pairs, plan, outputs, bundle), plan)
+    table, definitions = make_table(cases, plan), by_definition(cases, plan)
+    written = _write(table, definitions, plan, outputs, command)
+    _show(Console(highlight=False), table, definitions, plan, outputs)
     if written:
         click.echo(f"Wrote {_listed(written)}.")
     if debug:
         for case in cases:
             click.echo(case.trace, err=True, nl=False)
-    return _verdict(cases, study, thresholds)
+    return _verdict(table, thresholds)
 
 
 def _evaluate(
-    pairs: tuple[Pair, ...], study: Study, outputs: OutputOptions, bundle: BundleCases | None
+    pairs: tuple[Pair, ...], plan: EvalPlan, outputs: OutputOptions, bundle: BundleCases | None
 ) -> list[CaseResult]:
-    from medloss.evaluation.outputs.output_folder import JOURNAL
+    from medloss.evaluation.outputs.folder import JOURNAL
     from medloss.evaluation.run import Interrupted, evaluate_all
     from medloss.evaluation.score import evaluate
 
@@ -73,7 +73,7 @@ def _evaluate(
         with _progress(len(pairs)) as (begin, advance):
             return evaluate_all(
                 pairs,
-                study,
+                plan,
                 workers=1 if bundle else outputs.worker_count(pairs),
                 scheduler=outputs.scheduler,
                 evaluator=bundle.evaluate if bundle else evaluate,
@@ -92,70 +92,68 @@ def _evaluate(
 
 
 def _write(
-    cases: Sequence[CaseResult],
-    summaries: Sequence[Summary],
-    study: Study,
+    table: ResultTable,
+    definitions: Sequence[ResultTable],
+    plan: EvalPlan,
     outputs: OutputOptions,
     command: str,
 ) -> list[Path]:
-    from medloss.evaluation.outputs import writers
-
-    if outputs.csv_path:
-        writers.write_csv(outputs.csv_path, cases, study)
-    if outputs.json_path:
-        writers.write_json(outputs.json_path, cases, summaries, study, command)
     written, folder = outputs.files, outputs.folder
+    if not written and folder is None:
+        return []
+    from medloss.evaluation.outputs.results import write_csv, write_json
+    from medloss.evaluation.outputs.tables import with_origin
+
+    table = with_origin(table, plan, command)
+    if outputs.csv_path:
+        write_csv(outputs.csv_path, [table])
+    if outputs.json_path:
+        write_json(outputs.json_path, table)
     if folder is None:
         return written
-    from medloss.evaluation.outputs import output_folder
+    from medloss.evaluation.outputs import folder as places
 
-    written += output_folder.write_tables(
-        folder, cases, summaries, study, command=command, tables=outputs.tables
-    )
-    if study.definitions:
-        from medloss.evaluation.outputs.definitions import by_definition
-
-        written += output_folder.write_definitions(folder, by_definition(cases, study))
+    written += places.write_tables(folder, table, outputs.tables)
+    if definitions:
+        written += places.write_definitions(folder, definitions)
     if outputs.report:
         from medloss.evaluation.outputs.report import write_report
 
-        written.append(write_report(folder))
-    if study.error_maps is not None:
-        written.append(folder / output_folder.ERROR_MAPS)
+        written.append(write_report(folder, places.placed(table, folder)))
+    if plan.error_maps is not None:
+        written.append(folder / places.ERROR_MAPS)
     return written
 
 
 def _show(
     console: Console,
-    cases: Sequence[CaseResult],
-    summaries: Sequence[Summary],
-    study: Study,
+    table: ResultTable,
+    definitions: Sequence[ResultTable],
+    plan: EvalPlan,
     outputs: OutputOptions,
 ) -> None:
     from medloss.evaluation.inputs.input_notes import input_notes
     from medloss.evaluation.outputs import terminal
 
-    if outputs.per_case or len(cases) <= _FEW_CASES:
-        terminal.print_cases(console, cases, study)
-    if len(cases) > 1:
-        terminal.print_summary(console, summaries, study)
-    if study.definitions:
-        from medloss.evaluation.outputs.definitions import by_definition
-
-        terminal.print_definitions(console, by_definition(cases, study))
-    terminal.print_notes(console, cases, study)
-    for note in input_notes(cases, study):
+    if outputs.per_case or len(table.cases) <= _FEW_CASES:
+        terminal.print_cases(console, table)
+    if len(table.cases) > 1:
+        terminal.print_summary(console, table)
+    if definitions:
+        terminal.print_definitions(console, definitions)
+    terminal.print_notes(console, table, plan.metrics)
+    for note in input_notes(table.cases, plan):
         console.print(f"{note}.", markup=False, soft_wrap=True)
-    terminal.print_failed(console, cases)
+    terminal.print_failed(console, table)
 
 
-def _verdict(cases: Sequence[CaseResult], study: Study, thresholds: Sequence[Threshold]) -> int:
+def _verdict(table: ResultTable, thresholds: Sequence[Threshold]) -> int:
     from medloss.evaluation.outputs.thresholds import failures
 
-    sentences = failures(thresholds, cases, study)
+    sentences = failures(thresholds, table)
     for sentence in sentences:
         click.echo(f"Not good enough: {sentence}.", err=True)
-    if any(case.error for case in cases):
+    if table.failed:
         return FAILED_CASE
     return WORSE_THAN_ASKED if sentences else 0
 

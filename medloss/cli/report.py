@@ -22,8 +22,8 @@ def report_command(folder: Path, pictures: bool) -> None:
 
     Exit code: 0 when the page is written, 2 for a folder that is no such output.
     """
-    from medloss.evaluation.outputs.folder import FolderError
     from medloss.evaluation.outputs.report import write_report
+    from medloss.evaluation.outputs.results import FolderError
 
     try:
         path = write_report(folder, pictures=pictures)

@@ -16,17 +16,12 @@ from typing import Any, BinaryIO
 
 from medloss._version import __version__
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.provenance import offering
+from medloss.evaluation.outputs.tables import offering
 from medloss.evaluation.reading.opened import Opened, state
-from medloss.evaluation.score import CaseResult, Result, Study
-from medloss.scoring.counts import Counts
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan
 
 FORMAT = 2
-_PLAIN_FIELDS = tuple(
-    field.name
-    for field in dataclasses.fields(CaseResult)
-    if field.name not in ("pair", "results", "counts", "definitions", "files")
-)
 
 
 class Journal:
@@ -45,12 +40,12 @@ class Journal:
 
     def add(self, case: CaseResult) -> None:
         """Append a result; it is on the disk when this returns."""
-        line = {"pair": _paths(case.pair), "files": _files(case), "result": _to_json(case)}
+        line = {"pair": _paths(case.pair), "files": _files(case), "result": case.to_json()}
         _append(self._file, line)
 
 
 @contextlib.contextmanager
-def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Journal]:
+def open_journal(path: Path, pairs: Sequence[Pair], plan: EvalPlan) -> Iterator[Journal]:
     """Go on with the journal at ``path``, or begin one.
 
     Scored cases of it are kept, unless a file that was opened for them, or written, has another
@@ -60,7 +55,7 @@ def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Jo
     Raises:
         ValueError: it is of a study with other settings, or no journal.
     """
-    settings = study_settings(study)
+    settings = plan_settings(plan)
     with path.open("a+b") as file:
         file.seek(0)
         content = file.read()
@@ -72,10 +67,10 @@ def open_journal(path: Path, pairs: Sequence[Pair], study: Study) -> Iterator[Jo
         yield Journal(file, kept, outdated)
 
 
-def study_settings(study: Study) -> dict[str, Any]:
+def plan_settings(plan: EvalPlan) -> dict[str, Any]:
     """All that results depend on except the files, as JSON has it."""
-    settings = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
-    plain = _plain({"medloss": __version__, "offered by": offering(study), **settings})
+    settings = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    plain = _plain({"medloss": __version__, "offered by": offering(plan), **settings})
     settings_again: dict[str, Any] = json.loads(json.dumps(plain))
     return settings_again
 
@@ -101,7 +96,7 @@ def _read(
         if line["pair"] != _paths(pair) or not all(map(_unchanged, line["files"])):
             outdated += 1
             continue
-        kept[pair] = _from_json(line["result"], pair)
+        kept[pair] = CaseResult.from_json(line["result"], pair)
     return kept, outdated
 
 
@@ -140,36 +135,6 @@ def _files(case: CaseResult) -> list[Opened]:
 
 def _unchanged(was: list[Any]) -> bool:
     return [*state(was[0])] == was
-
-
-def _to_json(case: CaseResult) -> dict[str, Any]:
-    """NaN and infinity stay, in Python's spelling: nobody else reads this file."""
-    return {
-        "case": case.pair.name,
-        **{name: getattr(case, name) for name in _PLAIN_FIELDS},
-        "results": [dataclasses.astuple(result) for result in case.results],
-        "counts": [[label, *dataclasses.astuple(counts)] for label, counts in case.counts],
-        "definitions": [
-            [preset, [dataclasses.astuple(result) for result in results]]
-            for preset, results in case.definitions
-        ],
-    }
-
-
-def _from_json(line: dict[str, Any], pair: Pair) -> CaseResult:
-    plain: dict[str, Any] = {}
-    for name in _PLAIN_FIELDS:
-        plain[name] = tuple(line[name]) if isinstance(line[name], list) else line[name]
-    return CaseResult(
-        pair,
-        **plain,
-        results=tuple(Result(*values) for values in line["results"]),
-        counts=tuple((label, Counts(*counts)) for label, *counts in line["counts"]),
-        definitions=tuple(
-            (preset, tuple(Result(*values) for values in results))
-            for preset, results in line["definitions"]
-        ),
-    )
 
 
 def _plain(value: Any) -> Any:

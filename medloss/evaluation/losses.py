@@ -12,7 +12,7 @@ import torch
 import medloss
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
-from medloss.evaluation.requests import Request
+from medloss.evaluation.requests import OfferRequest
 from medloss.offers.host import host
 from medloss.offers.records import Loss
 
@@ -37,7 +37,7 @@ class LossChoice:
     loss: Any
 
 
-def choose_loss(request: Request) -> LossChoice:
+def choose_loss(request: OfferRequest) -> LossChoice:
     """Find and build the loss.
 
     Raises:
@@ -53,7 +53,7 @@ def choose_loss(request: Request) -> LossChoice:
         loss = medloss.loss(request.name, **options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{request.name}: {error}") from error
-    column = Request(f"{request.name}_loss", request.options).column
+    column = OfferRequest(f"{request.name}_loss", request.options).column
     return LossChoice(column, record, options, loss)
 
 

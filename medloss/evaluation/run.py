@@ -8,11 +8,12 @@ from pathlib import Path
 
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import Journal, open_journal
-from medloss.evaluation.score import CaseResult, Study, evaluate
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, evaluate
 from medloss.scoring.surface import threads
 from medloss.work.interrupts import Interrupts
 
-Evaluator = Callable[[Sequence[Pair], Study], Iterator[CaseResult]]
+Evaluator = Callable[[Sequence[Pair], EvalPlan], Iterator[CaseResult]]
 
 SMALL_BYTES = 16 << 20
 """Studies whose files are smaller than this together are scored in this process by default."""
@@ -40,7 +41,7 @@ def default_workers(pairs: Iterable[Pair]) -> int:
 
 def evaluate_all(
     pairs: Sequence[Pair],
-    study: Study,
+    plan: EvalPlan,
     *,
     workers: int = 1,
     scheduler: str | None = None,
@@ -53,7 +54,7 @@ def evaluate_all(
 
     Args:
         pairs: cases.
-        study: what is computed.
+        plan: what is computed.
         workers: processes; 1 scores in this one.
         scheduler: address of a Dask scheduler whose workers do the work instead.
         evaluator: what scores pairs in this process.
@@ -69,13 +70,13 @@ def evaluate_all(
     with contextlib.ExitStack() as stack:
         log: Journal | None = None
         if journal is not None:
-            log = stack.enter_context(open_journal(journal, pairs, study))
+            log = stack.enter_context(open_journal(journal, pairs, plan))
             found |= log.kept
             on_begin(len(found), log.outdated)
         todo = [pair for pair in pairs if pair not in found]
         try:
             interrupts = stack.enter_context(Interrupts())
-            results = stack.enter_context(_results(todo, study, workers, scheduler, evaluator))
+            results = stack.enter_context(_results(todo, plan, workers, scheduler, evaluator))
             elsewhere = workers > 1 or scheduler is not None
             while True:
                 interrupts.check()
@@ -97,7 +98,7 @@ def evaluate_all(
 @contextlib.contextmanager
 def _results(
     pairs: Sequence[Pair],
-    study: Study,
+    plan: EvalPlan,
     workers: int,
     scheduler: str | None,
     evaluator: Evaluator,
@@ -110,13 +111,13 @@ def _results(
 
         with (
             connect(scheduler) as client,
-            contextlib.closing(evaluate_on_cluster(pairs, study, client)) as results,
+            contextlib.closing(evaluate_on_cluster(pairs, plan, client)) as results,
         ):
             yield results
     elif workers > 1:
         from medloss.work.processes import evaluate_in_processes
 
-        with contextlib.closing(evaluate_in_processes(pairs, study, workers)) as results:
+        with contextlib.closing(evaluate_in_processes(pairs, plan, workers)) as results:
             yield results
     else:
-        yield evaluator(pairs, study)
+        yield evaluator(pairs, plan)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloss.evaluation.choices import MetricChoice
 from medloss.evaluation.inputs.case_pair import Inputs, Sides, read_sides
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import ClassCases, make_layers
 from medloss.evaluation.inputs.pairing import Pair, printable
 from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.opened import Opened, recording
+from medloss.evaluation.reading.opened import recording
+from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.requests import MetricChoice
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.counts import Counts
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Study:
+class EvalPlan:
     """What is computed for every case.
 
     Args:
@@ -66,55 +67,15 @@ class Study:
         return "" if label is None else (self.labels or {}).get(label, "")
 
 
-@dataclass(frozen=True)
-class Result:
-    """One value: of a metric for a label, or of a loss for the whole case (label ``None``)."""
-
-    label: Label | None
-    column: str
-    value: float
-    unit: str
-    status: str
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """All values of a case, or the sentence that says why there are none.
-
-    Args:
-        pair: the case.
-        spacing_mm: voxel size.
-        shape: of the reference, in voxels.
-        results: by label and metric, then the losses.
-        error: why there are none.
-        trace: where that was found, for whoever looks for a defect.
-        counts: voxels of each label.
-        definitions: results by the study's other presets.
-        notes: what was done to this case before it was scored, such as resampling.
-        files: every file that it is made of, as it was when it was opened.
-    """
-
-    pair: Pair
-    spacing_mm: tuple[float, ...] = ()
-    shape: tuple[int, ...] = ()
-    results: tuple[Result, ...] = ()
-    error: str = ""
-    trace: str = ""
-    counts: tuple[tuple[Label, Counts], ...] = ()
-    definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
-    notes: tuple[str, ...] = ()
-    files: tuple[Opened, ...] = field(default=(), compare=False)
-
-
-def evaluate(pairs: Iterable[Pair], study: Study) -> Iterator[CaseResult]:
+def evaluate(pairs: Iterable[Pair], plan: EvalPlan) -> Iterator[CaseResult]:
     """Score every pair, in order; a case that fails does not stop the others."""
     for pair in pairs:
-        yield evaluate_pair(pair, study)
+        yield evaluate_pair(pair, plan)
 
 
-def evaluate_pair(pair: Pair, study: Study) -> CaseResult:
+def evaluate_pair(pair: Pair, plan: EvalPlan) -> CaseResult:
     """Read and score one pair of files."""
-    return attempt(pair, lambda: evaluate_sides(pair, read_sides(pair, study.inputs), study))
+    return attempt(pair, lambda: evaluate_sides(pair, read_sides(pair, plan.inputs), plan))
 
 
 def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
@@ -141,26 +102,26 @@ def _attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
         return CaseResult(pair, error=reason, trace=traceback.format_exc())
 
 
-def complete(cases: Iterable[CaseResult], study: Study) -> tuple[CaseResult, ...]:
-    """Give every case a row for every label of the study.
+def complete(cases: Iterable[CaseResult], plan: EvalPlan) -> tuple[CaseResult, ...]:
+    """Give every case a row for every label of the plan.
 
     A case without a label in both of its files has the status ``both_empty`` there; which labels
-    there are is known only when all files have been read, unless the study names them.
+    there are is known only when all files have been read, unless the plan names them.
     """
     cases = tuple(cases)
-    labels = study_labels(cases, study)
-    return tuple(case if case.error else _complete(case, labels, study) for case in cases)
+    labels = plan_labels(cases, plan)
+    return tuple(case if case.error else _complete(case, labels, plan) for case in cases)
 
 
-def study_labels(cases: Iterable[CaseResult], study: Study) -> tuple[Label, ...]:
-    """The labels that the study names, else those found in any case, in ascending order."""
-    if study.labels is not None:
-        return tuple(study.labels)
+def plan_labels(cases: Iterable[CaseResult], plan: EvalPlan) -> tuple[Label, ...]:
+    """The labels that the plan names, else those found in any case, in ascending order."""
+    if plan.labels is not None:
+        return tuple(plan.labels)
     found = {result.label for case in cases for result in case.results}
     return tuple(sorted(label for label in found if isinstance(label, int)))
 
 
-def check_options(study: Study) -> None:
+def check_options(plan: EvalPlan) -> None:
     """Try metrics on a case of a few voxels, before the work starts.
 
     Those that were given options, and those that need a package that may be missing.
@@ -175,12 +136,12 @@ def check_options(study: Study) -> None:
         prediction=cube,
         labels=(1,),
         spacing_mm=(1.0, 1.0, 1.0),
-        preset=study.preset,
+        preset=plan.preset,
         probabilities={1: cube},
     )
-    for metric in study.metrics:
+    for metric in plan.metrics:
         if metric.given or "skeletons" in metric.record.facts:
-            one = dataclasses.replace(study, metrics=(metric,))
+            one = dataclasses.replace(plan, metrics=(metric,))
             try:
                 list(_score(case, 1, 1, one))
             except (TypeError, ValueError, ImportError) as error:
@@ -190,7 +151,7 @@ def check_options(study: Study) -> None:
 def evaluate_sides(
     pair: Pair,
     sides: Sides,
-    study: Study,
+    plan: EvalPlan,
     losses: Iterable[tuple[str, float]] | None = None,
 ) -> CaseResult:
     """Score two images.
@@ -198,42 +159,42 @@ def evaluate_sides(
     Args:
         pair: the case.
         sides: its images.
-        study: what is computed.
-        losses: values of the study's losses, where they are known already.
+        plan: what is computed.
+        losses: values of the plan's losses, where they are known already.
 
     Raises:
         CaseError: what is asked for is not in the files.
     """
     prediction, reference = sides.prediction, sides.reference
-    of_chances = [m.column for m in study.metrics if "probabilities" in m.record.facts]
+    of_chances = [m.column for m in plan.metrics if "probabilities" in m.record.facts]
     if of_chances and not prediction.probabilities:
         raise CaseError(
             f"{of_chances[0]} needs probabilities, and of {prediction.path} there are labels alone "
             f"(nnU-Net's .npz is taken with --probabilities)"
         )
-    asked = None if study.labels is None else tuple(study.labels)
-    ignore = study.inputs.ignore_label
+    asked = None if plan.labels is None else tuple(plan.labels)
+    ignore = plan.inputs.ignore_label
     layers = make_layers(
-        prediction, reference, asked, study.regions, ignore, probabilities=bool(of_chances)
+        prediction, reference, asked, plan.regions, ignore, probabilities=bool(of_chances)
     )
     labels = asked or tuple(label for layer in layers for label in layer.codes)
-    cases = ClassCases(layers, reference.spacing_mm, study.preset, sides.ignored, study.device)
-    results = [result for label in labels for result in _score(*cases.find(label), label, study)]
+    cases = ClassCases(layers, reference.spacing_mm, plan.preset, sides.ignored, plan.device)
+    results = [result for label in labels for result in _score(*cases.find(label), label, plan)]
     definitions = []
-    for preset, policy in study.definitions:
-        by = dataclasses.replace(study, preset=preset, policy=policy)
-        others = ClassCases(layers, reference.spacing_mm, preset, sides.ignored, study.device)
+    for preset, policy in plan.definitions:
+        by = dataclasses.replace(plan, preset=preset, policy=policy)
+        others = ClassCases(layers, reference.spacing_mm, preset, sides.ignored, plan.device)
         definitions.append(
             (preset, tuple(x for label in labels for x in _score(*others.find(label), label, by)))
         )
-    if study.error_maps is not None:
+    if plan.error_maps is not None:
         from medloss.evaluation.outputs.error_maps import write_error_maps
 
-        write_error_maps(study.error_maps, pair.name, layers, reference, sides.ignored)
-    if losses is None and study.losses:
+        write_error_maps(plan.error_maps, pair.name, layers, reference, sides.ignored)
+    if losses is None and plan.losses:
         from medloss.evaluation.losses import loss_values  # torch
 
-        losses = loss_values(study.losses, prediction, reference, sides.ignored)
+        losses = loss_values(plan.losses, prediction, reference, sides.ignored)
     results += [Result(None, column, value, "", "ok") for column, value in losses or ()]
     return CaseResult(
         pair,
@@ -250,15 +211,15 @@ def _counts(case: Case, code: int) -> Counts:
     return case.counts(code)
 
 
-def _score(case: Case, code: int, label: Label, study: Study) -> Iterator[Result]:
-    for metric in study.metrics:
-        found = score(metric.function, metric.record, case, code, study.policy, **metric.options)
+def _score(case: Case, code: int, label: Label, plan: EvalPlan) -> Iterator[Result]:
+    for metric in plan.metrics:
+        found = score(metric.function, metric.record, case, code, plan.policy, **metric.options)
         yield Result(
             label, metric.column, float(found.value), metric.record.unit, str(found.status)
         )
 
 
-def _complete(case: CaseResult, labels: tuple[Label, ...], study: Study) -> CaseResult:
+def _complete(case: CaseResult, labels: tuple[Label, ...], plan: EvalPlan) -> CaseResult:
     own: dict[Label | None, list[Result]] = {}
     for result in case.results:
         own.setdefault(result.label, []).append(result)
@@ -271,10 +232,10 @@ def _complete(case: CaseResult, labels: tuple[Label, ...], study: Study) -> Case
         prediction=empty,
         labels=(1,),
         spacing_mm=case.spacing_mm,
-        preset=study.preset,
+        preset=plan.preset,
         probabilities={},  # nor has the prediction a channel for it
     )
-    scored = tuple(_score(absent, 1, 1, study))
+    scored = tuple(_score(absent, 1, 1, plan))
     results: list[Result] = []
     for label in labels:
         results += own.get(label) or [dataclasses.replace(found, label=label) for found in scored]

@@ -7,7 +7,8 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.score import CaseResult, Study, evaluate_pair
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, evaluate_pair
 from medloss.work.processes import share_processors
 
 _CASES_A_THREAD = 2
@@ -32,7 +33,9 @@ def connect(address: str) -> Any:
     return client
 
 
-def evaluate_on_cluster(pairs: Sequence[Pair], study: Study, client: Any) -> Generator[CaseResult]:
+def evaluate_on_cluster(
+    pairs: Sequence[Pair], plan: EvalPlan, client: Any
+) -> Generator[CaseResult]:
     """Score every pair, in the order in which they finish.
 
     Dask gives the case of a worker that died to another one. A case that has cost as many workers
@@ -41,7 +44,7 @@ def evaluate_on_cluster(pairs: Sequence[Pair], study: Study, client: Any) -> Gen
 
     Args:
         pairs: cases.
-        study: what is computed.
+        plan: what is computed.
         client: connected.
 
     Raises:
@@ -56,7 +59,7 @@ def evaluate_on_cluster(pairs: Sequence[Pair], study: Study, client: Any) -> Gen
     def submit(count: int) -> None:
         for pair in itertools.islice(waiting, count):
             # pure=False: what is scored again must not be answered from an earlier study.
-            future = client.submit(_score, pair, study, pure=False)
+            future = client.submit(_score, pair, plan, pure=False)
             running[future] = pair
             done.add(future)
 
@@ -75,10 +78,10 @@ def evaluate_on_cluster(pairs: Sequence[Pair], study: Study, client: Any) -> Gen
         client.cancel([*running])
 
 
-def _score(pair: Pair, study: Study) -> CaseResult:
+def _score(pair: Pair, plan: EvalPlan) -> CaseResult:
     # Dask gives each thread of a worker a case of its own.
-    share_processors(study, 1)
-    return evaluate_pair(pair, study)
+    share_processors(plan, 1)
+    return evaluate_pair(pair, plan)
 
 
 def _sentence(error: BaseException) -> str:

@@ -18,7 +18,8 @@ from multiprocessing import connection
 from typing import Any
 
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.score import CaseResult, Study, evaluate_pair
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, evaluate_pair
 from medloss.scoring.surface import threads
 from medloss.work.devices import devices_in_turn
 
@@ -28,7 +29,7 @@ _PATIENCE_S = 5.0
 
 
 def evaluate_in_processes(
-    pairs: Sequence[Pair], study: Study, workers: int
+    pairs: Sequence[Pair], plan: EvalPlan, workers: int
 ) -> Generator[CaseResult]:
     """Score every pair, in the order in which they finish.
 
@@ -36,7 +37,7 @@ def evaluate_in_processes(
 
     Args:
         pairs: cases.
-        study: what is computed.
+        plan: what is computed.
         workers: processes; each uses its share of the processors.
 
     Raises:
@@ -45,7 +46,7 @@ def evaluate_in_processes(
     """
     if not pairs:
         return
-    with contextlib.closing(_Pool(study, min(workers, len(pairs)))) as pool:
+    with contextlib.closing(_Pool(plan, min(workers, len(pairs)))) as pool:
         yield from pool.score(pairs)
 
 
@@ -60,9 +61,9 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, study: Study, workers: int) -> None:
+    def __init__(self, plan: EvalPlan, workers: int) -> None:
         try:
-            pickle.dumps(study)
+            pickle.dumps(plan)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ValueError(f"{error}; --workers 1 scores in this process") from error
         # Not "fork": the threads and locks of numba and of linear algebra do not survive it.
@@ -71,7 +72,7 @@ class _Pool:
         self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":  # imports and loads kernels once, for all workers
             self._context.set_forkserver_preload(["medloss.evaluation.worker_start"])
-        self._study, self._devices = study, devices_in_turn(study.device)
+        self._plan, self._devices = plan, devices_in_turn(plan.device)
         self._threads = max(1, threads.count() // workers)
         self._in_vain = 0
         self._workers: list[_Worker] = []
@@ -126,9 +127,9 @@ class _Pool:
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
-        study = dataclasses.replace(self._study, device=next(self._devices))
+        plan = dataclasses.replace(self._plan, device=next(self._devices))
         process = self._context.Process(
-            target=_work, args=(theirs, study, self._threads), daemon=True
+            target=_work, args=(theirs, plan, self._threads), daemon=True
         )
         process.start()
         theirs.close()  # so that the death of the process is the end of the channel
@@ -150,21 +151,21 @@ class _Pool:
         return reason
 
 
-def _work(channel: Any, study: Study, most_threads: int) -> None:
+def _work(channel: Any, plan: EvalPlan, most_threads: int) -> None:
     """What a process does until the parent hangs up."""
     # Ctrl-C goes to every process of a terminal; what it means is for the parent to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    share_processors(study, most_threads)
+    share_processors(plan, most_threads)
     with contextlib.suppress(EOFError, OSError):
         channel.send(None)
         while True:
-            channel.send(evaluate_pair(channel.recv(), study))
+            channel.send(evaluate_pair(channel.recv(), plan))
 
 
-def share_processors(study: Study, most_threads: int) -> None:
+def share_processors(plan: EvalPlan, most_threads: int) -> None:
     """Leave processors to the other cases that are scored beside this one's."""
     threads.limit(most_threads)
-    if study.losses or study.device is not None:
+    if plan.losses or plan.device is not None:
         import torch
 
         torch.set_num_threads(most_threads)

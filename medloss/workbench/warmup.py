@@ -62,7 +62,7 @@ def of_metric(offer: Offer[Metric]) -> WarmupCall:
 
 def of_eval() -> Iterator[WarmupCall]:
     """What ``medloss eval`` computes by default, in every preset."""
-    from medloss.evaluation.choices import DEFAULT_METRICS
+    from medloss.evaluation.requests import DEFAULT_METRICS
     from medloss.scoring.presets import PRESETS
 
     by_name = {offer.record.name: offer for offer in host().metrics()}

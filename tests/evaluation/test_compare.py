@@ -15,34 +15,36 @@ from medloss.evaluation.compare.paired import difference, differences, holm, sig
 from medloss.evaluation.compare.ranking import case_ranks, rankings
 from medloss.evaluation.compare.runs import (
     Allowed,
+    ComparedRun,
+    ComparedTable,
     CompareError,
-    Ground,
-    Run,
-    common_ground,
+    compared_table,
     run_names,
 )
-from medloss.evaluation.outputs.folder import Label, Measure, Value, read_folder
+from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.outputs.statistics import Bootstrap, mean_interval
+from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 NAN, INF = math.nan, math.inf
 DICE, HD = Measure("dice", "", "higher"), Measure("hausdorff95", "mm", "lower")
 BOOTSTRAP = Bootstrap(resamples=200)
 
 
-def column(*values: float | tuple[float, str] | None) -> list[Value | None]:
-    return [
-        None if v is None else Value(*v) if isinstance(v, tuple) else Value(v, "ok") for v in values
-    ]
+def column(*values: float | tuple[float, str] | None) -> list[Result | None]:
+    pairs = (v if isinstance(v, tuple) else (v, "ok") for v in values)
+    return [None if v is None else Result(1, "any", v, "", status) for v, status in pairs]
 
 
 def compare(first, second, measure=DICE):
     names = ("a", "b")
-    return difference(Label("1"), measure, names, (column(*first), column(*second)), BOOTSTRAP)
+    return difference(
+        ScoredLabel("1"), measure, names, (column(*first), column(*second)), BOOTSTRAP
+    )
 
 
-def study(path: Path, name: str, values: dict[str, float], **options) -> Run:
+def study(path: Path, name: str, values: dict[str, float], **options) -> ComparedRun:
     cases = {case: {("1", "dice"): value} for case, value in values.items()}
-    return Run(name, read_folder(write_folder(path / name, cases, **options)))
+    return ComparedRun(name, read_folder(write_folder(path / name, cases, **options)))
 
 
 # Differences
@@ -164,7 +166,7 @@ def test_all_tests_are_adjusted_together(tmp_path):
         study(tmp_path, name, {case: base + 0.01 * i for i, case in enumerate(cases)})
         for name, base in (("a", 0.1), ("b", 0.3), ("c", 0.7))
     ]
-    found = differences(common_ground(runs), BOOTSTRAP)
+    found = differences(compared_table(runs), BOOTSTRAP)
     assert [(d.first, d.second) for d in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [d.p for d in found] == [pytest.approx(2 / 2**6)] * 3
     assert [d.p_holm for d in found] == [pytest.approx(6 / 2**6)] * 3
@@ -195,12 +197,12 @@ def test_infinite_is_as_bad_as_none_and_lower_can_be_better():
     assert case_ranks(values, "lower").tolist() == [[2.5, 2.5, 1]]
 
 
-def make_ground(tmp_path, tables) -> Ground:
+def make_ground(tmp_path, tables) -> ComparedTable:
     runs = [
         study(tmp_path, name, {f"c{i}": float(value) for i, value in enumerate(values)})
         for name, values in tables.items()
     ]
-    return common_ground(runs)
+    return compared_table(runs)
 
 
 def test_a_ranking_by_hand(tmp_path):
@@ -227,10 +229,10 @@ def test_every_metric_and_label_weighs_the_same(tmp_path):
         "b": {("1", "dice"): 0.8, ("1", "hausdorff95"): 1.0, ("2", "dice"): 0.9},
     }
     runs = [
-        Run(name, read_folder(write_folder(tmp_path / name, {"c": own})))
+        ComparedRun(name, read_folder(write_folder(tmp_path / name, {"c": own})))
         for name, own in values.items()
     ]
-    whole, *each = rankings(common_ground(runs), BOOTSTRAP)
+    whole, *each = rankings(compared_table(runs), BOOTSTRAP)
     assert [r.mean_ranks for r in each] == [(1.0, 2.0), (1.5, 1.5), (2.0, 1.0)]
     assert whole.mean_ranks == (1.5, 1.5)
     assert whole.places == (1, 1)
@@ -343,17 +345,17 @@ def test_runs_that_differ_are_refused_and_can_be_allowed(tmp_path, other, words,
         merged = {**plain, **options}
         if len(values) > 1:
             merged["voxels"] = {case: {"1": (10, 9)} for case in values}
-        runs.append(Run(name, read_folder(write_folder(tmp_path / name, values, **merged))))
+        runs.append(ComparedRun(name, read_folder(write_folder(tmp_path / name, values, **merged))))
     with pytest.raises(CompareError, match="the runs cannot be compared") as caught:
-        common_ground(runs)
+        compared_table(runs)
     assert words in str(caught.value)
     everything_else = Allowed(
         **{key: key not in (allowed or {}) for key in ("cases", "labels", "metrics", "definitions")}
     )
     with pytest.raises(CompareError):
-        common_ground(runs, allowed=everything_else)
+        compared_table(runs, allowed=everything_else)
     if allowed:
-        ground = common_ground(runs, allowed=Allowed(**allowed))
+        ground = compared_table(runs, allowed=Allowed(**allowed))
         assert words.split(" (")[0] in "\n".join(ground.notes)
         assert ground.cases == ("x",)
         assert [label.key for label in ground.labels] == ["1"]
@@ -364,7 +366,7 @@ def test_all_differences_are_told_at_once(tmp_path):
     first = study(tmp_path, "a", {"x": 0.5, "y": 0.6})
     second = study(tmp_path, "b", {"x": 0.5}, settings={"preset": "exact"})
     with pytest.raises(CompareError) as caught:
-        common_ground([first, second])
+        compared_table([first, second])
     assert str(caught.value).count("\n  - ") == 2
 
 
@@ -374,18 +376,22 @@ def test_references_that_were_left_out_are_no_definition(tmp_path):
         study(tmp_path, "a", {"x": 0.5}),
         study(tmp_path, "b", {"x": 0.5}, settings=inputs),
     )
-    assert common_ground([first, second]).notes == ()
+    assert compared_table([first, second]).notes == ()
 
 
 def test_another_version_is_a_note(tmp_path):
     runs = [study(tmp_path, name, {"x": 0.5}, version=name) for name in ("1", "2")]
-    assert common_ground(runs).notes == ("made by different versions of medloss: 1 by 1, 2 by 2",)
+    assert compared_table(runs).notes == ("made by different versions of medloss: 1 by 1, 2 by 2",)
 
 
 def test_failed_cases_are_no_difference(tmp_path):
-    first = Run("a", read_folder(write_folder(tmp_path / "a", {"x": "empty", "y": BOTH["x"]})))
-    second = Run("b", read_folder(write_folder(tmp_path / "b", {"x": BOTH["x"], "y": BOTH["x"]})))
-    ground = common_ground([first, second])
+    first = ComparedRun(
+        "a", read_folder(write_folder(tmp_path / "a", {"x": "empty", "y": BOTH["x"]}))
+    )
+    second = ComparedRun(
+        "b", read_folder(write_folder(tmp_path / "b", {"x": BOTH["x"], "y": BOTH["x"]}))
+    )
+    ground = compared_table([first, second])
     assert ground.cases == ("x", "y")
     dice, _ = differences(ground, BOOTSTRAP)
     assert (dice.n, dice.only_second) == (1, 1)
@@ -393,17 +399,17 @@ def test_failed_cases_are_no_difference(tmp_path):
 
 
 def test_metrics_are_chosen_by_name(tmp_path):
-    runs = [Run(n, read_folder(write_folder(tmp_path / n, BOTH))) for n in ("a", "b")]
-    ground = common_ground(runs, metrics=["hausdorff95"])
+    runs = [ComparedRun(n, read_folder(write_folder(tmp_path / n, BOTH))) for n in ("a", "b")]
+    ground = compared_table(runs, metrics=["hausdorff95"])
     assert [measure.name for measure in ground.measures] == ["hausdorff95"]
     with pytest.raises(CompareError, match="a has no metric 'nsd'; it has dice, hausdorff95"):
-        common_ground(runs, metrics=["nsd"])
+        compared_table(runs, metrics=["nsd"])
 
 
 def test_runs_with_nothing_in_common(tmp_path):
     first, second = study(tmp_path, "a", {"x": 0.5}), study(tmp_path, "b", {"y": 0.5})
     with pytest.raises(CompareError, match="have no case in common"):
-        common_ground([first, second], allowed=Allowed(cases=True))
+        compared_table([first, second], allowed=Allowed(cases=True))
 
 
 def test_names_of_folders(tmp_path):

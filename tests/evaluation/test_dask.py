@@ -12,11 +12,10 @@ import numpy as np
 import odd_metrics
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import pair_paths
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
-from medloss.evaluation.score import Study
+from medloss.evaluation.score import EvalPlan
 
 distributed = pytest.importorskip("distributed")
 # The cluster's own processes come and go by the test's will.
@@ -44,7 +43,7 @@ def pairs(save, tmp_path):
 
 def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(cluster, pairs, tmp_path):
     log, journal = tmp_path / "log", tmp_path / "journal.jsonl"
-    study = Study((odd_metrics.choice(odd_metrics.slow, seconds=0.15, log=str(log)),))
+    study = EvalPlan((odd_metrics.choice(odd_metrics.slow, seconds=0.15, log=str(log)),))
     killed = []
 
     def kill_one() -> None:
@@ -75,7 +74,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(cluster, pairs, 
 
 
 def test_a_cluster_gives_what_this_process_gives(cluster, pairs):
-    study = Study(tuple(choose_metric(parse_request(n)) for n in ("dice", "hausdorff95")))
+    study = EvalPlan(tuple(choose_metric(parse_request(n)) for n in ("dice", "hausdorff95")))
     assert evaluate_all(pairs, study, scheduler=cluster.scheduler_address) == evaluate_all(
         pairs, study
     )
@@ -84,7 +83,7 @@ def test_a_cluster_gives_what_this_process_gives(cluster, pairs):
 def test_no_scheduler_there(pairs, monkeypatch):
     monkeypatch.setattr("medloss.work.cluster._PATIENCE_S", 0.3)
     with pytest.raises(ValueError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
-        evaluate_all(pairs, Study(()), scheduler="tcp://127.0.0.1:9")
+        evaluate_all(pairs, EvalPlan(()), scheduler="tcp://127.0.0.1:9")
 
 
 def test_a_case_that_kills_every_worker_fails_alone(pairs, tmp_path):
@@ -99,5 +98,5 @@ def test_a_case_that_kills_every_worker_fails_alone(pairs, tmp_path):
             n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
     ):
-        cases = evaluate_all(pairs[2:3], Study((deadly,)), scheduler=cluster.scheduler_address)
+        cases = evaluate_all(pairs[2:3], EvalPlan((deadly,)), scheduler=cluster.scheduler_address)
     assert "every Dask worker that scored it died" in cases[0].error

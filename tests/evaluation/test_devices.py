@@ -13,12 +13,11 @@ from interpreted import DEVICE
 
 from medloss.cli.compare import compare_command
 from medloss.cli.eval import eval_command
-from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
-from medloss.evaluation.outputs.provenance import versions
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.outputs.tables import versions
+from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
-from medloss.evaluation.score import Study
+from medloss.evaluation.score import EvalPlan
 from medloss.work import devices
 from medloss.work.devices import chosen_device, device_name, devices_in_turn
 from medloss.work.processes import evaluate_in_processes
@@ -36,10 +35,10 @@ def pairs(save, tmp_path, monkeypatch) -> tuple[Pair, ...]:
     return pair_paths(tmp_path / "pred", tmp_path / "ref")
 
 
-def study(device: str | None, **options) -> Study:
+def study(device: str | None, **options) -> EvalPlan:
     names = (*DEFAULT_METRICS, "boundary_iou")
     metrics = tuple(choose_metric(parse_request(name)) for name in names)
-    return Study(metrics, device=device, **options)
+    return EvalPlan(metrics, device=device, **options)
 
 
 def run(*arguments: str) -> Result:

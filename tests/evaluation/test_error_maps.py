@@ -11,7 +11,7 @@ from medloss.evaluation.inputs.layers import make_layers
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.error_maps import distance_map, error_map, file_stem, map_paths
 from medloss.evaluation.reading.images import read_image
-from medloss.evaluation.score import Study, evaluate_pair
+from medloss.evaluation.score import EvalPlan, evaluate_pair
 
 
 def brute_distances(prediction, reference, labels, spacing_mm):
@@ -52,7 +52,7 @@ def test_the_files_lie_where_the_reference_lies(save, oblique, tmp_path):
     reference[1:3, 1:4, 1:3] = 1
     prediction = np.roll(reference, 1, axis=0)
     pair = Pair("a/b", save("p.nii", prediction, oblique), save("r.nii", reference, oblique))
-    case = evaluate_pair(pair, Study((), error_maps=tmp_path / "maps"))
+    case = evaluate_pair(pair, EvalPlan((), error_maps=tmp_path / "maps"))
     assert case.error == ""
     paths = map_paths(tmp_path / "maps", "a/b")
     assert all(path.parent == tmp_path / "maps" for path in paths)
@@ -71,7 +71,7 @@ def test_regions_that_overlap_become_volumes_of_their_own(save, tmp_path):
     reference = np.array([[1, 2, 0, 0]], np.uint8)
     prediction = np.array([[2, 2, 1, 0]], np.uint8)
     pair = Pair("c", save("p.nii", prediction[..., None]), save("r.nii", reference[..., None]))
-    study = Study(
+    study = EvalPlan(
         (),
         labels={"whole": "whole", "core": "core"},
         regions={"whole": (1, 2), "core": (1,)},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from study_folders import write_folder
 
-from medloss.evaluation.outputs.folder import FolderError, read_folder
+from medloss.evaluation.outputs.results import FolderError, read_folder
 
 NAN, INF = math.nan, math.inf
 VALUES = {

@@ -12,10 +12,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair, case_name
-from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import Study, evaluate_pair
+from medloss.evaluation.requests import choose_metric, parse_request
+from medloss.evaluation.score import EvalPlan, evaluate_pair
 
 FORMATS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd", "a.npz", "b.nii.gz", "b.mha"]
 FILES = 480
@@ -75,7 +74,7 @@ def damaged_inside(rng: np.random.Generator, name: str, content: bytes, kind: st
 
 def test_no_damaged_file_ends_a_study_or_is_lost(whole, save, tmp_path, capfd):
     reference = save("reference.nii", np.ones((9, 8, 7), np.uint8), (1, 2, 3))
-    study = Study((choose_metric(parse_request("dice")),))
+    study = EvalPlan((choose_metric(parse_request("dice")),))
     rng = np.random.default_rng(SEED)
     kinds = ["flip", "cut", "head", "number", "move"]
     folder = tmp_path / "damaged"
@@ -120,7 +119,7 @@ def test_no_damaged_file_ends_a_study_or_is_lost(whole, save, tmp_path, capfd):
 def test_whole_files_are_read(whole, save):
     """What the test above damages is read as long as it is whole."""
     reference = save("reference.nii", np.ones((9, 8, 7), np.uint8), (1, 2, 3))
-    study = Study((choose_metric(parse_request("dice")),))
+    study = EvalPlan((choose_metric(parse_request("dice")),))
     values = set()
     for path in whole.values():
         case = evaluate_pair(Pair("a", path, reference), study)

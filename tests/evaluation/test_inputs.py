@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs, read_sides
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import Study, evaluate_pair
+from medloss.evaluation.requests import choose_metric, parse_request
+from medloss.evaluation.score import EvalPlan, evaluate_pair
 
 DICE = (choose_metric(parse_request("dice")),)
 
@@ -25,7 +24,7 @@ def pair(save):
 
 
 def dice(pair: Pair, labels=None, regions=None, **inputs):
-    study = Study(DICE, labels=labels, regions=regions or {}, inputs=Inputs(**inputs))
+    study = EvalPlan(DICE, labels=labels, regions=regions or {}, inputs=Inputs(**inputs))
     case = evaluate_pair(pair, study)
     assert not case.error, case.error
     return {result.label: result.value for result in case.results}, case
@@ -79,7 +78,7 @@ def test_losses_do_not_see_ignored_voxels(pair):
     pytest.importorskip("torch")
     from medloss.evaluation.losses import choose_loss
 
-    study = Study((), losses=(choose_loss(parse_request("dice")),))
+    study = EvalPlan((), losses=(choose_loss(parse_request("dice")),))
     inputs = Inputs(ignore_label=4)
     value = evaluate_pair(pair, study).results[0].value
     masked = evaluate_pair(pair, dataclasses.replace(study, inputs=inputs)).results[0].value
@@ -92,7 +91,7 @@ def test_losses_refuse_channels_of_their_own(save, pair):
 
     stack = save("p/s.nii.gz", np.ones((6, 7, 8, 2), np.uint8))
     losses = (choose_loss(parse_request("dice")),)
-    study = Study((), losses=losses, inputs=Inputs(channels="independent"))
+    study = EvalPlan((), losses=losses, inputs=Inputs(channels="independent"))
     case = evaluate_pair(Pair("a", stack, stack), study)
     assert "classes of their own, and losses are" in case.error
 

@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.records import CaseResult
 from medloss.evaluation.run import Interrupted, evaluate_all
-from medloss.evaluation.score import CaseResult, Study
+from medloss.evaluation.score import EvalPlan
 from medloss.work.interrupts import Interrupts
 
 
@@ -68,6 +69,6 @@ def test_what_is_done_is_counted_and_kept(tmp_path):
 
     journal = tmp_path / "journal"
     with pytest.raises(Interrupted) as stopped:
-        evaluate_all(pairs, Study(()), evaluator=scores, journal=journal)
+        evaluate_all(pairs, EvalPlan(()), evaluator=scores, journal=journal)
     assert stopped.value.done == 2  # the case at work is finished
     assert len(journal.read_text().splitlines()) == 3

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.journal import open_journal, study_settings
-from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, Result, Study
+from medloss.evaluation.journal import open_journal, plan_settings
+from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.requests import choose_metric, parse_request
+from medloss.evaluation.score import EvalPlan
 from medloss.scoring import EmptyPolicy
 from medloss.scoring.counts import Counts
 
-STUDY = Study((choose_metric(parse_request("dice")),))
+STUDY = EvalPlan((choose_metric(parse_request("dice")),))
 
 
 @pytest.fixture
@@ -125,13 +125,13 @@ def test_another_file_is_refused_and_stays(pairs, tmp_path, content):
 
 
 def test_settings_are_the_same_in_every_process():
-    again = Study((choose_metric(parse_request("dice")),))
-    assert study_settings(STUDY) == study_settings(again)
-    assert "0x" not in str(study_settings(STUDY))
+    again = EvalPlan((choose_metric(parse_request("dice")),))
+    assert plan_settings(STUDY) == plan_settings(again)
+    assert "0x" not in str(plan_settings(STUDY))
 
 
 def test_which_references_are_left_out_is_no_setting():
     fewer = dataclasses.replace(STUDY, inputs=Inputs(left_out=("case_7",)))
-    assert study_settings(STUDY) == study_settings(fewer)
+    assert plan_settings(STUDY) == plan_settings(fewer)
     other = dataclasses.replace(STUDY, inputs=Inputs(ignore_label=9))
-    assert study_settings(STUDY) != study_settings(other)
+    assert plan_settings(STUDY) != plan_settings(other)

@@ -10,11 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from medloss.cli import main
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs
 from medloss.evaluation.inputs.pairing import pair_paths
-from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import Study, check_options, complete, evaluate
+from medloss.evaluation.requests import choose_metric, parse_request
+from medloss.evaluation.score import EvalPlan, check_options, complete, evaluate
 from medloss.scoring import EmptyPolicy, Probabilities
 from medloss_distribution.metrics import expected_calibration_error
 
@@ -27,7 +26,7 @@ def metrics(*names):
 
 
 def run(folder, names, **study):
-    study = Study(metrics(*names), **study)
+    study = EvalPlan(metrics(*names), **study)
     pairs = pair_paths(folder / "p", folder / "r", probabilities=True)
     return complete(evaluate(pairs, study), study)
 
@@ -193,17 +192,17 @@ def test_lesions_of_a_study_with_printed_settings(save, tmp_path):
 
 
 def test_what_cannot_be_computed_is_known_before_the_work(monkeypatch):
-    study = Study(metrics("panoptic_quality:matching=overlap"))
+    study = EvalPlan(metrics("panoptic_quality:matching=overlap"))
     with pytest.raises(
         ValueError, match=r"panoptic_quality\[matching=overlap\]: matching: expected"
     ):
         check_options(study)
-    check_options(Study(metrics(f"{ECE}:bins=4", "lesion_dice:dilation_voxels=3")))
+    check_options(EvalPlan(metrics(f"{ECE}:bins=4", "lesion_dice:dilation_voxels=3")))
     pytest.importorskip("skimage", reason="scikit-image is not installed")
-    check_options(Study(metrics("cl_dice")))
+    check_options(EvalPlan(metrics("cl_dice")))
     monkeypatch.setitem(sys.modules, "skimage.morphology", None)
     with pytest.raises(ValueError, match=r"cl_dice: skeletons need scikit-image: the extra"):
-        check_options(Study(metrics("cl_dice")))
+        check_options(EvalPlan(metrics("cl_dice")))
 
 
 def test_brats_2023_policy_counts_an_empty_region_as_perfect(save, tmp_path):
@@ -217,4 +216,4 @@ def test_a_bundle_keeps_no_probabilities():
     from medloss.integrations.bundle import check_losses
 
     with pytest.raises(ValueError, match=f"{ECE} needs the probabilities of a whole volume"):
-        check_losses(None, Study(metrics("dice", ECE)))
+        check_losses(None, EvalPlan(metrics("dice", ECE)))

@@ -8,7 +8,7 @@ import medloss
 from medloss.evaluation.inputs.pairing import pair_paths
 from medloss.evaluation.losses import choose_loss
 from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import Study, evaluate
+from medloss.evaluation.score import EvalPlan, evaluate
 from medloss.offers.host import PluginError
 
 SPACING = (1.0, 2.0, 3.0)
@@ -16,7 +16,7 @@ NAMES = ["dice", "focal_tversky:fn_weight=0.6,fp_weight=0.4", "boundary"]
 
 
 def run(prediction, reference, *names):
-    study = Study((), losses=tuple(choose_loss(parse_request(name)) for name in names))
+    study = EvalPlan((), losses=tuple(choose_loss(parse_request(name)) for name in names))
     return next(evaluate(pair_paths(prediction, reference), study))
 
 

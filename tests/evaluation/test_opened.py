@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal
 from medloss.evaluation.reading import opened
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
-from medloss.evaluation.score import Study, evaluate_pair
+from medloss.evaluation.score import EvalPlan, evaluate_pair
 
-STUDY = Study((choose_metric(parse_request("dice")),))
+STUDY = EvalPlan((choose_metric(parse_request("dice")),))
 NRRD = (
     "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 5 6\nencoding: raw\nspacings: 1 1 1\n"
     "data file: voxels.raw\n"
@@ -41,7 +40,7 @@ def detached(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def kept(journal: Path, pair: Pair, study: Study = STUDY) -> tuple[bool, int]:
+def kept(journal: Path, pair: Pair, study: EvalPlan = STUDY) -> tuple[bool, int]:
     """Whether the result is kept, and how many are outdated; then it is scored again."""
     with open_journal(journal, [pair], study) as log:
         found = pair in log.kept, log.outdated

@@ -177,13 +177,12 @@ def test_probabilities_have_the_place_of_the_image_beside_them(tmp_path, save):
 
 
 def test_error_maps_of_such_a_reference_claim_no_place(tmp_path):
-    from medloss.evaluation.choices import choose_metric
-    from medloss.evaluation.requests import parse_request
-    from medloss.evaluation.score import Study, evaluate_pair
+    from medloss.evaluation.requests import choose_metric, parse_request
+    from medloss.evaluation.score import EvalPlan, evaluate_pair
 
     (tmp_path / "p").mkdir()
     pair = Pair("a", nifti(tmp_path / "p/a.nii", labels()), nifti(tmp_path / "a.nii", labels()))
-    study = Study((choose_metric(parse_request("dice")),), error_maps=tmp_path / "maps")
+    study = EvalPlan((choose_metric(parse_request("dice")),), error_maps=tmp_path / "maps")
     assert evaluate_pair(pair, study).error == ""
     made = nibabel.load(tmp_path / "maps" / "a_errors.nii.gz")
     assert not made.header["sform_code"]

@@ -11,8 +11,9 @@ import pytest
 from html_pages import check_page
 from study_folders import write_folder
 
-from medloss.evaluation.outputs.folder import FolderError, read_folder
-from medloss.evaluation.outputs.report import bland_altman, content, pictures, strips, write_report
+from medloss.evaluation.outputs import report as content
+from medloss.evaluation.outputs.report import figures, pictures, write_report
+from medloss.evaluation.outputs.results import FolderError, read_folder
 
 NAN, INF = math.nan, math.inf
 HOSTILE = """<script>alert('x')</script>"&'><img src=x onerror=alert(1)>{{ 7*7 }}</style>"""
@@ -211,7 +212,7 @@ def test_bland_altman_by_hand(tmp_path):
     values = {name: {("1", "dice"): 0.5} for name in names}
     voxels = {"a": {"1": (100, 110)}, "b": {"1": (200, 190)}, "c": {"1": (300, 0)}}
     folder = read_folder(write_folder(tmp_path / "o", values, voxels=voxels))  # 2 mm³ a voxel
-    (found,) = bland_altman.agreements(folder)
+    (found,) = figures.agreements(folder)
     assert found.cases == ("a", "b", "c")
     assert found.unit == "mm³"
     assert found.differences == (20.0, -20.0, -600.0)
@@ -224,7 +225,7 @@ def test_bland_altman_by_hand(tmp_path):
 def test_large_volumes_are_in_ml_and_one_case_has_no_limits(tmp_path):
     voxels = {"a": {"1": (1000, 500)}}
     folder = write_folder(tmp_path / "o", {"a": {("1", "dice"): 0.5}}, voxels=voxels)
-    (found,) = bland_altman.agreements(read_folder(folder))
+    (found,) = figures.agreements(read_folder(folder))
     assert (found.unit, found.reference, found.prediction) == ("ml", (2.0,), (1.0,))
     assert all(map(math.isnan, found.limits))
     check_page(write_report(folder))
@@ -242,14 +243,14 @@ def test_a_box_by_hand(tmp_path):
     values = [0.0, 1.0, 2.0, 3.0, 4.0, 20.0]
     study = {f"c{i}": {("1", "hausdorff95"): value} for i, value in enumerate(values)}
     folder = read_folder(write_folder(tmp_path / "o", study))
-    figure = strips.strip(folder, folder.measure("hausdorff95"))
+    figure = figures.strip(folder, folder.measure("hausdorff95"))
     (row,) = figure.rows
     assert row.n == 6
     assert row.box == pytest.approx([figure.axis(x) for x in (1.25, 2.5, 3.75)])
     assert row.whiskers == (figure.axis(0.0), figure.axis(4.0))  # 20 > 3.75 + 1.5 * 2.5
     assert row.mean == figure.axis(5.0)
     assert sorted(point.value for point in row.points) == values
-    thin = strips.strip(folder, folder.measure("hausdorff95"), thin=True)
+    thin = figures.strip(folder, folder.measure("hausdorff95"), thin=True)
     assert [point.value for point in thin.rows[0].points] == [20.0]
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medloss.evaluation.choices import DEFAULT_METRICS, choose_metric
 from medloss.evaluation.inputs import case_pair as inputs_module
 from medloss.evaluation.inputs.pairing import pair_paths
-from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import Study, check_options, complete, evaluate, study_labels
+from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
+from medloss.evaluation.score import EvalPlan, check_options, complete, evaluate, plan_labels
 from medloss.offers.host import PluginError
 from medloss.scoring import EmptyPolicy
 
@@ -32,8 +31,8 @@ def metrics(*names: str):
     return tuple(choose_metric(parse_request(name)) for name in names or DEFAULT_METRICS)
 
 
-def run(prediction: Path, reference: Path, study: Study | None = None):
-    study = study or Study(metrics())
+def run(prediction: Path, reference: Path, study: EvalPlan | None = None):
+    study = study or EvalPlan(metrics())
     return complete(evaluate(pair_paths(prediction, reference), study), study)
 
 
@@ -84,7 +83,7 @@ def test_a_label_of_another_case_has_a_row_in_every_case(save):
     save("p/b.nii", np.where(prediction == 1, prediction, 0), SPACING)
     save("r/b.nii", np.where(reference == 1, 7, 0).astype(np.uint8), SPACING)
     folder = save("r/b.nii", np.where(reference == 1, 7, 0).astype(np.uint8), SPACING).parent
-    study = Study(metrics())
+    study = EvalPlan(metrics())
     first, second = run(folder.parent / "p", folder, study)
     assert statuses(first) == {1: "ok", 2: "ok", 7: "both_empty"}
     assert statuses(second) == {1: "spurious", 2: "both_empty", 7: "missed"}
@@ -101,18 +100,20 @@ def test_labels_found_or_asked_for_give_the_same_rows(save, both_empty):
     save("p/b.nii", np.zeros_like(prediction), SPACING)
     folder = save("r/b.nii", np.where(reference == 1, 1, 0).astype(np.uint8), SPACING).parent
     policy = EmptyPolicy(both_empty=both_empty)
-    found = run(folder.parent / "p", folder, Study(metrics(), policy=policy))
-    asked = run(folder.parent / "p", folder, Study(metrics(), labels={1: "", 2: ""}, policy=policy))
+    found = run(folder.parent / "p", folder, EvalPlan(metrics(), policy=policy))
+    asked = run(
+        folder.parent / "p", folder, EvalPlan(metrics(), labels={1: "", 2: ""}, policy=policy)
+    )
     for one, other in zip(found, asked, strict=True):
         assert repr(one.results) == repr(other.results)  # as text, NaN equals NaN
 
 
 def test_labels_keep_the_order_and_the_choice_of_the_user(save):
     prediction, reference = boxes()
-    study = Study(metrics("dice"), labels={5: "", 1: "one"})
+    study = EvalPlan(metrics("dice"), labels={5: "", 1: "one"})
     cases = run(save("p/a.nii", prediction), save("r/a.nii", reference), study)
     assert statuses(cases[0]) == {5: "both_empty", 1: "ok"}
-    assert study_labels(cases, study) == (5, 1)
+    assert plan_labels(cases, study) == (5, 1)
 
 
 def test_a_missed_label_counts_what_the_policy_says(save):
@@ -122,7 +123,7 @@ def test_a_missed_label_counts_what_the_policy_says(save):
     chosen = metrics("dice", "hausdorff95", "normalized_surface_dice")
     found = {}
     for missed in ("diagonal", "inf", "exclude"):
-        (case,) = run(p, r, Study(chosen, policy=EmptyPolicy(missed=missed)))
+        (case,) = run(p, r, EvalPlan(chosen, policy=EmptyPolicy(missed=missed)))
         assert statuses(case)[2] == "missed"
         found[missed] = [values(case)[2, metric.column] for metric in chosen]
     corner = math.dist((0, 0, 0), (14, 40, 30))
@@ -152,7 +153,7 @@ def test_a_defect_of_a_metric_fails_the_case_with_its_name(save):
         raise ZeroDivisionError("division by zero")
 
     (metric,) = metrics("dice")
-    study = Study((dataclasses.replace(metric, function=broken),))
+    study = EvalPlan((dataclasses.replace(metric, function=broken),))
     (case,) = run(save("p/a.nii", prediction), save("r/a.nii", reference), study)
     assert case.error == "ZeroDivisionError: division by zero"
     assert "in broken" in case.trace
@@ -168,7 +169,7 @@ def test_each_file_is_read_once_and_one_case_at_a_time(save, monkeypatch):
     monkeypatch.setattr(
         inputs_module, "read_image", lambda p, **how: read.append(p.stem) or real(p, **how)
     )
-    study = Study(metrics())
+    study = EvalPlan(metrics())
     results = evaluate(pair_paths(folder.parent / "p", folder), study)
     next(results)
     assert read == ["a", "a"]
@@ -179,7 +180,7 @@ def test_each_file_is_read_once_and_one_case_at_a_time(save, monkeypatch):
 def test_probability_maps_are_scored_by_their_likeliest_class(save):
     prediction, reference = boxes()
     hot = np.eye(3, dtype=np.float32)[prediction] * 0.4 + 0.2
-    study = Study(metrics("dice", "hausdorff95"))
+    study = EvalPlan(metrics("dice", "hausdorff95"))
     truth = save("r/a.nii", reference, SPACING)
     (soft,) = run(save("s/a.nii.gz", hot, SPACING), truth, study)
     (hard,) = run(save("p/a.nii.gz", prediction, SPACING), truth, study)
@@ -202,7 +203,7 @@ def test_options_reach_the_metric(save):
     names = [f"normalized_surface_dice:tolerance_mm={mm}" for mm in (0.5, 2)]
     chosen = metrics(*names)
     (case,) = run(
-        save("p/a.nii", prediction, SPACING), save("r/a.nii", reference, SPACING), Study(chosen)
+        save("p/a.nii", prediction, SPACING), save("r/a.nii", reference, SPACING), EvalPlan(chosen)
     )
     found = values(case)
     assert found[1, "normalized_surface_dice[tolerance_mm=2]"] == pytest.approx(1.0)
@@ -219,10 +220,10 @@ def test_unknown_metrics_and_options_are_refused():
 
 
 def test_values_that_a_metric_refuses_are_found_before_the_work():
-    study = Study(metrics("normalized_surface_dice:tolerance_mm=-1"))
+    study = EvalPlan(metrics("normalized_surface_dice:tolerance_mm=-1"))
     with pytest.raises(ValueError, match=r"normalized_surface_dice\[tolerance_mm=-1\]: "):
         check_options(study)
-    check_options(Study(metrics("normalized_surface_dice:tolerance_mm=1")))
+    check_options(EvalPlan(metrics("normalized_surface_dice:tolerance_mm=1")))
 
 
 def test_two_maps_of_nothing_but_background_have_no_rows(save):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from medloss.evaluation.choices import MetricChoice
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.tables import summarise
+from medloss.evaluation.outputs.tables import make_table, summarise
 from medloss.evaluation.outputs.terminal import print_cases, print_failed, print_summary
-from medloss.evaluation.score import CaseResult, Result, Study
+from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.requests import MetricChoice
+from medloss.evaluation.score import EvalPlan
 from medloss.offers.records import Metric
 
 NAN, INF = math.nan, math.inf
@@ -30,9 +31,9 @@ def metric(name: str, unit: str, better: str) -> MetricChoice:
     return MetricChoice(name, record, min, {})
 
 
-def study(labels: dict[int, str] | None = None) -> Study:
+def study(labels: dict[int, str] | None = None) -> EvalPlan:
     chosen = (metric("hausdorff95", "mm", "lower"), metric(LONG, "", "higher"))
-    return Study(chosen, labels=labels)
+    return EvalPlan(chosen, labels=labels)
 
 
 def case(name: str, values: dict[int, tuple[float, str]]) -> CaseResult:
@@ -104,8 +105,8 @@ def test_tables_stay_within_the_terminal(width, name, capsys):
     names = {1: name, 104: name and f"{name} b"}
     console = Console(width=width, force_terminal=False)
     cases, chosen = many(names), study(names)
-    print_cases(console, cases, chosen)
-    print_summary(console, summarise(cases, chosen), chosen)
+    print_cases(console, make_table(cases, chosen))
+    print_summary(console, make_table(cases, chosen))
     lines = capsys.readouterr().out.splitlines()
     from rich.cells import cell_len
 
@@ -119,14 +120,14 @@ def test_tables_stay_within_the_terminal(width, name, capsys):
 
 def test_the_summary_says_what_was_left_out(capsys):
     cases, chosen = many({1: "liver"}), study({1: "liver"})
-    print_summary(Console(width=120), summarise(cases, chosen), chosen)
+    print_summary(Console(width=120), make_table(cases, chosen))
     row = next(line for line in capsys.readouterr().out.splitlines() if "1 liver" in line)
     cells = "1 liver 172.100 1.000 172.100 171.100 173.100 3 0 0 1 1 patient_002"
     assert " ".join(row.split()) == cells
 
 
 def test_failed_cases_are_listed_with_their_sentence(capsys):
-    print_failed(Console(width=80), many({1: ""}))
+    print_failed(Console(width=80), make_table(many({1: ""}), study()))
     out = capsys.readouterr().out
     assert "1 of 5 cases failed:" in out
     assert "broken: a.nii.gz is empty" in out
@@ -134,7 +135,7 @@ def test_failed_cases_are_listed_with_their_sentence(capsys):
 
 def test_markup_in_names_is_text(capsys):
     cases, chosen = [case("[bold]x", {1: (1.0, "ok")})], study({1: "[red]liver[/red]"})
-    print_cases(Console(width=100), cases, chosen)
+    print_cases(Console(width=100), make_table(cases, chosen))
     out = capsys.readouterr().out
     assert "[bold]x" in out
     assert "[red]liver[/red]" in out

@@ -4,14 +4,15 @@ import math
 
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.tables import make_table
 from medloss.evaluation.outputs.thresholds import failures, parse_threshold
-from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, Result, Study
+from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.requests import choose_metric, parse_request
+from medloss.evaluation.score import EvalPlan
 
 NSD = "normalized_surface_dice[tolerance_mm=2]"
-STUDY = Study(
+STUDY = EvalPlan(
     tuple(
         choose_metric(parse_request(text))
         for text in ("dice", "hausdorff95", "normalized_surface_dice:tolerance_mm=2")
@@ -34,7 +35,7 @@ def cases(values: dict[int | str, list[float]], column: str = "dice") -> list[Ca
 
 
 def judge(text: str, found: list[CaseResult], side: str = "under") -> list[str]:
-    return failures([parse_threshold(text, side, STUDY)], found, STUDY)
+    return failures([parse_threshold(text, side, STUDY)], make_table(found, STUDY))
 
 
 def test_the_mean_of_all_values_that_count():

@@ -12,14 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from study_folders import write_folder
 
-from medloss.evaluation.compare.files import write_json
+from medloss.evaluation.compare.outputs import notes, write_json
 from medloss.evaluation.compare.paired import difference, differences, signed_rank
 from medloss.evaluation.compare.ranking import case_ranks, rankings
-from medloss.evaluation.compare.runs import Run, common_ground
-from medloss.evaluation.compare.words import notes
-from medloss.evaluation.outputs.folder import Label, Measure, Value, read_folder
-from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap, mean_interval
-from medloss.evaluation.outputs.ties import levels, slack_of
+from medloss.evaluation.compare.runs import ComparedRun, compared_table
+from medloss.evaluation.outputs.results import read_folder
+from medloss.evaluation.outputs.statistics import (
+    BOOTSTRAP,
+    Bootstrap,
+    levels,
+    mean_interval,
+    slack_of,
+)
+from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 DICE, HD = Measure("dice", "", "higher"), Measure("hausdorff95", "mm", "lower")
 TENTHS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
@@ -27,12 +32,14 @@ FIRST, SECOND = TENTHS, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.7]
 """Eight differences of a tenth, one of them negative; in floating point they are of five sizes."""
 
 
-def column(*values: float) -> list[Value | None]:
-    return [Value(value, "ok") for value in values]
+def column(*values: float) -> list[Result | None]:
+    return [Result(1, "any", value, "", "ok") for value in values]
 
 
 def compare(first, second, measure=DICE):
-    return difference(Label("1"), measure, ("a", "b"), (column(*first), column(*second)), BOOTSTRAP)
+    return difference(
+        ScoredLabel("1"), measure, ("a", "b"), (column(*first), column(*second)), BOOTSTRAP
+    )
 
 
 def test_equal_numbers_are_made_the_same():
@@ -108,10 +115,12 @@ def test_places_by_the_mean(tmp_path, unit):
     """Equal means share a place in any unit, and unequal ones do not."""
     tables = {"a": [0.1, 0.2], "b": [0.3, 0.0], "c": [0.2, 0.2]}
     runs = [
-        Run(name, read_folder(write_folder(tmp_path / name, _cases([x * unit for x in own]))))
+        ComparedRun(
+            name, read_folder(write_folder(tmp_path / name, _cases([x * unit for x in own])))
+        )
         for name, own in tables.items()
     ]
-    (_, dice) = rankings(common_ground(runs), Bootstrap(resamples=50))
+    (_, dice) = rankings(compared_table(runs), Bootstrap(resamples=50))
     assert dice.places_of_means == (2, 2, 1)
 
 
@@ -131,21 +140,24 @@ def test_the_interval_of_numbers_in_steps():
 
 
 def test_the_worst_case_is_the_first_of_equals():
-    from medloss.evaluation.outputs.tables import Column, _summary
-    from medloss.evaluation.score import Result
+    from medloss.evaluation.outputs.tables import _summary
+    from medloss.evaluation.records import Measure, Result
 
     results = [(n, Result(1, "dice", x, "", "ok")) for n, x in (("a", 0.1 + 0.2), ("b", 0.3))]
-    assert _summary(1, Column("dice", "", "higher"), results, 0).worst_case == "a"
+    assert _summary(1, Measure("dice", "", "higher"), results, 0).worst_case == "a"
 
 
 def test_a_mean_may_be_equal_to_its_limit(tmp_path):
-    from medloss.evaluation.choices import choose_metric
     from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.outputs.tables import make_table
     from medloss.evaluation.outputs.thresholds import failures, parse_threshold
-    from medloss.evaluation.requests import parse_request
-    from medloss.evaluation.score import CaseResult, Result, Study
+    from medloss.evaluation.records import CaseResult, Result
+    from medloss.evaluation.requests import choose_metric, parse_request
+    from medloss.evaluation.score import EvalPlan
 
-    study = Study((choose_metric(parse_request("dice")), choose_metric(parse_request("hausdorff"))))
+    study = EvalPlan(
+        (choose_metric(parse_request("dice")), choose_metric(parse_request("hausdorff")))
+    )
     values = [0.1, 0.2, 0.3]
     assert math.fsum(values) / 3 < 0.2 < sum(values) / 3
     cases = [
@@ -160,7 +172,7 @@ def test_a_mean_may_be_equal_to_its_limit(tmp_path):
         limits = [
             parse_threshold(text, "under" if "dice" in text else "over", study) for text in texts
         ]
-        return len(failures(limits, cases, study))
+        return len(failures(limits, make_table(cases, study)))
 
     assert failed("dice=0.2", "hausdorff=0.19999999999999998", "dice=0.19999999999") == 0
     assert failed("dice=0.2000001", "hausdorff=0.199999") == 2
@@ -171,10 +183,10 @@ def test_a_mean_may_be_equal_to_its_limit(tmp_path):
 
 def test_the_result_states_the_rule(tmp_path):
     runs = [
-        Run(name, read_folder(write_folder(tmp_path / name, _cases(values))))
+        ComparedRun(name, read_folder(write_folder(tmp_path / name, _cases(values))))
         for name, values in (("a", FIRST), ("b", SECOND))
     ]
-    ground = common_ground(runs)
+    ground = compared_table(runs)
     found = differences(ground, BOOTSTRAP)
     write_json(tmp_path / "c.json", ground, found, rankings(ground, BOOTSTRAP), BOOTSTRAP)
     told = json.loads(Path(tmp_path / "c.json").read_text())

@@ -8,12 +8,11 @@ import numpy as np
 import odd_metrics
 import pytest
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
-from medloss.evaluation.journal import study_settings
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.journal import plan_settings
+from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.run import default_workers, evaluate_all
-from medloss.evaluation.score import Study
+from medloss.evaluation.score import EvalPlan
 from medloss.scoring.surface import threads
 from medloss.work.processes import evaluate_in_processes, share_processors
 
@@ -34,7 +33,7 @@ def values(cases) -> dict[str, float]:
 
 
 def test_processes_give_what_one_gives(pairs):
-    study = Study(tuple(choose_metric(parse_request(n)) for n in ("dice", "hausdorff95")))
+    study = EvalPlan(tuple(choose_metric(parse_request(n)) for n in ("dice", "hausdorff95")))
     alone = evaluate_all(pairs, study)
     assert evaluate_all(pairs, study, workers=2) == alone
     assert [case.pair for case in alone] == list(pairs)
@@ -44,7 +43,7 @@ def test_a_case_whose_process_dies_once_is_scored_by_another(pairs, tmp_path):
     deadly = odd_metrics.choice(
         odd_metrics.deadly, voxels=3, marker=str(tmp_path / "died"), times=1
     )
-    found = list(evaluate_in_processes(pairs, Study((deadly,)), workers=2))
+    found = list(evaluate_in_processes(pairs, EvalPlan((deadly,)), workers=2))
     assert (tmp_path / "died.0").exists()
     assert sorted(case.pair.name for case in found) == [pair.name for pair in pairs]
     assert values(found) == {f"c{n}": n + 1 for n in range(6)}
@@ -54,7 +53,7 @@ def test_a_case_that_kills_again_fails_alone(pairs, tmp_path):
     deadly = odd_metrics.choice(
         odd_metrics.deadly, voxels=3, marker=str(tmp_path / "died"), times=9
     )
-    found = list(evaluate_in_processes(pairs, Study((deadly,)), workers=2))
+    found = list(evaluate_in_processes(pairs, EvalPlan((deadly,)), workers=2))
     (failed,) = [case for case in found if case.error]
     assert failed.pair.name == "c2"
     assert "killed by SIGKILL" in failed.error
@@ -65,7 +64,7 @@ def test_a_case_that_kills_again_fails_alone(pairs, tmp_path):
 def test_work_is_shared(pairs, tmp_path):
     log = tmp_path / "log"
     slow = odd_metrics.choice(odd_metrics.slow, seconds=0.3, log=str(log))
-    list(evaluate_in_processes(pairs, Study((slow,)), workers=2))
+    list(evaluate_in_processes(pairs, EvalPlan((slow,)), workers=2))
     workers, cases = zip(*(line.split() for line in log.read_text().splitlines()), strict=True)
     assert len(set(workers)) == 2
     assert sorted(cases) == [str(n + 1) for n in range(6)]
@@ -73,7 +72,7 @@ def test_work_is_shared(pairs, tmp_path):
 
 def test_processes_are_gone_after_an_early_end(pairs, tmp_path):
     slow = odd_metrics.choice(odd_metrics.slow, seconds=0.05, log=str(tmp_path / "log"))
-    found = evaluate_in_processes(pairs, Study((slow,)), workers=2)
+    found = evaluate_in_processes(pairs, EvalPlan((slow,)), workers=2)
     next(found)
     found.close()
     workers = {int(line.split()[0]) for line in (tmp_path / "log").read_text().splitlines()}
@@ -87,20 +86,20 @@ def test_what_cannot_be_sent_is_refused_at_once(pairs):
     local = odd_metrics.choice(odd_metrics.slow, seconds=0, log="x")
     local = dataclasses.replace(local, function=lambda counts: 0.0)
     with pytest.raises(ValueError, match="--workers 1 scores in this process"):
-        list(evaluate_in_processes(pairs, Study((local,)), workers=2))
+        list(evaluate_in_processes(pairs, EvalPlan((local,)), workers=2))
 
 
 def test_losses_can_be_sent(pairs):
     from medloss.evaluation.losses import choose_loss
 
-    study = Study((), losses=(choose_loss(parse_request("dice:smooth_nr=0.5")),))
+    study = EvalPlan((), losses=(choose_loss(parse_request("dice:smooth_nr=0.5")),))
     there = pickle.loads(pickle.dumps(study))
     assert evaluate_all(pairs, there) == evaluate_all(pairs, study)
-    assert study_settings(there) == study_settings(study)
+    assert plan_settings(there) == plan_settings(study)
 
 
 def test_no_cases_need_no_process():
-    assert list(evaluate_in_processes((), Study(()), workers=2)) == []
+    assert list(evaluate_in_processes((), EvalPlan(()), workers=2)) == []
 
 
 def test_a_small_study_stays_in_this_process(pairs, save, monkeypatch):
@@ -125,8 +124,8 @@ def test_a_process_takes_its_share_of_the_processors(monkeypatch):
     monkeypatch.setattr(threads, "_most", None)
     given = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
-    share_processors(Study(()), 1)
+    share_processors(EvalPlan(()), 1)
     assert threads.count() == 1
     assert given == []
-    share_processors(Study((), losses=("any",)), 1)
+    share_processors(EvalPlan((), losses=("any",)), 1)
     assert given == [1]

@@ -17,11 +17,11 @@ from integrations.bundle_folder import CONFIG, Folder, write_bundle
 from torch import nn
 
 import medloss
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import Inputs
 from medloss.evaluation.losses import choose_loss
-from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, Study
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.requests import choose_metric, parse_request
+from medloss.evaluation.score import EvalPlan
 from medloss.integrations.bundle import bundle_pairs, evaluate_bundle, read_bundle
 
 SOFTMAX = {"_target_": "Activationsd", "softmax": True}
@@ -37,20 +37,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     return write_bundle(tmp_path / "tiny")
 
 
-def study(*losses: str, **options: Any) -> Study:
-    return Study(
+def study(*losses: str, **options: Any) -> EvalPlan:
+    return EvalPlan(
         metrics=tuple(choose_metric(parse_request(name)) for name in ("dice", "hausdorff95")),
         losses=tuple(choose_loss(parse_request(loss)) for loss in losses),
         **options,
     )
 
 
-def scored(folder: Folder, what: Study) -> list[CaseResult]:
+def scored(folder: Folder, what: EvalPlan) -> list[CaseResult]:
     bundle = read_bundle(folder.root)
     return [*evaluate_bundle(bundle, bundle_pairs(bundle), what)]
 
 
-def predictions(folder: Folder, what: Study | None = None) -> dict[str, np.ndarray[Any, Any]]:
+def predictions(folder: Folder, what: EvalPlan | None = None) -> dict[str, np.ndarray[Any, Any]]:
     bundle = read_bundle(folder.root)
     pairs = bundle_pairs(bundle, predictions=folder.root / "out")
     for case in evaluate_bundle(bundle, pairs, what or study()):

@@ -11,7 +11,7 @@ import pytest
 
 from medloss.evaluation.inputs.label_files import read_labels
 from medloss.evaluation.inputs.manifest import read_manifest
-from medloss.evaluation.outputs.folder import FolderError, read_folder
+from medloss.evaluation.outputs.results import FolderError, read_folder
 from medloss.evaluation.requests import parse_request
 from medloss.integrations.bundle.configs import config_files
 from medloss.integrations.nnunet_file import read_config

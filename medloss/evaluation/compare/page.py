@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medloss.evaluation.compare.outputs import heading, notes
 from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.ranking import Ranking
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.compare.words import heading, notes
-from medloss.evaluation.outputs.folder import Measure
-from medloss.evaluation.outputs.pages import MINUS, render, write_page
-from medloss.evaluation.outputs.pages.axes import Axis
-from medloss.evaluation.outputs.pages.definitions import definitions
+from medloss.evaluation.compare.runs import ComparedTable
+from medloss.evaluation.outputs.pages import MINUS, definitions, render, write_page
+from medloss.evaluation.outputs.pages.axes import Axis, shift
 from medloss.evaluation.outputs.statistics import Bootstrap
+from medloss.evaluation.records import Measure
 
 WIDE, NARROW, ROW, TOP, BOTTOM, END = 880, 380, 44, 24, 26, 12
 _LETTER = 7.0
@@ -64,22 +63,22 @@ class Forest:
 
 def write_comparison(
     path: Path,
-    ground: Ground,
+    compared: ComparedTable,
     found: Sequence[Difference],
     ranked: Sequence[Ranking],
     bootstrap: Bootstrap,
 ) -> Path:
     """Write the page of a comparison."""
-    drawn = len(ground.cases) * len(found) <= _MOST_POINTS
+    drawn = len(compared.cases) * len(found) <= _MOST_POINTS
     groups = [
         (measure, list(group)) for measure, group in itertools.groupby(found, lambda x: x.measure)
     ]
     context = {
-        "ground": ground,
-        "heading": heading(ground),
-        "notes": notes(ground, found, bootstrap),
+        "compared": compared,
+        "heading": heading(compared),
+        "notes": notes(compared, found, bootstrap),
         "whole": ranked[0],
-        "order": sorted(range(len(ground.runs)), key=lambda run: ranked[0].places[run]),
+        "order": sorted(range(len(compared.runs)), key=lambda run: ranked[0].places[run]),
         "ranked": ranked[1:],
         "groups": groups,
         "figures": [
@@ -88,7 +87,7 @@ def write_comparison(
         ],
         "drawn": drawn,
         "level": f"{100 * bootstrap.level:g}%",
-        "definitions": definitions(ground.runs[0].folder),
+        "definitions": definitions(compared.runs[0].table),
     }
     return write_page(path, render("compare.html", context))
 
@@ -123,12 +122,10 @@ def _row(each: Difference, y: float, axis: Axis, points: bool) -> ForestRow:
     return ForestRow(
         each=each,
         y=y,
-        points=tuple((axis(d), y + _shift(i)) for i, d in enumerate(inside)) if points else (),
+        points=tuple((axis(d), y + shift(i) * 2 * _SPREAD) for i, d in enumerate(inside))
+        if points
+        else (),
         mean=axis(each.mean) if math.isfinite(each.mean) else None,
         ends=(axis(each.ci_low), axis(each.ci_high)) if finite else None,
         beyond=(sum(d < axis.low for d in known), sum(d > axis.high for d in known)),
     )
-
-
-def _shift(index: int) -> float:
-    return (math.modf(index * 0.6180339887498949)[0] - 0.5) * 2 * _SPREAD

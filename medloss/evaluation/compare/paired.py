@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.outputs.folder import Label, Measure, Value
-from medloss.evaluation.outputs.statistics import Bootstrap, mean_interval
-from medloss.evaluation.outputs.ties import levels, slack_of
+from medloss.evaluation.compare.runs import ComparedTable
+from medloss.evaluation.outputs.statistics import Bootstrap, levels, mean_interval, slack_of
+from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 Floats = NDArray[np.float64]
 
@@ -41,14 +40,14 @@ class Difference:
         ci_low: lower end of the bootstrap interval of ``mean``.
         ci_high: upper end.
         wins: pairs where the second run is better.
-        ties: pairs of equal numbers (:mod:`medloss.evaluation.outputs.ties`).
+        ties: pairs of equal numbers (:mod:`medloss.evaluation.outputs.statistics`).
         losses: pairs where the first run is better.
         p: Wilcoxon signed-rank test, two-sided; 1 where all pairs are equal, NaN without pairs.
         p_holm: adjusted for all tests of the comparison.
         differences: by case; NaN where there is no pair.
     """
 
-    label: Label
+    label: ScoredLabel
     measure: Measure
     first: str
     second: str
@@ -79,12 +78,12 @@ class Difference:
         return self.second if (self.mean > 0) == (self.measure.better == "higher") else self.first
 
 
-def differences(ground: Ground, bootstrap: Bootstrap) -> tuple[Difference, ...]:
+def differences(compared: ComparedTable, bootstrap: Bootstrap) -> tuple[Difference, ...]:
     """Every pair of runs, for every metric and label, adjusted together."""
-    names = [run.name for run in ground.runs]
+    names = [run.name for run in compared.runs]
     found = [
         difference(label, measure, (names[i], names[j]), (values[i], values[j]), bootstrap)
-        for label, measure, values in ground.grid()
+        for label, measure, values in compared.grid()
         for i, j in itertools.combinations(range(len(names)), 2)
     ]
     adjusted = holm([each.p for each in found])
@@ -92,10 +91,10 @@ def differences(ground: Ground, bootstrap: Bootstrap) -> tuple[Difference, ...]:
 
 
 def difference(
-    label: Label,
+    label: ScoredLabel,
     measure: Measure,
     names: tuple[str, str],
-    values: tuple[Sequence[Value | None], Sequence[Value | None]],
+    values: tuple[Sequence[Result | None], Sequence[Result | None]],
     bootstrap: Bootstrap,
 ) -> Difference:
     """Two runs in one metric and label.

@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.outputs.folder import Label, Measure, Value
-from medloss.evaluation.outputs.statistics import Bootstrap
-from medloss.evaluation.outputs.ties import levels, slack_of
+from medloss.evaluation.compare.runs import ComparedTable
+from medloss.evaluation.outputs.statistics import Bootstrap, levels, slack_of
+from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +45,7 @@ class Ranking:
             every resample gives the same order.
     """
 
-    label: Label | None
+    label: ScoredLabel | None
     measure: Measure | None
     n: int
     mean_ranks: tuple[float, ...]
@@ -57,12 +56,12 @@ class Ranking:
     tau: float
 
 
-def rankings(ground: Ground, bootstrap: Bootstrap) -> tuple[Ranking, ...]:
+def rankings(compared: ComparedTable, bootstrap: Bootstrap) -> tuple[Ranking, ...]:
     """Over everything first, then for each metric and label.
 
     Over everything every metric of every label weighs the same.
     """
-    grid = list(ground.grid())
+    grid = list(compared.grid())
     ranks = np.stack([case_ranks(values, measure.better) for _, measure, values in grid])
     samples = _resampled(ranks, bootstrap)  # grid x resamples x runs
     whole = _nanmean(_mean_ranks(ranks))
@@ -79,18 +78,19 @@ def rankings(ground: Ground, bootstrap: Bootstrap) -> tuple[Ranking, ...]:
     return tuple(found)
 
 
-def case_ranks(values: Sequence[Sequence[Value | None]], better: str) -> Floats:
+def case_ranks(values: Sequence[Sequence[Result | None]], better: str) -> Floats:
     """Rank of every run in every case, cases x runs; equal values share the mean of their ranks.
 
-    Which are equal, :mod:`medloss.evaluation.outputs.ties` says.
+    Which are equal, :mod:`medloss.evaluation.outputs.statistics` says.
 
     A run without a number ranks last, beside others like it, if its case failed or its label is
     missed or spurious, and first if it rightly found nothing. A case where no run has a number is
     not ranked (NaN).
 
     Example:
-        >>> ok, missed = Value(0.8, "ok"), Value(math.nan, "missed")
-        >>> case_ranks([[ok, missed], [Value(0.9, "ok"), missed], [missed, missed]], "higher")
+        >>> values = (("ok", 0.8), ("missed", math.nan), ("ok", 0.9))
+        >>> ok, missed, better = (Result(1, "dice", x, "", status) for status, x in values)
+        >>> case_ranks([[ok, missed], [better, missed], [missed, missed]], "higher")
         array([[ 2.,  1.,  3.],
                [nan, nan, nan]])
     """
@@ -102,14 +102,14 @@ def case_ranks(values: Sequence[Sequence[Value | None]], better: str) -> Floats:
     return ranks
 
 
-def _badness(value: Value | None, sign: float) -> float:
+def _badness(value: Result | None, sign: float) -> float:
     if value and value.used:
         return sign * value.value
     return -math.inf if value and value.status == "both_empty" else math.inf
 
 
 def _ranking(
-    label: Label | None,
+    label: ScoredLabel | None,
     measure: Measure | None,
     n: int,
     mean_ranks: Floats,
@@ -183,7 +183,7 @@ def _nanmean(values: Floats) -> Floats:
     )
 
 
-def _means(values: Sequence[Sequence[Value | None]]) -> tuple[float, ...]:
+def _means(values: Sequence[Sequence[Result | None]]) -> tuple[float, ...]:
     table = np.array([[value.value if value else math.nan for value in own] for own in values])
     table = table[:, ~np.isnan(table).any(axis=0)]
     return tuple(table.mean(axis=1).tolist()) if table.size else (math.nan,) * len(values)

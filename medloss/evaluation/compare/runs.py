@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.outputs.folder import Folder, FolderCase, Label, Measure, Value
+from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, ScoredLabel
 
 SPACING_TOLERANCE = 0.001
 """Largest difference of the voxel sizes of one case in two runs, as a share."""
@@ -27,11 +27,11 @@ class CompareError(ValueError):
 
 
 @dataclass(frozen=True)
-class Run:
-    """An output folder under a short name."""
+class ComparedRun:
+    """A table of results under a short name."""
 
     name: str
-    folder: Folder
+    table: ResultTable
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Allowed:
 
 
 @dataclass(frozen=True)
-class Ground:
+class ComparedTable:
     """What the runs are compared on.
 
     Args:
@@ -63,29 +63,29 @@ class Ground:
         notes: differences that were accepted, and those that need no acceptance.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[ComparedRun, ...]
     cases: tuple[str, ...]
-    labels: tuple[Label, ...]
+    labels: tuple[ScoredLabel, ...]
     measures: tuple[Measure, ...]
     notes: tuple[str, ...] = ()
 
-    def grid(self) -> Iterator[tuple[Label, Measure, list[list[Value | None]]]]:
+    def grid(self) -> Iterator[tuple[ScoredLabel, Measure, list[list[Result | None]]]]:
         """For each metric and label the values of every run, case by case.
 
         A value is ``None`` where the case failed in that run.
         """
-        cases = [{case.name: case for case in run.folder.cases} for run in self.runs]
+        cases = [{case.name: case for case in run.table.cases} for run in self.runs]
         for measure in self.measures:
-            for label in (*self.labels, Label("all")):
+            for label in (*self.labels, ScoredLabel("all")):
                 key = label.key, measure.name
                 values = [[mine[name].values.get(key) for name in self.cases] for mine in cases]
                 if any(value for own in values for value in own):
                     yield label, measure, values
 
 
-def common_ground(
-    runs: Sequence[Run], *, metrics: Sequence[str] = (), allowed: Allowed | None = None
-) -> Ground:
+def compared_table(
+    runs: Sequence[ComparedRun], *, metrics: Sequence[str] = (), allowed: Allowed | None = None
+) -> ComparedTable:
     """Check that the runs can be compared, and say on what.
 
     Args:
@@ -128,17 +128,17 @@ def common_ground(
             "the runs cannot be compared:\n" + "\n".join(f"  - {text}" for text in refused)
         )
     notes += list(_versions_apart(runs))
-    shared = _shared_names([[case.name for case in run.folder.cases] for run in runs])
-    keys = _shared_names([[label.key for label in run.folder.labels] for run in runs])
+    shared = _shared_names([[case.name for case in run.table.cases] for run in runs])
+    keys = _shared_names([[label.key for label in run.table.labels] for run in runs])
     names = _shared_names([[measure.name for measure in measures] for measures in chosen])
     for what, found in (("case", shared), ("metric", names)):
         if not found:
             raise CompareError(f"the runs have no {what} in common")
-    return Ground(
+    return ComparedTable(
         runs=tuple(runs),
         cases=tuple(shared),
-        labels=tuple(first.folder.label(key) for key in keys),
-        measures=tuple(first.folder.measure(name) for name in names),
+        labels=tuple(first.table.label(key) for key in keys),
+        measures=tuple(first.table.measure(name) for name in names),
         notes=tuple(notes),
     )
 
@@ -165,14 +165,14 @@ def run_names(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _measures(run: Run, wanted: Sequence[str]) -> list[Measure]:
+def _measures(run: ComparedRun, wanted: Sequence[str]) -> list[Measure]:
     if not wanted:
-        return list(run.folder.measures)
+        return list(run.table.measures)
     found = []
     for name in dict.fromkeys(wanted):
-        mine = [m for m in run.folder.measures if name in (m.name, m.name.partition("[")[0])]
+        mine = [m for m in run.table.measures if name in (m.name, m.name.partition("[")[0])]
         if not mine:
-            has = ", ".join(measure.name for measure in run.folder.measures)
+            has = ", ".join(measure.name for measure in run.table.measures)
             raise CompareError(f"{run.name} has no metric {name!r}; it has {has or 'none'}")
         found += [measure for measure in mine if measure not in found]
     return found
@@ -183,24 +183,26 @@ def _shared_names(found: Sequence[Sequence[str]]) -> list[str]:
     return [name for name in found[0] if name in shared]
 
 
-def _only(what: str, first: Run, second: Run, mine: set[str], other: set[str]) -> Iterator[str]:
+def _only(
+    what: str, first: ComparedRun, second: ComparedRun, mine: set[str], other: set[str]
+) -> Iterator[str]:
     for run, names in ((first, mine - other), (second, other - mine)):
         if names:
             yield f"{len(names)} {what} only in {run.name}: {_some(sorted(names))}"
 
 
-def _cases_apart(first: Run, second: Run) -> Iterator[str]:
-    mine, other = ({case.name for case in run.folder.cases} for run in (first, second))
+def _cases_apart(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
+    mine, other = ({case.name for case in run.table.cases} for run in (first, second))
     return _only("cases are", first, second, mine, other)
 
 
-def _labels_apart(first: Run, second: Run) -> Iterator[str]:
-    mine, other = ({label.key for label in run.folder.labels} for run in (first, second))
+def _labels_apart(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
+    mine, other = ({label.key for label in run.table.labels} for run in (first, second))
     return _only("labels are", first, second, mine, other)
 
 
 def _measures_apart(
-    first: Run, second: Run, mine: list[Measure], other: list[Measure]
+    first: ComparedRun, second: ComparedRun, mine: list[Measure], other: list[Measure]
 ) -> Iterator[str]:
     return _only(
         "metrics are", first, second, {m.name for m in mine}, {measure.name for measure in other}
@@ -208,17 +210,17 @@ def _measures_apart(
 
 
 def _definitions_apart(
-    first: Run, second: Run, mine: list[Measure], other: list[Measure]
+    first: ComparedRun, second: ComparedRun, mine: list[Measure], other: list[Measure]
 ) -> Iterator[str]:
     def differ(what: str, a: Any, b: Any) -> Iterator[str]:
         if a != b:
             yield f"{what} differs: {a} in {first.name}, {b} in {second.name}"
 
-    settings = first.folder.settings, second.folder.settings
+    settings = first.table.settings, second.table.settings
     for key in sorted((settings[0].keys() | settings[1].keys()) - _NO_DEFINITION):
         yield from differ(key, settings[0].get(key), settings[1].get(key))
     told = dict.fromkeys(("left_out", "passed_over"))  # what is missing is told by the cases
-    done = [{**run.folder.inputs, **told} for run in (first, second)]
+    done = [{**run.table.inputs, **told} for run in (first, second)]
     for key in sorted(done[0].keys() | done[1].keys()):
         yield from differ(f"{key} of the inputs", done[0].get(key), done[1].get(key))
     policies = [dict(s["policies"]) for s in settings]
@@ -230,20 +232,20 @@ def _definitions_apart(
         for what in ("options", "unit", "better"):
             values = getattr(measure, what), getattr(twin, what)
             yield from differ(f"{measure.name}: {what}", *values)
-    labels = {label.key: label for label in second.folder.labels}
-    for label in first.folder.labels:
+    labels = {label.key: label for label in second.table.labels}
+    for label in first.table.labels:
         same = labels.get(label.key, label)
         if label.name and same.name:
             yield from differ(f"the name of label {label.key}", label.name, same.name)
         yield from differ(f"what {label.key} is made of", label.members, same.members)
 
 
-def _references_apart(first: Run, second: Run) -> Iterator[str]:
+def _references_apart(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
     """References that are not the same images: then a difference is no difference of models."""
-    theirs = {case.name: case for case in second.folder.cases}
+    theirs = {case.name: case for case in second.table.cases}
     wrong = [
         (case.name, why)
-        for case in first.folder.cases
+        for case in first.table.cases
         if case.name in theirs and (why := _reference_apart(case, theirs[case.name]))
     ]
     if wrong:
@@ -254,7 +256,7 @@ def _references_apart(first: Run, second: Run) -> Iterator[str]:
         )
 
 
-def _reference_apart(case: FolderCase, other: FolderCase) -> str:
+def _reference_apart(case: CaseResult, other: CaseResult) -> str:
     if case.error or other.error:
         return ""
     if case.shape != other.shape:
@@ -268,8 +270,8 @@ def _reference_apart(case: FolderCase, other: FolderCase) -> str:
     return ""
 
 
-def _versions_apart(runs: Sequence[Run]) -> Iterator[str]:
-    versions = {run.name: run.folder.version for run in runs}
+def _versions_apart(runs: Sequence[ComparedRun]) -> Iterator[str]:
+    versions = {run.name: run.table.version for run in runs}
     if len(set(versions.values())) > 1:
         told = ", ".join(f"{name} by {version}" for name, version in versions.items())
         yield f"made by different versions of medloss: {told}"

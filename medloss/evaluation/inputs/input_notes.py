@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.score import CaseResult, Study
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan
 
 _MOST_LINES = 10
 _MOST_NAMES = 20
 
 
-def input_notes(cases: Sequence[CaseResult], study: Study) -> Iterator[str]:
+def input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
     """One line for each thing that the user should know, none for a study of plain files."""
-    inputs = study.inputs
+    inputs = plan.inputs
     if inputs.left_out:
         many = len(inputs.left_out)
         what = (
@@ -33,8 +34,8 @@ def input_notes(cases: Sequence[CaseResult], study: Study) -> Iterator[str]:
             yield f"Labels changed in {side}: {changed}"
     if inputs.ignore_label is not None:
         yield f"Voxels with label {inputs.ignore_label} in the reference do not count"
-    for name in study.regions:
-        yield f"Region {name}: labels {_members(study.regions[name], study)}"
+    for name in plan.regions:
+        yield f"Region {name}: labels {_members(plan.regions[name], plan)}"
     noted = [(case.pair.name, note) for case in cases for note in case.notes]
     for name, note in noted[:_MOST_LINES]:
         yield f"{name}: {note}"
@@ -42,8 +43,8 @@ def input_notes(cases: Sequence[CaseResult], study: Study) -> Iterator[str]:
         yield f"... and {len(noted) - _MOST_LINES} more such notes, in the JSON file"
 
 
-def _members(labels: Sequence[Label], study: Study) -> str:
-    return ", ".join(f"{label} {study.name(label)}".rstrip() for label in labels)
+def _members(labels: Sequence[Label], plan: EvalPlan) -> str:
+    return ", ".join(f"{label} {plan.name(label)}".rstrip() for label in labels)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medloss.evaluation.inputs.layers import Layer
-from medloss.evaluation.outputs.write_nifti import write_nifti
+from medloss.evaluation.outputs.files import write_nifti
 from medloss.evaluation.reading.images import Image
 from medloss.evaluation.reading.opened import note
 from medloss.evaluation.reading.stored import PATIENT

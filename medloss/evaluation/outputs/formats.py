@@ -1,18 +1,17 @@
-"""The summary to paste into a paper or a page, and every value as a Parquet file."""
+"""Numbers as text, the summary to paste into a paper or a page, every value as a Parquet file."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from medloss.evaluation.outputs.definitions import Definition, policies
-from medloss.evaluation.outputs.layout import number
-from medloss.evaluation.outputs.tables import Column, Summary
-from medloss.evaluation.outputs.terminal import label_name
-from medloss.evaluation.outputs.writers import CSV_COLUMNS, rows, whole_file
-from medloss.evaluation.score import CaseResult, Study
+from medloss.evaluation.outputs.files import partial_file
+from medloss.evaluation.outputs.results import CSV_COLUMNS, rows
+from medloss.evaluation.records import Measure, ResultTable
 
+_DIGITS = {"": 4, "mm": 3, "mm3": 1}
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -24,18 +23,32 @@ _LATEX = {
 _HEADS = ("metric", "label", "n", "mean", "sd", "95% interval", "median", "quartiles", "not used")
 
 
-def to_markdown(summaries: Sequence[Summary], study: Study) -> str:
+def number(value: float, unit: str = "") -> str:
+    """A value to read: fixed decimals by unit, ``-`` where there is none.
+
+    Example:
+        >>> number(0.98765), number(12.3456, "mm"), number(float("nan")), number(float("inf"))
+        ('0.9877', '12.346', '-', 'inf')
+    """
+    if math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if abs(value) >= 1e6:
+        return f"{value:.4g}"
+    return f"{value:.{_DIGITS.get(unit, 4)}f}"
+
+
+def to_markdown(table: ResultTable) -> str:
     """A line for each metric and label, and below it what the numbers mean."""
     lines = [_markdown_line(_HEADS), _markdown_line(("---",) * 2 + ("---:",) * 7)]
-    lines += [
-        _markdown_line([_markdown(cell) for cell in cells]) for cells in _cells(summaries, study)
-    ]
-    return "\n".join([*lines, "", _markdown(_note(study)), ""])
+    lines += [_markdown_line(map(_markdown, cells)) for cells in _cells(table)]
+    return "\n".join([*lines, "", _markdown(_note(table)), ""])
 
 
-def to_latex(summaries: Sequence[Summary], study: Study) -> str:
+def to_latex(table: ResultTable) -> str:
     """A ``tabular`` that needs the package booktabs, and below it what the numbers mean."""
-    body = [" & ".join(map(_latex, cells)) + r" \\" for cells in _cells(summaries, study)]
+    body = [" & ".join(map(_latex, cells)) + r" \\" for cells in _cells(table)]
     return "\n".join(
         [
             r"% \usepackage{booktabs}",
@@ -47,37 +60,25 @@ def to_latex(summaries: Sequence[Summary], study: Study) -> str:
             r"\bottomrule",
             r"\end{tabular}",
             "",
-            rf"% {_latex(_note(study))}",
+            rf"% {_latex(_note(table))}",
             "",
         ]
     )
 
 
-TEXT: dict[str, Callable[[Sequence[Summary], Study], str]] = {
-    "latex": to_latex,
-    "markdown": to_markdown,
-}
+TEXT: dict[str, Callable[[ResultTable], str]] = {"latex": to_latex, "markdown": to_markdown}
 """Writers of the tables that are text, by the name in ``--table``."""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write the file; it appears when it is complete."""
-    with whole_file(path) as file:
-        file.write(text)
-
-
-def definitions_markdown(definitions: Sequence[Definition]) -> str:
-    """The mean of each metric and label by each definition."""
-    heads = ("metric", "label", *(study.preset for study, _, _ in definitions))
+def definitions_markdown(definitions: Sequence[ResultTable], notes: Iterable[str]) -> str:
+    """The mean of each metric and label by each definition, and sentences below."""
+    heads = ("metric", "label", *(table.preset for table in definitions))
     lines = [_markdown_line(heads), _markdown_line(("---", "---", *["---:"] * len(definitions)))]
-    for together in zip(*(summaries for _, _, summaries in definitions), strict=True):
-        first, unit = together[0], together[0].column.unit
-        name = label_name(first.label, definitions[0][0])
-        means = [number(summary.mean, unit) for summary in together]
-        cells = [_markdown(_title(first.column)), _markdown(name), *means]
-        lines.append(_markdown_line(cells))
-    notes = [f"- {_markdown(sentence)}" for sentence in policies(definitions)]
-    return "\n".join([*lines, "", *notes, ""])
+    for together in zip(*(table.lines for table in definitions), strict=True):
+        column, title = together[0].column, definitions[0].label(together[0].key).title
+        means = [number(line.mean, column.unit) for line in together]
+        lines.append(_markdown_line([_markdown(column.title), _markdown(title), *means]))
+    return "\n".join([*lines, "", *(f"- {_markdown(sentence)}" for sentence in notes), ""])
 
 
 def check_parquet() -> None:
@@ -92,55 +93,40 @@ def check_parquet() -> None:
         raise ValueError("--table parquet needs pyarrow: the extra parquet of medloss") from error
 
 
-def write_parquet(path: Path, cases: Sequence[CaseResult], study: Study) -> None:
+def write_parquet(path: Path, table: ResultTable) -> None:
     """Write the rows of ``cases.csv`` as text columns and a column ``value`` of doubles."""
     import pyarrow
     from pyarrow import parquet
 
     kinds = [pyarrow.float64() if name == "value" else pyarrow.string() for name in CSV_COLUMNS]
     schema = pyarrow.schema(list(zip(CSV_COLUMNS, kinds, strict=True)))
-    found = [*zip(*rows(cases, study), strict=True)] or [()] * len(CSV_COLUMNS)
+    found = [*zip(*rows(table), strict=True)] or [()] * len(CSV_COLUMNS)
     arrays = [pyarrow.array(c, kind) for c, kind in zip(found, kinds, strict=True)]
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with partial_file(path) as partial:
         parquet.write_table(pyarrow.table(arrays, schema=schema), partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def _cells(summaries: Sequence[Summary], study: Study) -> list[list[str]]:
-    table, previous = [], None
-    for summary in summaries:
-        unit = summary.column.unit
-        show = [number(v, unit) for v in (summary.mean, summary.sd, summary.median)]
-        name = _title(summary.column) if summary.column != previous else ""
-        previous = summary.column
-        table.append(
-            [
-                name,
-                label_name(summary.label, study),
-                str(summary.n),
-                show[0],
-                show[1],
-                f"{number(summary.ci_low, unit)} to {number(summary.ci_high, unit)}",
-                show[2],
-                f"{number(summary.q1, unit)} to {number(summary.q3, unit)}",
-                str(summary.not_used),
-            ]
+def _cells(table: ResultTable) -> Iterator[list[str]]:
+    previous: Measure | None = None
+    for line in table.lines:
+        unit = line.column.unit
+        mean, sd, median, low, high, q1, q3 = (
+            number(value, unit)
+            for value in (
+                *(line.mean, line.sd, line.median, line.ci_low, line.ci_high, line.q1, line.q3),
+            )
         )
-    return table
+        name = line.column.title if line.column != previous else ""
+        previous = line.column
+        label, n, left = table.label(line.key).title, str(line.n), str(line.not_used)
+        yield [name, label, n, mean, sd, f"{low} to {high}", median, f"{q1} to {q3}", left]
 
 
-def _title(column: Column) -> str:
-    return f"{column.name} ({column.unit})" if column.unit else column.name
+def _note(table: ResultTable) -> str:
+    return f"Preset {table.preset}, distances in mm; {table.policy}."
 
 
-def _note(study: Study) -> str:
-    return f"Preset {study.preset}, distances in mm; {study.policy.describe()}."
-
-
-def _markdown_line(cells: Sequence[str]) -> str:
+def _markdown_line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 

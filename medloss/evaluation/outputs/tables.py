@@ -1,135 +1,110 @@
-"""From values of cases to one line for each label and metric; nothing is dropped."""
+"""From cases to the table that every output is made of; nothing is dropped."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
+import platform
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from typing import Any
 
 import numpy as np
 
 from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.outputs.statistics import mean_interval
-from medloss.evaluation.outputs.ties import slack_of
-from medloss.evaluation.score import CaseResult, Result, Study, study_labels
+from medloss.evaluation.outputs.results import head_of
+from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
+from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
+from medloss.evaluation.score import EvalPlan, complete, plan_labels
+from medloss.offers.host import host
+from medloss.scoring import EmptyPolicy
+from medloss.scoring.presets import PRESETS
+from medloss.scoring.status import BothEmpty, Missed
+from medloss.work.devices import device_name
 
-NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a metric or a loss is called in the tables, and how to read it.
-
-    Args:
-        name: with the options that were asked for.
-        unit: of its values.
-        better: ``"higher"`` or ``"lower"``.
-        defaults: the options of a metric that were not asked for, as text.
-    """
-
-    name: str
-    unit: str
-    better: str
-    defaults: str = ""
+_CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")
+_WITH_LOSSES = ("torch", "monai")
+_ON_A_DEVICE = ("torch",)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A metric of a label over all cases.
+def make_table(cases: Sequence[CaseResult], plan: EvalPlan) -> ResultTable:
+    """The table of complete cases (:func:`medloss.evaluation.score.complete`)."""
+    settings = _as_json(_settings(cases, plan))
+    measures, labels = head_of(settings)
+    return ResultTable(measures, labels, tuple(cases), summarise(cases, plan), settings)
+
+
+def with_origin(table: ResultTable, plan: EvalPlan, command: str) -> ResultTable:
+    """The table with what it takes to make it again.
 
     Args:
-        label: ``None`` for the whole case.
-        column: metric or loss.
-        n: values that the statistics are made of.
-        mean: and the others: NaN where ``n`` is 0; infinite where a value is.
-        sd: sample standard deviation (n - 1), NaN for fewer than two values or an infinite one.
-        q1: lower quartile, between two values as numpy's default; NaN where a value is infinite.
-        median: middle value.
-        q3: upper quartile.
-        minimum: smallest value.
-        maximum: largest value.
-        worst: the largest where lower is better, else the smallest.
-        worst_case: the first case with that value.
-        statuses: how many cases have each status; together ``n + not_used``.
-        not_used: cases whose value the policies leave out (NaN).
-        failed: cases without any value.
-        ci_low: lower end of the 95% bootstrap interval of the mean
-            (:func:`medloss.evaluation.outputs.statistics.mean_interval`), NaN where there is none.
-        ci_high: upper end.
+        table: of the cases.
+        plan: what was computed.
+        command: that computes the same again, without the options that change no number.
     """
-
-    label: Label | None
-    column: Column
-    n: int
-    mean: float
-    sd: float
-    q1: float
-    median: float
-    q3: float
-    minimum: float
-    maximum: float
-    worst: float
-    worst_case: str
-    statuses: dict[str, int]
-    not_used: int
-    failed: int
-    ci_low: float
-    ci_high: float
+    origin = {
+        "bootstrap": dataclasses.asdict(BOOTSTRAP),
+        "command": command,
+        "versions": versions(plan),
+    }
+    return dataclasses.replace(table, settings={**table.settings, **_as_json(origin)})
 
 
-def columns(study: Study) -> tuple[Column, ...]:
+def columns(plan: EvalPlan) -> tuple[Measure, ...]:
     """The metrics, then the losses."""
-    metrics = [Column(m.column, m.record.unit, m.record.better, m.defaults) for m in study.metrics]
-    return (*metrics, *(Column(loss.column, "", "lower") for loss in study.losses))
+    metrics = (Measure(m.column, m.record.unit, m.record.better, m.options) for m in plan.metrics)
+    return (*metrics, *(Measure(x.column, "", "lower", x.options) for x in plan.losses))
 
 
-def summarise(cases: Sequence[CaseResult], study: Study) -> tuple[Summary, ...]:
+def summarise(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Summary, ...]:
     """One line for each metric and label, then one for each loss.
 
     Args:
         cases: complete (:func:`medloss.evaluation.score.complete`).
-        study: what was computed.
+        plan: what was computed.
     """
     found: dict[tuple[Label | None, str], list[tuple[str, Result]]] = {}
     for case in cases:
         for result in case.results:
             found.setdefault((result.label, result.column), []).append((case.pair.name, result))
     failed = sum(bool(case.error) for case in cases)
-    labels: tuple[Label | None, ...] = (*study_labels(cases, study), None)
+    labels: tuple[Label | None, ...] = (*plan_labels(cases, plan), None)
     return tuple(
         _summary(label, column, found[label, column.name], failed)
-        for column in columns(study)
+        for column in columns(plan)
         for label in labels
         if (label, column.name) in found
     )
 
 
 def _summary(
-    label: Label | None, column: Column, results: list[tuple[str, Result]], failed: int
+    label: Label | None, column: Measure, results: list[tuple[str, Result]], failed: int
 ) -> Summary:
-    used = [(result.value, name) for name, result in results if not math.isnan(result.value)]
+    used = [(result.value, name) for name, result in results if result.used]
     values = np.array([value for value, _ in used])
     # The first of equals, so that the order of the cases decides and not their names.
     pick = max if column.better == "lower" else min
-    worst = pick([value for value, _ in used], default=NAN)
+    worst = pick([value for value, _ in used], default=math.nan)
     slack = float(slack_of(values))
     worst_case = next((name for x, name in used if x == worst or abs(x - worst) <= slack), "")
     finite = len(values) > 0 and bool(np.isfinite(values).all())
-    q1, q3 = (float(q) for q in np.quantile(values, (0.25, 0.75))) if finite else (NAN, NAN)
+    q1, q3 = (
+        (float(q) for q in np.quantile(values, (0.25, 0.75))) if finite else (math.nan, math.nan)
+    )
     ci_low, ci_high = mean_interval(values)
     return Summary(
         label=label,
         column=column,
         n=len(used),
-        mean=float(values.mean()) if used else NAN,
-        sd=float(values.std(ddof=1)) if finite and len(used) > 1 else NAN,
+        mean=float(values.mean()) if used else math.nan,
+        sd=float(values.std(ddof=1)) if finite and len(used) > 1 else math.nan,
         q1=q1,
-        median=float(np.median(values)) if used else NAN,
+        median=float(np.median(values)) if used else math.nan,
         q3=q3,
-        minimum=float(values.min()) if used else NAN,
-        maximum=float(values.max()) if used else NAN,
-        worst=worst,
+        minimum=float(values.min()) if used else math.nan,
+        maximum=float(values.max()) if used else math.nan,
         worst_case=worst_case,
         statuses=dict(Counter(result.status for _, result in results)),
         not_used=len(results) - len(used),
@@ -137,3 +112,117 @@ def _summary(
         ci_low=ci_low,
         ci_high=ci_high,
     )
+
+
+def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
+    names = [m.record.name for m in plan.metrics] + [x.record.name for x in plan.losses]
+    asked = [
+        {
+            "metric": column.name,
+            "name": name,
+            "options": dict(column.options),
+            "unit": column.unit,
+            "better": column.better,
+        }
+        for column, name in zip(columns(plan), names, strict=True)
+    ]
+    return {
+        "preset": plan.preset,
+        "policies": {
+            "missed": plan.policy.missed,
+            "both_empty": plan.policy.both_empty,
+            "meaning": plan.policy.describe(),
+        },
+        "metrics": asked[: len(plan.metrics)],
+        "losses": asked[len(plan.metrics) :],
+        "labels": [_label(label, plan) for label in plan_labels(cases, plan)],
+        "inputs": plan.inputs.record(),
+        "device": device_name(plan.device),
+        **({"source": dict(plan.source)} if plan.source else {}),
+    }
+
+
+def _label(label: Label, plan: EvalPlan) -> dict[str, Any]:
+    """A region also has the labels that it is made of."""
+    members = {"labels": plan.regions[label]} if label in plan.regions else {}
+    return {"label": label, "name": plan.name(label), **members}
+
+
+def _as_json(settings: dict[str, Any]) -> dict[str, Any]:
+    """As they are read from a file, so that every output shows the same."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain
+
+
+# Software
+
+
+def versions(plan: EvalPlan) -> dict[str, str]:
+    """Python, the packages that numbers depend on, and those that offer the metrics and losses.
+
+    Example:
+        >>> from medloss.evaluation.choices import choose_metric
+        >>> from medloss.evaluation.requests import parse_request
+        >>> [*versions(EvalPlan((choose_metric(parse_request("dice")),)))][:3]
+        ['python', 'medloss', 'numpy']
+    """
+    heavy = _WITH_LOSSES if plan.losses else _ON_A_DEVICE if plan.device else ()
+    names = dict.fromkeys((*_CORE, *heavy))
+    found = {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in names},
+    }
+    return found | {name: v for name, v in offering(plan).items() if name not in found}
+
+
+def offering(plan: EvalPlan) -> dict[str, str]:
+    """Version of each distribution that offers a metric or loss of the study."""
+    targets = {metric.record.target for metric in plan.metrics}
+    targets |= {loss.record.target for loss in plan.losses}
+    offers = [(offer.record.target, offer.plugin) for offer in host().metrics()]
+    offers += [(offer.record.target, offer.plugin) for offer in host().losses()]
+    return {plugin.distribution: plugin.version for target, plugin in offers if target in targets}
+
+
+# Definitions
+
+
+def every_definition(
+    missed: Missed | None, both_empty: BothEmpty | None
+) -> tuple[tuple[str, EmptyPolicy], ...]:
+    """Every preset with its own policy, as far as the user has not chosen one.
+
+    Example:
+        >>> [name for name, _ in every_definition(None, None)][:3]
+        ['deepmind', 'exact', 'monai']
+    """
+    return tuple((name, EmptyPolicy.of(name, missed, both_empty)) for name in PRESETS)
+
+
+def policies(definitions: Sequence[ResultTable]) -> Iterator[str]:
+    """A sentence for each policy, with the definitions that have it."""
+    having: dict[str, list[str]] = {}
+    for table in definitions:
+        having.setdefault(table.policy, []).append(table.preset)
+    for policy, presets in having.items():
+        yield f"{', '.join(presets)}: {policy}."
+
+
+def by_definition(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[ResultTable, ...]:
+    """The table of each other definition of the plan, without the losses.
+
+    Args:
+        cases: complete by the plan's own definition.
+        plan: with other definitions.
+    """
+    found = []
+    for preset, policy in plan.definitions:
+        own = dataclasses.replace(plan, preset=preset, policy=policy, losses=(), definitions=())
+        theirs = [
+            dataclasses.replace(case, results=dict(case.definitions)[preset], definitions=())
+            if not case.error
+            else case
+            for case in cases
+        ]
+        found.append(make_table(complete(theirs, own), own))
+    return tuple(found)

@@ -1,21 +1,29 @@
-"""What a study says on the terminal."""
+"""What an evaluation says on the terminal, in tables as wide as that and no wider.
+
+The layout is not rich's: a title stands between the lines of one table, as many metrics as fit
+stand beside one another, and where nothing fits a number is wrapped by the terminal, never cut.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.outputs.layout import fit, head_lines, heading, line, number, widths_of
-from medloss.evaluation.outputs.tables import Column, Summary, columns
-from medloss.evaluation.score import CaseResult, Study, study_labels
-
-if TYPE_CHECKING:
-    from medloss.evaluation.outputs.definitions import Definition
+from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.tables import policies
+from medloss.evaluation.records import (
+    WHOLE_CASE,
+    CaseResult,
+    Measure,
+    ResultTable,
+    ScoredLabel,
+    Summary,
+    label_key,
+)
+from medloss.evaluation.requests import MetricChoice
 
 _WIDE = 110
 _HEADING_WIDTH = 12
@@ -24,103 +32,110 @@ _STATUSES = ("missed", "spurious", "both_empty")
 _COUNTS = (["n"], ["missed"], ["spur-", "ious"], ["both", "empty"], ["not", "used"])
 
 
-def print_summary(console: Console, summaries: Sequence[Summary], study: Study) -> None:
+def print_summary(console: Console, table: ResultTable) -> None:
     """Print a block for each metric with a line for each label."""
-    if not summaries:
+    lines = table.lines
+    if not lines:
         return
     wide = console.width >= _WIDE
     heads = [["mean"], ["sd"], ["median"], *([["min"], ["max"]] if wide else [["worst"]]), *_COUNTS]
-    rows = [_statistics(summary, wide=wide) for summary in summaries]
-    names = [f"  {label_name(summary.label, study)}" for summary in summaries]
-    widths = [width + wide for width in widths_of(heads, rows)]
-    last = max([len("worst case"), *(cell_len(s.worst_case) for s in summaries)])
-    last = min(last, _LONGEST_CASE)
-    room = console.width - sum(widths) - len(widths) - (last + 2 if wide else 0)
-    left = [max(8, min(max([len("  label"), *map(cell_len, names)]), room))]
-    for index, text in enumerate(lines := head_lines(["  label"], heads, left, widths)):
-        _print(console, text + ("  worst case" if wide and index == len(lines) - 1 else ""), "bold")
-    previous = None
-    for summary, name, cells in zip(summaries, names, rows, strict=True):
-        if summary.column != previous:
-            previous = summary.column
-            _print(console, _title(summary.column), "bold cyan")
-        worst = f"  {fit(summary.worst_case, last)}" if wide else ""
-        _print(console, line([name], cells, left, widths) + worst)
+    rows = [_statistics(each, wide=wide) for each in lines]
+    last: list[str] = []
+    if wide:
+        width = max([len("worst case"), *(cell_len(each.worst_case) for each in lines)])
+        width = min(width, _LONGEST_CASE)
+        last = ["worst case", *(fit(each.worst_case, width) for each in lines)]
+    _print_blocks(console, table, lines, heads, rows, last=last, apart=int(wide))
     console.print()
 
 
-def print_cases(console: Console, cases: Sequence[CaseResult], study: Study) -> None:
-    """Print every value: a line for each case and label, with as many metrics as fit."""
-    metrics = columns(study)[: len(study.metrics)]
-    losses = columns(study)[len(study.metrics) :]
-    good = [case for case in cases if not case.error]
-    labels = study_labels(cases, study)
-    first = max([len("case"), *(cell_len(case.pair.name) for case in good)])
-    second = max([len("label"), *(cell_len(label_name(label, study)) for label in labels)])
-    left = [min(first, console.width // 4), min(second, console.width // 4), len("both_empty")]
-    if labels and metrics:
-        heads = ["case", "label", "status"]
-        rows = [row for case in good for row in _label_rows(case, labels, study)]
-        _print_values(console, heads, left, rows, metrics)
-    if losses:
-        rows = [([case.pair.name], _by_label(case)[None][1]) for case in good]
-        _print_values(console, ["case"], left[:1], rows, losses)
-
-
-def print_failed(console: Console, cases: Sequence[CaseResult]) -> None:
-    """Print the failed cases, each with its sentence."""
-    failed = [case for case in cases if case.error]
-    if failed:
-        _print(console, f"{len(failed)} of {len(cases)} cases failed:", "bold red")
-    for case in failed:
-        console.print(
-            Text.assemble("  ", (case.pair.name, "bold"), f": {case.error}"), soft_wrap=True
-        )
-
-
-def print_notes(console: Console, cases: Sequence[CaseResult], study: Study) -> None:
-    """Print what the numbers mean: preset, policies, unit."""
-    good = sum(not case.error for case in cases)
-    if good and not study_labels(cases, study) and not study.losses:
-        console.print("No file holds a label other than 0, so there is nothing to score.")
-    policy = study.policy.describe()
-    defaults = "".join(f" {c.name}: {c.defaults}." for c in columns(study) if c.defaults)
-    console.print(
-        f"{good} of {len(cases)} cases scored. Preset: {study.preset}, distances in mm. "
-        f"{policy[:1].upper()}{policy[1:]}.{defaults}",
-        markup=False,
-    )
-
-
-def print_definitions(console: Console, definitions: Sequence[Definition]) -> None:
+def print_definitions(console: Console, definitions: Sequence[ResultTable]) -> None:
     """Print the means by each definition: a block for each metric, a line for each label."""
-    from medloss.evaluation.outputs.definitions import policies
-
-    first = definitions[0][0]
-    together = list(zip(*(summaries for _, _, summaries in definitions), strict=True))
-    heads = [[study.preset] for study, _, _ in definitions]
-    rows = [[number(s.mean, s.column.unit) for s in means] for means in together]
-    names = [f"  {label_name(means[0].label, first)}" for means in together]
-    widths = [width + 1 for width in widths_of(heads, rows)]
-    room = console.width - sum(widths) - len(widths)
-    left = [max(8, min(max([len("  label"), *map(cell_len, names)]), room))]
+    together = list(zip(*(table.lines for table in definitions), strict=True))
+    heads = [[table.preset] for table in definitions]
+    rows = [[number(each.mean, each.column.unit) for each in means] for means in together]
     console.print("Means by each definition:")
-    for text in head_lines(["  label"], heads, left, widths):
-        _print(console, text, "bold")
-    previous = None
-    for means, name, cells in zip(together, names, rows, strict=True):
-        if means[0].column != previous:
-            previous = means[0].column
-            _print(console, _title(previous), "bold cyan")
-        _print(console, line([name], cells, left, widths))
+    first = [means[0] for means in together]
+    _print_blocks(console, definitions[0], first, heads, rows, apart=1)
     for sentence in policies(definitions):
         console.print(sentence, markup=False)
     console.print()
 
 
-def label_name(label: Label | None, study: Study) -> str:
-    """Number and name of a label, ``all`` for the whole case."""
-    return "all" if label is None else f"{label} {study.name(label)}".rstrip()
+def _print_blocks(
+    console: Console,
+    table: ResultTable,
+    lines: Sequence[Summary],
+    heads: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[str]],
+    *,
+    last: Sequence[str] = (),
+    apart: int,
+) -> None:
+    """Rows of numbers by label, with a title above those of each metric.
+
+    Args:
+        console: to print on.
+        table: that the lines are of.
+        lines: one for each row.
+        heads: of the columns of numbers.
+        rows: numbers as text.
+        last: head and cells of a column of text at the right, if there is one.
+        apart: how much wider than its numbers a column is.
+    """
+    names = [f"  {table.label(each.key).title}" for each in lines]
+    widths = [width + apart for width in widths_of(heads, rows)]
+    room = console.width - sum(widths) - len(widths) - (cell_len(last[-1]) + 2 if last else 0)
+    left = [max(8, min(max([len("  label"), *map(cell_len, names)]), room))]
+    *above, lowest = head_lines(["  label"], heads, left, widths)
+    for text in (*above, lowest + (f"  {last[0]}" if last else "")):
+        _print(console, text, "bold")
+    ends = [f"  {cell}" for cell in last[1:]] or [""] * len(rows)
+    previous: Measure | None = None
+    for each, name, cells, end in zip(lines, names, rows, ends, strict=True):
+        if each.column != previous:
+            previous = each.column
+            _print(console, _title(previous), "bold cyan")
+        _print(console, line([name], cells, left, widths) + end)
+
+
+def print_cases(console: Console, table: ResultTable) -> None:
+    """Print every value: a line for each case and label, with as many metrics as fit."""
+    count = len(table.settings["metrics"])
+    metrics, losses = table.measures[:count], table.measures[count:]
+    good = [case for case in table.cases if not case.error]
+    first = max([len("case"), *(cell_len(case.name) for case in good)])
+    second = max([len("label"), *(cell_len(label.title) for label in table.labels)])
+    left = [min(first, console.width // 4), min(second, console.width // 4), len("both_empty")]
+    if table.labels and metrics:
+        heads = ["case", "label", "status"]
+        rows = [row for case in good for row in _label_rows(case, table.labels)]
+        _print_values(console, heads, left, rows, metrics)
+    if losses:
+        _print_values(
+            console, ["case"], left[:1], [([c.name], c, WHOLE_CASE) for c in good], losses
+        )
+
+
+def print_failed(console: Console, table: ResultTable) -> None:
+    """Print the failed cases, each with its sentence."""
+    if table.failed:
+        _print(console, f"{len(table.failed)} of {len(table.cases)} cases failed:", "bold red")
+    for case in table.failed:
+        console.print(Text.assemble("  ", (case.name, "bold"), f": {case.error}"), soft_wrap=True)
+
+
+def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricChoice]) -> None:
+    """Print what the numbers mean: preset, policies, unit, and options that nobody gave."""
+    good = len(table.cases) - len(table.failed)
+    if good and not table.labels and not table.settings["losses"]:
+        console.print("No file holds a label other than 0, so there is nothing to score.")
+    defaults = "".join(f" {m.column}: {m.defaults}." for m in metrics if m.defaults)
+    console.print(
+        f"{good} of {len(table.cases)} cases scored. Preset: {table.preset}, distances in mm. "
+        f"{table.policy[:1].upper()}{table.policy[1:]}.{defaults}",
+        markup=False,
+    )
 
 
 def _statistics(summary: Summary, *, wide: bool) -> list[str]:
@@ -130,40 +145,41 @@ def _statistics(summary: Summary, *, wide: bool) -> list[str]:
     return [number(value, summary.column.unit) for value in values] + [str(n) for n in counts]
 
 
-def _title(column: Column) -> str:
+def _title(column: Measure) -> str:
     unit = f"{column.unit}, " if column.unit else ""
     return f"{column.name} ({unit}{column.better} is better)"
 
 
-_Rows = list[tuple[list[str], dict[str, float]]]
+_Row = tuple[list[str], CaseResult, str]
+"""Words at the left, and the case and label key that the values are of."""
 
 
-def _label_rows(
-    case: CaseResult, labels: Sequence[Label], study: Study
-) -> Iterator[tuple[list[str], dict[str, float]]]:
-    name, found = case.pair.name, _by_label(case)
+def _label_rows(case: CaseResult, labels: Sequence[ScoredLabel]) -> Iterator[_Row]:
+    status = {label_key(result.label): result.status for result in reversed(case.results)}
+    name = case.name
     for label in labels:
-        status, values = found[label]
-        yield [name, label_name(label, study), status], values
+        yield [name, label.title, status[label.key]], case, label.key
         name = ""  # said once
 
 
-def _by_label(case: CaseResult) -> dict[Label | None, tuple[str, dict[str, float]]]:
-    """Status and values of every label."""
-    found: dict[Label | None, tuple[str, dict[str, float]]] = {}
-    for result in case.results:
-        found.setdefault(result.label, (result.status, {}))[1][result.column] = result.value
-    return found
-
-
 def _print_values(
-    console: Console, names: list[str], left: list[int], rows: _Rows, shown: Sequence[Column]
+    console: Console,
+    names: list[str],
+    left: list[int],
+    rows: Sequence[_Row],
+    shown: Sequence[Measure],
 ) -> None:
     heads = [
-        [*heading(column.name, _HEADING_WIDTH), *([f"({column.unit})"] if column.unit else [])]
+        [
+            *broken_heading(column.name, _HEADING_WIDTH),
+            *([f"({column.unit})"] if column.unit else []),
+        ]
         for column in shown
     ]
-    cells = [[number(values[c.name], c.unit) for c in shown] for _, values in rows]
+    cells = [
+        [number(case.values[key, column.name].value, column.unit) for column in shown]
+        for _, case, key in rows
+    ]
     widths = [width + 1 for width in widths_of(heads, cells)]
     start = 0
     while rows and start < len(shown):
@@ -177,7 +193,7 @@ def _print_values(
         part = slice(start, stop)
         for text in head_lines(names, heads[part], left, widths[part]):
             _print(console, text, "bold")
-        for (words, _), row in zip(rows, cells, strict=True):
+        for (words, *_), row in zip(rows, cells, strict=True):
             _print(console, line(words, row[part], left, widths[part]))
         console.print()
         start = stop
@@ -186,3 +202,74 @@ def _print_values(
 def _print(console: Console, text: str, style: str = "") -> None:
     # A terminal too narrow for the numbers wraps them; cutting would hide some.
     console.print(Text(text.rstrip(), style=style), soft_wrap=True)
+
+
+# Columns of text: pure functions on strings
+
+
+def broken_heading(name: str, width: int) -> list[str]:
+    """Break a name after its underscores into lines of at most ``width``, if its words allow.
+
+    Example:
+        >>> broken_heading("average_symmetric_surface_distance", 10)
+        ['average_', 'symmetric_', 'surface_', 'distance']
+    """
+    lines = [""]
+    for word in name.replace("_", "_\n").replace("[", "\n[").split("\n"):
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] += word
+    return lines
+
+
+def fit(text: str, width: int) -> str:
+    """Fill with spaces, or cut with an ellipsis.
+
+    Example:
+        >>> fit("liver", 7), fit("left adrenal gland", 7)
+        ('liver  ', 'left a…')
+    """
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(text, width - 1) + "…"
+
+
+def line(
+    left: Sequence[str], right: Sequence[str], left_widths: Sequence[int], widths: Sequence[int]
+) -> str:
+    """Cells of text to the left of their columns, cells of numbers to the right of theirs.
+
+    Example:
+        >>> line(["liver"], ["0.9", "12"], [6], [5, 3])
+        'liver     0.9  12'
+    """
+    words = [fit(cell, width) for cell, width in zip(left, left_widths, strict=True)]
+    cells = [cell.rjust(width) for cell, width in zip(right, widths, strict=True)]
+    return " ".join([*words, *cells]).rstrip()
+
+
+def head_lines(
+    left: Sequence[str],
+    heads: Sequence[Sequence[str]],
+    left_widths: Sequence[int],
+    widths: Sequence[int],
+) -> list[str]:
+    """The lines of a table head, whose last line stands right above the cells."""
+    depth = max(map(len, heads), default=1)
+    padded = [[*[""] * (depth - len(head)), *head] for head in heads]
+    lines = []
+    for row in range(depth):
+        words = left if row == depth - 1 else [""] * len(left)
+        lines.append(line(words, [head[row] for head in padded], left_widths, widths))
+    return lines
+
+
+def widths_of(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Width of every column of numbers.
+
+    Example:
+        >>> widths_of([["mean"], ["not", "used"]], [["0.98765", "3"]])
+        [7, 4]
+    """
+    columns = zip(heads, zip(*rows, strict=True) if rows else [()] * len(heads), strict=True)
+    return [max(map(len, (*head, *cells))) for head, cells in columns]

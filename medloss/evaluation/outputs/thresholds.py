@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.outputs.layout import number
-from medloss.evaluation.outputs.tables import Column, columns
-from medloss.evaluation.outputs.ties import SHARE
-from medloss.evaluation.score import CaseResult, Study, study_labels
+from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.statistics import SHARE
+from medloss.evaluation.outputs.tables import columns
+from medloss.evaluation.records import WHOLE_CASE, Measure, ResultTable
+from medloss.evaluation.score import EvalPlan
 from medloss.objects.spacing import at_least, within
 
 Side = Literal["under", "over"]
@@ -29,13 +29,13 @@ class Threshold:
         side: on which the mean fails: ``under`` it or ``over`` it.
     """
 
-    column: Column
+    column: Measure
     label: str
     value: float
     side: Side
 
 
-def parse_threshold(text: str, side: Side, study: Study) -> Threshold:
+def parse_threshold(text: str, side: Side, plan: EvalPlan) -> Threshold:
     """Read ``METRIC=value`` or ``METRIC[label]=value``.
 
     Raises:
@@ -50,7 +50,7 @@ def parse_threshold(text: str, side: Side, study: Study) -> Threshold:
         value = math.nan
     if not equals or math.isnan(value):
         raise ValueError(f"{option}: {text!r} is not of the form METRIC=number")
-    known = {column.name: column for column in columns(study)}
+    known = {column.name: column for column in columns(plan)}
     name, label = name.strip(), ""
     if name not in known and name.endswith("]"):
         name, _, label = name[:-1].rpartition("[")
@@ -63,9 +63,7 @@ def parse_threshold(text: str, side: Side, study: Study) -> Threshold:
     return Threshold(column, label, value, side)
 
 
-def failures(
-    thresholds: Sequence[Threshold], cases: Sequence[CaseResult], study: Study
-) -> list[str]:
+def failures(thresholds: Sequence[Threshold], table: ResultTable) -> list[str]:
     """A sentence for each threshold that is not reached.
 
     The mean is that of all values that count, of all labels together or of one. Where no value
@@ -73,7 +71,7 @@ def failures(
     """
     sentences = []
     for threshold in thresholds:
-        mean = _mean(threshold, cases, study)
+        mean = _mean(threshold, table)
         unit = threshold.column.unit
         of = f" of {threshold.label}" if threshold.label else ""
         what = f"{threshold.column.name}{of}"
@@ -97,17 +95,16 @@ def _reached(mean: float, threshold: Threshold) -> bool:
     return mean > threshold.value if threshold.side == "under" else mean < threshold.value
 
 
-def _mean(threshold: Threshold, cases: Sequence[CaseResult], study: Study) -> float:
-    labels: list[Label | None] = [None, *study_labels(cases, study)]
-    if threshold.label:
-        labels = [x for x in labels if threshold.label in (str(x), study.name(x) or str(x))]
+def _mean(threshold: Threshold, table: ResultTable) -> float:
+    wanted = threshold.label
+    keys = {label.key for label in table.labels if wanted in ("", label.key, label.name)}
+    if not wanted:
+        keys.add(WHOLE_CASE)
     values = [
         result.value
-        for case in cases
-        for result in case.results
-        if result.column == threshold.column.name
-        and result.label in labels
-        and not math.isnan(result.value)
+        for case in table.cases
+        for (key, column), result in case.values.items()
+        if column == threshold.column.name and key in keys and result.used
     ]
     if math.inf in values:
         return math.inf

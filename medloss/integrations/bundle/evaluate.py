@@ -19,7 +19,8 @@ from medloss.evaluation.inputs.pairing import Pair, case_name
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
 from medloss.evaluation.reading.opened import note
-from medloss.evaluation.score import CaseResult, Study, attempt, evaluate_sides
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.score import EvalPlan, attempt, evaluate_sides
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
 from medloss.integrations.bundle.write import write_prediction
@@ -56,7 +57,7 @@ def bundle_pairs(
 
 
 def evaluate_bundle(
-    bundle: BundleInference, pairs: Sequence[Pair], study: Study
+    bundle: BundleInference, pairs: Sequence[Pair], plan: EvalPlan
 ) -> Iterator[CaseResult]:
     """Predict and score cases, in order; a case that fails does not stop the others.
 
@@ -67,41 +68,41 @@ def evaluate_bundle(
     Args:
         bundle: whose cases they are.
         pairs: of :func:`bundle_pairs`, all or some.
-        study: what is computed.
+        plan: what is computed.
 
     Raises:
         ValueError: the study has losses, which cannot be had from this bundle.
     """
-    check_losses(bundle, study)
+    check_losses(bundle, plan)
     by_name = {_name(bundle, case): case for case in bundle.cases}
     for pair in pairs:
-        work = functools.partial(_evaluate, bundle, pair, by_name[pair.name], study)
+        work = functools.partial(_evaluate, bundle, pair, by_name[pair.name], plan)
         yield attempt(pair, work)
 
 
-def check_losses(bundle: BundleInference, study: Study) -> None:
+def check_losses(bundle: BundleInference, plan: EvalPlan) -> None:
     """Raise if the losses of a study, or its metrics, cannot be computed on what a bundle predicts.
 
     Raises:
         ValueError: says why.
     """
-    for metric in study.metrics:
+    for metric in plan.metrics:
         if "probabilities" in metric.record.facts:
             raise ValueError(
                 f"{metric.column} needs the probabilities of a whole volume, which --bundle does "
                 f"not keep; save them and score the files"
             )
-    if not study.losses:
+    if not plan.losses:
         return
     if bundle.decision.activation is None:
         raise ValueError(
             f"{bundle.folder}: a loss needs probabilities; postprocessing has no Activationsd "
             f"with softmax or sigmoid"
         )
-    if study.inputs.remap_prediction:
+    if plan.inputs.remap_prediction:
         raise ValueError("a loss is computed on probabilities, whose classes cannot be remapped")
     p, labels = torch.full((1, 2, 4, 4, 4), 0.5), torch.zeros(1, 1, 4, 4, 4, dtype=torch.long)
-    for choice in study.losses:
+    for choice in plan.losses:
         try:
             LossInParts(choice.loss).add(p, labels, spacing_mm=1.0)
         except NotAdditiveError as error:
@@ -158,11 +159,11 @@ def _files(value: Any) -> Iterator[Path]:
 
 
 def _evaluate(
-    bundle: BundleInference, pair: Pair, case: Mapping[str, Any], study: Study
+    bundle: BundleInference, pair: Pair, case: Mapping[str, Any], plan: EvalPlan
 ) -> CaseResult:
     if pair.problem or pair.reference is None:
         raise CaseError(pair.problem)
-    reference = read_image(pair.reference, channels=study.inputs.channels)
+    reference = read_image(pair.reference, channels=plan.inputs.channels)
     for file in _files(case.get(IMAGE)):
         note(file)
     image = bundle.transform(dict(case))[IMAGE]
@@ -170,17 +171,17 @@ def _evaluate(
         raise CaseError(f"{pair.name}: the bundle's transforms lose where the image lies")
     path = pair.prediction or Path(str(image.meta.get("filename_or_obj", pair.name)))
     losses = None
-    if study.losses:
+    if plan.losses:
         # the reference as it will be scored
-        plain = dataclasses.replace(study.inputs, remap_prediction={})
+        plain = dataclasses.replace(plan.inputs, remap_prediction={})
         own = make_sides(reference, reference, plain)
-        losses = WholeLosses(study.losses, own.reference, own.ignored)
+        losses = WholeLosses(plan.losses, own.reference, own.ignored)
     with torch.no_grad():
         prediction = predict(bundle, image, path, losses)
     if losses is not None:
         check_same_grid(prediction, reference)
     if pair.prediction is not None:
         write_prediction(pair.prediction, prediction)
-    sides = make_sides(prediction, reference, study.inputs)
+    sides = make_sides(prediction, reference, plan.inputs)
     values = None if losses is None else losses.values()
-    return evaluate_sides(pair, sides, study, values)
+    return evaluate_sides(pair, sides, plan, values)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medloss.evaluation.outputs.write_nifti import write_nifti
+from medloss.evaluation.outputs.files import write_nifti
 from medloss.evaluation.reading.images import Image
 from medloss.evaluation.reading.stored import PATIENT
 

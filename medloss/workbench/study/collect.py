@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.outputs.writers import whole_file
+from medloss.evaluation.outputs.files import whole_file
 from medloss.workbench.study.conditions import Run
 from medloss.workbench.study.folder import CASE_TABLE, RUN_TABLE, StudyFolder
 

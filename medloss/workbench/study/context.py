@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medloss.evaluation.outputs.writers import whole_file
+from medloss.evaluation.outputs.files import whole_file
 from medloss.integrations.bundle import BundleInference
 from medloss.workbench.study import evaluate
 from medloss.workbench.study.bundle import DATASET, TRAINER, Case, StudyBundle

@@ -12,15 +12,15 @@ import numpy as np
 from monai.bundle import ConfigParser
 from torch import nn
 
-from medloss.evaluation.choices import choose_metric
 from medloss.evaluation.inputs.case_pair import make_sides
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs import output_folder
-from medloss.evaluation.outputs.tables import summarise
+from medloss.evaluation.outputs.folder import write_tables
+from medloss.evaluation.outputs.tables import make_table, with_origin
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image, read_image
-from medloss.evaluation.requests import parse_request
-from medloss.evaluation.score import CaseResult, Study, attempt, complete, evaluate_sides
+from medloss.evaluation.records import CaseResult
+from medloss.evaluation.requests import choose_metric, parse_request
+from medloss.evaluation.score import EvalPlan, attempt, complete, evaluate_sides
 from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle
 from medloss.integrations.bundle.settings import ConfigReader, read_inference
 from medloss.workbench.study.bundle import StudyBundle
@@ -51,7 +51,7 @@ def inference_of(bundle: StudyBundle, parser: ConfigParser, network: nn.Module) 
     return dataclasses.replace(found, transform=_Remembered(found.transform))
 
 
-def study_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> Study:
+def study_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> EvalPlan:
     """What is computed for every held-out case.
 
     Raises:
@@ -59,13 +59,13 @@ def study_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> S
         ValueError: a metric has no such option.
     """
     metrics = tuple(choose_metric(parse_request(text)) for text in bundle.conditions.metrics)
-    return Study(metrics=metrics, labels=bundle.labels(), source=source)
+    return EvalPlan(metrics=metrics, labels=bundle.labels(), source=source)
 
 
 def score(
     inference: BundleInference,
     network: nn.Module | None,
-    study: Study,
+    study: EvalPlan,
     predictions: Path | None = None,
     most: int | None = None,
 ) -> tuple[CaseResult, ...]:
@@ -87,10 +87,10 @@ def score(
     return complete(evaluate_bundle(trained, pairs, study), study)
 
 
-def write(folder: Path, cases: Sequence[CaseResult], study: Study, command: str) -> None:
+def write(folder: Path, cases: Sequence[CaseResult], study: EvalPlan, command: str) -> None:
     """Write the same files as ``medloss eval --output``."""
     folder.mkdir(parents=True, exist_ok=True)
-    output_folder.write_tables(folder, cases, summarise(cases, study), study, command=command)
+    write_tables(folder, with_origin(make_table(cases, study), study, command))
 
 
 def foreground(cases: Sequence[CaseResult]) -> Iterator[int]:
@@ -99,7 +99,7 @@ def foreground(cases: Sequence[CaseResult]) -> Iterator[int]:
         yield sum(counts.prediction for _, counts in case.counts)
 
 
-def _empty(pair: Pair, study: Study) -> CaseResult:
+def _empty(pair: Pair, study: EvalPlan) -> CaseResult:
     if pair.reference is None:
         raise CaseError(pair.problem)
     reference = read_image(pair.reference)

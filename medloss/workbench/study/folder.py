@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
-from medloss.evaluation.outputs.writers import whole_file
+from medloss.evaluation.outputs.files import whole_file
 from medloss.runtime.config_text import DuplicateKeyError, parse_file, parse_json
 from medloss.workbench.study.conditions import Conditions, Run
 from medloss.workbench.study.losses import StudyLoss

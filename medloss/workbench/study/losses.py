@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.requests import Request, parse_request, split_requests
+from medloss.evaluation.requests import OfferRequest, parse_request, split_requests
 from medloss.offers.host import host
 from medloss.runtime.config_text import parse_json, parse_yaml
 
@@ -115,7 +115,7 @@ def _loss(text: str, activation: str, *, alone: bool = False) -> StudyLoss:
         record = host().loss(request.name).record
         if record.alone or alone:
             return StudyLoss(request.column, _block(request, activation))
-        terms = [(1.0, Request(BASELINE)), (ADDED_WEIGHT, request)]
+        terms = [(1.0, OfferRequest(BASELINE)), (ADDED_WEIGHT, request)]
         note = f"{request.name} cannot train alone, so it is added to {BASELINE}"
     for _, request in terms:
         host().loss(request.name)  # an unknown name is refused here
@@ -132,7 +132,7 @@ def _loss(text: str, activation: str, *, alone: bool = False) -> StudyLoss:
     return StudyLoss("+".join(names), block, note)
 
 
-def _term(part: str, text: str) -> tuple[float, Request]:
+def _term(part: str, text: str) -> tuple[float, OfferRequest]:
     found = _WEIGHTED.fullmatch(part)
     if found is None:
         raise ValueError(f"{text!r}: a term is missing beside a '+'")
@@ -140,11 +140,11 @@ def _term(part: str, text: str) -> tuple[float, Request]:
     return weight, parse_request(found["loss"].strip())
 
 
-def _block(request: Request, activation: str) -> dict[str, Any]:
+def _block(request: OfferRequest, activation: str) -> dict[str, Any]:
     return {"_target_": "medloss.loss", **_options(request, activation), activation: True}
 
 
-def _options(request: Request, activation: str) -> dict[str, Any]:
+def _options(request: OfferRequest, activation: str) -> dict[str, Any]:
     """Name and options: those of the loss's own example where none is given."""
     example = dict(host().loss(request.name).record.example)
     for name in ("softmax", "sigmoid"):

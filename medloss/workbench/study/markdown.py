@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from medloss.evaluation.compare.paired import Difference
-from medloss.evaluation.outputs.folder import Measure
 from medloss.evaluation.outputs.pages import MINUS, p_value
+from medloss.evaluation.records import Measure
 from medloss.workbench.study.tables import Row, Score, Tables
 
 _SHORT = {

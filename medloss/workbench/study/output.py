@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medloss.evaluation.outputs.writers import whole_file
+from medloss.evaluation.outputs.files import whole_file
 from medloss.workbench.study.collect import write_tables
 from medloss.workbench.study.conditions import Run
 from medloss.workbench.study.folder import RUNS, SUMMARY, TABLES, StudyFolder

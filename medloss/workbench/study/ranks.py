@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.compare.ranking import case_ranks
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.outputs.folder import Measure
+from medloss.evaluation.compare.runs import ComparedTable
+from medloss.evaluation.records import Measure
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class RankPlot:
     critical: float
 
 
-def rank_plots(ground: Ground, alpha: float = 0.05) -> list[RankPlot]:
+def rank_plots(ground: ComparedTable, alpha: float = 0.05) -> list[RankPlot]:
     """Mean ranks over the cases, for every metric.
 
     Cases of one fold were predicted by the same networks and folds share training cases, so that

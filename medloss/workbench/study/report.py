@@ -9,10 +9,10 @@ from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.compare.page import NARROW, WIDE, forest
-from medloss.evaluation.outputs.folder import FolderError, read_folder
-from medloss.evaluation.outputs.pages import render, write_page
-from medloss.evaluation.outputs.pages.definitions import definitions
+from medloss.evaluation.outputs.files import finite
+from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report import pictures
+from medloss.evaluation.outputs.results import FolderError, read_folder
 from medloss.workbench.study import charts
 from medloss.workbench.study.conditions import Run
 from medloss.workbench.study.folder import REPORT, StudyFolder
@@ -160,14 +160,4 @@ def summary(tables: Tables, settings: Mapping[str, Any]) -> str:
             for p in rank_plots(tables.ground)
         ],
     }
-    return json.dumps(_finite(content), indent=1, default=str) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
+    return json.dumps(finite(content), indent=1, default=str) + "\n"

@@ -7,13 +7,13 @@ import gzip
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.compare.runs import Run as Compared
-from medloss.evaluation.outputs.folder import Folder, FolderCase, Label, Measure, Value
+from medloss.evaluation.compare.runs import ComparedRun, ComparedTable
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, ScoredLabel
 from medloss.offers.host import host
 from medloss.workbench.study.folder import CASE_TABLE, RUN_TABLE
 
@@ -53,9 +53,9 @@ class Results:
     runs: tuple[RunLine, ...]
     left_out: tuple[RunLine, ...]
     losses: tuple[str, ...]
-    labels: tuple[Label, ...]
+    labels: tuple[ScoredLabel, ...]
     measures: tuple[Measure, ...]
-    values: Mapping[tuple[str, int, int], Mapping[str, Mapping[Key, Value]]]
+    values: Mapping[tuple[str, int, int], Mapping[str, Mapping[Key, Result]]]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -68,11 +68,11 @@ class Results:
         return tuple(sorted({run.fold for run in self.runs}))
 
     @property
-    def shown(self) -> Label:
+    def shown(self) -> ScoredLabel:
         """What the tables are of: the mean of all labels, or the only one."""
         if len(self.labels) == 1:
             return self.labels[0]
-        return Label(f"mean of {len(self.labels)} labels")
+        return ScoredLabel(f"mean of {len(self.labels)} labels")
 
     def of(self, loss: str) -> list[RunLine]:
         """Runs of a loss."""
@@ -103,8 +103,8 @@ def read_results(folder: Path) -> Results:
     whole = {pair for pair, count in ended.items() if count == len(losses)}
     if not whole:
         raise ValueError(f"{folder}: no fold and seed has been ended by all {len(losses)} losses")
-    values: dict[tuple[str, int, int], dict[str, dict[Key, Value]]] = {}
-    labels: dict[str, Label] = {}
+    values: dict[tuple[str, int, int], dict[str, dict[Key, Result]]] = {}
+    labels: dict[str, ScoredLabel] = {}
     measures: dict[str, Measure] = {}
     with _open(folder / CASE_TABLE) as file:
         for row in csv.DictReader(file):
@@ -115,11 +115,13 @@ def read_results(folder: Path) -> Results:
             case = cases.setdefault(row["case"], {})
             if row["status"] == "failed":
                 continue
-            labels.setdefault(row["label"], Label(row["label"], row["name"]))
+            labels.setdefault(row["label"], ScoredLabel(row["label"], row["name"]))
             if row["metric"] not in measures:
                 measures[row["metric"]] = _measure(row["metric"], row["unit"])
             value = float(row["value"]) if row["value"] else math.nan
-            case[row["label"], row["metric"]] = Value(value, row["status"])
+            case[row["label"], row["metric"]] = Result(
+                row["label"], row["metric"], value, row["unit"], row["status"]
+            )
     if not measures:
         why = next((line.facts.get("message") for line in lines if line.status == "failed"), "")
         raise ValueError(f"{folder}: no run has any value: {why}")
@@ -134,7 +136,7 @@ def read_results(folder: Path) -> Results:
     )
 
 
-def ground_of(results: Results, seeds: Iterable[int] = ()) -> Ground:
+def ground_of(results: Results, seeds: Iterable[int] = ()) -> ComparedTable:
     """The losses as runs on the same cases, each value the mean over the seeds.
 
     A case takes part with the seeds that have a number for it. Labels are averaged to one value a
@@ -157,19 +159,15 @@ def ground_of(results: Results, seeds: Iterable[int] = ()) -> Ground:
             for case in cases
         }
         made = tuple(
-            FolderCase(case, None, None, values=_average(found[case], results)) for case in cases
+            CaseResult(Pair(case, None, None), results=_average(found[case], results))
+            for case in cases
         )
-        settings = {"preset": "deepmind", "policies": {}}
-        runs.append(
-            Compared(
-                loss, Folder(Path(loss), "", settings, results.measures, (shown,), made, (), "")
-            )
-        )
-    return Ground(tuple(runs), tuple(cases), (shown,), results.measures)
+        runs.append(ComparedRun(loss, ResultTable(results.measures, (shown,), made)))
+    return ComparedTable(tuple(runs), tuple(cases), (shown,), results.measures)
 
 
-def _average(found: Sequence[Mapping[Key, Value]], results: Results) -> dict[Key, Value]:
-    made: dict[Key, Value] = {}
+def _average(found: Sequence[Mapping[Key, Result]], results: Results) -> tuple[Result, ...]:
+    made: list[Result] = []
     for measure in results.measures:
         by_label = []
         for label in results.labels:
@@ -179,22 +177,24 @@ def _average(found: Sequence[Mapping[Key, Value]], results: Results) -> dict[Key
             if own:
                 by_label.append(mean_value(own))
         if by_label:
-            made[results.shown.key, measure.name] = mean_value(by_label)
-    return made
+            made.append(replace(mean_value(by_label), label=results.shown.key))
+    return tuple(made)
 
 
-def mean_value(values: Sequence[Value]) -> Value:
+def mean_value(values: Sequence[Result]) -> Result:
     """Mean of those that are numbers, with the status of the worst.
 
     Example:
-        >>> mean_value([Value(0.5, "ok"), Value(0.0, "missed"), Value(math.nan, "both_empty")])
-        Value(value=0.25, status='missed')
+        >>> scored = (("ok", 0.5), ("missed", 0.0), ("both_empty", math.nan))
+        >>> mean_value([Result(1, "dice", value, "", status) for status, value in scored])
+        Result(label=1, column='dice', value=0.25, unit='', status='missed')
     """
     numbers = [value.value for value in values if value.used]
     statuses = [value.status for value in values]
     order = ("missed", "spurious", "ok", "both_empty", "not_annotated")
     worst = min(statuses, key=lambda status: order.index(status) if status in order else 0)
-    return Value(sum(numbers) / len(numbers) if numbers else math.nan, worst)
+    mean = sum(numbers) / len(numbers) if numbers else math.nan
+    return replace(values[0], value=mean, status=worst)
 
 
 def _run(row: Mapping[str, str]) -> RunLine:

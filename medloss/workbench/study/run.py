@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
-from medloss.evaluation.outputs.writers import whole_file
+from medloss.evaluation.outputs.files import whole_file
 from medloss.workbench.study.conditions import Conditions, Run
 from medloss.workbench.study.folder import RESULT, StudyFolder
 from medloss.workbench.study.plan import Timing

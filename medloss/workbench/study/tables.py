@@ -11,9 +11,9 @@ import numpy as np
 
 from medloss.evaluation.compare.paired import Difference, difference, holm
 from medloss.evaluation.compare.ranking import Ranking, rankings
-from medloss.evaluation.compare.runs import Ground
-from medloss.evaluation.outputs.folder import Measure, Value
+from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap, mean_interval
+from medloss.evaluation.records import Measure
 from medloss.workbench.study.results import Results, ground_of
 
 
@@ -68,7 +68,7 @@ class Tables:
     """Everything that a report shows in numbers."""
 
     results: Results
-    ground: Ground
+    ground: ComparedTable
     baseline: str
     rows: tuple[Row, ...]
     rankings: tuple[Ranking, ...]
@@ -80,7 +80,7 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
 
     Args:
         results: of the study.
-        baseline: loss that the others are compared with.
+        baseline: loss that the others are ground with.
         bootstrap: how intervals are made.
 
     Raises:
@@ -118,8 +118,8 @@ def _score(
     results: Results,
     measure: Measure,
     number: int,
-    ground: Ground,
-    seeds: Sequence[Ground],
+    ground: ComparedTable,
+    seeds: Sequence[ComparedTable],
     bootstrap: Bootstrap,
 ) -> Score:
     values = _numbers(ground, measure, number)
@@ -135,14 +135,14 @@ def _score(
     )
 
 
-def _numbers(ground: Ground, measure: Measure, number: int) -> list[float]:
+def _numbers(ground: ComparedTable, measure: Measure, number: int) -> list[float]:
     key = ground.labels[0].key, measure.name
-    found = [case.values.get(key) for case in ground.runs[number].folder.cases]
+    found = [case.values.get(key) for case in ground.runs[number].table.cases]
     return [value.value for value in found if value and value.used]
 
 
 def _against(
-    ground: Ground, baseline: str, bootstrap: Bootstrap
+    ground: ComparedTable, baseline: str, bootstrap: Bootstrap
 ) -> dict[tuple[str, str], Difference]:
     """Every loss minus the baseline, for every metric; Holm's rule over all of them."""
     names = [run.name for run in ground.runs]
@@ -151,7 +151,7 @@ def _against(
     for label, measure, values in ground.grid():
         for number, name in enumerate(names):
             if number != base:
-                pair: tuple[list[Value | None], list[Value | None]] = values[base], values[number]
+                pair = values[base], values[number]
                 found[name, measure.name] = difference(
                     label, measure, (baseline, name), pair, bootstrap
                 )

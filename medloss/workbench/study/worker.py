@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from medloss.evaluation.outputs.writers import whole_file
+from medloss.evaluation.outputs.files import whole_file
 from medloss.scoring.surface import threads as scoring_threads
 from medloss.workbench.study import evaluate
 from medloss.workbench.study.conditions import Conditions, Run

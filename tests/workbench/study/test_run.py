@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from monai.utils import set_determinism
 
 from medloss.cli import main
-from medloss.evaluation.outputs.folder import read_folder
+from medloss.evaluation.outputs.results import read_folder
 from medloss.workbench.study.bundle import StudyBundle
 from medloss.workbench.study.conditions import Conditions, Run
 from medloss.workbench.study.losses import StudyLoss, parse_losses

@@ -72,7 +72,7 @@ def test_only_pairs_that_every_loss_has_ended_count(study: Path) -> None:
 def test_a_case_is_the_mean_over_seeds_and_labels(study: Path) -> None:
     ground = ground_of(read_results(study))
     (label,) = ground.labels
-    found = ground.runs[1].folder.cases[3].values[label.key, "dice"].value
+    found = ground.runs[1].table.cases[3].values[label.key, "dice"].value
     expected = np.mean([value("focal", seed, 3, label) for seed in SEEDS for label in (1, 2)])
     assert found == pytest.approx(expected)
 
@@ -133,11 +133,14 @@ def test_friedman_needs_something_to_rank() -> None:
 
 
 def test_a_mean_of_values_keeps_the_worst_status() -> None:
-    from medloss.evaluation.outputs.folder import Value
+    from medloss.evaluation.records import Result
 
-    found = mean_value([Value(1.0, "ok"), Value(0.0, "missed")])
+    def scored(value: float, status: str) -> Result:
+        return Result(1, "dice", value, "", status)
+
+    found = mean_value([scored(1.0, "ok"), scored(0.0, "missed")])
     assert (found.value, found.status) == (0.5, "missed")
-    assert math.isnan(mean_value([Value(math.nan, "both_empty")]).value)
+    assert math.isnan(mean_value([scored(math.nan, "both_empty")]).value)
 
 
 def test_the_page_names_what_broke_and_stands_alone(study: Path) -> None:

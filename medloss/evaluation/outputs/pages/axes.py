@@ -108,3 +108,8 @@ def _bent_ticks(low: float, high: float) -> list[float]:
 def _tick_text(value: float) -> str:
     text = f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3g}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def shift(index: int) -> float:
+    """From -0.5 to 0.5, evenly spread over any number of dots, the same on every run."""
+    return math.modf(index * 0.6180339887498949)[0] - 0.5  # golden ratio

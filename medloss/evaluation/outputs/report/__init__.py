@@ -1,17 +1,41 @@
-"""``report.html``: what a study found, on one page that needs nothing else."""
+"""``report.html``: what an evaluation found, on one page that needs nothing else."""
 
 from __future__ import annotations
 
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from medloss.evaluation.outputs.pages import definitions, render, write_page
+from medloss.evaluation.outputs.report.figures import agreements, most_telling, plot, strips
+from medloss.evaluation.outputs.report.pictures import choose, draw, judge
+from medloss.evaluation.outputs.results import read_folder
+from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, Summary
 
 NAME = "report.html"
+STATUSES = ("ok", "missed", "spurious", "both_empty", "not_annotated")
+WORDS = {
+    "ok": "ok",
+    "missed": "missed",
+    "spurious": "spurious",
+    "both_empty": "both empty",
+    "not_annotated": "not annotated",
+    "failed": "failed",
+}
+_MOST_ROWS = 4000
+_MOST_NAMED = 12
 
 
-def write_report(folder: Path, *, pictures: bool = True) -> Path:
-    """Write ``report.html`` into an output folder of ``medloss eval``, from what lies in it.
+def write_report(folder: Path, table: ResultTable | None = None, *, pictures: bool = True) -> Path:
+    """Write ``report.html`` into an output folder of ``medloss eval``.
 
     Args:
         folder: with ``cases.csv`` and ``summary.json``.
+        table: what lies in it, where that is known; else it is read.
         pictures: show the worst and best cases; reads their files again.
 
     Returns:
@@ -20,10 +44,164 @@ def write_report(folder: Path, *, pictures: bool = True) -> Path:
     Raises:
         FolderError: the folder is no such output, or damaged.
     """
-    from medloss.evaluation.outputs.folder import read_folder
-    from medloss.evaluation.outputs.pages import render, write_page
-    from medloss.evaluation.outputs.report.content import content
+    table = table or read_folder(folder)
+    return write_page(folder / NAME, render("report.html", content(table, pictures=pictures)))
 
-    return write_page(
-        folder / NAME, render("report.html", content(read_folder(folder), pictures=pictures))
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A line of the table of cases: one label of one case."""
+
+    case: str
+    label: str
+    status: str
+    values: tuple[float | None, ...]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class StatusCases:
+    """A label that is missed, spurious or in neither map in some cases."""
+
+    status: str
+    label: str
+    cases: tuple[str, ...]
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The first of them."""
+        return self.cases[:_MOST_NAMED]
+
+
+def content(table: ResultTable, *, pictures: bool) -> dict[str, Any]:
+    """Everything that the template shows."""
+    worst, best = choose(table) if pictures else ([], [])
+    found = agreements(table)
+    rows, left_out = case_rows(table)
+    return {
+        "table": table,
+        "prediction": place(case.pair.prediction for case in table.cases),
+        "reference": place(case.pair.reference for case in table.cases),
+        "changed": [case for case in table.cases if case.notes],
+        "most_named": _MOST_NAMED,
+        "findings": list(findings(table)),
+        "totals": totals(table),
+        "groups": [(m, lines) for m in table.measures if (lines := table.lines_of(m))],
+        "shown_statuses": shown_statuses(table.lines),
+        "words": WORDS,
+        "strips": strips(table),
+        "agreements": found,
+        "plots": [plot(agreement) for agreement in most_telling(found)],
+        "judge": judge(table),
+        "galleries": [
+            ("Worst", [draw(choice, table) for choice in worst]),
+            ("Best", [draw(choice, table) for choice in best]),
+        ],
+        "pictures": pictures,
+        "rows": rows,
+        "left_out": left_out,
+        "definitions": definitions(table),
+        "level": level(table),
+    }
+
+
+def totals(table: ResultTable) -> list[tuple[str, int, str]]:
+    """What happened how often: a word, a number, and the status that it is about."""
+    counts: Counter[str] = Counter()
+    for case in table.cases:
+        counts.update(status for _, status in statuses(case))
+    failed = len(table.failed)
+    return [
+        ("cases", len(table.cases), ""),
+        ("scored", len(table.cases) - failed, ""),
+        ("failed", failed, "failed"),
+        ("labels missed", counts["missed"], "missed"),
+        ("labels spurious", counts["spurious"], "spurious"),
+        ("labels both empty", counts["both_empty"], "both_empty"),
+    ]
+
+
+def statuses(case: CaseResult) -> list[tuple[str, str]]:
+    """Label and status, once for each label."""
+    found: dict[str, str] = {}
+    for (label, _), value in case.values.items():
+        if label != WHOLE_CASE:
+            found.setdefault(label, value.status)
+    return list(found.items())
+
+
+def findings(table: ResultTable) -> Iterator[StatusCases]:
+    """Where labels are missed, spurious, or in neither map."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    for case in table.cases:
+        for label, status in statuses(case):
+            cases.setdefault((status, label), []).append(case.name)
+    for status in STATUSES[1:]:
+        for each in table.labels:
+            if (status, each.key) in cases:
+                yield StatusCases(status, each.title, tuple(cases[status, each.key]))
+
+
+def shown_statuses(lines: Sequence[Summary]) -> tuple[str, ...]:
+    """The statuses that have a column: those that always matter, and others that occur."""
+    return tuple(
+        status
+        for status in STATUSES[1:]
+        if status != "not_annotated" or any(line.statuses.get(status) for line in lines)
     )
+
+
+def case_rows(table: ResultTable) -> tuple[list[CaseRow], int]:
+    """A row for each case and label, and how many of them the page has no room for.
+
+    Where there are too many rows, those with the worst values of :func:`judge` are kept.
+    """
+    whole = any(line.key == WHOLE_CASE for line in table.lines)
+    rows = []
+    for case in table.cases:
+        if case.error:
+            rows.append(CaseRow(case.name, "", "failed", (), case.error))
+        rows += [
+            CaseRow(case.name, table.label(label).title, status, _values(case, label, table))
+            for label, status in statuses(case)
+        ]
+        if whole and not case.error:
+            rows.append(CaseRow(case.name, WHOLE_CASE, "ok", _values(case, WHOLE_CASE, table)))
+    too_many = len(rows) - _MOST_ROWS
+    if too_many <= 0:
+        return rows, 0
+    measure = judge(table)
+    sign = -1.0 if measure and measure.better == "lower" else 1.0
+    position = table.measures.index(measure) if measure else 0
+
+    def badness(index: int) -> float:
+        row = rows[index]
+        if row.error:
+            return -math.inf
+        value = row.values[position]
+        return math.inf if value is None or math.isnan(value) else sign * value
+
+    kept = sorted(sorted(range(len(rows)), key=badness)[:_MOST_ROWS])
+    return [rows[index] for index in kept], too_many
+
+
+def place(paths: Iterable[Path | None]) -> str:
+    """The table that files lie in, or the file where there is one."""
+    given = sorted({str(path) for path in paths if path})
+    if len(given) < 2:
+        return given[0] if given else ""
+    try:
+        return os.path.commonpath(given)
+    except ValueError:  # absolute and relative ones, or several drives
+        return str(Path(given[0]).parent)
+
+
+def level(table: ResultTable) -> str:
+    """Of the intervals, in percent."""
+    return f"{100 * float(table.settings['bootstrap']['level']):g}%"
+
+
+def _values(case: CaseResult, label: str, table: ResultTable) -> tuple[float | None, ...]:
+    """In the order of the metrics; ``None`` for those that are not about this label."""
+    found = (case.values.get((label, measure.name)) for measure in table.measures)
+    return tuple(value.value if value else None for value in found)

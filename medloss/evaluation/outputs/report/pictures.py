@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.inputs.case_pair import Inputs, read_sides
 from medloss.evaluation.inputs.layers import make_layers
-from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.folder import Folder, FolderCase, Label, Measure, Value
 from medloss.evaluation.outputs.report.planes import Plane, planes
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
 from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.records import (
+    WHOLE_CASE,
+    CaseResult,
+    Measure,
+    Result,
+    ResultTable,
+    ScoredLabel,
+)
 
 _WORST, _BEST = 8, 4
 """At most so many pictures of each kind: a page stays small however many labels there are."""
@@ -26,19 +31,19 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Choice:
+class PictureChoice:
     """A label of a case that is worth a look."""
 
-    case: FolderCase
-    label: Label
-    value: Value
+    case: CaseResult
+    label: ScoredLabel
+    value: Result
 
 
 @dataclass(frozen=True)
 class Picture:
     """Slices of a choice, or the reason why there are none."""
 
-    choice: Choice
+    choice: PictureChoice
     planes: tuple[Plane, ...] = ()
     problem: str = ""
 
@@ -55,30 +60,30 @@ class Picture:
         return max(step * power for step in (1, 2, 5) if step * power <= room)
 
 
-def judge(folder: Folder) -> Measure | None:
+def judge(table: ResultTable) -> Measure | None:
     """The metric that says which cases are bad: Dice where it was computed, else the first."""
-    own = [m for m in folder.measures if any(key != "all" for key in _keys(folder, m))]
+    own = [m for m in table.measures if any(x.key != WHOLE_CASE for x in table.lines_of(m))]
     return next((measure for measure in own if measure.name == "dice"), next(iter(own), None))
 
 
-def choose(folder: Folder) -> tuple[list[Choice], list[Choice]]:
+def choose(table: ResultTable) -> tuple[list[PictureChoice], list[PictureChoice]]:
     """The worst and the best cases, of as many labels as there is room for.
 
     In every round each label gives its next worst case, and the worst of these come first; the best
     cases are one of each label.
     """
-    measure = judge(folder)
+    measure = judge(table)
     if measure is None:
         return [], []
     sign = 1.0 if measure.better == "higher" else -1.0
 
-    def badness(choice: Choice) -> float:
+    def badness(choice: PictureChoice) -> float:
         return sign * choice.value.value
 
     ordered = [
-        sorted(_choices(folder, label, measure), key=badness)
-        for label in folder.labels
-        if label.key != "all"
+        sorted(_choices(table, label, measure), key=badness)
+        for label in table.labels
+        if label.key != WHOLE_CASE
     ]
     worst = _rounds(ordered, _ROUNDS, badness)[:_WORST]
     seen = {(choice.case.name, choice.label.key) for choice in worst}
@@ -89,13 +94,13 @@ def choose(folder: Folder) -> tuple[list[Choice], list[Choice]]:
     return worst, best
 
 
-def draw(choice: Choice, folder: Folder) -> Picture:
+def draw(choice: PictureChoice, table: ResultTable) -> Picture:
     """Read the two files of a case again and cut them.
 
     Files that are gone, or no longer hold what was scored, give the reason instead of a picture.
     """
     try:
-        reference, prediction, grid = _masks(choice, folder)
+        reference, prediction, grid = _masks(choice, table)
     except CaseError as error:
         return Picture(choice, problem=str(error))
     counted = (int(reference.sum()), int(prediction.sum()))
@@ -112,18 +117,19 @@ def draw(choice: Choice, folder: Folder) -> Picture:
     return Picture(choice, planes(reference, prediction, grid.affine, placed=grid.space == PATIENT))
 
 
-def _masks(choice: Choice, folder: Folder) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
+def _masks(
+    choice: PictureChoice, table: ResultTable
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
     case = choice.case
-    if case.prediction is None or case.reference is None:
+    if case.pair.prediction is None or case.pair.reference is None:
         raise CaseError("the results do not say which files were read")
-    pair = Pair(case.name, Path(case.prediction), Path(case.reference))
-    sides = read_sides(pair, _inputs(folder))
+    sides = read_sides(case.pair, _inputs(table))
     if sides.reference.shape != case.shape:
         raise CaseError(f"the reference has the shape {sides.reference.shape}, not {case.shape}")
-    regions = {label.key: label.members for label in folder.labels if label.members}
+    regions = {label.key: label.members for label in table.labels if label.members}
     classes = {
         label.key: label.key if label.members else int(label.key)
-        for label in folder.labels
+        for label in table.labels
         if label.members or label.key.isdecimal()
     }
     if choice.label.key not in classes:
@@ -137,9 +143,9 @@ def _masks(choice: Choice, folder: Folder) -> tuple[NDArray[np.bool_], NDArray[n
     return masks[0], masks[1], sides.reference
 
 
-def _inputs(folder: Folder) -> Inputs:
+def _inputs(table: ResultTable) -> Inputs:
     """What was done to the files before they were scored, done again."""
-    asked = folder.inputs
+    asked = table.inputs
     for name in ("remap_prediction", "remap_reference"):
         if name in asked:  # JSON has no numbers as keys
             asked[name] = {int(old): int(new) for old, new in asked[name].items()}
@@ -154,23 +160,19 @@ def _inputs(folder: Folder) -> Inputs:
         ) from error
 
 
-def _choices(folder: Folder, label: Label, measure: Measure) -> list[Choice]:
+def _choices(table: ResultTable, label: ScoredLabel, measure: Measure) -> list[PictureChoice]:
     found = []
-    for case in folder.cases:
+    for case in table.cases:
         value = case.values.get((label.key, measure.name))
         if value and value.used and value.status != "both_empty":
-            found.append(Choice(case, label, value))
+            found.append(PictureChoice(case, label, value))
     return found
 
 
 def _rounds(
-    ordered: list[list[Choice]], rounds: int, key: Callable[[Choice], float]
-) -> list[Choice]:
-    found: list[Choice] = []
+    ordered: list[list[PictureChoice]], rounds: int, key: Callable[[PictureChoice], float]
+) -> list[PictureChoice]:
+    found: list[PictureChoice] = []
     for index in range(rounds):
         found += sorted((each[index] for each in ordered if index < len(each)), key=key)
     return found
-
-
-def _keys(folder: Folder, measure: Measure) -> set[str]:
-    return {line.label for line in folder.lines if line.measure == measure.name}

@@ -1,0 +1,103 @@
+"""Files that appear under their name only when all of them is written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Raise if ``path`` cannot be written, before any work is done for it.
+
+    Raises:
+        ValueError: it exists and ``force`` is not set, or its folder is missing or not writable.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder")
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists; --force overwrites it")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.parent} is no folder to write {path.name} to")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path.parent} is not writable")
+
+
+@contextlib.contextmanager
+def partial_file(path: Path) -> Iterator[Path]:
+    """Where to write what appears as ``path`` at the end, and not at all after an error."""
+    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A file of text that appears when it is complete."""
+    # A path may hold bytes that are no text, which must not cost the file.
+    with (
+        partial_file(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text."""
+    with whole_file(path) as file:
+        file.write(text)
+
+
+def write_json_file(path: Path, content: Any) -> None:
+    """Write JSON for everyone, where NaN and infinity are null."""
+    with whole_file(path) as file:
+        json.dump(finite(content), file, indent=1, allow_nan=False, default=str)
+        file.write("\n")
+
+
+def finite(content: Any) -> Any:
+    """The same with ``None`` for every number that JSON cannot hold.
+
+    Example:
+        >>> finite({"mean": [0.5, float("nan")]})
+        {'mean': [0.5, None]}
+    """
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
+
+
+def write_nifti(
+    path: Path, array: NDArray[Any], affine: NDArray[Any], *, placed: bool = True
+) -> None:
+    """Write an image in millimetres.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``, in a folder that is there.
+        array: spatial axes first.
+        affine: 4x4, voxel index to RAS+ millimetres.
+        placed: whether the affine is a place in the patient; else only the voxel size is written.
+    """
+    import nibabel
+
+    image = nibabel.Nifti1Image(array, affine if placed else None)
+    if not placed:
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)[: array.ndim]
+        image.header.set_zooms([*sizes, *[1.0] * (array.ndim - len(sizes))])
+    image.header.set_xyzt_units("mm")
+    with partial_file(path) as partial:
+        nibabel.save(image, partial)

@@ -1,0 +1,403 @@
+"""``cases.csv`` and ``summary.json``: results written, and read again as the same records.
+
+Values are read from ``cases.csv``, which tells infinite from undefined; everything else comes from
+``summary.json``. The two must agree on the cases, labels and metrics.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.files import whole_file, write_json_file
+from medloss.evaluation.records import (
+    WHOLE_CASE,
+    CaseResult,
+    Measure,
+    Result,
+    ResultTable,
+    ScoredLabel,
+    Summary,
+    label_key,
+)
+from medloss.runtime.config_text import parse_file
+from medloss.scoring import Status
+from medloss.scoring.counts import Counts
+
+CASES, SUMMARY = "cases.csv", "summary.json"
+CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "preset", "status", "message")
+FORMAT = 1
+"""Number of the layout of the JSON file; it grows when a reader would have to change."""
+
+NNUNET_KEYS = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")
+"""Of nnU-Net's ``summary.json``, with the meaning that they have there."""
+
+_NUMBERS = {
+    **{name: name for name in ("mean", "sd", "q1", "median", "q3")},
+    "minimum": "min",
+    "maximum": "max",
+    "ci_low": "ci_low",
+    "ci_high": "ci_high",
+}
+"""The statistics of a line of the summary, and what the file calls them."""
+
+
+_Cell = tuple[float, str, str]
+"""Value, unit and status."""
+
+
+class FolderError(ValueError):
+    """A folder that is no output of ``medloss eval``, or a damaged one."""
+
+
+# Writing
+
+
+def write_csv(path: Path, tables: Iterable[ResultTable]) -> None:
+    """Write a line for each case, label and metric, and one for each failed case.
+
+    Several tables stand one after the other, below one head.
+    """
+    with whole_file(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+        for table in tables:
+            for *text, value, unit, preset, status, message in rows(table):
+                shown = "" if value is None else repr(value)
+                writer.writerow((*text, shown, unit, preset, status, message))
+
+
+def rows(table: ResultTable) -> Iterator[tuple[Any, ...]]:
+    """A value for each of :data:`CSV_COLUMNS`, all text but the value; failed cases have none."""
+    preset = table.preset
+    for case in table.cases:
+        for result in case.results:
+            key = label_key(result.label)
+            head = (case.name, key, table.label(key).name, result.column)
+            yield (*head, result.value, result.unit, preset, result.status, "")
+        if case.error:
+            yield (case.name, "", "", "", None, "", preset, "failed", case.error)
+
+
+def write_json(path: Path, table: ResultTable) -> None:
+    """Write settings, cases and summary. NaN and infinity become null: JSON has neither."""
+    content = {
+        "medloss": table.version,
+        "format": FORMAT,
+        "settings": table.settings,
+        "cases": [_case_entry(case, table) for case in table.cases],
+        "summary": [_summary_entry(line, table) for line in table.lines],
+        **nnunet_keys(table.cases),
+    }
+    write_json_file(path, content)
+
+
+def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
+    pair = case.pair
+    head = {
+        "case": pair.name,
+        "prediction": pair.prediction and str(pair.prediction),
+        "reference": pair.reference and str(pair.reference),
+    }
+    if case.error:
+        return {**head, "status": "failed", "error": case.error}
+    return {
+        **head,
+        "status": "ok",
+        "spacing_mm": case.spacing_mm,
+        "shape": case.shape,
+        **({"notes": case.notes} if case.notes else {}),
+        "results": [
+            {
+                **_label_entry(result.label, table),
+                "metric": result.column,
+                "value": result.value,
+                "unit": result.unit,
+                "status": result.status,
+            }
+            for result in case.results
+        ],
+    }
+
+
+def _summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
+    return {
+        **_label_entry(line.label, table),
+        "metric": line.column.name,
+        "n": line.n,
+        **{there: getattr(line, here) for here, there in _NUMBERS.items()},
+        "worst_case": line.worst_case,
+        "statuses": {str(status): line.statuses.get(str(status), 0) for status in Status},
+        "not_used": line.not_used,
+        "failed": line.failed,
+    }
+
+
+def _label_entry(label: Label | None, table: ResultTable) -> dict[str, Any]:
+    return {
+        "label": WHOLE_CASE if label is None else label,
+        "name": table.label(label_key(label)).name,
+    }
+
+
+def nnunet_keys(cases: Sequence[CaseResult]) -> dict[str, Any]:
+    """``foreground_mean``, ``mean`` and ``metric_per_case``, of the cases that were scored.
+
+    A label that neither file of a case has is undefined there (null) and left out of the mean,
+    whatever the policies say; ``foreground_mean`` is the mean of the labels' means, and null if one
+    of them is.
+
+    """
+    scored = [case for case in cases if not case.error]
+    per_case: list[dict[str, Any]] = [
+        {
+            "reference_file": str(case.pair.reference),
+            "prediction_file": str(case.pair.prediction),
+            "metrics": {str(label): _nnunet_values(counts) for label, counts in case.counts},
+        }
+        for case in scored
+    ]
+    labels = list(dict.fromkeys(label for case in scored for label, _ in case.counts))
+    means = {
+        str(label): {
+            key: _mean([m["metrics"][str(label)][key] for m in per_case]) for key in NNUNET_KEYS
+        }
+        for label in labels
+    }
+    foreground = [mean for label, mean in means.items() if label != "0"]
+    overall = {key: _plain_mean([mean[key] for mean in foreground]) for key in NNUNET_KEYS}
+    return {"foreground_mean": overall, "mean": means, "metric_per_case": per_case}
+
+
+def _nnunet_values(counts: Counts) -> dict[str, float | int | None]:
+    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
+    any_of_both = tp + fp + fn
+    return {
+        "Dice": 2 * tp / (2 * tp + fp + fn) if any_of_both else None,
+        "IoU": tp / any_of_both if any_of_both else None,
+        "FP": fp,
+        "TP": tp,
+        "FN": fn,
+        "TN": tn,
+        "n_pred": counts.prediction,
+        "n_ref": counts.reference,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of those that are defined; as ``numpy.nanmean``."""
+    return _plain_mean([value for value in values if value is not None])
+
+
+def _plain_mean(values: Sequence[float | None]) -> float | None:
+    if not values or any(value is None for value in values):
+        return None
+    return math.fsum(value for value in values if value is not None) / len(values)
+
+
+# Reading
+
+
+def read_folder(path: Path) -> ResultTable:
+    """Read what ``medloss eval --output`` wrote.
+
+    Raises:
+        FolderError: says which file is missing, damaged, or contradicts the other.
+    """
+    content = _read_json(path)
+    where = path / SUMMARY
+    if content.get("format") != FORMAT:
+        raise FolderError(
+            f"{where} has the format {content.get('format')!r}; this version reads {FORMAT}"
+        )
+    try:
+        return _table(path, content)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise FolderError(f"{where} lacks or garbles {str(error) or 'an entry'}") from error
+    except ValueError as error:
+        raise (
+            error if isinstance(error, FolderError) else FolderError(f"{where}: {error}")
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise FolderError(f"{path} is no folder; give the folder that medloss eval --output wrote")
+    where = path / SUMMARY
+    try:
+        content = parse_file(where.read_text(encoding="utf-8"), where)
+    except FileNotFoundError as error:
+        raise FolderError(
+            f"{path} has no {SUMMARY}; is it a folder that medloss eval --output wrote?"
+        ) from error
+    except OSError as error:
+        raise FolderError(f"{where} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise FolderError(f"{where} is not JSON: {error}") from error
+    except ValueError as error:
+        raise FolderError(str(error)) from error
+    if not isinstance(content, dict):
+        raise FolderError(f"{where} holds no object")
+    return content
+
+
+def _table(path: Path, content: dict[str, Any]) -> ResultTable:
+    settings = content["settings"]
+    settings["preset"], settings["policies"]["meaning"]  # every reader shows them
+    values, errors = _read_csv(path)
+    names = [str(entry["case"]) for entry in content["cases"]]
+    failed = {str(x["case"]) for x in content["cases"] if x["status"] == "failed"}
+    if len(set(names)) != len(names) or not values.keys() <= set(names) or failed != errors:
+        raise FolderError(f"{path / CASES} and {path / SUMMARY} do not hold the same cases")
+    measures, labels = head_of(settings)
+    named = {measure.name: measure for measure in measures}
+    counts = _counts(content)
+    return ResultTable(
+        measures=measures,
+        labels=labels,
+        cases=tuple(
+            _case(entry, values.get(entry["case"], {}), counts.get(entry["case"], ()), path)
+            for entry in content["cases"]
+        ),
+        lines=tuple(_line(entry, named) for entry in content["summary"]),
+        settings=settings,
+        version=str(content["medloss"]),
+        path=path,
+        written=written_at(path),
+    )
+
+
+def head_of(settings: Mapping[str, Any]) -> tuple[tuple[Measure, ...], tuple[ScoredLabel, ...]]:
+    """The metrics and losses, and the labels, that the settings of a table name."""
+    return (
+        tuple(
+            Measure(str(m["metric"]), str(m["unit"]), _better(m), dict(m["options"]))
+            for m in (*settings["metrics"], *settings["losses"])
+        ),
+        tuple(
+            ScoredLabel(str(x["label"]), str(x["name"]), tuple(map(int, x.get("labels", ()))))
+            for x in settings["labels"]
+        ),
+    )
+
+
+def written_at(folder: Path) -> str:
+    """When the results in a folder were written: the time that the file itself bears."""
+    moment = datetime.fromtimestamp((folder / SUMMARY).stat().st_mtime, tz=UTC)
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _better(entry: Mapping[str, Any]) -> str:
+    better = entry["better"]
+    if better not in ("higher", "lower"):
+        raise ValueError(f"better: expected higher or lower, got {better!r}")
+    return str(better)
+
+
+def _read_csv(path: Path) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[str]]:
+    where = path / CASES
+    rows: dict[str, dict[tuple[str, str], _Cell]] = {}
+    failed: set[str] = set()
+    try:
+        with where.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if tuple(reader.fieldnames or ()) != CSV_COLUMNS:
+                raise FolderError(f"{where} does not begin with {','.join(CSV_COLUMNS)}")
+            for row in reader:
+                if row["status"] == "failed":
+                    failed.add(row["case"])
+                    continue
+                key = row["label"], row["metric"]
+                mine = rows.setdefault(row["case"], {})
+                if key in mine:
+                    raise FolderError(f"{where} line {reader.line_num}: a value is there twice")
+                mine[key] = float(row["value"]), row["unit"], row["status"]
+    except FileNotFoundError as error:
+        raise FolderError(f"{path} has no {CASES}") from error
+    except OSError as error:
+        raise FolderError(f"{where} cannot be read: {error.strerror or error}") from error
+    except (csv.Error, TypeError, UnicodeDecodeError) as error:
+        raise FolderError(f"{where} is damaged: {error}") from error
+    except ValueError as error:
+        if isinstance(error, FolderError):
+            raise
+        raise FolderError(f"{where} line {reader.line_num}: {error}") from error
+    return rows, failed
+
+
+def _case(
+    entry: Mapping[str, Any],
+    values: Mapping[tuple[str, str], _Cell],
+    counts: tuple[tuple[Label, Counts], ...],
+    path: Path,
+) -> CaseResult:
+    name = str(entry["case"])
+    prediction, reference = (
+        Path(entry[side]) if entry[side] else None for side in ("prediction", "reference")
+    )
+    pair = Pair(name, prediction, reference)
+    if entry["status"] == "failed":
+        return CaseResult(pair, error=str(entry["error"]))
+    labels = {(str(x["label"]), str(x["metric"])): _label(x) for x in entry["results"]}
+    if labels.keys() != values.keys():
+        raise FolderError(f"{path / CASES} and {path / SUMMARY} differ in the values of {name!r}")
+    return CaseResult(
+        pair,
+        spacing_mm=tuple(map(float, entry["spacing_mm"])),
+        shape=tuple(map(int, entry["shape"])),
+        results=tuple(
+            Result(labels[key], key[1], value, unit, status)
+            for key, (value, unit, status) in values.items()
+        ),
+        counts=counts,
+        notes=tuple(map(str, entry.get("notes", ()))),
+    )
+
+
+def _label(entry: Mapping[str, Any]) -> Label | None:
+    label = entry["label"]
+    return None if label == WHOLE_CASE else label if isinstance(label, int) else str(label)
+
+
+def _counts(content: Mapping[str, Any]) -> dict[str, tuple[tuple[Label, Counts], ...]]:
+    """Voxels of every label by case, from nnU-Net's entries; none where there are none."""
+    entries = content.get("metric_per_case", ())
+    names = [case["case"] for case in content["cases"] if case["status"] != "failed"]
+    if entries and len(entries) != len(names):
+        raise ValueError(f"metric_per_case: expected {len(names)} cases, got {len(entries)}")
+    labels: dict[str, Label] = {str(x["label"]): x["label"] for x in content["settings"]["labels"]}
+    return {
+        name: tuple(
+            (labels.get(key, key), Counts(*(int(m[word]) for word in ("TP", "FP", "FN", "TN"))))
+            for key, m in entry["metrics"].items()
+        )
+        for name, entry in zip(names, entries, strict=bool(entries))
+    }
+
+
+def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:
+    n = int(entry["n"])
+
+    def read(name: str) -> float:
+        value = entry[name]
+        if value is not None:
+            return float(value)
+        # JSON has no infinity: where there are values these four cannot be undefined.
+        return math.inf if n and name in ("mean", "median", "min", "max") else math.nan
+
+    return Summary(
+        label=_label(entry),
+        column=measures[str(entry["metric"])],
+        n=n,
+        **{here: read(there) for here, there in _NUMBERS.items()},
+        worst_case=str(entry["worst_case"]),
+        statuses={str(status): int(count) for status, count in entry["statuses"].items()},
+        not_used=int(entry["not_used"]),
+        failed=int(entry["failed"]),
+    )

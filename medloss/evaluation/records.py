@@ -1,0 +1,325 @@
+"""What is known of a case once it is scored: the one record that every output is a view of.
+
+``cases.csv``, ``summary.json`` and the lines of the journal hold these records, and are read back
+into them; pages, tables on the terminal and comparisons are made of nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medloss._version import __version__
+from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.reading.opened import Opened
+from medloss.scoring.counts import Counts
+
+WHOLE_CASE = "all"
+"""What the files write where a value is that of no label."""
+
+
+def label_key(label: Label | None) -> str:
+    """A label as the files write it: ``all`` for the whole case."""
+    return WHOLE_CASE if label is None else str(label)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One value: of a metric for a label, or of a loss for the whole case (label ``None``).
+
+    Args:
+        label: of the maps, or a region.
+        column: name of the metric or loss.
+        value: NaN where the policies leave it out.
+        unit: of the value.
+        status: where the label occurs.
+    """
+
+    label: Label | None
+    column: str
+    value: float
+    unit: str
+    status: str
+
+    @property
+    def used(self) -> bool:
+        """Whether it is a number, infinity included."""
+        return not math.isnan(self.value)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """All values of a case, or the sentence that says why there are none.
+
+    Args:
+        pair: the case.
+        spacing_mm: voxel size.
+        shape: of the reference, in voxels.
+        results: by label and metric, then the losses.
+        error: why there are none.
+        trace: where that was found, for whoever looks for a defect.
+        counts: voxels of each label.
+        definitions: results by the plan's other presets.
+        notes: what was done to this case before it was scored, such as resampling.
+        files: every file that it is made of, as it was when it was opened.
+    """
+
+    pair: Pair
+    spacing_mm: tuple[float, ...] = ()
+    shape: tuple[int, ...] = ()
+    results: tuple[Result, ...] = ()
+    error: str = ""
+    trace: str = ""
+    counts: tuple[tuple[Label, Counts], ...] = ()
+    definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
+    files: tuple[Opened, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return self.pair.name
+
+    @cached_property
+    def values(self) -> Mapping[tuple[str, str], Result]:
+        """By the label's key and the name of the metric or loss."""
+        return {(label_key(result.label), result.column): result for result in self.results}
+
+    @property
+    def voxels(self) -> dict[str, tuple[int, int]]:
+        """Of the reference and of the prediction, by the label's key."""
+        return {str(label): (each.reference, each.prediction) for label, each in self.counts}
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the files. NaN and infinity stay, in Python's spelling.
+
+        Example:
+            >>> value = Result(1, "dice", 1.0, "", "ok")
+            >>> case = CaseResult(Pair("a", None, None), results=(value,))
+            >>> case.to_json()["results"]
+            [(1, 'dice', 1.0, '', 'ok')]
+            >>> CaseResult.from_json(case.to_json(), case.pair) == case
+            True
+        """
+        return {
+            "case": self.name,
+            **{name: getattr(self, name) for name in _PLAIN_FIELDS},
+            "results": [dataclasses.astuple(result) for result in self.results],
+            "counts": [[label, *dataclasses.astuple(counts)] for label, counts in self.counts],
+            "definitions": [
+                [preset, [dataclasses.astuple(result) for result in results]]
+                for preset, results in self.definitions
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any], pair: Pair) -> CaseResult:
+        """What :meth:`to_json` wrote, of the case that ``pair`` is now."""
+        plain: dict[str, Any] = {}
+        for name in _PLAIN_FIELDS:
+            plain[name] = tuple(line[name]) if isinstance(line[name], list) else line[name]
+        return cls(
+            pair,
+            **plain,
+            results=tuple(Result(*values) for values in line["results"]),
+            counts=tuple((label, Counts(*counts)) for label, *counts in line["counts"]),
+            definitions=tuple(
+                (preset, tuple(Result(*values) for values in results))
+                for preset, results in line["definitions"]
+            ),
+        )
+
+
+_PLAIN_FIELDS = tuple(
+    each.name
+    for each in dataclasses.fields(CaseResult)
+    if each.name not in ("pair", "results", "counts", "definitions", "files")
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a label, or a loss of a whole case.
+
+    Args:
+        name: with the options that were asked for.
+        unit: of its values.
+        better: ``"higher"`` or ``"lower"``.
+        options: every option with its value.
+    """
+
+    name: str
+    unit: str
+    better: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Name and unit.
+
+        Example:
+            >>> Measure("hausdorff95", "mm", "lower").title
+            'hausdorff95 (mm)'
+        """
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class ScoredLabel:
+    """A label by its key: a number as text, the name of a region, or ``all`` for a whole case.
+
+    Args:
+        key: as in the files.
+        name: empty where it has none.
+        members: the numbers of the labels that a region is made of.
+    """
+
+    key: str
+    name: str = ""
+    members: tuple[int, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Number and name.
+
+        Example:
+            >>> ScoredLabel("1", "liver").title, ScoredLabel("tumour", "tumour").title
+            ('1 liver', 'tumour')
+        """
+        return self.key if self.name in ("", self.key) else f"{self.key} {self.name}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric of a label over all cases.
+
+    Args:
+        label: ``None`` for the whole case.
+        column: metric or loss.
+        n: values that the statistics are made of.
+        mean: and the others: NaN where ``n`` is 0; infinite where a value is.
+        sd: sample standard deviation (n - 1), NaN for fewer than two values or an infinite one.
+        q1: lower quartile, between two values as numpy's default; NaN where a value is infinite.
+        median: middle value.
+        q3: upper quartile.
+        minimum: smallest value.
+        maximum: largest value.
+        worst_case: the first case with the worst value.
+        statuses: how many cases have each status; together ``n + not_used``.
+        not_used: cases whose value the policies leave out (NaN).
+        failed: cases without any value.
+        ci_low: lower end of the 95% bootstrap interval of the mean
+            (:func:`medloss.evaluation.outputs.statistics.mean_interval`).
+        ci_high: upper end.
+    """
+
+    label: Label | None
+    column: Measure
+    n: int
+    mean: float
+    sd: float
+    q1: float
+    median: float
+    q3: float
+    minimum: float
+    maximum: float
+    worst_case: str
+    statuses: Mapping[str, int]
+    not_used: int
+    failed: int
+    ci_low: float
+    ci_high: float
+
+    @property
+    def key(self) -> str:
+        """Of the label."""
+        return label_key(self.label)
+
+    @property
+    def worst(self) -> float:
+        """The largest value where lower is better, else the smallest."""
+        return self.maximum if self.column.better == "lower" else self.minimum
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """Cases by labels and metrics: what was just scored, or what a folder holds.
+
+    Args:
+        measures: metrics, then losses.
+        labels: that were scored.
+        cases: each with a value for every label and metric, or failed.
+        lines: the summary; empty where nobody asked for one.
+        settings: what the values are defined by, as JSON has it.
+        version: of medloss that made it.
+        path: of the folder, if it lies in one.
+        written: when the folder was last changed.
+    """
+
+    measures: tuple[Measure, ...]
+    labels: tuple[ScoredLabel, ...]
+    cases: tuple[CaseResult, ...]
+    lines: tuple[Summary, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+    path: Path = Path()
+    written: str = ""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What was asked to be done to all files before they were scored."""
+        return dict(self.settings.get("inputs", {}))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """References that are no cases, because nobody predicted them."""
+        return tuple(map(str, self.inputs.get("left_out", ())))
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Paths in the two folders that belong to no case."""
+        return tuple(map(str, self.inputs.get("passed_over", ())))
+
+    @property
+    def preset(self) -> str:
+        """Definition of the surface metrics."""
+        return str(self.settings["preset"])
+
+    @property
+    def policy(self) -> str:
+        """What labels count that are missing somewhere, as a sentence without an end."""
+        return str(self.settings["policies"]["meaning"])
+
+    @property
+    def failed(self) -> tuple[CaseResult, ...]:
+        """Cases without any value."""
+        return tuple(case for case in self.cases if case.error)
+
+    def label(self, key: str) -> ScoredLabel:
+        """A label by its key."""
+        return self._labels.get(key) or ScoredLabel(key)
+
+    def measure(self, name: str) -> Measure:
+        """A metric or loss by its name.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        for measure in self.measures:
+            if measure.name == name:
+                return measure
+        raise KeyError(name)
+
+    def lines_of(self, measure: Measure) -> list[Summary]:
+        """The lines of a metric or loss, label by label."""
+        return [line for line in self.lines if line.column.name == measure.name]
+
+    @cached_property
+    def _labels(self) -> dict[str, ScoredLabel]:
+        return {label.key: label for label in self.labels}
