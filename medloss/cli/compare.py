@@ -108,5 +108,5 @@ def compare_command(
     if html_path:
         from medloss.evaluation.compare.page import write_comparison  # jinja2
 
-        write_comparison(html_path, ground, found, ranked, bootstrap)
+        write_comparison(html_path, compared, found, ranked, bootstrap)
     tell_written(csv_path, json_path, html_path)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import PATH, grouped, usage_errors
+from medloss.cli.options import PATH, grouped, refuse_given, usage_errors
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from torch import nn
 
     from medloss.workbench.preflight import Report
+
+_OF_BUNDLE = ("bundle_config", "checkpoint", "override", "seed")
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,8 @@ class PreflightOptions:
         Raises:
             click.UsageError: there is one.
         """
-        for name in ("bundle_config", "checkpoint", "override", "seed", "json_file"):
-            if getattr(self, name):
-                raise click.UsageError(f"--{name.replace('_', '-')} belongs to --bundle or --batch")
+        with usage_errors():
+            refuse_given(self, (*_OF_BUNDLE, "json_file"), "belongs to --bundle or --batch")
 
     def report(self, names: tuple[str, ...]) -> Report:
         """Try the loss.
@@ -78,9 +79,7 @@ class PreflightOptions:
         return preflight(step.loss, step.input, step.target, around=step.around, source=step.source)
 
     def _of_files(self, names: tuple[str, ...]) -> Report:
-        for name in ("bundle_config", "checkpoint", "override", "seed"):
-            if getattr(self, name):
-                raise ValueError(f"--{name.replace('_', '-')} belongs to --bundle")
+        refuse_given(self, _OF_BUNDLE, "belongs to --bundle")
         if (self.config is None) == (len(names) != 1):
             raise ValueError("expected one loss to try: a NAME or --config FILE")
         volumes = self.prediction is not None and self.label is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -110,34 +110,43 @@ SOURCES = {
 """By the name in ``--rivals``; ``compiled`` is asked for by its own option."""
 
 
-def _monai(name: str, **options: Any) -> Callable[[int], LossFunction]:
-    def build(classes: int) -> LossFunction:
-        loss: LossFunction = getattr(import_module("monai.losses"), name)(
-            to_onehot_y=True, **options
-        )
-        return loss
+_MONAI = "MONAI's loss of this name, softmax=True, to_onehot_y=True"
+_EXACTA = "exacta's loss of this name"
 
-    return build
+
+def _monai_loss(name: str, **options: Any) -> LossFunction:
+    loss: LossFunction = getattr(import_module("monai.losses"), name)(to_onehot_y=True, **options)
+    return loss
+
+
+def _monai(
+    name: str, computes: str = _MONAI, variant: Variant = DEFAULT, **options: Any
+) -> LossRival:
+    build = functools.partial(_monai_loss, name, **options)
+    return LossRival("monai", "monai", computes, lambda classes: build(), variant)
 
 
 def _monai_dice_softmax_focal(classes: int) -> LossFunction:
-    dice = _monai("DiceLoss", softmax=True)(classes)
-    focal = _monai("FocalLoss", use_softmax=True)(classes)
+    dice = _monai_loss("DiceLoss", softmax=True)
+    focal = _monai_loss("FocalLoss", use_softmax=True)
     return lambda logits, labels: dice(logits, labels) + focal(logits, labels)
 
 
-def _exacta(name: str, *, divide: bool = False, **options: Any) -> Callable[[int], LossFunction]:
-    def build(classes: int) -> LossFunction:
-        loss = getattr(import_module("exacta.losses"), name)(**options)
-        if divide:
-            return lambda logits, labels: loss(logits, labels[:, 0]) / classes
-        return lambda logits, labels: loss(logits, labels[:, 0])
-
-    return build
+def _exacta_loss(name: str, **options: Any) -> LossFunction:
+    loss = getattr(import_module("exacta.losses"), name)(**options)
+    return lambda logits, labels: loss(logits, labels[:, 0])
 
 
-def _exacta_dice_focal(classes: int) -> LossFunction:
-    return _exacta("DiceFocalLoss", lambda_focal=1 / classes)(classes)
+def _exacta(
+    name: str, computes: str = _EXACTA, variant: Variant = DEFAULT, **options: Any
+) -> LossRival:
+    build = functools.partial(_exacta_loss, name, **options)
+    return LossRival("exacta", "exacta", computes, lambda classes: build(), variant)
+
+
+def _exacta_focal(classes: int) -> LossFunction:
+    loss = _exacta_loss("FocalLoss")
+    return lambda logits, labels: loss(logits, labels) / classes
 
 
 def _nnunet(classes: int) -> LossFunction:
@@ -156,13 +165,6 @@ def _nnunet(classes: int) -> LossFunction:
 
 def _cross_entropy(classes: int) -> LossFunction:
     return lambda logits, labels: F.cross_entropy(logits, labels[:, 0].long())
-
-
-def _compiled(loss: Callable[[int], LossFunction]) -> Callable[[int], LossFunction]:
-    def build(classes: int) -> LossFunction:
-        return torch.compile(loss(classes))
-
-    return build
 
 
 def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -209,21 +211,18 @@ def rivals() -> dict[str, tuple[LossRival, ...]]:
     """Rivals of each loss of ours, by its name."""
     has_nnunet = find_spec("nnunetv2") is not None
     whose = "nnunetv2's own class" if has_nnunet else "its formula in plain torch"
-    own = "MONAI's loss of this name, softmax=True, to_onehot_y=True"
-    same = "exacta's loss of this name"
+    unsmoothed = "smoothing 0: it smooths at another scale"
+    lovasz = _exacta("LovaszSoftmaxLoss", f"{_EXACTA}, per_image=True", per_image=True)
     return {
-        "dice": (
-            LossRival("monai", "monai", own, _monai("DiceLoss", softmax=True)),
-            LossRival("exacta", "exacta", same, _exacta("DiceLoss")),
-        ),
+        "dice": (_monai("DiceLoss", softmax=True), _exacta("DiceLoss")),
         "dice_ce": (
-            LossRival("monai", "monai", own, _monai("DiceCELoss", softmax=True)),
-            LossRival("exacta", "exacta", same, _exacta("DiceCELoss")),
+            _monai("DiceCELoss", softmax=True),
+            _exacta("DiceCELoss"),
             LossRival(
                 COMPILED,
                 "plain, torch.compile",
                 "the formula in plain torch, compiled by torch.compile",
-                _compiled(lambda classes: dice_ce),
+                lambda classes: torch.compile(dice_ce),
             ),
             LossRival(
                 "nnunet",
@@ -241,53 +240,38 @@ def rivals() -> dict[str, tuple[LossRival, ...]]:
                 "MONAI's DiceLoss(softmax=True) + FocalLoss(use_softmax=True), as ours",
                 _monai_dice_softmax_focal,
             ),
-            LossRival(
-                "monai",
-                "monai, sigmoid focal",
-                own,
+            replace(
                 _monai("DiceFocalLoss", softmax=True),
+                name="monai, sigmoid focal",
                 differs="its focal term is on the sigmoid of the logits even with softmax=True",
             ),
             LossRival(
                 "exacta",
                 "exacta",
-                f"{same}; its focal term is C times ours, so weighted 1 / C",
-                _exacta_dice_focal,
+                f"{_EXACTA}; its focal term is C times ours, so weighted 1 / C",
+                lambda classes: _exacta_loss("DiceFocalLoss", lambda_focal=1 / classes),
             ),
         ),
-        "tversky": (
-            LossRival("monai", "monai", own, _monai("TverskyLoss", softmax=True)),
-            LossRival("exacta", "exacta", same, _exacta("TverskyLoss")),
-        ),
+        "tversky": (_monai("TverskyLoss", softmax=True), _exacta("TverskyLoss")),
         "focal": (
-            LossRival(
-                "monai",
-                "monai",
-                "MONAI's loss of this name, use_softmax=True, to_onehot_y=True",
-                _monai("FocalLoss", use_softmax=True),
-            ),
+            _monai("FocalLoss", _MONAI.replace("softmax", "use_softmax"), use_softmax=True),
             LossRival(
                 "exacta",
                 "exacta",
-                f"{same}; the sum over classes where ours is the mean, so divided by C",
-                _exacta("FocalLoss", divide=True),
+                f"{_EXACTA}; the sum over classes where ours is the mean, so divided by C",
+                _exacta_focal,
             ),
         ),
         "generalized_dice": (
-            LossRival(
-                "monai",
-                "monai",
-                f"{own}, smoothing 0: it smooths at another scale",
-                _monai("GeneralizedDiceLoss", softmax=True, smooth_nr=0.0, smooth_dr=0.0),
+            _monai(
+                "GeneralizedDiceLoss",
+                f"{_MONAI}, {unsmoothed}",
                 NO_SMOOTHING,
+                softmax=True,
+                smooth_nr=0.0,
+                smooth_dr=0.0,
             ),
-            LossRival(
-                "exacta",
-                "exacta",
-                f"{same}, smoothing 0: it smooths at another scale",
-                _exacta("GeneralizedDiceLoss", smooth=0.0),
-                NO_SMOOTHING,
-            ),
+            _exacta("GeneralizedDiceLoss", f"{_EXACTA}, {unsmoothed}", NO_SMOOTHING, smooth=0.0),
         ),
         "cross_entropy": (
             LossRival("torch", "torch", "torch.nn.functional.cross_entropy", _cross_entropy),
@@ -295,33 +279,23 @@ def rivals() -> dict[str, tuple[LossRival, ...]]:
                 COMPILED,
                 "torch, torch.compile",
                 "torch.nn.functional.cross_entropy, compiled by torch.compile",
-                _compiled(_cross_entropy),
+                lambda classes: torch.compile(_cross_entropy(classes)),
             ),
         ),
-        "focal_tversky": (LossRival("exacta", "exacta", same, _exacta("FocalTverskyLoss")),),
+        "focal_tversky": (_exacta("FocalTverskyLoss"),),
         "lovasz_softmax": (
-            LossRival(
-                "exacta",
-                "exacta",
-                f"{same}, per_image=True",
-                _exacta("LovaszSoftmaxLoss", per_image=True),
-                unique=False,  # errors that tie may be sorted in any order
-            ),
-            LossRival(
-                "exacta",
-                "exacta, sorted",
-                f"{same}, per_image=True",
-                _exacta("LovaszSoftmaxLoss", per_image=True),
-                HISTOGRAM,
+            replace(lovasz, unique=False),  # errors that tie may be sorted in any order
+            replace(
+                lovasz,
+                name="exacta, sorted",
+                variant=HISTOGRAM,
                 differs="it sorts; a histogram is off by at most its widest cell",
             ),
         ),
         "topk_cross_entropy": (
-            LossRival(
-                "exacta",
-                "exacta",
+            _exacta(
+                "TopKCELoss",
                 "exacta's TopKCELoss: the hardest tenth of the voxels of the batch",
-                _exacta("TopKCELoss"),
                 POOLED,
             ),
         ),

@@ -115,7 +115,7 @@ class LossInputs:
     def step(self, loss: LossFunction) -> Tensor:
         """Forward and backward; the value."""
         value = loss(self.logits, self.labels)
-        value.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(value)
         self.gradient()
         return value.detach()
 

@@ -163,9 +163,8 @@ class _Step:
     def both_ways(self, inputs: Any) -> None:
         """Forward and backward."""
         self.network.zero_grad(set_to_none=True)
-        torch.stack(
-            [plain(one).float().mean() for one in tensors(self.forward(inputs))]
-        ).sum().backward()  # type: ignore[no-untyped-call]
+        means = [plain(one).float().mean() for one in tensors(self.forward(inputs))]
+        torch.autograd.backward(torch.stack(means).sum())
 
 
 @dataclass(frozen=True)

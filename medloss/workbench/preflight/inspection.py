@@ -7,6 +7,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -86,36 +87,33 @@ def preflight(
     rows = class_rows(batch)
     findings = list(check_labels(loss, batch, rows))
     trial = Trial(_independent(loss), batch, around or Surroundings())
+    report = _described(loss, trial, rows, source)
     spoiled = any(finding.severity == "defect" for finding in findings)
-    if spoiled and batch.logits.is_cuda:  # a label that is no class ends the process's use of CUDA
-        return _report(loss, trial, findings, rows, source)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        seen = trial.attempt(lambda: trial.actual)
-    findings += _warned(caught)
-    if isinstance(seen, str):
-        findings.append(
-            Finding(
-                "defect",
-                "refusal",
-                f"the loss cannot be called with this batch: {seen}",
-                "read the message; the findings on the labels may tell the cause",
+    # on CUDA a label that is no class ends the process's use of the device
+    if not (spoiled and batch.logits.is_cuda):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            seen = trial.attempt(lambda: trial.actual)
+        findings += _warned(caught)
+        if isinstance(seen, str):
+            findings.append(
+                Finding(
+                    "defect",
+                    "refusal",
+                    f"the loss cannot be called with this batch: {seen}",
+                    "read the message; the findings on the labels may tell the cause",
+                )
             )
-        )
-        return _report(loss, trial, findings, rows, source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _inspected(loss, trial, seen, findings, rows, source)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                report = _inspected(report, trial, seen, findings)
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return replace(report, findings=findings)
 
 
-def _inspected(
-    loss: nn.Module,
-    trial: Trial,
-    seen: Pass,
-    findings: list[Finding],
-    rows: Sequence[ClassRow],
-    source: Mapping[str, str] | None,
-) -> Report:
+def _inspected(report: Report, trial: Trial, seen: Pass, findings: list[Finding]) -> Report:
+    """The report with what every check found out; their findings are added."""
     applied = applied_by(trial)
     findings += check_activation(trial, applied)
     findings += check_gradients(trial)
@@ -147,7 +145,36 @@ def _inspected(
         )
         for term in seen
     ]
-    return _report(loss, trial, findings, rows, source, seen=seen, terms=terms, cost=cost)
+    total = seen.total
+    return replace(report, value=total.value, gradient_norm=total.norm, terms=terms, cost=cost)
+
+
+def _described(
+    loss: nn.Module, trial: Trial, rows: Sequence[ClassRow], source: Mapping[str, str] | None
+) -> Report:
+    """What is known before the loss is called."""
+    logits, output = trial.batch.logits, trial.output
+    text = " ".join(repr(loss).split())
+    return Report(
+        loss=text if len(text) <= _DESCRIPTION else text[:_DESCRIPTION] + "...",
+        value=math.nan,
+        gradient_norm=math.nan,
+        input={
+            "shape": list(logits.shape),
+            "dtype": str(logits.dtype).removeprefix("torch."),
+            "device": str(logits.device),
+            "lowest": output.low,
+            "highest": output.high,
+            "kind": "logits" if output.kind == "logits" else f"{output.kind} probabilities",
+            "label_shape": list(trial.batch.label.shape),
+            "label_dtype": str(trial.batch.label.dtype).removeprefix("torch."),
+        },
+        classes=rows,
+        terms=(),
+        cost=None,
+        findings=(),
+        source=dict(source or {}),
+    )
 
 
 def _cost(trial: Trial) -> Cost | None:
@@ -189,40 +216,6 @@ def _check_cost(cost: Cost | None) -> Iterator[Finding]:
             "use a cheaper loss",
             evidence={"share": share},
         )
-
-
-def _report(
-    loss: nn.Module,
-    trial: Trial,
-    findings: Sequence[Finding],
-    rows: Sequence[ClassRow],
-    source: Mapping[str, str] | None,
-    *,
-    seen: Pass | None = None,
-    **found: Any,
-) -> Report:
-    logits, output = trial.batch.logits, trial.output
-    text = " ".join(repr(loss).split())
-    return Report(
-        loss=text if len(text) <= _DESCRIPTION else text[:_DESCRIPTION] + "...",
-        value=seen.total.value if seen else math.nan,
-        gradient_norm=seen.total.norm if seen else math.nan,
-        input={
-            "shape": list(logits.shape),
-            "dtype": str(logits.dtype).removeprefix("torch."),
-            "device": str(logits.device),
-            "lowest": output.low,
-            "highest": output.high,
-            "kind": "logits" if output.kind == "logits" else f"{output.kind} probabilities",
-            "label_shape": list(trial.batch.label.shape),
-            "label_dtype": str(trial.batch.label.dtype).removeprefix("torch."),
-        },
-        classes=rows,
-        terms=found.get("terms", ()),
-        cost=found.get("cost"),
-        findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
-        source=dict(source or {}),
-    )
 
 
 def _independent(loss: nn.Module) -> nn.Module:
