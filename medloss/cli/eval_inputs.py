@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import PATH, grouped, refuse_given
+from medloss.cli.options import OVERRIDE, PATH, grouped, refuse_given
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
@@ -242,12 +242,7 @@ _BUNDLE = (
         type=PATH,
         help="Weights of the bundle's network.  [default: what its configuration loads]",
     ),
-    click.option(
-        "--override",
-        metavar="ID=VALUE",
-        multiple=True,
-        help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
-    ),
+    OVERRIDE,
 )
 
 input_options = grouped("inputs", InputOptions, _INPUTS)

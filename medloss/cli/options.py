@@ -16,6 +16,13 @@ from medloss.offers.host import PluginError
 FILE = click.Path(path_type=Path, dir_okay=False)
 PATH = click.Path(path_type=Path)
 
+OVERRIDE = click.option(
+    "--override",
+    metavar="ID=VALUE",
+    multiple=True,
+    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
+)
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import PATH, grouped, refuse_given, usage_errors
+from medloss.cli.options import OVERRIDE, PATH, grouped, refuse_given, usage_errors
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
@@ -146,12 +146,7 @@ _OPTIONS = (
         type=PATH,
         help="Weights of the bundle's network.  [default: those that training begins with]",
     ),
-    click.option(
-        "--override",
-        metavar="ID=VALUE",
-        multiple=True,
-        help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
-    ),
+    OVERRIDE,
     click.option("--seed", type=int, default=0, help="Of the bundle's batch.  [default: 0]"),
     click.option(
         "--config",

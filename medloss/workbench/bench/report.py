@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,56 +22,22 @@ _MEASURED = {
 }
 
 
-@dataclass(frozen=True)
-class EntryCells:
-    """One implementation, to read.
-
-    Args:
-        name: of the implementation.
-        ms: median wall time in ms.
-        ms_range: its range.
-        floors: that median in multiples of the floor.
-        slower: median of the ratio to ours.
-        slower_range: its range.
-        memory: peak extra memory in units.
-        value: the value of ours; of a rival whether it is equal.
-        bad: whether that is an error.
-    """
-
-    name: str
-    ms: str
-    ms_range: str
-    floors: str
-    slower: str
-    slower_range: str
-    memory: str
-    value: str
-    bad: bool
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """In the order of :data:`HEADINGS`."""
-        times = (self.ms, self.ms_range, self.floors, self.slower, self.slower_range)
-        return (self.name, *times, self.memory, self.value)
-
-
 HEADINGS = ("", "ms", "range", "x floor", "x ours", "range", "memory", "value")
 
 
-def row(table: Table, contest: Contest, entry: Entry) -> EntryCells:
-    """The entry in this contest of the table."""
+def cells(table: Table, contest: Contest, entry: Entry) -> tuple[str, ...]:
+    """The entry in this contest of the table, in the order of :data:`HEADINGS`."""
     is_ours = entry is contest.ours
     ms = _scaled(spread(entry.wall_s), 1000)
     slower = None if is_ours else contest.slower(entry)
     floors, memory = table.floors(contest, entry), contest.memory(entry)
-    return EntryCells(
+    return (
         entry.name,
         *_spread(ms),
         NONE if floors is None else number(floors),
         *_spread(slower),
         NONE if memory is None else f"{memory:.2f}",
         _value(entry, is_ours=is_ours),
-        bad=entry.status in ("disagrees", "failed"),
     )
 
 
@@ -182,10 +147,10 @@ def print_table(console: Console, table: Table) -> None:
 def _add_rows(grid: Grid, table: Table, contest: Contest) -> None:
     grid.add_row(Text(contest.name, style="bold cyan"))
     for entry in contest.entries:
-        found = row(table, contest, entry)
-        cells = [f"  {found.name}", *found.cells[1:]]
-        style = "bold red" if found.bad else "bold" if entry is contest.ours else ""
-        grid.add_row(*(Text(cell, style=style) for cell in cells))
+        bad = entry.status in ("disagrees", "failed")
+        style = "bold red" if bad else "bold" if entry is contest.ours else ""
+        name, *numbers = cells(table, contest, entry)
+        grid.add_row(*(Text(cell, style=style) for cell in (f"  {name}", *numbers)))
 
 
 def _unit(report: BenchReport) -> str:
@@ -208,8 +173,8 @@ def _lines(report: BenchReport) -> Iterator[str]:
         for contest in table.contests:
             for entry in contest.entries:
                 name = _plain(contest.name) if entry is contest.ours else ""
-                cells = " | ".join(_plain(cell) for cell in row(table, contest, entry).cells)
-                yield f"| {name} | {cells} |"
+                line = " | ".join(map(_plain, cells(table, contest, entry)))
+                yield f"| {name} | {line} |"
         yield ""
         for note in notes(table):
             yield f"- {_plain(note)}"
