@@ -53,14 +53,3 @@ def digest(folder: Path, files: Iterable[Path]) -> str:
     for file in (*files, *sorted(folder.glob("scripts/**/*.py"))):
         found.update(file.name.encode() + b"\0" + file.read_bytes())
     return found.hexdigest()[:16]
-
-
-def unusable(folder: Path, what: str, error: BaseException) -> ValueError:
-    """The error of an entry or file of a bundle, with what caused it."""
-    return ValueError(f"{folder}: {what} cannot be used: {reason(error)}")
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, with what caused it."""
-    causes = [error, *([error.__cause__] if error.__cause__ else [])]
-    return "; ".join(" ".join(f"{type(e).__name__}: {e}".split()) for e in causes)

@@ -16,7 +16,7 @@ from monai.transforms import Compose
 from torch import nn
 
 from medloss.integrations.bundle.checkpoint import checkpoint_of, load_weights
-from medloss.integrations.bundle.configs import config_file, config_files, digest, unusable
+from medloss.integrations.bundle.configs import config_file, config_files, digest
 from medloss.integrations.bundle.postprocessing import Decision, read_postprocessing
 from medloss.integrations.sliding_window import SlidingWindowScore
 
@@ -205,3 +205,14 @@ def _see_scripts(folder: Path) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unusable(folder: Path, what: str, error: BaseException) -> ValueError:
+    """The error of an entry or file of a bundle, with what caused it."""
+    return ValueError(f"{folder}: {what} cannot be used: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, with what caused it."""
+    causes = [error, *([error.__cause__] if error.__cause__ else [])]
+    return "; ".join(" ".join(f"{type(e).__name__}: {e}".split()) for e in causes)

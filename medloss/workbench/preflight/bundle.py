@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from medloss.integrations.bundle.checkpoint import load_weights
-from medloss.integrations.bundle.configs import config_files, reason
-from medloss.integrations.bundle.settings import ConfigReader, parse_configs
+from medloss.integrations.bundle.configs import config_files
+from medloss.integrations.bundle.settings import ConfigReader, parse_configs, reason
 from medloss.workbench.preflight.batch import mapped, plain, tensors
 from medloss.workbench.preflight.trial import Surroundings
 

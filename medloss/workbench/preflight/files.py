@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from medloss.base.targets import Extras
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
-from medloss.integrations.bundle.configs import reason
+from medloss.integrations.bundle.settings import reason
 from medloss.objects.spacing import snapped
 
 INPUT_NAMES = ("input", "logits", "pred", "probabilities")

@@ -10,9 +10,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medloss.integrations.bundle.configs import config_files, unusable
+from medloss.integrations.bundle.configs import config_files
 from medloss.integrations.bundle.postprocessing import read_postprocessing
-from medloss.integrations.bundle.settings import ConfigReader
+from medloss.integrations.bundle.settings import ConfigReader, unusable
 from medloss.runtime.config_text import DuplicateKeyError, parse_json
 from medloss.workbench.study.conditions import Conditions, Run
 
