@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,28 @@ LEVEL = 0.05
 """Of the sentence that counts small p values; every p value is given as it is."""
 
 FORMAT = 1
-CSV_COLUMNS = (
-    *("label", "name", "metric", "unit", "better", "first", "second", "n", "unpaired_first"),
-    *("unpaired_second", "neither", "mean_first", "mean_second", "difference", "ci_low"),
-    *("ci_high", "median_difference", "second_better", "equal", "first_better", "p", "p_holm"),
-    "favours",
-)
+_COLUMNS = {
+    "label": "label.key",
+    "name": "label.name",
+    "metric": "measure.name",
+    "unit": "measure.unit",
+    "better": "measure.better",
+    **{name: name for name in ("first", "second", "n")},
+    "unpaired_first": "only_first",
+    "unpaired_second": "only_second",
+    "neither": "neither",
+    "mean_first": "mean_first",
+    "mean_second": "mean_second",
+    "difference": "mean",
+    "ci_low": "ci_low",
+    "ci_high": "ci_high",
+    "median_difference": "median",
+    "second_better": "wins",
+    "equal": "ties",
+    "first_better": "losses",
+    **{name: name for name in ("p", "p_holm", "favours")},
+}
+"""What the files call the facts of a difference."""
 
 
 def print_comparison(
@@ -117,10 +134,9 @@ def write_csv(path: Path, found: Sequence[Difference]) -> None:
     """Write a line for each metric, label and pair of runs."""
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
+        writer.writerow(_COLUMNS)
         for each in found:
-            row = _difference(each)
-            cells = (row[name] for name in CSV_COLUMNS)
+            cells = _difference(each).values()
             writer.writerow(repr(x) if isinstance(x, float) else x for x in cells)
 
 
@@ -164,31 +180,7 @@ def write_json(
 
 
 def _difference(each: Difference) -> dict[str, Any]:
-    return {
-        "label": each.label.key,
-        "name": each.label.name,
-        "metric": each.measure.name,
-        "unit": each.measure.unit,
-        "better": each.measure.better,
-        "first": each.first,
-        "second": each.second,
-        "n": each.n,
-        "unpaired_first": each.only_first,
-        "unpaired_second": each.only_second,
-        "neither": each.neither,
-        "mean_first": each.mean_first,
-        "mean_second": each.mean_second,
-        "difference": each.mean,
-        "ci_low": each.ci_low,
-        "ci_high": each.ci_high,
-        "median_difference": each.median,
-        "second_better": each.wins,
-        "equal": each.ties,
-        "first_better": each.losses,
-        "p": each.p,
-        "p_holm": each.p_holm,
-        "favours": each.favours,
-    }
+    return {name: operator.attrgetter(where)(each) for name, where in _COLUMNS.items()}
 
 
 def _ranking(each: Ranking, names: Sequence[str]) -> dict[str, Any]:

@@ -13,12 +13,11 @@ from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.pages import MINUS, definitions, render, write_page
-from medloss.evaluation.outputs.pages.axes import Axis, shift
+from medloss.evaluation.outputs.pages.axes import Axis, RowFigure, room_for, shift
 from medloss.evaluation.outputs.statistics import Bootstrap
 from medloss.evaluation.records import Measure
 
 WIDE, NARROW, ROW, TOP, BOTTOM, END = 880, 380, 44, 24, 26, 12
-_LETTER = 7.0
 _SPREAD = 7.0
 _MOST_POINTS = 12000
 
@@ -44,21 +43,8 @@ class ForestRow:
     beyond: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Forest:
-    """The figure of a metric."""
-
-    measure: Measure
-    axis: Axis
-    rows: tuple[ForestRow, ...]
-    width: int
-    height: int
-    left: int
-
-    @property
-    def letters(self) -> int:
-        """How many letters of a name there is room for."""
-        return max(4, int((self.left - 8) / _LETTER))
+Forest = RowFigure[ForestRow]
+"""The figure of a metric."""
 
 
 def write_comparison(
@@ -87,7 +73,7 @@ def write_comparison(
         ],
         "drawn": drawn,
         "level": f"{100 * bootstrap.level:g}%",
-        "definitions": definitions(compared.runs[0].table),
+        "definitions": definitions(compared.runs[0].table, intervals=False),
     }
     return write_page(path, render("compare.html", context))
 
@@ -99,7 +85,7 @@ def forest(measure: Measure, found: Sequence[Difference], width: int, *, points:
     at its end.
     """
     names = [f"{each.second} {MINUS} {each.first}" for each in found]
-    left = int(min(width / 3, max([60, *(len(name) * _LETTER + 14 for name in names)])))
+    left = room_for(names, 60, width / 3)
     axis = _axis(found, left + 8, width - END)
     rows = tuple(
         _row(each, TOP + ROW * (index + 0.5), axis, points) for index, each in enumerate(found)

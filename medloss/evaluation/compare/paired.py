@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def difference(
     apart[both] = 0.0
     apart[unequal] = second[unequal] - first[unequal]
     d = apart[both]
-    mean = _mean(d)
+    mean = _of(np.mean, d)
     sign = 1 if measure.better == "higher" else -1
     low, high = mean_interval(d, bootstrap, slack=slack)
     return Difference(
@@ -129,10 +130,10 @@ def difference(
         only_first=int((has[0] & ~has[1]).sum()),
         only_second=int((has[1] & ~has[0]).sum()),
         neither=int((~has[0] & ~has[1]).sum()),
-        mean_first=_mean(a),
-        mean_second=_mean(b),
+        mean_first=_of(np.mean, a),
+        mean_second=_of(np.mean, b),
         mean=0.0 if abs(mean) <= slack else mean,
-        median=_median(d),
+        median=_of(np.median, d),
         ci_low=low,
         ci_high=high,
         wins=int((sign * d > 0).sum()),
@@ -205,11 +206,6 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _mean(values: Floats) -> float:
+def _of(statistic: Callable[[Floats], Any], values: Floats) -> float:
     with np.errstate(invalid="ignore"):  # infinite on both sides has no mean
-        return float(values.mean()) if len(values) else math.nan
-
-
-def _median(values: Floats) -> float:
-    with np.errstate(invalid="ignore"):
-        return float(np.median(values)) if len(values) else math.nan
+        return float(statistic(values)) if len(values) else math.nan

@@ -64,16 +64,15 @@ def rankings(compared: ComparedTable, bootstrap: Bootstrap) -> tuple[Ranking, ..
     grid = list(compared.grid())
     ranks = np.stack([case_ranks(values, measure.better) for _, measure, values in grid])
     samples = _resampled(ranks, bootstrap)  # grid x resamples x runs
-    whole = _nanmean(_mean_ranks(ranks))
-    everything = _ranking(
-        None, None, int((~np.isnan(ranks)).any(axis=(0, 2)).sum()), whole, _nanmean(samples), (), ()
-    )
+    whole = _known_mean(_known_mean(ranks, axis=1))
+    ranked = int((~np.isnan(ranks)).any(axis=(0, 2)).sum())
+    everything = _ranking(None, None, ranked, whole, _known_mean(samples), (), ())
     found = [everything]
     for (label, measure, values), own, sample in zip(grid, ranks, samples, strict=True):
         means = _means(values)
         places = _places(np.array(means) * (-1 if measure.better == "higher" else 1))
         count = int((~np.isnan(own[:, 0])).sum())
-        mean_ranks = _mean_ranks(own[None])[0]
+        mean_ranks = _known_mean(own)
         found.append(_ranking(label, measure, count, mean_ranks, sample, means, places))
     return tuple(found)
 
@@ -142,15 +141,6 @@ def _ranking(
     )
 
 
-def _mean_ranks(ranks: Floats) -> Floats:
-    """Of cases that could be ranked: grid x cases x runs to grid x runs."""
-    known = ~np.isnan(ranks)
-    total = known.sum(axis=1)
-    return np.where(
-        total > 0, np.where(known, ranks, 0).sum(axis=1) / np.maximum(total, 1), math.nan
-    )
-
-
 def _resampled(ranks: Floats, bootstrap: Bootstrap) -> Floats:
     """Mean ranks over cases drawn with replacement, the same ones for every metric and label."""
     grid, cases, runs = ranks.shape
@@ -174,13 +164,12 @@ def _weights(cases: int, bootstrap: Bootstrap) -> Iterator[Floats]:
         yield generator.multinomial(cases, np.full(cases, 1 / cases), size=count).astype(float)
 
 
-def _nanmean(values: Floats) -> Floats:
-    """Over the first axis; NaN where all are."""
+def _known_mean(values: Floats, axis: int = 0) -> Floats:
+    """Of the numbers along an axis; NaN where there are none."""
     known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    return np.where(
-        count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), math.nan
-    )
+    count = known.sum(axis=axis)
+    mean = np.where(known, values, 0).sum(axis=axis) / np.maximum(count, 1)
+    return np.where(count > 0, mean, math.nan)
 
 
 def _means(values: Sequence[Sequence[Result | None]]) -> tuple[float, ...]:

@@ -21,6 +21,14 @@ _NO_DEFINITION = {
 
 _NAMED = 6
 
+_ACCEPTED_BY = {
+    "cases": "--common-cases compares on the others",
+    "labels": "--common-labels compares on the others",
+    "metrics": "--common-metrics compares by the others, -m by those that you name",
+    "definitions": "--allow-different-definitions compares all the same",
+}
+"""The option that accepts what differs; nothing accepts other references."""
+
 
 class CompareError(ValueError):
     """Runs that may not be compared; says everything that differs."""
@@ -96,33 +104,18 @@ def compared_table(
     Raises:
         CompareError: lists what differs and which option accepts it.
     """
-    allowed = allowed or Allowed()
-    first = runs[0]
+    allowed, first = allowed or Allowed(), runs[0]
     chosen = [_measures(run, metrics) for run in runs]
     notes: list[str] = []
     refused: list[str] = []
-
-    def settle(found: Iterator[str], accept: bool, option: str) -> None:
-        for sentence in found:
-            if accept:
-                notes.append(sentence)
-            else:
-                refused.append(f"{sentence} ({option})" if option else sentence)
-
     for run, measures in zip(runs[1:], chosen[1:], strict=True):
-        settle(_cases_apart(first, run), allowed.cases, "--common-cases compares on the others")
-        settle(_labels_apart(first, run), allowed.labels, "--common-labels compares on the others")
-        settle(
-            _measures_apart(first, run, chosen[0], measures),
-            allowed.metrics,
-            "--common-metrics compares by the others, -m by those that you name",
-        )
-        settle(
-            _definitions_apart(first, run, chosen[0], measures),
-            allowed.definitions,
-            "--allow-different-definitions compares all the same",
-        )
-        settle(_references_apart(first, run), False, "")
+        for kind, sentences in _apart(first, run, chosen[0], measures).items():
+            option = _ACCEPTED_BY.get(kind, "")
+            for sentence in sentences:
+                if option and getattr(allowed, kind):
+                    notes.append(sentence)
+                else:
+                    refused.append(f"{sentence} ({option})" if option else sentence)
     if refused:
         raise CompareError(
             "the runs cannot be compared:\n" + "\n".join(f"  - {text}" for text in refused)
@@ -183,30 +176,26 @@ def _shared_names(found: Sequence[Sequence[str]]) -> list[str]:
     return [name for name in found[0] if name in shared]
 
 
-def _only(
-    what: str, first: ComparedRun, second: ComparedRun, mine: set[str], other: set[str]
-) -> Iterator[str]:
-    for run, names in ((first, mine - other), (second, other - mine)):
-        if names:
-            yield f"{len(names)} {what} only in {run.name}: {_some(sorted(names))}"
-
-
-def _cases_apart(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
-    mine, other = ({case.name for case in run.table.cases} for run in (first, second))
-    return _only("cases are", first, second, mine, other)
-
-
-def _labels_apart(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
-    mine, other = ({label.key for label in run.table.labels} for run in (first, second))
-    return _only("labels are", first, second, mine, other)
-
-
-def _measures_apart(
+def _apart(
     first: ComparedRun, second: ComparedRun, mine: list[Measure], other: list[Measure]
-) -> Iterator[str]:
-    return _only(
-        "metrics are", first, second, {m.name for m in mine}, {measure.name for measure in other}
-    )
+) -> dict[str, Iterator[str]]:
+    """Sentences about what differs between two runs, by what is about it."""
+    both = first.table, second.table
+
+    def only(what: str, *names: set[str]) -> Iterator[str]:
+        for run, own in zip(
+            (first, second), (names[0] - names[1], names[1] - names[0]), strict=True
+        ):
+            if own:
+                yield f"{len(own)} {what} are only in {run.name}: {_some(sorted(own))}"
+
+    return {
+        "cases": only("cases", *({case.name for case in table.cases} for table in both)),
+        "labels": only("labels", *({label.key for label in table.labels} for table in both)),
+        "metrics": only("metrics", *({m.name for m in measures} for measures in (mine, other))),
+        "definitions": _definitions_apart(first, second, mine, other),
+        "references": _references_apart(first, second),
+    }
 
 
 def _definitions_apart(

@@ -6,6 +6,7 @@ Values are read from ``cases.csv``, which tells infinite from undefined; everyth
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,7 +153,6 @@ def nnunet_keys(cases: Sequence[CaseResult]) -> dict[str, Any]:
     A label that neither file of a case has is undefined there (null) and left out of the mean,
     whatever the policies say; ``foreground_mean`` is the mean of the labels' means, and null if one
     of them is.
-
     """
     scored = [case for case in cases if not case.error]
     per_case: list[dict[str, Any]] = [
@@ -163,15 +163,16 @@ def nnunet_keys(cases: Sequence[CaseResult]) -> dict[str, Any]:
         }
         for case in scored
     ]
-    labels = list(dict.fromkeys(label for case in scored for label, _ in case.counts))
+    by_label: dict[str, list[dict[str, float | int | None]]] = {}
+    for entry in per_case:
+        for label, values in entry["metrics"].items():
+            by_label.setdefault(label, []).append(values)
     means = {
-        str(label): {
-            key: _mean([m["metrics"][str(label)][key] for m in per_case]) for key in NNUNET_KEYS
-        }
-        for label in labels
+        label: {key: _mean(x[key] for x in found if x[key] is not None) for key in NNUNET_KEYS}
+        for label, found in by_label.items()
     }
     foreground = [mean for label, mean in means.items() if label != "0"]
-    overall = {key: _plain_mean([mean[key] for mean in foreground]) for key in NNUNET_KEYS}
+    overall = {key: _mean(mean[key] for mean in foreground) for key in NNUNET_KEYS}
     return {"foreground_mean": overall, "mean": means, "metric_per_case": per_case}
 
 
@@ -190,15 +191,11 @@ def _nnunet_values(counts: Counts) -> dict[str, float | int | None]:
     }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Of those that are defined; as ``numpy.nanmean``."""
-    return _plain_mean([value for value in values if value is not None])
-
-
-def _plain_mean(values: Sequence[float | None]) -> float | None:
-    if not values or any(value is None for value in values):
-        return None
-    return math.fsum(value for value in values if value is not None) / len(values)
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Nothing where there are no values, or where one of them is none."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(found) else None
 
 
 # Reading
@@ -218,26 +215,22 @@ def read_folder(path: Path) -> ResultTable:
         )
     try:
         return _table(path, content)
+    except FolderError:
+        raise
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise FolderError(f"{where} lacks or garbles {str(error) or 'an entry'}") from error
     except ValueError as error:
-        raise (
-            error if isinstance(error, FolderError) else FolderError(f"{where}: {error}")
-        ) from error
+        raise FolderError(f"{where}: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise FolderError(f"{path} is no folder; give the folder that medloss eval --output wrote")
     where = path / SUMMARY
+    missing = f"{path} has no {SUMMARY}; is it a folder that medloss eval --output wrote?"
     try:
-        content = parse_file(where.read_text(encoding="utf-8"), where)
-    except FileNotFoundError as error:
-        raise FolderError(
-            f"{path} has no {SUMMARY}; is it a folder that medloss eval --output wrote?"
-        ) from error
-    except OSError as error:
-        raise FolderError(f"{where} cannot be read: {error.strerror or error}") from error
+        with _reachable(where, missing):
+            content = parse_file(where.read_text(encoding="utf-8"), where)
     except UnicodeDecodeError as error:
         raise FolderError(f"{where} is not JSON: {error}") from error
     except ValueError as error:
@@ -245,6 +238,16 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FolderError(f"{where} holds no object")
     return content
+
+
+@contextlib.contextmanager
+def _reachable(where: Path, missing: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FolderError(missing) from error
+    except OSError as error:
+        raise FolderError(f"{where} cannot be read: {error.strerror or error}") from error
 
 
 def _table(path: Path, content: dict[str, Any]) -> ResultTable:
@@ -301,12 +304,16 @@ def _better(entry: Mapping[str, Any]) -> str:
 
 
 def _read_csv(path: Path) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[str]]:
+    """Values by case, label and metric, and the names of the failed cases."""
     where = path / CASES
-    rows: dict[str, dict[tuple[str, str], _Cell]] = {}
+    found: dict[str, dict[tuple[str, str], _Cell]] = {}
     failed: set[str] = set()
-    try:
-        with where.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
+    with (
+        _reachable(where, f"{path} has no {CASES}"),
+        where.open(encoding="utf-8", newline="") as file,
+    ):
+        reader = csv.DictReader(file, strict=True)
+        try:
             if tuple(reader.fieldnames or ()) != CSV_COLUMNS:
                 raise FolderError(f"{where} does not begin with {','.join(CSV_COLUMNS)}")
             for row in reader:
@@ -314,21 +321,17 @@ def _read_csv(path: Path) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[
                     failed.add(row["case"])
                     continue
                 key = row["label"], row["metric"]
-                mine = rows.setdefault(row["case"], {})
+                mine = found.setdefault(row["case"], {})
                 if key in mine:
                     raise FolderError(f"{where} line {reader.line_num}: a value is there twice")
                 mine[key] = float(row["value"]), row["unit"], row["status"]
-    except FileNotFoundError as error:
-        raise FolderError(f"{path} has no {CASES}") from error
-    except OSError as error:
-        raise FolderError(f"{where} cannot be read: {error.strerror or error}") from error
-    except (csv.Error, TypeError, UnicodeDecodeError) as error:
-        raise FolderError(f"{where} is damaged: {error}") from error
-    except ValueError as error:
-        if isinstance(error, FolderError):
+        except FolderError:
             raise
-        raise FolderError(f"{where} line {reader.line_num}: {error}") from error
-    return rows, failed
+        except (csv.Error, TypeError, UnicodeDecodeError) as error:
+            raise FolderError(f"{where} is damaged: {error}") from error
+        except ValueError as error:
+            raise FolderError(f"{where} line {reader.line_num}: {error}") from error
+    return found, failed
 
 
 def _case(
@@ -391,13 +394,14 @@ def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:
         # JSON has no infinity: where there are values these four cannot be undefined.
         return math.inf if n and name in ("mean", "median", "min", "max") else math.nan
 
+    statuses = ((str(word), int(count)) for word, count in entry["statuses"].items())
     return Summary(
         label=_label(entry),
         column=measures[str(entry["metric"])],
         n=n,
         **{here: read(there) for here, there in _NUMBERS.items()},
         worst_case=str(entry["worst_case"]),
-        statuses={str(status): int(count) for status, count in entry["statuses"].items()},
+        statuses={word: count for word, count in statuses if count},
         not_used=int(entry["not_used"]),
         failed=int(entry["failed"]),
     )

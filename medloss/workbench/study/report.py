@@ -119,7 +119,7 @@ def _definitions(folder: StudyFolder, results: Results) -> list[tuple[str, str]]
     for run in results.runs:
         path = _run_folder(folder, run.loss, run.fold, run.seed) / "evaluation"
         try:
-            return [pair for pair in definitions(read_folder(path)) if pair[0] != "Intervals"]
+            return definitions(read_folder(path), intervals=False)
         except FolderError:
             continue
     return []

@@ -111,8 +111,8 @@ def pixels(found: float) -> str:
 # How everything on a page is defined, in words
 
 
-def definitions(table: ResultTable) -> list[tuple[str, str]]:
-    """Terms and what they mean here."""
+def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str, str]]:
+    """Terms and what they mean here; on request without the intervals of the summary."""
     settings = table.settings
     found = [("Preset", f"{table.preset}. {_preset(table.preset)}".strip())]
     found.append(("Empty labels", table.policy[:1].upper() + table.policy[1:] + "."))
@@ -127,15 +127,13 @@ def definitions(table: ResultTable) -> list[tuple[str, str]]:
     if inputs:
         told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
         found.append(("Inputs", f"Before scoring: {told}."))
-    bootstrap = settings["bootstrap"]
-    found.append(
-        (
-            "Intervals",
-            f"{100 * float(bootstrap['level']):g}% bootstrap interval of the mean (bias-corrected "
-            f"and accelerated, {bootstrap['resamples']} resamples of the cases, "
-            f"seed {bootstrap['seed']}).",
+    if intervals:
+        made = settings["bootstrap"]
+        told = (
+            f"{100 * float(made['level']):g}% bootstrap interval of the mean (bias-corrected and "
+            f"accelerated, {made['resamples']} resamples of the cases, seed {made['seed']})."
         )
-    )
+        found.append(("Intervals", told))
     found.append(
         (
             "Statuses",

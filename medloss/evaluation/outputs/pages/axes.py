@@ -1,10 +1,15 @@
-"""Axes of figures: where a value lies, and which values are named."""
+"""Axes of figures: where a value lies, and which values are named; and figures of rows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from medloss.evaluation.records import Measure
+
+Row = TypeVar("Row")
 
 _COMPRESSED = 8.0
 """An axis is compressed when its largest value is so many times the bulk of the others."""
@@ -58,6 +63,41 @@ class Tick:
 
     place: float
     text: str = field(default="")
+
+
+LETTER = 7.0
+"""Room for a letter of a label, in pixels."""
+
+
+@dataclass(frozen=True)
+class RowFigure(Generic[Row]):
+    """A figure with a row for each label or run, whose names stand at its left.
+
+    Args:
+        measure: metric or loss that it shows.
+        axis: of its values.
+        rows: from top to bottom.
+        width: in pixels.
+        height: in pixels.
+        left: room for the names, in pixels.
+    """
+
+    measure: Measure
+    axis: Axis
+    rows: tuple[Row, ...]
+    width: int
+    height: int
+    left: int
+
+    @property
+    def letters(self) -> int:
+        """How many letters of a name there is room for."""
+        return max(4, int((self.left - 8) / LETTER))
+
+
+def room_for(names: Iterable[str], least: int, most: float) -> int:
+    """Pixels at the left of a figure that names need, between two limits."""
+    return int(min(most, max([least, *(len(name) * LETTER + 14 for name in names)])))
 
 
 def axis_of(

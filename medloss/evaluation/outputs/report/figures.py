@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medloss.evaluation.outputs.pages.axes import Axis, axis_of, shift
+from medloss.evaluation.outputs.pages.axes import Axis, RowFigure, axis_of, room_for, shift
 from medloss.evaluation.records import Measure, Result, ResultTable, ScoredLabel
 
 WIDE, NARROW, ROW, CLOSE_ROW, TOP, BOTTOM, END = 880, 380, 34, 22, 6, 26, 14
 _MANY_ROWS = 12
-_LETTER = 7.0
 _MOST_POINTS = 6000
 """Points of all figures together; beyond, those inside the whiskers are left to the boxes."""
 
@@ -55,15 +54,14 @@ class StripRow:
 
 
 @dataclass(frozen=True)
-class Strip:
-    """The figure of a metric."""
+class Strip(RowFigure[StripRow]):
+    """The figure of a metric.
 
-    measure: Measure
-    axis: Axis
-    rows: tuple[StripRow, ...]
-    width: int
-    height: int
-    left: int
+    Args:
+        row: height of a row.
+        thinned: whether the points inside the whiskers are left out.
+    """
+
     row: int
     thinned: bool
 
@@ -71,11 +69,6 @@ class Strip:
     def half(self) -> float:
         """Half the height of a box."""
         return 0.32 * self.row
-
-    @property
-    def letters(self) -> int:
-        """How many letters of a label there is room for."""
-        return max(4, int((self.left - 8) / _LETTER))
 
 
 def strips(table: ResultTable) -> tuple[tuple[Strip, Strip], ...]:
@@ -107,7 +100,7 @@ def strip(table: ResultTable, measure: Measure, *, width: int = WIDE, thin: bool
         for key in keys
     }
     titles = [table.label(key).title for key in keys]
-    left = int(min(width / 4, max([48, *(len(title) * _LETTER + 14 for title in titles)])))
+    left = room_for(titles, 48, width / 4)
     everything = [value.value for values in found.values() for _, value in values]
     axis = axis_of(everything, left + 8, width - END, share=measure.unit == "")
     row = ROW if len(keys) <= _MANY_ROWS else CLOSE_ROW
