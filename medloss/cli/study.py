@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from medloss.cli.overrides import parse_overrides
+from medloss.runtime.config_text import parse_overrides
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 

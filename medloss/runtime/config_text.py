@@ -1,4 +1,4 @@
-"""JSON and YAML that a user wrote or could have edited: read strictly, in one place.
+"""JSON, YAML and options that a user wrote or could have edited: read strictly, in one place.
 
 Of a key that stands twice in one object the usual readers keep the last value and say nothing.
 Which of the two is meant nobody knows, so it is an error that names the key.
@@ -7,6 +7,7 @@ Which of the two is meant nobody knows, so it is an error that names the key.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,42 @@ def parse_file(text: str, path: Path) -> Any:
         raise ValueError(f"{path}: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path} is not {kind}: {error}") from error
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """Values by id, of every ``--override ID=VALUE`` for a bundle's configuration.
+
+    Raises:
+        ValueError: one has another form, or an id is given twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, value = parse_override(text)
+        if name in found:
+            raise ValueError(f"--override: {name} is given twice")
+        found[name] = value
+    return found
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``ID=VALUE``, the value as JSON where it is, else as text.
+
+    Raises:
+        ValueError: it has another form.
+
+    Example:
+        >>> parse_override("inferer#overlap=0.5"), parse_override("dataset_dir=/data")
+        (('inferer#overlap', 0.5), ('dataset_dir', '/data'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(f"--override: {text!r} is not of the form ID=VALUE")
+    try:
+        return name.strip(), parse_json(value)
+    except DuplicateKeyError as error:
+        raise ValueError(f"--override: {name.strip()}: {error}") from error
+    except ValueError:
+        return name.strip(), value
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import glob
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,34 @@ def bundle_pairs(
     if not pairs:
         raise ValueError(f"{bundle.folder}: its list of cases is empty")
     return tuple(pairs)
+
+
+@dataclass(frozen=True)
+class BundleCases:
+    """The cases of a bundle, to be predicted and scored.
+
+    Args:
+        bundle: says how.
+        pairs: the cases.
+        source: what predicts, to be written into the results.
+    """
+
+    bundle: BundleInference
+    pairs: tuple[Pair, ...]
+    source: tuple[tuple[str, str], ...]
+
+    def extend(self, plan: EvalPlan) -> EvalPlan:
+        """The study with what predicts.
+
+        Raises:
+            ValueError: a loss cannot be had from this bundle.
+        """
+        check_losses(self.bundle, plan)
+        return dataclasses.replace(plan, source=self.source)
+
+    def evaluate(self, pairs: Sequence[Pair], plan: EvalPlan) -> Iterator[CaseResult]:
+        """Predict and score these cases, in order."""
+        return evaluate_bundle(self.bundle, pairs, plan)
 
 
 def evaluate_bundle(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from medloss.base.targets import Extras
 from medloss.evaluation.reading.images import Image, read_stored
 from medloss.evaluation.reading.stored import CaseError
+from medloss.integrations.bundle.settings import reason
 from medloss.objects.spacing import snapped
 
 INPUT_NAMES = ("input", "logits", "pred", "probabilities")
@@ -119,12 +120,6 @@ def read_volumes(prediction: Path, label: Path) -> tuple[Tensor, Tensor]:
         raise ValueError(str(error)) from error
     meta = MetaTensor(_batch(target, dimensions), affine=torch.from_numpy(affine))
     return _batch(values, dimensions).float(), meta
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, with what caused it."""
-    causes = [error, *([error.__cause__] if error.__cause__ else [])]
-    return "; ".join(" ".join(f"{type(e).__name__}: {e}".split()) for e in causes)
 
 
 def _one(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -12,9 +12,8 @@ from monai.bundle import ConfigParser
 
 from medloss.integrations.bundle.files import config_files
 from medloss.integrations.bundle.postprocessing import read_postprocessing
-from medloss.integrations.bundle.settings import ConfigReader
+from medloss.integrations.bundle.settings import ConfigReader, unusable
 from medloss.runtime.config_text import DuplicateKeyError, parse_json
-from medloss.workbench.preflight.files import reason
 from medloss.workbench.study.runs import StudyConditions, StudyRun
 
 TRAINER, DATASET = "train#trainer", "train#dataset"
@@ -76,9 +75,7 @@ class StudyBundle:
             if self.conditions.device:
                 parser.update({"device": f"$torch.device('{self.conditions.device}')"})
         except Exception as error:
-            raise ValueError(
-                f"{self.folder}: its configuration cannot be used: {reason(error)}"
-            ) from error
+            raise unusable(self.folder, "its configuration", error) from error
         return parser
 
     def build(self, parser: ConfigParser, entry: str) -> Any:
@@ -87,7 +84,11 @@ class StudyBundle:
         Raises:
             ValueError: it cannot be built.
         """
-        return ConfigReader(self.folder, parser, "").required(entry)
+        try:
+            return parser.get_parsed_content(entry)
+        # A bundle's own code may raise anything.
+        except Exception as error:
+            raise unusable(self.folder, entry, error) from error
 
     def own_epochs(self) -> int:
         """How long the bundle itself trains."""

@@ -18,7 +18,7 @@ from monai.handlers import from_engine
 from monai.utils import set_determinism
 
 from medloss.evaluation.outputs.files import whole_file
-from medloss.workbench.bench import memory
+from medloss.workbench.bench.devices import CPU
 
 WARM_UP = 3
 """First steps, whose time does not count: caches fill and kernels are compiled."""
@@ -130,7 +130,7 @@ def step_bytes(trainer: Any) -> int | None:
         step()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
-    return None if memory.why_not() else memory.extra_bytes(step)
+    return None if CPU().no_memory else CPU().extra_bytes(step)
 
 
 @contextlib.contextmanager

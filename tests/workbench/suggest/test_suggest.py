@@ -20,7 +20,8 @@ from workbench.suggest import label_sets
 
 from medloss.cli import main
 from medloss.offers.host import host
-from medloss.workbench.suggest import reasons, rules
+from medloss.workbench.suggest import advice as rules
+from medloss.workbench.suggest import reasons
 from medloss.workbench.suggest.cases import find_label_maps, read_case, sample
 from medloss.workbench.suggest.facts import summarize
 

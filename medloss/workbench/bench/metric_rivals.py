@@ -10,11 +10,14 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from medloss.offers.host import host
+from medloss.scoring import Case
+from medloss.workbench.bench.contest import not_installed
 
 TOLERANCE_MM = 2.0
 NAN = float("nan")
@@ -25,7 +28,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Task:
+class MetricTask:
     """What all entrants do.
 
     Args:
@@ -41,11 +44,11 @@ class Task:
     spacing_mm: tuple[float, float, float]
 
 
-Score = Callable[[Task], Values]
+Score = Callable[[MetricTask], Values]
 
 
 @dataclass(frozen=True)
-class Peer:
+class MetricRival:
     """Another package.
 
     Args:
@@ -72,10 +75,10 @@ class Peer:
     has: tuple[bool, bool, bool] = (True, True, True)
     close: float = 1e-9
 
-    def why_not(self, task: Task) -> str:
+    def why_not(self, task: MetricTask) -> str:
         """Why it does not take part, or nothing."""
-        if find_spec(self.needs) is None:
-            return f"{self.needs} is not installed (pip install {self.install})"
+        if why := not_installed(self.needs, f"pip install {self.install}"):
+            return why
         if len(task.labels) > self.most_classes:
             return f"not run: {len(task.labels)} classes one after another take minutes"
         return ""
@@ -83,14 +86,11 @@ class Peer:
 
 def ours(preset: str) -> Score:
     """The three metrics of this package."""
-    from medloss.scoring import Case
-    from medloss_boundary.metrics import (
-        average_symmetric_surface_distance,
-        hausdorff95,
-        normalized_surface_dice,
-    )
+    named = {"hausdorff95": {}, "average_symmetric_surface_distance": {},
+             "normalized_surface_dice": {"tolerance_mm": TOLERANCE_MM}}  # fmt: skip
+    metrics = [(host().metric(name).load(), options) for name, options in named.items()]
 
-    def score(task: Task) -> Values:
+    def score(task: MetricTask) -> Values:
         case = Case(
             task.reference,
             task.prediction,
@@ -100,21 +100,14 @@ def ours(preset: str) -> Score:
         )
         found = [case.surfaces(label) for label in task.labels]
         return np.array(
-            [
-                (
-                    hausdorff95(each),
-                    average_symmetric_surface_distance(each),
-                    normalized_surface_dice(each, tolerance_mm=TOLERANCE_MM),
-                )
-                for each in found
-            ]
+            [[metric(each, **options) for metric, options in metrics] for each in found]
         )
 
     return score
 
 
 def _exacta(surface: str) -> Score:
-    def score(task: Task) -> Values:
+    def score(task: MetricTask) -> Values:
         chosen: dict[str, dict[str, Any]] = {
             name: {"surface": surface} for name in ("hd95", "assd")
         }
@@ -134,10 +127,10 @@ def _exacta(surface: str) -> Score:
     return score
 
 
-def _each(one: Callable[[Any, Any, Task], Sequence[float]]) -> Score:
+def _each(one: Callable[[Any, Any, MetricTask], Sequence[float]]) -> Score:
     """One class after another, as a package of binary masks is used."""
 
-    def score(task: Task) -> Values:
+    def score(task: MetricTask) -> Values:
         return np.array(
             [one(task.reference == n, task.prediction == n, task) for n in task.labels], dtype=float
         )
@@ -145,7 +138,7 @@ def _each(one: Callable[[Any, Any, Task], Sequence[float]]) -> Score:
     return score
 
 
-def _monai(reference: Any, prediction: Any, task: Task) -> Sequence[float]:
+def _monai(reference: Any, prediction: Any, task: MetricTask) -> Sequence[float]:
     metrics, torch = import_module("monai.metrics"), import_module("torch")
     y, y_pred = (torch.from_numpy(mask)[None, None] for mask in (reference, prediction))
     options = {"include_background": True, "spacing": list(task.spacing_mm)}
@@ -156,7 +149,7 @@ def _monai(reference: Any, prediction: Any, task: Task) -> Sequence[float]:
     )
 
 
-def _deepmind(reference: Any, prediction: Any, task: Task) -> Sequence[float]:
+def _deepmind(reference: Any, prediction: Any, task: MetricTask) -> Sequence[float]:
     package = import_module("surface_distance")
     found = package.compute_surface_distances(reference, prediction, task.spacing_mm)
     means = package.compute_average_surface_distance(found)
@@ -168,13 +161,13 @@ def _deepmind(reference: Any, prediction: Any, task: Task) -> Sequence[float]:
     )
 
 
-def _medpy(reference: Any, prediction: Any, task: Task) -> Sequence[float]:
+def _medpy(reference: Any, prediction: Any, task: MetricTask) -> Sequence[float]:
     binary = import_module("medpy.metric.binary")
     masks = (prediction, reference, task.spacing_mm)
     return binary.hd95(*masks), binary.assd(*masks), NAN
 
 
-def _mikan(task: Task) -> Values:
+def _mikan(task: MetricTask) -> Values:
     evaluator = import_module("mikan").ArrayEvaluator(
         task.reference, task.prediction, task.spacing_mm[::-1]
     )
@@ -184,7 +177,7 @@ def _mikan(task: Task) -> Values:
     return np.array([(*row, NAN) for row in rows])
 
 
-def _panoptica(task: Task) -> Values:
+def _panoptica(task: MetricTask) -> Values:
     module = import_module("panoptica")
     module.disable_citation_reminder()
     chosen = [module.Metric.HD95, module.Metric.ASSD, module.Metric.NSD]
@@ -198,11 +191,11 @@ def _panoptica(task: Task) -> Values:
 
 
 @functools.cache
-def peers() -> tuple[Peer, ...]:
-    """All peers."""
+def rivals() -> tuple[MetricRival, ...]:
+    """All of them."""
     monai = "compute_hausdorff_distance, compute_average_surface_distance, compute_surface_dice"
     return (
-        Peer(
+        MetricRival(
             "exacta, voxels",
             "exacta",
             "exacta==0.0.1a5",
@@ -210,7 +203,7 @@ def peers() -> tuple[Peer, ...]:
             "exacta.functional.evaluate, surface='voxels'",
             _exacta("voxels"),
         ),
-        Peer(
+        MetricRival(
             "exacta, surfels",
             "exacta",
             "exacta==0.0.1a5",
@@ -218,7 +211,7 @@ def peers() -> tuple[Peer, ...]:
             "exacta.functional.evaluate, surface='surfels'",
             _exacta("surfels"),
         ),
-        Peer(
+        MetricRival(
             "MONAI",
             "monai",
             "monai",
@@ -228,7 +221,7 @@ def peers() -> tuple[Peer, ...]:
             most_classes=20,
             close=1e-5,
         ),
-        Peer(
+        MetricRival(
             "surface-distance",
             "surface_distance",
             "surface-distance",
@@ -237,7 +230,7 @@ def peers() -> tuple[Peer, ...]:
             _each(_deepmind),
             most_classes=20,
         ),
-        Peer(
+        MetricRival(
             "mikan-rs",
             "mikan",
             "mikan-rs",
@@ -247,7 +240,7 @@ def peers() -> tuple[Peer, ...]:
             most_classes=20,
             differs="it does not count the edge of the image as surface; no NSD",
         ),
-        Peer(
+        MetricRival(
             "panoptica",
             "panoptica",
             "panoptica",
@@ -258,7 +251,7 @@ def peers() -> tuple[Peer, ...]:
             differs="its ASSD is the mean of the means, its NSD has a tolerance of its own, and it "
             "leaves out classes without overlap",
         ),
-        Peer(
+        MetricRival(
             "MedPy",
             "medpy",
             "medpy",
