@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medloss.runtime.compiling import Loops
+from medloss.runtime.compiling import FAST, Loops
 from medloss.runtime.pages import use_large_pages
 from medloss.runtime.threads import run
 
@@ -30,7 +30,7 @@ OFFSETS = 4
 """Offsets tried at a time."""
 
 # "nnan": distances are never NaN; infinite they may be.
-_loops = Loops("distances", fastmath={"contract", "reassoc", "nsz", "arcp", "nnan"})
+_loops = Loops("distances", fastmath=FAST | {"nnan"})
 _kernel, _part = _loops.kernel, _loops.part
 
 

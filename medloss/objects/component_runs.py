@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.surface.compiling import kernel, part
+from medloss.runtime.compiling import Loops
+
+_loops = Loops("metrics")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ def as_rows(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.ascontiguousarray(mask).reshape(math.prod(mask.shape[:-1]), mask.shape[-1])
 
 
-@kernel
+@_loops.kernel
 def _find(rows):  # type: ignore[no-untyped-def]
     """The runs of every row."""
     first = np.zeros(len(rows) + 1, np.int64)
@@ -134,7 +136,7 @@ def _find(rows):  # type: ignore[no-untyped-def]
     return first, begin[:n].copy(), end[:n].copy()
 
 
-@part
+@_loops.part
 def _root(parent, run):  # type: ignore[no-untyped-def]
     while parent[run] != run:
         parent[run] = parent[parent[run]]
@@ -142,7 +144,7 @@ def _root(parent, run):  # type: ignore[no-untyped-def]
     return run
 
 
-@kernel
+@_loops.kernel
 def _joined(first, begin, end, depth, steps):  # type: ignore[no-untyped-def]
     """Number of the object of each run, from 0."""
     parent = np.arange(len(begin))
@@ -183,7 +185,7 @@ def _joined(first, begin, end, depth, steps):  # type: ignore[no-untyped-def]
     return number
 
 
-@kernel
+@_loops.kernel
 def _within(first, begin, first_around, end_around, number):  # type: ignore[no-untyped-def]
     found = np.empty(len(begin), np.int32)
     for r in range(len(first) - 1):
@@ -195,7 +197,7 @@ def _within(first, begin, first_around, end_around, number):  # type: ignore[no-
     return found
 
 
-@kernel
+@_loops.kernel
 def _grow(rows, first, begin, end, depth, n):  # type: ignore[no-untyped-def]
     for r in range(len(first) - 1):
         x, y = r // depth, r % depth
@@ -207,14 +209,14 @@ def _grow(rows, first, begin, end, depth, n):  # type: ignore[no-untyped-def]
                     rows[there, max(0, begin[run] - reach) : end[run] + reach] = True
 
 
-@kernel
+@_loops.kernel
 def _paint(rows, first, begin, end, number):  # type: ignore[no-untyped-def]
     for r in range(len(first) - 1):
         for run in range(first[r], first[r + 1]):
             rows[r, begin[run] : end[run]] = number[run] + 1
 
 
-@kernel
+@_loops.kernel
 def _counting(first, begin, end, ignored):  # type: ignore[no-untyped-def]
     """Voxels of each run that are not ignored."""
     lengths = np.zeros(len(begin), np.int64)

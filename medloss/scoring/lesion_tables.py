@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.objects.component_runs import Runs
-from medloss.scoring.surface.compiling import kernel
+from medloss.runtime.compiling import Loops
+
+_loops = Loops("metrics")
 
 Numbers = NDArray[np.int32]
 Mask = NDArray[np.bool_]
@@ -56,7 +58,7 @@ def centre_pairs(
     return pairs
 
 
-@kernel
+@_loops.kernel
 def _overlaps(reference, prediction, many, ignored):  # type: ignore[no-untyped-def]
     """Key of the pair, and voxels, of each stretch that two runs share."""
     first_a, begin_a, end_a, number_a = reference
@@ -83,7 +85,7 @@ def _overlaps(reference, prediction, many, ignored):  # type: ignore[no-untyped-
     return keys[:n], lengths[:n]
 
 
-@kernel
+@_loops.kernel
 def _centres(reference, prediction, sizes, ignored):  # type: ignore[no-untyped-def]
     """For each predicted object, the objects under its voxels that are nearest to its centre."""
     first_a, begin_a, end_a, number_a = reference

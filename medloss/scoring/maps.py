@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.runtime.compiling import Loops
 from medloss.scoring.surface import threads
-from medloss.scoring.surface.compiling import kernel
+
+_loops = Loops("metrics")
 
 Box = tuple[int, int, int, int, int, int]
 """Where it begins along each axis, and its size."""
@@ -168,7 +170,7 @@ def _positions(array: NDArray[Any], known: NDArray[np.int64]) -> NDArray[np.uint
     return out
 
 
-@kernel
+@_loops.kernel
 def _overview(reference, prediction, ignored, codes, first, last):  # type: ignore[no-untyped-def]
     """Counts of each code in some slices, and which places along each axis hold any."""
     counts = np.zeros((3, codes), np.int64)

@@ -8,8 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.runtime.compiling import Loops
 from medloss.scoring.maps import LabelMaps
-from medloss.scoring.surface.compiling import kernel
+
+_loops = Loops("metrics")
 
 Mask = NDArray[np.bool_]
 
@@ -65,7 +67,7 @@ class MaskCutter:
         return boxes
 
 
-@kernel
+@_loops.kernel
 def _widen(codes, boxes):  # type: ignore[no-untyped-def]
     """Let the box of each code hold its voxels too."""
     for x in range(codes.shape[0]):

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.objects.spacing import below, reach, within
+from medloss.runtime.compiling import Loops
 from medloss.scoring.counts import Counts
 from medloss.scoring.maps import LabelMaps
-from medloss.scoring.surface.compiling import kernel
 from medloss.scoring.surface.offsets import Spacing, all_steps, lengths
 from medloss.scoring.surface.rows import is_ignored, label_row
+
+_loops = Loops("metrics")
 
 
 class Bands:
@@ -59,7 +61,7 @@ class Bands:
 # mypy: disable-error-code="no-untyped-def"
 
 
-@kernel
+@_loops.kernel
 def _stamp(labels: Any, box, flat, outside, steps, bit, band):
     """Set a bit at the voxels around each border voxel that have its label."""
     for i in range(box[3]):
@@ -92,7 +94,7 @@ def _stamp(labels: Any, box, flat, outside, steps, bit, band):
                         band[x, y, z] |= bit
 
 
-@kernel
+@_loops.kernel
 def _tally(reference, prediction, ignored, box, band, totals):
     """Count the voxels of each class in the reference's band, the prediction's, and both."""
     for i in range(box[3]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medloss.scoring.surface.compiling import kernel, part
+from medloss.runtime.compiling import Loops
 from medloss.scoring.surface.rows import (
     FAR,
     IGNORED,
@@ -15,10 +15,12 @@ from medloss.scoring.surface.rows import (
     worth_a_try,
 )
 
+_loops = Loops("metrics")
+
 # mypy: disable-error-code="no-untyped-def"
 
 
-@part
+@_loops.part
 def _mixed_row(labels, box, i, j, flat, outside, rows, out):
     """Read the four rows around a line of corners, and mark those whose 8 voxels differ.
 
@@ -53,7 +55,7 @@ def _mixed_row(labels, box, i, j, flat, outside, rows, out):
     return True
 
 
-@kernel
+@_loops.kernel
 def mark(labels, box, flat, pad, outside, bits, first, last, volume):
     """Write into the padded volume, at each mixed corner, the bits of the classes that meet."""
     rows = np.zeros((4, box[5] + 2), labels.dtype)
@@ -71,7 +73,7 @@ def mark(labels, box, flat, pad, outside, bits, first, last, volume):
                     out[k] = met
 
 
-@part
+@_loops.part
 def _holds(labels, box, flat, i, j, k, c):
     """Whether one of the 8 voxels around a corner has the label ``c``."""
     for q in range(8):
@@ -87,7 +89,7 @@ def _holds(labels, box, flat, i, j, k, c):
     return False
 
 
-@part
+@_loops.part
 def _touches(ignored, box, flat, i, j, k):
     """Whether one of the 8 voxels around a corner is ignored."""
     for q in range(8):
@@ -97,7 +99,7 @@ def _touches(ignored, box, flat, i, j, k):
     return False
 
 
-@part
+@_loops.part
 def _code(rows, k, c):
     """Bits of the corners of a cell that have the label ``c``."""
     code = 0
@@ -107,7 +109,7 @@ def _code(rows, k, c):
     return code
 
 
-@kernel
+@_loops.kernel
 def search(
     labels,
     other,

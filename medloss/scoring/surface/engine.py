@@ -17,14 +17,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.runtime.compiling import Loops
 from medloss.scoring.maps import Box, LabelMaps
 from medloss.scoring.presets import Preset
 from medloss.scoring.surface import threads
-from medloss.scoring.surface.compiling import kernel
 from medloss.scoring.surface.far_search import far_distances
 from medloss.scoring.surface.offsets import Spacing
 from medloss.scoring.surface.rows import FAR, IGNORED
 from medloss.scoring.surface.surface_elements import Kind, make_kind
+
+_loops = Loops("metrics")
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.int64]
@@ -211,14 +213,14 @@ def _by_class(keys: Keys, places: NDArray[np.uint32]) -> dict[int, Elements]:
     }
 
 
-@kernel
+@_loops.kernel
 def _add(keys, rows, area, table):  # type: ignore[no-untyped-def]
     for key in keys:
         if key & FAR < IGNORED:
             table[rows[key >> 32], key & FAR] += area[(key >> 16) & FAR]
 
 
-@kernel
+@_loops.kernel
 def _locate(places, codes, shape, points, where):  # type: ignore[no-untyped-def]
     for n in range(places.size):
         row = places[n] // shape[2]

@@ -16,9 +16,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.surface.compiling import kernel
+from medloss.runtime.compiling import Loops
 from medloss.scoring.surface.offsets import Spacing, all_steps, lengths, radius_mm
 from medloss.scoring.surface.rows import FAR, IGNORED, is_ignored, label_row, with_room, worth_a_try
+
+_loops = Loops("metrics")
 
 # mypy: disable-error-code="no-untyped-def"
 
@@ -106,7 +108,7 @@ def near_faces(spacing: Spacing) -> NearFaces:
     )
 
 
-@kernel
+@_loops.kernel
 def mark(labels, box, flat, pad, outside, bits, first, last, volume):
     """Copy the labels into the padded volume."""
     for i in range(first, last):
@@ -119,7 +121,7 @@ def mark(labels, box, flat, pad, outside, bits, first, last, volume):
                 out[k] = line[k]
 
 
-@kernel
+@_loops.kernel
 def search(
     labels,
     other,

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.runtime.compiling import Loops
-from medloss.scoring.surface.compiling import part
+
+_loops = Loops("metrics")
 
 TILE_VOXELS = 6
 """Side of a tile, in voxels of the same volume that are cubes."""
@@ -84,14 +85,14 @@ _BIG = 1e300
 _ROUNDING = 1 + 1e-9
 
 
-@part
+@_loops.part
 def _gap(low, high, other_low, other_high, step):
     """Square of the way between two stretches of an axis."""
     away = max(other_low - high, low - other_high) * step
     return away * away if away > 0 else 0.0
 
 
-@part
+@_loops.part
 def _scan(a, b, c, low, high, first, last, mm):
     """Square of the distance of a point to the nearest of some boxes."""
     found = _BIG

@@ -16,8 +16,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.surface.compiling import kernel, part
+from medloss.runtime.compiling import Loops
 from medloss.scoring.surface.far_search import far_distances
+
+_loops = Loops("metrics")
 
 CLOSENESS = 1e-3
 """Largest error, as a share of the shortest side of a voxel."""
@@ -97,7 +99,7 @@ def _faces(
 # mypy: disable-error-code="no-untyped-def"
 
 
-@part
+@_loops.part
 def _squared(x, y, z, low, high, j, mm):
     """Square of the distance of a point to a face."""
     a = max(low[0, j] - x, x - high[0, j], 0.0) * mm[0]
@@ -106,7 +108,7 @@ def _squared(x, y, z, low, high, j, mm):
     return a * a + b * b + c * c
 
 
-@part
+@_loops.part
 def _within(start, stop, away, reach, low, high, mm, near):
     """Faces that may be nearest to a point of a rectangle, whose middle is ``away`` from them."""
     many = 0
@@ -119,7 +121,7 @@ def _within(start, stop, away, reach, low, high, mm, near):
     return many
 
 
-@kernel
+@_loops.kernel
 def _branch(start, stop, away, half, low, high, mm, closeness):
     """Largest distance on some rectangles, the most promising first."""
     levels = 64

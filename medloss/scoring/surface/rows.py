@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from medloss.scoring.surface.compiling import part
+from medloss.runtime.compiling import Loops
+
+_loops = Loops("metrics")
 
 FAR = 0xFFFF
 """Bin of an element whose distance the search did not find."""
@@ -13,7 +15,7 @@ IGNORED = 0xFFFE
 """Bin of an element in or beside the ignored region: others may be near it, it does not count."""
 
 
-@part
+@_loops.part
 def label_row(labels, box, i, j, outside):  # type: ignore[no-untyped-def]
     """Row of a box, which is at ``box[:3]`` and has the size ``box[3:]``; empty outside of it."""
     if i < 0 or j < 0 or i >= box[3] or j >= box[4]:
@@ -21,7 +23,7 @@ def label_row(labels, box, i, j, outside):  # type: ignore[no-untyped-def]
     return labels[box[0] + i, box[1] + j][box[2] : box[2] + box[5]]
 
 
-@part
+@_loops.part
 def is_ignored(ignored, box, i, j, k):  # type: ignore[no-untyped-def]
     """Whether a voxel of the box, or one beside it, is in the ignored region."""
     x, y, z = box[0] + i, box[1] + j, box[2] + k
@@ -32,7 +34,7 @@ def is_ignored(ignored, box, i, j, k):  # type: ignore[no-untyped-def]
     return ignored[x, y, z] != 0
 
 
-@part
+@_loops.part
 def with_room(array, used, wanted):  # type: ignore[no-untyped-def]
     """The array, or one of more than twice its size with the same ``used`` elements."""
     if array.size - used >= wanted:
@@ -43,7 +45,7 @@ def with_room(array, used, wanted):  # type: ignore[no-untyped-def]
     return larger
 
 
-@part
+@_loops.part
 def worth_a_try(c, seen, tried, failed):  # type: ignore[no-untyped-def]
     """Whether to search near an element of class ``c``, or to leave it to the far search at once.
 
@@ -53,7 +55,7 @@ def worth_a_try(c, seen, tried, failed):  # type: ignore[no-untyped-def]
     return failed[c] < 24 or 5 * failed[c] < 2 * tried[c] or seen[c] % 16 == 0
 
 
-@part
+@_loops.part
 def remember(c, found, tried, failed):  # type: ignore[no-untyped-def]
     """Count a search; what is long ago counts less."""
     tried[c] += 1

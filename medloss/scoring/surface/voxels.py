@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medloss.scoring.surface.compiling import kernel, part
+from medloss.runtime.compiling import Loops
 from medloss.scoring.surface.rows import (
     FAR,
     IGNORED,
@@ -15,10 +15,12 @@ from medloss.scoring.surface.rows import (
     worth_a_try,
 )
 
+_loops = Loops("metrics")
+
 # mypy: disable-error-code="no-untyped-def"
 
 
-@part
+@_loops.part
 def _surface_row(labels, box, i, j, flat, outside, out):
     """Write each voxel's label where it is surface, else 0; False if the row is empty."""
     here = label_row(labels, box, i, j, outside)
@@ -48,7 +50,7 @@ def _surface_row(labels, box, i, j, flat, outside, out):
     return True
 
 
-@kernel
+@_loops.kernel
 def mark(labels, box, flat, pad, outside, bits, first, last, volume):
     """Write the surface of slices ``first`` to ``last`` into the padded volume."""
     for i in range(first, last):
@@ -58,7 +60,7 @@ def mark(labels, box, flat, pad, outside, bits, first, last, volume):
                 out[:] = 0
 
 
-@part
+@_loops.part
 def _touches(ignored, box, i, j, k):
     """Whether a voxel or one of its face neighbours is ignored."""
     return (
@@ -72,7 +74,7 @@ def _touches(ignored, box, i, j, k):
     )
 
 
-@kernel
+@_loops.kernel
 def search(
     labels,
     other,
