@@ -24,7 +24,7 @@ def engine_of(options: StudyOptions, conditions: Conditions, runs: int) -> Engin
     Raises:
         ValueError: options that do not go together.
     """
-    from medloss.scoring.surface import threads
+    from medloss.runtime import threads
     from medloss.workbench.study.run import Engine
 
     if options.scheduler is not None:
@@ -33,7 +33,7 @@ def engine_of(options: StudyOptions, conditions: Conditions, runs: int) -> Engin
         from medloss.workbench.study.cluster import worker_count
 
         return Engine(worker_count(options.scheduler), scheduler=options.scheduler)
-    cores = threads.count()
+    cores = threads.processors()
     workers = options.workers or min(runs, 1 if _on_gpu(conditions) else cores)
     return Engine(workers, max(1, cores // workers))
 

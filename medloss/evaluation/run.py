@@ -9,7 +9,7 @@ from pathlib import Path
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import Journal, open_journal
 from medloss.evaluation.score import CaseResult, Study, evaluate
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 from medloss.work.interrupts import Interrupts
 
 Evaluator = Callable[[Sequence[Pair], Study], Iterator[CaseResult]]
@@ -34,7 +34,7 @@ def default_workers(pairs: Iterable[Pair]) -> int:
             with contextlib.suppress(OSError):
                 total += path.stat().st_size if path else 0
         if total > SMALL_BYTES:
-            return threads.count()
+            return threads.processors()
     return 1
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.runtime import threads
 from medloss.runtime.compiling import Loops
-from medloss.scoring.surface import threads
 
 _loops = Loops("metrics")
 
@@ -104,7 +103,7 @@ class LabelMaps:
         pieces = min(shape[0], max(1, self.reference.size // _PIECE), 16)
         edges = np.linspace(0, shape[0], pieces + 1).astype(int).tolist()
         look = partial(_overview, self.reference, self.prediction, self.ignored, self.many)
-        found = threads.run([partial(look, *piece) for piece in pairwise(edges)])
+        found = threads.run(pieces, lambda n: look(edges[n], edges[n + 1]))
         counts = np.sum([each[0] for each in found], axis=0)
         used = [np.flatnonzero(np.sum([each[n] for each in found], axis=0)) for n in (1, 2, 3)]
         if not all(map(len, used)):

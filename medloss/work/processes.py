@@ -19,7 +19,7 @@ from typing import Any
 
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.score import CaseResult, Study, evaluate_pair
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 from medloss.work.devices import devices_in_turn
 
 _ATTEMPTS = 2
@@ -72,7 +72,7 @@ class _Pool:
         if method == "forkserver":  # imports and loads kernels once, for all workers
             self._context.set_forkserver_preload(["medloss.evaluation.worker_start"])
         self._study, self._devices = study, devices_in_turn(study.device)
-        self._threads = max(1, threads.count() // workers)
+        self._threads = max(1, threads.processors() // workers)
         self._in_vain = 0
         self._workers: list[_Worker] = []
         for _ in range(workers):

@@ -14,7 +14,7 @@ from medloss.evaluation.journal import study_settings
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.run import default_workers, evaluate_all
 from medloss.evaluation.score import Study
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 from medloss.work.processes import evaluate_in_processes, share_processors
 
 
@@ -106,17 +106,17 @@ def test_no_cases_need_no_process():
 def test_a_small_study_stays_in_this_process(pairs, save, monkeypatch):
     assert default_workers(pairs) == 1
     monkeypatch.setattr("medloss.evaluation.run.SMALL_BYTES", 10)
-    assert default_workers(pairs) == threads.count()
+    assert default_workers(pairs) == threads.processors()
     assert default_workers([Pair("x", None, Path("missing"), "no prediction")]) == 1
 
 
 def test_a_limit_on_threads(monkeypatch):
     monkeypatch.setattr(threads, "_most", None)
-    before = threads.count()
+    before = threads.processors()
     threads.limit(1)
-    assert threads.count() == 1
+    assert threads.processors() == 1
     threads.limit(before + 5)
-    assert threads.count() == before
+    assert threads.processors() == before
 
 
 def test_a_process_takes_its_share_of_the_processors(monkeypatch):
@@ -126,7 +126,7 @@ def test_a_process_takes_its_share_of_the_processors(monkeypatch):
     given = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
     share_processors(Study(()), 1)
-    assert threads.count() == 1
+    assert threads.processors() == 1
     assert given == []
     share_processors(Study((), losses=("any",)), 1)
     assert given == [1]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from medloss.evaluation.outputs.writers import whole_file
-from medloss.scoring.surface import threads as scoring_threads
+from medloss.runtime import threads as own_threads
 from medloss.workbench.study import evaluate
 from medloss.workbench.study.conditions import Conditions, Run
 from medloss.workbench.study.context import CONFIG, Context, plain
@@ -39,7 +39,7 @@ class Worker:
     def __init__(self, conditions: Conditions, threads: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)
-            scoring_threads.limit(threads)
+            own_threads.limit(threads)
         self.context = Context(conditions)
         self.bundle = self.context.bundle
         self.threads = threads
