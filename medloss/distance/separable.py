@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medloss.runtime.pages import use_large_pages
+from medloss.runtime.memory import use_large_pages
 
 
 class Measurement(NamedTuple):
