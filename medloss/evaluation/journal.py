@@ -19,7 +19,7 @@ from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.provenance import offering
 from medloss.evaluation.reading.opened import Opened, state
 from medloss.evaluation.score import CaseResult, Result, Study
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 FORMAT = 2
 _PLAIN_FIELDS = tuple(

@@ -24,7 +24,7 @@ from medloss.evaluation.inputs.pairing import Pair, printable
 from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.opened import Opened, recording
 from medloss.scoring import Case, EmptyPolicy, score
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice

@@ -14,7 +14,7 @@ from medloss.evaluation.journal import open_journal, study_settings
 from medloss.evaluation.requests import parse_request
 from medloss.evaluation.score import CaseResult, Result, Study
 from medloss.scoring import EmptyPolicy
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 STUDY = Study((choose_metric(parse_request("dice")),))
 

@@ -16,7 +16,7 @@ from medloss.runtime import threads
 from medloss.scoring import PRESETS, Case, surface_distances
 from medloss.scoring.surface.faces import near_faces
 from medloss.scoring.surface.far_search import far_distances
-from medloss.scoring.surface.offsets import near_steps
+from medloss.scoring.surface.grid import near_steps
 
 SURFACES = {"cells": "deepmind", "voxels": "monai", "faces": "exact"}
 

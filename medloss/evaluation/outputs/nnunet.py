@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from medloss.evaluation.score import CaseResult
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 KEYS = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")
 

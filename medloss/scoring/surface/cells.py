@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from medloss.runtime.compiling import Loops
-from medloss.scoring.surface.rows import (
+from medloss.scoring.surface.grid import (
     FAR,
     IGNORED,
+    Frame,
+    Sought,
     is_ignored,
     label_row,
     remember,
@@ -17,11 +21,11 @@ from medloss.scoring.surface.rows import (
 
 _loops = Loops("metrics")
 
-# mypy: disable-error-code="no-untyped-def"
-
 
 @_loops.part
-def _mixed_row(labels, box, i, j, flat, outside, rows, out):
+def _mixed_row(
+    labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any, rows: Any, out: Any
+) -> Any:
     """Read the four rows around a line of corners, and mark those whose 8 voxels differ.
 
     Corner ``k`` lies between the voxels ``rows[:, k]`` and ``rows[:, k + 1]``, whose first and last
@@ -56,8 +60,9 @@ def _mixed_row(labels, box, i, j, flat, outside, rows, out):
 
 
 @_loops.kernel
-def mark(labels, box, flat, pad, outside, bits, first, last, volume):
+def mark(labels: Any, frame: Frame, bits: Any, first: int, last: int, volume: Any) -> None:
     """Write into the padded volume, at each mixed corner, the bits of the classes that meet."""
+    box, flat, pad, outside = frame
     rows = np.zeros((4, box[5] + 2), labels.dtype)
     for i in range(first, last):
         for j in range(box[4] + 1):
@@ -74,7 +79,7 @@ def mark(labels, box, flat, pad, outside, bits, first, last, volume):
 
 
 @_loops.part
-def _holds(labels, box, flat, i, j, k, c):
+def _holds(labels: Any, box: Any, flat: Any, i: Any, j: Any, k: Any, c: Any) -> Any:
     """Whether one of the 8 voxels around a corner has the label ``c``."""
     for q in range(8):
         x = i if flat else i - 1 + (q >> 2)
@@ -90,7 +95,7 @@ def _holds(labels, box, flat, i, j, k, c):
 
 
 @_loops.part
-def _touches(ignored, box, flat, i, j, k):
+def _touches(ignored: Any, box: Any, flat: Any, i: Any, j: Any, k: Any) -> Any:
     """Whether one of the 8 voxels around a corner is ignored."""
     for q in range(8):
         x = i if flat else i - 1 + (q >> 2)
@@ -100,7 +105,7 @@ def _touches(ignored, box, flat, i, j, k):
 
 
 @_loops.part
-def _code(rows, k, c):
+def _code(rows: Any, k: Any, c: Any) -> Any:
     """Bits of the corners of a cell that have the label ``c``."""
     code = 0
     for n in range(8):
@@ -110,28 +115,13 @@ def _code(rows, k, c):
 
 
 @_loops.kernel
-def search(
-    labels,
-    other,
-    box,
-    flat,
-    pad,
-    outside,
-    ignored,
-    wanted,
-    bits,
-    shape,
-    flat_volume,
-    near,
-    first,
-    last,
-):
+def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
     """Nearest corner of the other map with the same class for each one of some slices.
 
-    The arguments and results are those of
-    :class:`medloss.scoring.surface.surface_elements.Kind`. Several
-    classes may share a bit; then a corner with the bit is looked up in the ``other`` map.
+    Several classes may share a bit; then a corner with the bit is looked up in the ``other`` map.
     """
+    box, flat, pad, outside = frame
+    ignored, wanted, bits, shape, volume, near = sought
     offsets, steps, mm, start_at, per_mm, step_mm = near
     sole = np.zeros(256, np.int64)
     for c in range(bits.size):
@@ -171,7 +161,7 @@ def search(
                         if last_c == c and at_least > 0:
                             n = start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
                         while n < offsets.size:
-                            if flat_volume[place + offsets[n]] & bit and (
+                            if volume[place + offsets[n]] & bit and (
                                 sole[bit] == 1
                                 or _holds(
                                     other,

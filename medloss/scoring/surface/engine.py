@@ -22,8 +22,7 @@ from medloss.runtime.compiling import Loops
 from medloss.scoring.maps import Box, LabelMaps
 from medloss.scoring.presets import Preset
 from medloss.scoring.surface.far_search import far_distances
-from medloss.scoring.surface.offsets import Spacing
-from medloss.scoring.surface.rows import FAR, IGNORED
+from medloss.scoring.surface.grid import FAR, IGNORED, Frame, Sought, Spacing
 from medloss.scoring.surface.surface_elements import Kind, make_kind
 
 _loops = Loops("metrics")
@@ -97,20 +96,14 @@ class _Sweep:
     def search(self, own: NDArray[Any], other: NDArray[Any]) -> list[Elements]:
         """Elements of the surface of one map, searched on the other's; piece by piece."""
         kind, maps = self.kind, self.maps
-        frame = (self.box, maps.flat, kind.pad, self.outside)
+        frame = Frame(self.box, maps.flat, kind.pad, self.outside)
         many = len(self.pieces)
         threads.run(
-            many, lambda n: kind.mark(other, *frame, self.bits, *self.pieces[n], self.volume)
+            many, lambda n: kind.mark(other, frame, self.bits, *self.pieces[n], self.volume)
         )
-        rest = (
-            maps.ignored,
-            self.wanted,
-            self.bits,
-            kind.shape,
-            self.volume.reshape(-1),
-            kind.near,
-        )
-        return threads.run(many, lambda n: kind.search(own, other, *frame, *rest, *self.pieces[n]))
+        volume = self.volume.reshape(-1)
+        sought = Sought(maps.ignored, self.wanted, self.bits, kind.shape, volume, kind.near)
+        return threads.run(many, lambda n: kind.search(own, other, frame, sought, *self.pieces[n]))
 
 
 class _Side:
@@ -200,14 +193,14 @@ def _by_class(keys: Keys, places: NDArray[np.uint32]) -> dict[int, Elements]:
 
 
 @_loops.kernel
-def _add(keys, rows, area, table):  # type: ignore[no-untyped-def]
+def _add(keys: Any, rows: Any, area: Any, table: Any) -> None:
     for key in keys:
         if key & FAR < IGNORED:
             table[rows[key >> 32], key & FAR] += area[(key >> 16) & FAR]
 
 
 @_loops.kernel
-def _locate(places, codes, shape, points, where):  # type: ignore[no-untyped-def]
+def _locate(places: Any, codes: Any, shape: Any, points: Any, where: Any) -> None:
     for n in range(places.size):
         row = places[n] // shape[2]
         where[0, n] = row // shape[1] + points[0, codes[n]]
