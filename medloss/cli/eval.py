@@ -16,7 +16,7 @@ from medloss.cli.eval_outputs import OutputOptions, command_text, output_options
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
     from medloss.evaluation.score import Study
-    from medloss.scoring.status import BothEmpty, Missed
+    from medloss.scoring.presets import BothEmpty, Missed
 
 
 @click.command("eval", short_help="Score predictions against references.")

@@ -4,9 +4,8 @@ from medloss.scoring.case import Case
 from medloss.scoring.facts import Counts, Probabilities, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
 from medloss.scoring.matching import Detections, detections, match
-from medloss.scoring.presets import PRESETS, Preset
+from medloss.scoring.presets import PRESETS, EmptyPolicy, Preset, Score, Status
 from medloss.scoring.scores import score
-from medloss.scoring.status import EmptyPolicy, Score, Status
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import surface_distances
 

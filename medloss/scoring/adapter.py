@@ -45,8 +45,8 @@ from medloss.scoring.adapter_options import (
     with_background,
 )
 from medloss.scoring.case import Case
+from medloss.scoring.presets import Status
 from medloss.scoring.scores import score
-from medloss.scoring.status import Status
 
 STATUSES = tuple(Status)
 

@@ -15,7 +15,7 @@ from monai.metrics.utils import do_metric_reduction
 from monai.utils.enums import MetricReduction
 from torch import Tensor
 
-from medloss.scoring.status import Status
+from medloss.scoring.presets import Status
 
 PRESET = "monai"
 REDUCTIONS = tuple(str(reduction.value) for reduction in MetricReduction)

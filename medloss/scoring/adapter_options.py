@@ -10,7 +10,7 @@ from typing import Any
 from medloss.base.option_values import check_number, checked
 from medloss.offers.records import Metric
 from medloss.scoring.adapter_monai import OVERLAP, PRESET, check_reduction
-from medloss.scoring.status import BothEmpty, EmptyPolicy, Missed
+from medloss.scoring.presets import BothEmpty, EmptyPolicy, Missed
 
 GEOMETRY = ("surfaces", "components", "skeletons")
 """Facts that depend on where voxels lie, and not only on how many there are."""

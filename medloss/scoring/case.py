@@ -23,8 +23,7 @@ from medloss.scoring.inputs import (
 )
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import LabelMaps
-from medloss.scoring.presets import find_preset
-from medloss.scoring.status import Status
+from medloss.scoring.presets import Status, find_preset
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
 

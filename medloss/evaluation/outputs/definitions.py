@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from medloss.evaluation.outputs.tables import Summary, summarise
 from medloss.evaluation.score import CaseResult, Study, complete
 from medloss.scoring import EmptyPolicy
-from medloss.scoring.presets import PRESETS
-from medloss.scoring.status import BothEmpty, Missed
+from medloss.scoring.presets import PRESETS, BothEmpty, Missed
 
 Definition = tuple[Study, tuple[CaseResult, ...], tuple[Summary, ...]]
 

@@ -12,6 +12,7 @@ from medloss.scoring.surface.grid import (
     IGNORED,
     Frame,
     Sought,
+    first_step,
     is_ignored,
     label_row,
     remember,
@@ -122,7 +123,7 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
     """
     box, flat, pad, outside = frame
     ignored, wanted, bits, shape, volume, near = sought
-    offsets, steps, mm, start_at, per_mm, step_mm = near
+    offsets, steps, mm, _, _, _ = near
     sole = np.zeros(256, np.int64)
     for c in range(bits.size):
         sole[bits[c]] += 1
@@ -137,7 +138,7 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
             if not _mixed_row(labels, box, i, j, flat, outside, rows, mixed):
                 continue
             row = ((i + pad[0]) * shape[1] + j + pad[1]) * shape[2] + pad[2]
-            last_k, last_c, last_mm = 0, 0, -1.0
+            last_found = (0, np.int64(0), -1.0)
             for k in range(box[5] + 1):
                 if not mixed[k]:
                     continue
@@ -155,11 +156,7 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
                     if ignored.size and _touches(ignored, box, flat, i, j, k):
                         found = IGNORED
                     elif worth_a_try(c, seen, tried, failed):
-                        bit, n = bits[c], 0
-                        # Distances differ by no more than the way from the last element here.
-                        at_least = last_mm - (k - last_k) * step_mm
-                        if last_c == c and at_least > 0:
-                            n = start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
+                        bit, n = bits[c], first_step(c, k, last_found, near)
                         while n < offsets.size:
                             if volume[place + offsets[n]] & bit and (
                                 sole[bit] == 1
@@ -176,7 +173,7 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
                                 break
                             n += 1
                         remember(c, n < offsets.size, tried, failed)
-                        last_k, last_c, last_mm = k, c, mm[min(n, offsets.size - 1)]
+                        last_found = (k, np.int64(c), mm[min(n, offsets.size - 1)])
                         if n < offsets.size:
                             found = n
                     keys[used] = (np.int64(c) << 32) | (code << 16) | found

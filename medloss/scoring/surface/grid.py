@@ -174,6 +174,20 @@ def worth_a_try(c: Any, seen: Any, tried: Any, failed: Any) -> Any:
 
 
 @_loops.part
+def first_step(c: Any, k: Any, last: Any, near: Any) -> Any:
+    """The first step that can be long enough, from what was found for the last element of a row.
+
+    Distances differ by no more than the way between the two elements.
+    """
+    last_k, last_c, last_mm = last
+    _, _, _, start_at, per_mm, step_mm = near
+    at_least = last_mm - (k - last_k) * step_mm
+    if last_c != c or at_least <= 0:
+        return 0
+    return start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
+
+
+@_loops.part
 def remember(c: Any, found: Any, tried: Any, failed: Any) -> None:
     """Count a search; what is long ago counts less."""
     tried[c] += 1

@@ -12,6 +12,7 @@ from medloss.scoring.surface.grid import (
     IGNORED,
     Frame,
     Sought,
+    first_step,
     is_ignored,
     label_row,
     remember,
@@ -82,7 +83,7 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
     """Nearest surface voxel of the same class for each one of some slices."""
     box, flat, pad, outside = frame
     ignored, wanted, _bits, shape, volume, near = sought
-    offsets, _, mm, start_at, per_mm, step_mm = near
+    offsets, _, mm, _, _, _ = near
     line = np.empty(box[5], labels.dtype)
     keys, used = np.empty(1024, np.int64), 0
     places = np.empty(1024, np.uint32)
@@ -95,7 +96,7 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
             keys = with_room(keys, used, box[5])
             places = with_room(places, used, box[5])
             row = ((i + pad[0]) * shape[1] + j + pad[1]) * shape[2] + pad[2]
-            last_k, last_c, last_mm = 0, 0, -1.0
+            last_found = (0, np.int64(0), -1.0)
             for k in range(box[5]):
                 c = line[k]
                 if not wanted[c]:
@@ -105,17 +106,11 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
                 if ignored.size and _touches(ignored, box, i, j, k):
                     found = IGNORED
                 elif worth_a_try(c, seen, tried, failed):
-                    n = 0
-                    if volume[place] != c:
-                        n = 1
-                        # Distances differ by no more than the way from the last element here.
-                        at_least = last_mm - (k - last_k) * step_mm
-                        if last_c == c and at_least > 0:
-                            n = start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
-                        while n < offsets.size and volume[place + offsets[n]] != c:
-                            n += 1
+                    n = first_step(c, k, last_found, near) if volume[place] != c else 0
+                    while n < offsets.size and volume[place + offsets[n]] != c:
+                        n += 1
                     remember(c, n < offsets.size, tried, failed)
-                    last_k, last_c, last_mm = k, c, mm[min(n, offsets.size - 1)]
+                    last_found = (k, np.int64(c), mm[min(n, offsets.size - 1)])
                     if n < offsets.size:
                         found = n
                 keys[used] = (np.int64(c) << 32) | found

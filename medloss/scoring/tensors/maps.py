@@ -13,10 +13,9 @@ from torch import Tensor
 
 from medloss.objects.labels import held, readable
 from medloss.scoring.inputs import signed
+from medloss.scoring.maps import MOST_CODES
 
 Cut = tuple[slice, ...]
-
-MOST_CODES = 1 << 16
 
 
 def tensor_of(array: NDArray[Any] | Tensor, device: Any = None) -> Tensor:

@@ -124,13 +124,18 @@ def ringed(mask: Tensor) -> Tensor:
 
 def border(mask: Tensor) -> Tensor:
     """Voxels of a mask that have a face neighbour outside of it."""
-    padded, inner = ringed(mask), mask
-    for axis in range(mask.ndim):
-        middle = [slice(1, -1)] * mask.ndim
-        for side in (slice(None, -2), slice(2, None)):
-            middle[axis] = side
-            inner = inner & padded[tuple(middle)]
+    inner = mask
+    for neighbour in _beside(ringed(mask)):
+        inner = inner & neighbour
     return mask & ~inner
+
+
+def _beside(ring: Tensor) -> Iterator[Tensor]:
+    """What is across each face of the voxels of a box, which is given within a ring."""
+    middle = [slice(1, -1)] * ring.ndim
+    for axis in range(ring.ndim):
+        for side in (slice(None, -2), slice(2, None)):
+            yield ring[(*middle[:axis], side, *middle[axis + 1 :])]
 
 
 def to_sites(sites: Tensor, spacing_mm: Spacing) -> Tensor:
@@ -143,11 +148,8 @@ def find_voxels(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: 
     counted = border(own)
     if ignored is not None:
         touched = ignored[(slice(1, -1),) * own.ndim]
-        for axis in range(own.ndim):
-            middle = [slice(1, -1)] * own.ndim
-            for side in (slice(None, -2), slice(2, None)):
-                middle[axis] = side
-                touched = touched | ignored[tuple(middle)]
+        for neighbour in _beside(ignored):
+            touched = touched | neighbour
         counted = counted & ~touched
     mm = to_sites(border(other), spacing_mm)[counted]
     yield Elements(mm, torch.ones_like(mm))
