@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.records import CaseResult, ResultTable
     from medloss.evaluation.score import EvalPlan
     from medloss.integrations.bundle import BundleCases
-    from medloss.scoring.status import BothEmpty, Missed
+    from medloss.scoring.presets import BothEmpty, Missed
 
 FAILED_CASE, WORSE_THAN_ASKED, INTERRUPTED = 1, 3, 130
 _FEW_CASES = 10

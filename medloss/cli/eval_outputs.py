@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.score import EvalPlan
-    from medloss.scoring.status import BothEmpty, Missed
+    from medloss.scoring.presets import BothEmpty, Missed
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.score import EvalPlan, evaluate, evaluate_pair
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 from medloss.work.engine import Crew, work_through
 from medloss.work.jobs import Failed, Job, Share
 from medloss.work.journal import Journal
@@ -31,7 +31,7 @@ def default_workers(pairs: Iterable[Pair]) -> int:
             with contextlib.suppress(OSError):
                 total += path.stat().st_size if path else 0
         if total > SMALL_BYTES:
-            return threads.count()
+            return threads.processors()
     return 1
 
 

@@ -25,7 +25,7 @@ from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import MetricChoice
 from medloss.scoring import Case, EmptyPolicy, score
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +53,22 @@ def parse_yaml(text: str) -> Any:
         ValueError: the text is no YAML, or nothing that reads it is installed.
     """
     try:
-        import yaml  # type: ignore[import-untyped]
+        yaml: Any = import_module("yaml")
     except ImportError as error:
         raise ValueError("YAML needs pyyaml: the extra bundle of medloss; or write JSON") from error
 
-    class EachOnce(yaml.SafeLoader):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            # "<<" takes in another mapping, which may stand there several times.
-            nodes = [key for key, _ in node.value if not key.tag.endswith(":merge")]
-            keys = [self.construct_object(key, deep=True) for key in nodes]
-            for number, key in enumerate(keys):
-                if key in keys[:number]:
-                    raise DuplicateKeyError(str(key))
-            return super().construct_mapping(node, deep)
+    def construct_mapping(loader: Any, node: Any, deep: bool = False) -> Any:
+        # "<<" takes in another mapping, which may stand there several times.
+        nodes = [key for key, _ in node.value if not key.tag.endswith(":merge")]
+        keys = [loader.construct_object(key, deep=True) for key in nodes]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise DuplicateKeyError(str(key))
+        return yaml.SafeLoader.construct_mapping(loader, node, deep)
 
+    loader = type("EachOnce", (yaml.SafeLoader,), {"construct_mapping": construct_mapping})
     try:
-        return yaml.load(text, EachOnce)  # a SafeLoader
+        return yaml.load(text, loader)  # a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 
 Item = TypeVar("Item", bound=Hashable)
 State = TypeVar("State")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, Generic
 
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 from medloss.work.devices import devices_in_turn
 from medloss.work.jobs import CannotStart, Failed, Item, Job, Result, Share, State
 
@@ -50,7 +50,7 @@ def in_processes(
     if not items:
         return
     workers = min(workers, len(items))
-    share = most_threads or max(1, threads.count() // workers)
+    share = most_threads or max(1, threads.processors() // workers)
     with contextlib.closing(_Pool(job, workers, share, device)) as pool:
         yield from pool.do(items)
 

@@ -14,7 +14,7 @@ from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan
 from medloss.scoring import EmptyPolicy
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 STUDY = EvalPlan((choose_metric(parse_request("dice")),))
 

@@ -13,7 +13,7 @@ from medloss.evaluation.journal import plan_settings
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.run import default_workers, evaluate_all, evaluate_elsewhere, start_worker
 from medloss.evaluation.score import EvalPlan
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 from medloss.work.jobs import Share
 
 
@@ -105,17 +105,17 @@ def test_no_cases_need_no_process():
 def test_a_small_study_stays_in_this_process(pairs, save, monkeypatch):
     assert default_workers(pairs) == 1
     monkeypatch.setattr("medloss.evaluation.run.SMALL_BYTES", 10)
-    assert default_workers(pairs) == threads.count()
+    assert default_workers(pairs) == threads.processors()
     assert default_workers([Pair("x", None, Path("missing"), "no prediction")]) == 1
 
 
 def test_a_limit_on_threads(monkeypatch):
     monkeypatch.setattr(threads, "_most", None)
-    before = threads.count()
+    before = threads.processors()
     threads.limit(1)
-    assert threads.count() == 1
+    assert threads.processors() == 1
     threads.limit(before + 5)
-    assert threads.count() == before
+    assert threads.processors() == before
 
 
 def test_a_process_takes_its_share_of_the_processors(monkeypatch):
@@ -125,7 +125,7 @@ def test_a_process_takes_its_share_of_the_processors(monkeypatch):
     given = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
     start_worker(EvalPlan(()), Share(1))
-    assert threads.count() == 1
+    assert threads.processors() == 1
     assert given == []
     start_worker(EvalPlan((), losses=("any",)), Share(1))
     assert given == [1]

@@ -20,8 +20,7 @@ from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable,
 from medloss.evaluation.score import EvalPlan, complete, plan_labels
 from medloss.offers.host import host
 from medloss.scoring import EmptyPolicy, Status
-from medloss.scoring.presets import PRESETS
-from medloss.scoring.status import BothEmpty, Missed
+from medloss.scoring.presets import PRESETS, BothEmpty, Missed
 from medloss.work.devices import device_name
 
 _CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")

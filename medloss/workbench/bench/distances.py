@@ -187,9 +187,7 @@ def _plain(masks: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     from medloss.distance import separable
 
     rows = parse_spacing(tuple(spacing_mm), batch=masks.shape[0], axes=masks.ndim - 2)
-    return separable.distances(
-        masks, rows, radius=0.0, inside=1, outside=0, skip=0, dtype=torch.float32
-    )
+    return separable.distances(separable.Measurement(masks, rows, outside=0))
 
 
 Single = Callable[["np.ndarray", Sequence[float]], "np.ndarray"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 from medloss.work.engine import Crew
 from medloss.workbench.study import plan
 from medloss.workbench.study.folder import StudyFolder, check_same
@@ -138,7 +138,7 @@ class StudyOptions:
             from medloss.work.cluster import worker_count
 
             return Crew(worker_count(self.scheduler), scheduler=self.scheduler)
-        cores = threads.count()
+        cores = threads.processors()
         workers = self.workers or min(runs, 1 if _on_gpu(conditions) else cores)
         return Crew(workers, max(1, cores // workers))
 

@@ -1,8 +1,8 @@
-"""Surface elements of one class, as tensors: where they are, of what size, how far from the other.
+"""From two label maps on a device to the surface distances and boundary bands of each class.
 
-As :mod:`medloss.scoring.surface` has them for the kinds ``voxels``, ``cells`` and ``faces``. Beyond
-the box of a class there is nothing of it, so that a ring of 0 around the box stands for all that
-lies outside.
+Surface elements are as :mod:`medloss.scoring.surface` has them for the kinds ``voxels``, ``cells``
+and ``faces``. Beyond the box of a class there is nothing of it, so that a ring of 0 around the box
+stands for all that lies outside.
 """
 
 from __future__ import annotations
@@ -15,15 +15,90 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medloss.distance import distances
-from medloss.scoring.presets import Surface
+from medloss.objects.spacing import below, within
+from medloss.scoring.facts import Counts
+from medloss.scoring.presets import Preset, Surface
+from medloss.scoring.surface.engine import NOTHING, Directed
 from medloss.scoring.surface.faces import face_points
 from medloss.scoring.surfels import element_areas
-from medloss.scoring.tensors.maps import Cut
+from medloss.scoring.tensors.maps import Cut, TensorMaps
 
 Spacing = tuple[float, ...]
+
+
+def tensor_distances(
+    maps: TensorMaps, codes: Sequence[int], spacing_mm: Spacing, preset: Preset
+) -> dict[int, tuple[Directed, Directed]]:
+    """As :func:`medloss.scoring.surface.engine.directed_distances`.
+
+    A class takes a distance transform in its box each way (of ``faces``, one for each point of a
+    face); what comes to the host is the distances of the surface elements.
+    """
+    find, found = FINDERS[preset.surface], {}
+    for code in codes:
+        masks = maps.masks(code)
+        if masks is None:
+            found[code] = NOTHING, NOTHING
+            continue
+        ignored = None if maps.ignored is None else around(maps.ignored, masks.cut)
+        sides = (masks.reference, masks.prediction), (masks.prediction, masks.reference)
+        reference, prediction = (
+            _sorted([*find(own, other, ignored, spacing_mm)]) for own, other in sides
+        )
+        found[code] = reference, prediction
+    return found
+
+
+def _sorted(parts: Sequence[Elements]) -> Directed:
+    """Distances in ascending order, each once, with the area of all elements that have it."""
+    mm, order = torch.cat([part.mm for part in parts]).sort(stable=True)
+    area = torch.cat([part.area for part in parts])[order].cpu().numpy()
+    if not len(area):
+        return NOTHING
+    values = mm.cpu().numpy()
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    found = values[starts], np.add.reduceat(area, starts)
+    for array in found:
+        array.flags.writeable = False  # shared by every metric of the case
+    return found
+
+
+class TensorBands:
+    """As :class:`medloss.scoring.surface.bands.Bands`; each class and width is computed once.
+
+    Args:
+        maps: reference and prediction.
+        spacing_mm: size of a voxel.
+        below: whether the band ends before its width, or includes it.
+    """
+
+    def __init__(self, maps: TensorMaps, spacing_mm: Spacing, *, below: bool) -> None:
+        self._maps, self._spacing_mm, self._below = maps, spacing_mm, below
+        self._found: dict[tuple[int, float], NDArray[np.int64]] = {}
+
+    def counts(self, code: int, width_mm: float) -> Counts:
+        """Voxels of a class that lie in both bands, in the prediction's or the reference's only."""
+        if (code, width_mm) not in self._found:
+            self._found[code, width_mm] = self._count(code, width_mm)
+        return Counts.of(self._found[code, width_mm], self._maps.voxels)
+
+    def _count(self, code: int, width_mm: float) -> NDArray[np.int64]:
+        masks = self._maps.masks(code)
+        if masks is None:
+            return np.zeros(3, dtype=np.int64)
+        bands = []
+        for mask in (masks.reference, masks.prediction):
+            mm = to_sites(border(mask), self._spacing_mm)
+            near = below(mm, width_mm) if self._below else within(mm, width_mm)
+            bands.append(mask & (near | (mm == 0)))  # a border voxel is in its band
+        if self._maps.ignored is not None:
+            bands = [band & ~self._maps.ignored[masks.cut] for band in bands]
+        each = (bands[0], bands[1], bands[0] & bands[1])
+        return torch.stack([band.count_nonzero() for band in each]).cpu().numpy()
 
 
 class Elements(NamedTuple):
@@ -49,13 +124,18 @@ def ringed(mask: Tensor) -> Tensor:
 
 def border(mask: Tensor) -> Tensor:
     """Voxels of a mask that have a face neighbour outside of it."""
-    padded, inner = ringed(mask), mask
-    for axis in range(mask.ndim):
-        middle = [slice(1, -1)] * mask.ndim
-        for side in (slice(None, -2), slice(2, None)):
-            middle[axis] = side
-            inner = inner & padded[tuple(middle)]
+    inner = mask
+    for neighbour in _beside(ringed(mask)):
+        inner = inner & neighbour
     return mask & ~inner
+
+
+def _beside(ring: Tensor) -> Iterator[Tensor]:
+    """What is across each face of the voxels of a box, which is given within a ring."""
+    middle = [slice(1, -1)] * ring.ndim
+    for axis in range(ring.ndim):
+        for side in (slice(None, -2), slice(2, None)):
+            yield ring[(*middle[:axis], side, *middle[axis + 1 :])]
 
 
 def to_sites(sites: Tensor, spacing_mm: Spacing) -> Tensor:
@@ -68,11 +148,8 @@ def find_voxels(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: 
     counted = border(own)
     if ignored is not None:
         touched = ignored[(slice(1, -1),) * own.ndim]
-        for axis in range(own.ndim):
-            middle = [slice(1, -1)] * own.ndim
-            for side in (slice(None, -2), slice(2, None)):
-                middle[axis] = side
-                touched = touched | ignored[tuple(middle)]
+        for neighbour in _beside(ignored):
+            touched = touched | neighbour
         counted = counted & ~touched
     mm = to_sites(border(other), spacing_mm)[counted]
     yield Elements(mm, torch.ones_like(mm))
@@ -107,7 +184,8 @@ def find_faces(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: S
     what the other mask has there.
     """
     flat = (math.inf,) * (3 - own.ndim)
-    points, areas, first = face_points((*flat, *spacing_mm))  # type: ignore[arg-type]
+    a, b, c = (*flat, *spacing_mm)
+    points, areas, first = face_points((a, b, c))
     own, other = ringed(own), ringed(other)[None, None]
     for axis in range(own.ndim):
         before, after = ([slice(None)] * own.ndim for _ in range(2))
