@@ -15,12 +15,11 @@ A plugin is any importable module named by an entry point in the group ``medloss
             name="topk_margin",
             target="medloss_topk.margin:TopKMarginLoss",
             family="distribution",
-            summary="Margin loss over the hardest fraction of voxels.",
-            cites=("arXiv:1605.06885",),
         )
 
 The module itself should stay light: name the class in ``target`` instead of importing it, so that
-``medloss list`` needs neither torch nor your code.
+``medloss list`` needs neither torch nor your code. What the class is in a line, and its sources,
+are read from its docstring, which is not imported for that either.
 """
 
 from __future__ import annotations
@@ -31,6 +30,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pluggy
+
+from medloss.offers.cards import first_line_and_sources, written_docstring
 
 GROUP = "medloss"
 """Entry-point group of plugins written for API 1; API n > 1 is the group ``medloss.n``."""
@@ -66,8 +67,10 @@ class Record:
         name: lower-case words of the field joined by ``_``: ``focal_tversky``.
         target: where the object is, ``"package.module:Attribute"``; imported only when it is used.
         family: the group it is listed under, for example ``region``.
-        summary: one line, equal to the first line of the target's docstring.
-        cites: sources as ``"arXiv:..."`` or ``"doi:..."``.
+        summary: one line, equal to the first line of the target's docstring, from which it is read
+            where it is not given.
+        cites: sources as ``"arXiv:..."`` or ``"doi:..."``; without a ``summary`` they are read from
+            the section ``Source`` of that docstring.
         example: options of a typical bundle config, as JSON would hold them.
         exempt: checks of ``medloss.testing`` that its mathematics cannot meet, with the reasons.
     """
@@ -75,7 +78,7 @@ class Record:
     name: str
     target: str
     family: str
-    summary: str
+    summary: str = ""
     cites: tuple[str, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict, hash=False)
     exempt: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -84,6 +87,8 @@ class Record:
         _check(bool(_NAME.fullmatch(self.name)), "name", "lower_case_words", self.name)
         _check(bool(_TARGET.fullmatch(self.target)), "target", "'module:Attribute'", self.target)
         _check(bool(_NAME.fullmatch(self.family)), "family", "lower_case_words", self.family)
+        if not self.summary:
+            self._read_docstring()
         one_line = bool(self.summary.strip()) and "\n" not in self.summary
         _check(one_line, "summary", "one non-empty line", self.summary)
         _check_strings("cites", self.cites)
@@ -91,6 +96,19 @@ class Record:
             value = getattr(self, name)
             named = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
             _check(named, name, "a mapping with strings as keys", value)
+
+    def _read_docstring(self) -> None:
+        try:
+            docstring = written_docstring(self.target)
+        except Exception as error:  # a target may raise anything
+            raise ValueError(
+                f"summary: the docstring of {self.target} cannot be read: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        _check(bool(docstring), "summary", f"a docstring of {self.target}, or a line here", "none")
+        summary, cites = first_line_and_sources(docstring)
+        object.__setattr__(self, "summary", summary)
+        object.__setattr__(self, "cites", self.cites or cites)
 
     @property
     def attribute(self) -> str:
