@@ -297,16 +297,16 @@ def _entry_points() -> Iterator[tuple[Plugin, int, metadata.EntryPoint]]:
     """Every entry point of every ``medloss`` group, in an order that is the same everywhere."""
     found = []
     for distribution in metadata.distributions():
-        for entry in distribution.entry_points:
-            group = re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group)
-            if group:
-                plugin = Plugin(
-                    name=entry.name,
-                    module=entry.value,
-                    distribution=distribution.metadata["Name"],
-                    version=distribution.version,
-                )
-                found.append((plugin, int(group[1] or 1), entry))
+        entries = [
+            (entry, int(group[1] or 1))
+            for entry in distribution.entry_points
+            if (group := re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group))
+        ]
+        if entries:  # else nobody asks for the metadata, which take longer to read
+            told = distribution.metadata
+        for entry, api in entries:
+            plugin = Plugin(entry.name, entry.value, told["Name"], told["Version"])
+            found.append((plugin, api, entry))
     # The same distribution can be on sys.path twice (an editable install beside its source).
     unique = {(p.distribution, p.name, api): (p, api, e) for p, api, e in reversed(found)}
     yield from (unique[key] for key in sorted(unique))
