@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pluggy
 
@@ -45,6 +45,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
+Kind = Literal["loss", "metric", "detection"]
 Fact = Literal["counts", "surfaces", "components", "skeletons", "probabilities"]
 Extra = Literal["distance_map", "skeleton", "components"]
 FACTS: tuple[Fact, ...] = ("counts", "surfaces", "components", "skeletons", "probabilities")
@@ -74,6 +75,12 @@ class Record:
         example: options of a typical bundle config, as JSON would hold them.
         exempt: checks of ``medloss.testing`` that its mathematics cannot meet, with the reasons.
     """
+
+    kind: ClassVar[Kind]
+    builder: ClassVar[str]
+    """Name of the function of ``medloss`` that builds it."""
+    module: ClassVar[str]
+    """The module that has its classes as attributes; with ``_`` the hook that yields it."""
 
     name: str
     target: str
@@ -115,6 +122,15 @@ class Record:
         """Name of the target object inside its module."""
         return self.target.partition(":")[2]
 
+    @property
+    def noun(self) -> str:
+        """What it is, in words."""
+        return self.builder.replace("_", " ")
+
+    def classes(self) -> dict[str, str]:
+        """Targets by the names of the classes that the module of its kind has for it."""
+        return {self.attribute: self.target}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Record):
@@ -127,6 +143,10 @@ class Loss(Record):
             MONAI does; attributes of ``medloss.losses`` too.
     """
 
+    kind = "loss"
+    builder = "loss"
+    module = "medloss.losses"
+
     needs: tuple[Extra, ...] = ()
     alone: bool = True
     also: tuple[str, ...] = ()
@@ -137,6 +157,10 @@ class Loss(Record):
         _check_strings("also", self.also)
         for target in self.also:
             _check(bool(_TARGET.fullmatch(target)), "also", "'module:Attribute'", target)
+
+    def classes(self) -> dict[str, str]:
+        """Targets by the names of the classes in ``medloss.losses``."""
+        return {target.partition(":")[2]: target for target in (self.target, *self.also)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +173,10 @@ class Metric(Record):
         unit: ``"mm"``, ``"mm3"`` or ``""``.
         better: whether ``"higher"`` or ``"lower"`` values are better.
     """
+
+    kind = "metric"
+    builder = "metric"
+    module = "medloss.metrics"
 
     facts: tuple[Fact, ...]
     unit: Literal["mm", "mm3", ""] = ""
@@ -166,6 +194,10 @@ class Metric(Record):
         """Name of its MONAI form: ``hausdorff95`` is ``medloss.metrics.Hausdorff95Metric``."""
         return "".join(word.capitalize() for word in self.name.split("_")) + "Metric"
 
+    def classes(self) -> dict[str, str]:
+        """The target by the name of its MONAI form in ``medloss.metrics``."""
+        return {self.class_name: self.target}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detection(Record):
@@ -179,26 +211,41 @@ class Detection(Record):
             network and an anchor generator, and is called as MONAI's ``RetinaNetDetector``.
     """
 
+    kind = "detection"
+    builder = "detection_part"
+    module = "medloss.detection"
+
     role: Role
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(self.role in ROLES, "role", f"one of {', '.join(ROLES)}", self.role)
 
+    @property
+    def noun(self) -> str:
+        """Its role, in words."""
+        return self.role.replace("_", " ")
+
+
+KINDS: tuple[Kind, ...] = (Loss.kind, Metric.kind, Detection.kind)
+
 
 @hookspec
-def medloss_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
+def medloss_losses() -> Iterable[Loss]:
     """Yield one :class:`Loss` for each loss that the plugin offers."""
+    return ()
 
 
 @hookspec
-def medloss_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
+def medloss_metrics() -> Iterable[Metric]:
     """Yield one :class:`Metric` for each metric that the plugin offers."""
+    return ()
 
 
 @hookspec
-def medloss_detection() -> Iterable[Detection]:  # type: ignore[empty-body]
+def medloss_detection() -> Iterable[Detection]:
     """Yield one :class:`Detection` for each part of a detector that the plugin offers."""
+    return ()
 
 
 def _check(good: bool, field: str, expected: str, got: object) -> None:
@@ -206,9 +253,9 @@ def _check(good: bool, field: str, expected: str, got: object) -> None:
         raise ValueError(f"{field}: expected {expected}, got {got!r}")
 
 
-def _check_strings(field: str, values: object, allowed: tuple[str, ...] = ()) -> None:
+def _check_strings(field: str, values: tuple[str, ...], allowed: tuple[str, ...] = ()) -> None:
     tuple_of_strings = isinstance(values, tuple) and all(isinstance(v, str) for v in values)
     _check(tuple_of_strings, field, "a tuple of strings", values)
     if allowed:
-        bad = [v for v in values if v not in allowed]  # type: ignore[attr-defined]
+        bad = [v for v in values if v not in allowed]
         _check(not bad, field, f"names out of {', '.join(allowed)}", bad)

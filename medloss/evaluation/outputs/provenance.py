@@ -35,6 +35,6 @@ def offering(study: Study) -> dict[str, str]:
     """Version of each distribution that offers a metric or loss of the study."""
     targets = {metric.record.target for metric in study.metrics}
     targets |= {loss.record.target for loss in study.losses}
-    offers = [(offer.record.target, offer.plugin) for offer in host().metrics()]
-    offers += [(offer.record.target, offer.plugin) for offer in host().losses()]
+    offers = [(offer.record.target, offer.plugin) for offer in host().metrics]
+    offers += [(offer.record.target, offer.plugin) for offer in host().losses]
     return {plugin.distribution: plugin.version for target, plugin in offers if target in targets}
