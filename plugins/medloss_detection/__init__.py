@@ -12,10 +12,10 @@ from medloss import Detection, hookimpl
 def medloss_detection() -> Iterator[Detection]:
     """Yield the parts of a detector."""
     part = partial(Detection, family="detection")
-    yield part(name="iou", target="medloss_detection.box_losses:IoULoss", role="box_loss")
-    yield part(name="giou", target="medloss_detection.box_losses:GIoULoss", role="box_loss")
-    yield part(name="diou", target="medloss_detection.box_losses:DIoULoss", role="box_loss")
-    yield part(name="ciou", target="medloss_detection.box_losses:CIoULoss", role="box_loss")
+    yield part(name="iou", target="medloss_detection.boxes:IoULoss", role="box_loss")
+    yield part(name="giou", target="medloss_detection.boxes:GIoULoss", role="box_loss")
+    yield part(name="diou", target="medloss_detection.boxes:DIoULoss", role="box_loss")
+    yield part(name="ciou", target="medloss_detection.boxes:CIoULoss", role="box_loss")
     yield part(
         name="objectness",
         target="medloss_detection.objectness:ObjectnessLoss",

@@ -18,7 +18,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(name="focal", target="medloss_distribution.focal:FocalLoss")
     yield loss(
         name="binary_cross_entropy",
-        target="medloss_distribution.binary_cross_entropy:BinaryCrossEntropyLoss",
+        target="medloss_distribution.weighted_cross_entropy:BinaryCrossEntropyLoss",
     )
     yield loss(
         name="weighted_cross_entropy",
@@ -27,21 +27,21 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield loss(
         name="balanced_cross_entropy",
-        target="medloss_distribution.balanced_cross_entropy:BalancedCrossEntropyLoss",
+        target="medloss_distribution.weighted_cross_entropy:BalancedCrossEntropyLoss",
     )
     yield loss(
         name="topk_cross_entropy",
-        target="medloss_distribution.topk_cross_entropy:TopKCrossEntropyLoss",
+        target="medloss_distribution.voxelwise_cross_entropy:TopKCrossEntropyLoss",
         example={"softmax": True, "k": 0.1},
     )
-    yield loss(name="poly", target="medloss_distribution.poly:PolyLoss")
+    yield loss(name="poly", target="medloss_distribution.cross_entropy:PolyLoss")
     yield loss(
         name="distance_penalized_cross_entropy",
-        target="medloss_distribution.distance_penalized_cross_entropy:DistancePenalizedCrossEntropyLoss",
+        target="medloss_distribution.distance_weighted_cross_entropy:DistancePenalizedCrossEntropyLoss",
     )
     yield loss(
         name="border_weighted_cross_entropy",
-        target="medloss_distribution.border_weighted_cross_entropy:BorderWeightedCrossEntropyLoss",
+        target="medloss_distribution.distance_weighted_cross_entropy:BorderWeightedCrossEntropyLoss",
     )
     yield loss(
         name="svls_cross_entropy",
@@ -49,12 +49,12 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield loss(
         name="nacl",
-        target="medloss_distribution.nacl:NACLLoss",
+        target="medloss_distribution.logit_penalty:NACLLoss",
         exempt={"forbidden_classes_cost_nothing": _OF_LOGITS},
     )
     yield loss(
         name="margin_label_smoothing",
-        target="medloss_distribution.margin_label_smoothing:MarginLabelSmoothingLoss",
+        target="medloss_distribution.logit_penalty:MarginLabelSmoothingLoss",
         exempt={"forbidden_classes_cost_nothing": _OF_LOGITS},
     )
 

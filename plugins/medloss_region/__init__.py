@@ -18,18 +18,18 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="dice",
         target="medloss_region.dice:DiceLoss",
-        also=("medloss_region.monai_names:MaskedDiceLoss",),
+        also=("medloss_region.dice:MaskedDiceLoss",),
     )
     yield loss(
         name="generalized_dice", target="medloss_region.generalized_dice:GeneralizedDiceLoss"
     )
     yield loss(name="tversky", target="medloss_region.tversky:TverskyLoss")
-    yield loss(name="focal_tversky", target="medloss_region.focal_tversky:FocalTverskyLoss")
-    yield loss(name="jaccard", target="medloss_region.jaccard:JaccardLoss")
-    yield loss(name="log_cosh_dice", target="medloss_region.log_cosh_dice:LogCoshDiceLoss")
+    yield loss(name="focal_tversky", target="medloss_region.tversky:FocalTverskyLoss")
+    yield loss(name="jaccard", target="medloss_region.dice:JaccardLoss")
+    yield loss(name="log_cosh_dice", target="medloss_region.dice:LogCoshDiceLoss")
     yield loss(
         name="penalty_generalized_dice",
-        target="medloss_region.penalty_generalized_dice:PenaltyGeneralizedDiceLoss",
+        target="medloss_region.generalized_dice:PenaltyGeneralizedDiceLoss",
     )
     yield loss(
         name="generalized_wasserstein_dice",
@@ -37,21 +37,19 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield loss(
         name="asymmetric_similarity",
-        target="medloss_region.asymmetric_similarity:AsymmetricSimilarityLoss",
+        target="medloss_region.tversky:AsymmetricSimilarityLoss",
     )
     yield loss(
         name="sensitivity_specificity",
-        target="medloss_region.sensitivity_specificity:SensitivitySpecificityLoss",
+        target="medloss_region.powered_errors:SensitivitySpecificityLoss",
     )
-    yield loss(
-        name="noise_robust_dice", target="medloss_region.noise_robust_dice:NoiseRobustDiceLoss"
-    )
+    yield loss(name="noise_robust_dice", target="medloss_region.powered_errors:NoiseRobustDiceLoss")
     yield loss(name="dice_semimetric", target="medloss_region.dice_semimetric:DiceSemimetricLoss")
-    yield loss(name="jaccard_metric", target="medloss_region.jaccard_metric:JaccardMetricLoss")
-    yield loss(name="mcc", target="medloss_region.mcc:MCCLoss", alone=False)
-    yield loss(name="tvmf_dice", target="medloss_region.tvmf_dice:TvMFDiceLoss", alone=False)
-    yield loss(name="lovasz_softmax", target="medloss_region.lovasz_softmax:LovaszSoftmaxLoss")
-    yield loss(name="lovasz_hinge", target="medloss_region.lovasz_hinge:LovaszHingeLoss")
+    yield loss(name="jaccard_metric", target="medloss_region.dice_semimetric:JaccardMetricLoss")
+    yield loss(name="mcc", target="medloss_region.correlation:MCCLoss", alone=False)
+    yield loss(name="tvmf_dice", target="medloss_region.correlation:TvMFDiceLoss", alone=False)
+    yield loss(name="lovasz_softmax", target="medloss_region.lovasz:LovaszSoftmaxLoss")
+    yield loss(name="lovasz_hinge", target="medloss_region.lovasz:LovaszHingeLoss")
 
 
 @hookimpl
@@ -80,7 +78,7 @@ def medloss_metrics() -> Iterator[Metric]:
     yield metric(name="mcc", target="medloss_region.metrics:mcc")
     yield metric(
         name="volume_difference",
-        target="medloss_region.metrics_volume:volume_difference",
+        target="medloss_region.metrics:volume_difference",
         unit="mm3",
         better="lower",
         exempt={
@@ -90,7 +88,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield metric(
         name="volume_similarity",
-        target="medloss_region.metrics_volume:volume_similarity",
+        target="medloss_region.metrics:volume_similarity",
         exempt={
             "worse_when_moved": _VOLUME_ONLY,
         },

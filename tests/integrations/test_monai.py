@@ -136,7 +136,7 @@ def test_opt_in_registration_gives_bare_names_and_shadows_nothing() -> None:
             "NACLLoss",
             "TverskyLoss",
         ],
-        "untouched": "medloss_region.focal_tversky",
+        "untouched": "medloss_region.tversky",
         "pickled": True,
     }
 

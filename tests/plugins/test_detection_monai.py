@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from medloss.offers.bundle import bundle_config
 from medloss.offers.host import host
-from medloss_detection.box_losses import CIoULoss, DIoULoss, GIoULoss
+from medloss_detection.boxes import CIoULoss, DIoULoss, GIoULoss
 from medloss_detection.retinanet import SimOTARetinaNetDetector
 from medloss_detection.simota import SimOTA
 

@@ -17,8 +17,7 @@ from worked_inputs import Y_ABSENT, Y_MULTI, Z_MULTI, G, P, Z, block, f64, one_h
 import medloss
 from medloss.histograms.plain import soft_histogram
 from medloss.sums import ClassSums, Term
-from medloss_region.lovasz import lovasz_weights
-from medloss_region.lovasz_histogram import lovasz_of_histogram
+from medloss_region.lovasz import lovasz_of_histogram, lovasz_weights
 
 EXACT: dict[str, Any] = {"smooth_nr": 0, "smooth_dr": 0}
 SOFTMAX: dict[str, Any] = {"softmax": True, **EXACT}
