@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib
 import inspect
+import os
 import re
 import sys
 import textwrap
@@ -163,17 +164,28 @@ def _spec(module: str) -> ModuleSpec | None:
     """Where a module is, found without importing the packages around it."""
     if module in sys.modules:
         return sys.modules[module].__spec__
-    package = module.rpartition(".")[0]
-    path = None
-    if package in sys.modules:
-        path = getattr(sys.modules[package], "__path__", ())
-    elif package:
-        around = _spec(package)
-        path = around.submodule_search_locations if around else ()
+    path = _path(module.rpartition(".")[0])
     for finder in sys.meta_path if path is None or path else ():
-        if found := finder.find_spec(module, path):
+        try:
+            found = finder.find_spec(module, path)
+        except KeyError:  # a namespace asks the package around it, which is not imported
+            return None
+        if found:
             return found
     return None
+
+
+def _path(package: str) -> list[str] | None:
+    """Where the modules of a package are; None for no package, that is for all of Python's path."""
+    if not package:
+        return None
+    if package in sys.modules:
+        return [*getattr(sys.modules[package], "__path__", ())]
+    spec = _spec(package)
+    if spec is None:
+        around, _, name = package.rpartition(".")
+        return [os.path.join(each, name) for each in _path(around) or ()]
+    return [*(spec.submodule_search_locations or ())]
 
 
 def _text(lines: list[str]) -> str:

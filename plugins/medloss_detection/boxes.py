@@ -1,4 +1,9 @@
-"""Overlap of boxes (IoU, and what GIoU, DIoU and CIoU add to it) and the losses on it."""
+"""Overlap of boxes in 2D and 3D (IoU, and what GIoU, DIoU and CIoU add to it) and losses on it.
+
+A box is its two corners, (x1, y1, x2, y2) or (x1, y1, z1, x2, y2, z2): MONAI's ``StandardMode``.
+Corners in the wrong order count as a box of size 0. All functions compare the boxes of two tensors
+of equal or broadcastable shape, in float32 at least; :func:`pairwise` compares each with each.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +63,7 @@ def iou(boxes: Tensor, other: Tensor) -> Tensor:
 def giou(boxes: Tensor, other: Tensor) -> Tensor:
     """Generalised IoU: falls below 0 as disjoint boxes move apart.
 
-    Formula:
-        GIoU = IoU − (|H| − |A ∪ B|) / |H| with the smallest box H around both.
-
-    Args and errors as :func:`iou`; values in [−1, 1]. Source: Rezatofighi 2019, arXiv:1902.09630.
+    That is 1 minus :class:`GIoULoss`, in [−1, 1]; arguments and errors as :func:`iou`.
 
     Example:
         >>> giou(torch.tensor([0.0, 0, 1, 1]), torch.tensor([3.0, 0, 4, 1])).item()
@@ -75,11 +77,7 @@ def giou(boxes: Tensor, other: Tensor) -> Tensor:
 def diou(boxes: Tensor, other: Tensor) -> Tensor:
     """Distance IoU: IoU less the squared distance of the centres over that of the hull's corners.
 
-    Formula:
-        DIoU = IoU − d² / c² with the distance d of the centres and the diagonal c of the smallest
-        box around both.
-
-    Args and errors as :func:`iou`; values in [−1, 1]. Source: Zheng 2020, arXiv:1911.08287.
+    That is 1 minus :class:`DIoULoss`, in [−1, 1]; arguments and errors as :func:`iou`.
 
     Example:
         >>> diou(torch.tensor([0.0, 0, 2, 2]), torch.tensor([2.0, 0, 4, 2])).item()
@@ -91,17 +89,7 @@ def diou(boxes: Tensor, other: Tensor) -> Tensor:
 def ciou(boxes: Tensor, other: Tensor) -> Tensor:
     """Complete IoU: DIoU less a term for boxes of another aspect.
 
-    Formula:
-        CIoU = DIoU − α v with α = v / (1 − IoU + v), a constant for the gradient;
-        v = mean over pairs of axes i < j of (4/π²) (arctan(a_i / a_j) − arctan(b_i / b_j))²
-        with the sizes a and b of the boxes.
-
-    In 2D there is one pair of axes and v is that of the paper. In 3D there are three, (x, y),
-    (x, z) and (y, z), and their mean is our choice, as the paper has no 3D form: it is 0 for boxes
-    of the same shape at any scale and only for them, below 1 as in 2D, and does not depend on the
-    order of the axes.
-
-    Args and errors as :func:`iou`; values in [−2, 1]. Source: Zheng 2020, arXiv:1911.08287.
+    That is 1 minus :class:`CIoULoss`, in [−2, 1]; arguments and errors as :func:`iou`.
 
     Example:
         >>> flat, tall = torch.tensor([0.0, 0, 4, 1]), torch.tensor([0.0, 0, 1, 4])
@@ -270,9 +258,6 @@ class IoULoss(BoxLoss):
     Empty:
         no pairs: 0. Two boxes of size 0: 1. Value and gradient are finite in both cases.
 
-    Args:
-        reduction: ``"mean"`` over the pairs, ``"sum"``, or ``"none"`` for one value a pair.
-
     Example:
         >>> import torch
         >>> a, b = torch.tensor([[0.0, 0, 0, 2, 2, 2]]), torch.tensor([[1.0, 0, 0, 3, 2, 2]])
@@ -297,9 +282,6 @@ class GIoULoss(BoxLoss):
 
     Empty:
         no pairs: 0. Two boxes of size 0 in one place: 1. Value and gradient are finite.
-
-    Args:
-        reduction: ``"mean"`` over the pairs, ``"sum"``, or ``"none"`` for one value a pair.
 
     Example:
         >>> import torch
@@ -326,9 +308,6 @@ class DIoULoss(BoxLoss):
     Empty:
         no pairs: 0. Two boxes of size 0 in one place: 1. Value and gradient are finite.
 
-    Args:
-        reduction: ``"mean"`` over the pairs, ``"sum"``, or ``"none"`` for one value a pair.
-
     Example:
         >>> import torch
         >>> a, b = torch.tensor([[0.0, 0, 0, 2, 2, 2]]), torch.tensor([[2.0, 0, 0, 4, 2, 2]])
@@ -353,14 +332,13 @@ class CIoULoss(BoxLoss):
 
     Range: [0, 3].
 
-    In 2D there is one pair of axes and v is that of the paper. The mean over the three pairs in 3D
-    is our choice; it is 0 for boxes of the same shape at any scale.
+    In 2D there is one pair of axes and v is that of the paper. In 3D there are three, (x, y),
+    (x, z) and (y, z), and their mean is our choice, as the paper has no 3D form: it is 0 for boxes
+    of the same shape at any scale and only for them, below 1 as in 2D, and does not depend on the
+    order of the axes.
 
     Empty:
         no pairs: 0. Two boxes of size 0 in one place: 1. Value and gradient are finite.
-
-    Args:
-        reduction: ``"mean"`` over the pairs, ``"sum"``, or ``"none"`` for one value a pair.
 
     Example:
         >>> import torch

@@ -79,12 +79,11 @@ class CrossEntropyLoss(VoxelLoss):
 
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
-        weight = self.class_weights(s.ce.shape[1], s.ce)
-        positive = s.ce if weight is None else s.ce * along_classes(weight, s.ce)
+        positive = times_class_weight(self, s.ce)
         if not prepared.is_exclusive:
             return positive + s.ce_neg
         if self.label_smoothing:
-            spread = s.nlog if weight is None else s.nlog * along_classes(weight, s.nlog)
+            spread = times_class_weight(self, s.nlog)
             share = self.label_smoothing / prepared.values.shape[1]
             positive = (1 - self.label_smoothing) * positive + share * spread
         return positive.sum(1, keepdim=True)
@@ -95,8 +94,7 @@ class CrossEntropyLoss(VoxelLoss):
             return s.v
         if not prepared.is_index:
             return self.labelled(s, prepared)
-        weight = self.class_weights(s.t.shape[1], s.t)
-        return s.t if weight is None else s.t * along_classes(weight, s.t)
+        return times_class_weight(self, s.t)
 
 
 def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:
@@ -111,6 +109,12 @@ def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:
         "weight",
     )
     return CrossEntropyLoss(**{name: getattr(loss, name) for name in names})
+
+
+def times_class_weight(loss: SegmentationLoss, value: Tensor) -> Tensor:
+    """The value of each class that counts, (B, C, ...), times its weight."""
+    weight = loss.class_weights(value.shape[1], value)
+    return value if weight is None else value * along_classes(weight, value)
 
 
 def along_classes(weight: Tensor, like: Tensor) -> Tensor:
@@ -190,12 +194,8 @@ class PolyLoss(CrossEntropyLoss):
         if self.gamma:
             positive, negative = (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
             value = positive * s.focal + negative * s.focal_neg + self.epsilon * s.power
-            weight = self.class_weights(value.shape[1], value)
-            return value if weight is None else value * along_classes(weight, value)
-        missed = s.t - s.tp
-        weight = self.class_weights(missed.shape[1], missed)
-        if weight is not None:
-            missed = missed * along_classes(weight, missed)
+            return times_class_weight(self, value)
+        missed = times_class_weight(self, s.t - s.tp)
         cross_entropy = super().per_class(s, prepared)
         if prepared.is_exclusive:
             return cross_entropy + self.epsilon * missed.sum(1, keepdim=True)

@@ -115,9 +115,6 @@ class MarginLabelSmoothingLoss(LogitPenaltyLoss):
         return (z.abs() - self.margin).relu() / 2
 
 
-DIVIDE_BY = ("valid", "window")
-
-
 @options
 class NACLLoss(LogitPenaltyLoss):
     """Cross entropy that keeps logits near the class shares among the neighbours.
@@ -168,11 +165,6 @@ class NACLLoss(LogitPenaltyLoss):
     }
 
     divide_by: Literal["valid", "window"] = "valid"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.divide_by not in DIVIDE_BY:
-            raise ValueError(f"divide_by: expected one of {DIVIDE_BY}, got {self.divide_by!r}")
 
     def penalty(self, z: Tensor, prepared: Prepared) -> Tensor:
         """|τ − z|, for independent classes its mean with that of the rest, |(1 − τ) − 0|."""

@@ -11,7 +11,11 @@ from medloss.base import SegmentationLoss, options
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term, log_p_true
 from medloss.sums.numeric import ratio
-from medloss_distribution.cross_entropy import CrossEntropyLoss, along_classes, cross_entropy_of
+from medloss_distribution.cross_entropy import (
+    CrossEntropyLoss,
+    cross_entropy_of,
+    times_class_weight,
+)
 
 VALUE_AND_WEIGHT = (Term("value"), Term("weight"))
 
@@ -59,9 +63,7 @@ class EachVoxelLoss(SegmentationLoss):
             both = both * prepared.mask[:, None]
         sums, _ = ce.counted(ClassSums(both, VALUE_AND_WEIGHT), prepared, pool=False)
         value, weight = sums["value"], sums["weight"]
-        of_class = self.class_weights(value.shape[1], value)
-        if of_class is not None:
-            value = value * along_classes(of_class, value)
+        value = times_class_weight(self, value)
         if prepared.is_exclusive:
             return value.sum(1, keepdim=True), weight.sum(1, keepdim=True)
         return value, weight

@@ -12,7 +12,7 @@ from medloss.base import VoxelLoss, options, weights
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
 from medloss.sums.numeric import ratio
-from medloss_distribution.cross_entropy import along_classes
+from medloss_distribution.cross_entropy import along_classes, times_class_weight
 
 
 def for_classes(weight: Tensor, like: Tensor, name: str) -> Tensor:
@@ -81,11 +81,7 @@ class BinaryCrossEntropyLoss(VoxelLoss):
         if positive is not None:
             value = value * along_classes(for_classes(positive, value, "pos_weight"), value)
         value = value + s.ce_neg
-        weight = self.class_weights(value.shape[1], value)
-        return value if weight is None else value * along_classes(weight, value)
-
-
-NORMALISE = ("weights", "voxels")
+        return times_class_weight(self, value)
 
 
 @options
@@ -135,10 +131,6 @@ class WeightedCrossEntropyLoss(VoxelLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.normalise not in (None, *NORMALISE):
-            raise ValueError(
-                f"normalise: expected one of {NORMALISE} or None, got {self.normalise!r}"
-            )
         self.register_buffer("positive", weights(self.beta, "beta"))
 
     def terms(self) -> tuple[str, ...]:
@@ -242,10 +234,7 @@ class BalancedCrossEntropyLoss(VoxelLoss):
 
     def balanced(self, s: ClassSums, beta: Tensor, prepared: Prepared) -> Tensor:
         """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
-        positive = beta * s.ce
-        weight = self.class_weights(positive.shape[1], positive)
-        if weight is not None:
-            positive = positive * along_classes(weight, positive)
+        positive = times_class_weight(self, beta * s.ce)
         if prepared.is_exclusive:
             return positive.sum(1, keepdim=True)
         return positive + (1 - beta) * s.ce_neg

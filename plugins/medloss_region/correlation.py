@@ -64,11 +64,6 @@ class MCCLoss(RegionLoss):
         return torch.where(v == 0, 0, value).to(s.tp)
 
 
-def tvmf_similarity(cosine: Tensor, kappa: float) -> Tensor:
-    """Cosine of an angle sharpened by κ: (1 + cos) / (1 + κ (1 − cos)) − 1, in [−1, 1]."""
-    return (1 + cosine) / (1 + kappa * (1 - cosine)) - 1
-
-
 @options
 class TvMFDiceLoss(RegionLoss):
     """Dice loss on the sharpened angle between prediction and label.
@@ -119,5 +114,6 @@ class TvMFDiceLoss(RegionLoss):
         defined = ~(product <= 0)  # a NaN has to come out
         norm = torch.where(defined, product, 1).sqrt()
         cosine = torch.where(defined, s.tp, 0) / norm
-        value = (1 - tvmf_similarity(cosine, self.kappa)).square()
+        sharpened = (1 + cosine) / (1 + self.kappa * (1 - cosine)) - 1
+        value = (1 - sharpened).square()
         return torch.where(s.v == 0, 0, value)

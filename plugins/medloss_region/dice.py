@@ -12,28 +12,9 @@ from medloss.sums import ClassSums
 from medloss.sums.numeric import ratio
 
 
-def soft_dice(
-    overlap: Tensor,
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    smooth_nr: float,
-    smooth_dr: float,
-    jaccard: bool = False,
-) -> Tensor:
-    """Soft Dice coefficient D = 2 Σpg / (Σp + Σg), or J = Σpg / (Σp + Σg − Σpg).
-
-    Args:
-        overlap: Σ p g.
-        prediction: Σ p, or Σ p² for the squared form.
-        target: Σ g, or Σ g².
-        smooth_nr: added to the numerator.
-        smooth_dr: added to the denominator.
-        jaccard: J instead of D, written 2 Σpg / 2 (Σp + Σg − Σpg) so that smoothing is alike.
-    """
-    if jaccard:
-        return (2 * overlap + smooth_nr) / (2 * (prediction + target - overlap) + smooth_dr)
-    return (2 * overlap + smooth_nr) / (prediction + target + smooth_dr)
+def sums_of_overlap(*, soft_label: bool) -> tuple[str, ...]:
+    """The sums that :func:`overlap` and both volumes are made of."""
+    return ("l1", "p", "t") if soft_label else ("tp", "p", "t")
 
 
 def overlap(s: ClassSums, *, soft_label: bool) -> Tensor:
@@ -43,7 +24,12 @@ def overlap(s: ClassSums, *, soft_label: bool) -> Tensor:
 
 @options
 class DiceBase(RegionLoss):
-    """Options and sums that the losses on the soft Dice coefficient share."""
+    """Options and sums that the losses on the soft Dice coefficient share.
+
+    Args:
+        squared_pred: squares in the denominator.
+        soft_label: the formula that is right for labels between 0 and 1.
+    """
 
     squared_pred: bool = False
     soft_label: bool = False
@@ -54,15 +40,21 @@ class DiceBase(RegionLoss):
         """Sums that the options need."""
         if self.squared_pred:
             return ("tp", "pp", "tt")
-        return ("l1", "p", "t") if self.soft_label else ("tp", "p", "t")
+        return sums_of_overlap(soft_label=self.soft_label)
 
     def coefficient(self, s: ClassSums, *, jaccard: bool = False) -> Tensor:
-        """Soft Dice or Jaccard coefficient of each sample and class, (B, C)."""
+        """Soft Dice coefficient 2 Σpg / (Σp + Σg) of each sample and class, (B, C).
+
+        The Jaccard coefficient Σpg / (Σp + Σg − Σpg) is written 2 Σpg / 2 (Σp + Σg − Σpg), so that
+        smoothing is alike.
+        """
         if self.squared_pred:  # Σpg is right for soft labels here: (p − g)² is in the denominator
-            sums = s.tp, s.pp, s.tt
+            common, whole = s.tp, s.pp + s.tt
         else:
-            sums = overlap(s, soft_label=self.soft_label), s.p, s.t
-        return soft_dice(*sums, smooth_nr=self.smooth_nr, smooth_dr=self.smooth_dr, jaccard=jaccard)
+            common, whole = overlap(s, soft_label=self.soft_label), s.p + s.t
+        if jaccard:
+            whole = 2 * (whole - common)
+        return (2 * common + self.smooth_nr) / (whole + self.smooth_dr)
 
 
 @options
@@ -83,7 +75,6 @@ class DiceLoss(DiceBase):
     Args:
         squared_pred: squares in the denominator (V-Net).
         jaccard: the Jaccard (IoU) form.
-        soft_label: the formula that is right for labels between 0 and 1.
 
     Example:
         >>> import torch
@@ -148,10 +139,6 @@ class JaccardLoss(DiceBase):
     Empty target:
         value 1 and almost no gradient with the default smoothing, as Dice.
 
-    Args:
-        squared_pred: squares in the denominator.
-        soft_label: the formula that is right for labels between 0 and 1.
-
     Example:
         >>> import torch
         >>> p = torch.tensor([[[[0.9, 0.4, 0.3], [0.2, 0.05, 0.6]]]], dtype=torch.float64)
@@ -167,11 +154,6 @@ class JaccardLoss(DiceBase):
     def per_class(self, s: ClassSums) -> Tensor:
         """One minus the coefficient, (B, C)."""
         return 1 - self.coefficient(s, jaccard=True)
-
-
-def log_cosh(x: Tensor) -> Tensor:
-    """Log cosh x as log(1 + 2 sinh²(x / 2)): exact near 0, for |x| of a few units."""
-    return torch.log1p(2 * torch.sinh(x / 2).square())
 
 
 @options
@@ -190,8 +172,6 @@ class LogCoshDiceLoss(DiceBase):
     The gradient is tanh(D) times that of Dice: the better the prediction, the less push is left.
 
     Args:
-        squared_pred: squares in the denominator.
-        soft_label: the formula that is right for labels between 0 and 1.
         weight: none; the logarithm is taken of all classes together.
 
     Example:
@@ -218,4 +198,5 @@ class LogCoshDiceLoss(DiceBase):
         """One value for each sample, (B, 1)."""
         annotated = (s.v > 0).to(s.v)
         dice = (1 - self.coefficient(s)) * annotated
-        return log_cosh(ratio(dice.sum(1, keepdim=True), annotated.sum(1, keepdim=True)))
+        mean = ratio(dice.sum(1, keepdim=True), annotated.sum(1, keepdim=True))
+        return torch.log1p(2 * torch.sinh(mean / 2).square())  # log cosh, exact near 0

@@ -10,11 +10,34 @@ from medloss.base import RegionLoss, options
 from medloss.sums import ClassSums
 from medloss_region.dice import overlap
 
-VARIANTS = ("dml1", "dml2")
+
+@options
+class SemimetricBase(RegionLoss):
+    """One minus what is common over that and Σ |p − g|, counted ``differences`` times."""
+
+    two_channels_equal_one: ClassVar[bool] = True
+    differences: ClassVar[int]
+
+    variant: str = ""
+
+    @property
+    def from_volumes(self) -> bool:
+        """Whether the overlap comes from volumes and Σ |p − g|, as in dml1 and jml1."""
+        return self.variant.endswith("1")
+
+    def terms(self) -> tuple[str, ...]:
+        """Sums that the variant needs."""
+        return ("l1", "p", "t") if self.from_volumes else ("l1", "tp")
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """One minus the coefficient, (B, C)."""
+        common = 2 * (overlap(s, soft_label=True) if self.from_volumes else s.tp)
+        whole = common + self.differences * s.l1
+        return 1 - (common + self.smooth_nr) / (whole + self.smooth_dr)
 
 
 @options
-class DiceSemimetricLoss(RegionLoss):
+class DiceSemimetricLoss(SemimetricBase):
     """Dice loss that is least at p = g for soft labels too.
 
     Formula:
@@ -46,29 +69,11 @@ class DiceSemimetricLoss(RegionLoss):
     """
 
     variant: Literal["dml1", "dml2"] = "dml1"
-
-    two_channels_equal_one: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant: expected one of {VARIANTS}, got {self.variant!r}")
-
-    def terms(self) -> tuple[str, ...]:
-        """Sums that the variant needs."""
-        return ("l1", "p", "t") if self.variant == "dml1" else ("l1", "tp")
-
-    def per_class(self, s: ClassSums) -> Tensor:
-        """One minus the coefficient, (B, C)."""
-        common = 2 * (overlap(s, soft_label=True) if self.variant == "dml1" else s.tp)
-        return 1 - (common + self.smooth_nr) / (common + s.l1 + self.smooth_dr)
-
-
-JACCARD_VARIANTS = ("jml1", "jml2")
+    differences: ClassVar[int] = 1
 
 
 @options
-class JaccardMetricLoss(RegionLoss):
+class JaccardMetricLoss(SemimetricBase):
     """Jaccard loss that is least at p = g for soft labels too.
 
     Formula:
@@ -101,19 +106,4 @@ class JaccardMetricLoss(RegionLoss):
     """
 
     variant: Literal["jml1", "jml2"] = "jml1"
-
-    two_channels_equal_one: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.variant not in JACCARD_VARIANTS:
-            raise ValueError(f"variant: expected one of {JACCARD_VARIANTS}, got {self.variant!r}")
-
-    def terms(self) -> tuple[str, ...]:
-        """Sums that the variant needs."""
-        return ("l1", "p", "t") if self.variant == "jml1" else ("l1", "tp")
-
-    def per_class(self, s: ClassSums) -> Tensor:
-        """One minus the coefficient, (B, C)."""
-        common = 2 * (overlap(s, soft_label=True) if self.variant == "jml1" else s.tp)
-        return 1 - (common + self.smooth_nr) / (common + 2 * s.l1 + self.smooth_dr)
+    differences: ClassVar[int] = 2

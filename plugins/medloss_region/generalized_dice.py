@@ -10,7 +10,7 @@ from torch import Tensor
 from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.sums import ClassSums
 from medloss.sums.numeric import ratio
-from medloss_region.dice import overlap
+from medloss_region.dice import overlap, sums_of_overlap
 
 EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
 
@@ -83,15 +83,12 @@ class GeneralizedDiceLoss(RegionLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.w_type = getattr(self.w_type, "value", self.w_type)
-        if self.w_type not in EXPONENTS:
-            raise ValueError(f"w_type: expected one of {list(EXPONENTS)}, got {self.w_type!r}")
         if self.weight is not None:
             raise ValueError("weight: expected None, the volumes weight the classes (see w_type)")
 
     def terms(self) -> tuple[str, ...]:
         """Sums that the options need."""
-        return ("l1", "p", "t", "v") if self.soft_label else ("tp", "p", "t", "v")
+        return (*sums_of_overlap(soft_label=self.soft_label), "v")
 
     def per_class(self, s: ClassSums) -> Tensor:
         """One value for each sample, (B, 1)."""

@@ -170,7 +170,13 @@ class LovaszHingeLoss(LovaszBase):
 
 
 def lovasz_of_histogram(histogram: Tensor) -> Tensor:
-    """Σ over cells of their width times J of the mean counts above, (...).
+    """The extension from a histogram of errors, additive and without a sort, (...).
+
+    With n(t) the voxels whose error exceeds t, the extension is the integral of J(n(t)) over t. A
+    soft histogram, in which an error between two edges counts for both by its distance, holds the
+    mean of n(t) over each cell, and J of that mean takes the place of the mean of J. J only falls
+    with t, so both lie between its values at the ends of the cell: the error is at most the widest
+    cell.
 
     Args:
         histogram: (..., 2, bins + 1), foreground and background, of one image or the sum of
@@ -227,9 +233,6 @@ class LovaszSoftmaxLoss(LovaszBase):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, allowed in (("classes", ("present", "all")), ("method", ("sort", "histogram"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: expected one of {allowed}, got {getattr(self, name)!r}")
         check_bins(self.bins)
         if self.batch == "world" and self.method == "sort":
             raise ValueError(

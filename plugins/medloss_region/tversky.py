@@ -9,36 +9,33 @@ from torch import Tensor
 from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.sums import ClassSums
 from medloss.sums.numeric import power
-from medloss_region.dice import overlap
+from medloss_region.dice import overlap, sums_of_overlap
 
 
 def tversky_index(
-    tp: Tensor,
-    fp: Tensor,
-    fn: Tensor,
-    *,
-    fp_weight: float,
-    fn_weight: float,
-    smooth_nr: float,
-    smooth_dr: float,
+    s: ClassSums, loss: RegionLoss, *, fp_weight: float, fn_weight: float, soft_label: bool
 ) -> Tensor:
-    """Tversky index TI = TP / (TP + α FP + β FN).
+    """Tversky index TI = TP / (TP + α FP + β FN) of each sample and class, (B, C).
 
     Args:
-        tp: true positives, Σ p g.
-        fp: false positives, Σ p (1 − g).
-        fn: false negatives, Σ (1 − p) g.
-        fp_weight: α of Salehi, the price of a false positive.
-        fn_weight: β of Salehi, the price of a false negative.
-        smooth_nr: added to the numerator.
-        smooth_dr: added to the denominator.
+        s: the sums of :func:`medloss_region.dice.sums_of_overlap`.
+        loss: smooths it.
+        fp_weight: α of Salehi, the price of a false positive, Σ p (1 − g).
+        fn_weight: β of Salehi, the price of a false negative, Σ (1 − p) g.
+        soft_label: whether the overlap is right for soft labels too.
     """
-    return (tp + smooth_nr) / (tp + fp_weight * fp + fn_weight * fn + smooth_dr)
+    tp = overlap(s, soft_label=soft_label)
+    whole = tp + fp_weight * (s.p - tp) + fn_weight * (s.t - tp)
+    return (tp + loss.smooth_nr) / (whole + loss.smooth_dr)
 
 
 @options
 class TverskyBase(RegionLoss):
-    """Options and sums that the losses on the Tversky index share."""
+    """Options and sums that the losses on the Tversky index share.
+
+    Args:
+        soft_label: the formula that is right for labels between 0 and 1.
+    """
 
     fp_weight: float = 0.5
     fn_weight: float = 0.5
@@ -54,20 +51,12 @@ class TverskyBase(RegionLoss):
 
     def terms(self) -> tuple[str, ...]:
         """Sums that the options need."""
-        return ("l1", "p", "t") if self.soft_label else ("tp", "p", "t")
+        return sums_of_overlap(soft_label=self.soft_label)
 
     def index(self, s: ClassSums) -> Tensor:
         """Tversky index of each sample and class, (B, C)."""
-        tp = overlap(s, soft_label=self.soft_label)
-        return tversky_index(
-            tp,
-            s.p - tp,
-            s.t - tp,
-            fp_weight=self.fp_weight,
-            fn_weight=self.fn_weight,
-            smooth_nr=self.smooth_nr,
-            smooth_dr=self.smooth_dr,
-        )
+        prices = {"fp_weight": self.fp_weight, "fn_weight": self.fn_weight}
+        return tversky_index(s, self, **prices, soft_label=self.soft_label)
 
 
 @options
@@ -89,7 +78,6 @@ class TverskyLoss(TverskyBase):
         fn_weight: price of a false negative (β); larger finds more.
         alpha: MONAI's name of ``fp_weight``.
         beta: MONAI's name of ``fn_weight``.
-        soft_label: the formula that is right for labels between 0 and 1.
 
     Example:
         >>> import torch
@@ -154,7 +142,6 @@ class FocalTverskyLoss(TverskyBase):
         fp_weight: price of a false positive (β of the paper).
         fn_weight: price of a false negative (α of the paper).
         exponent: 1/γ of the paper.
-        soft_label: the formula that is right for labels between 0 and 1.
 
     Example:
         >>> import torch
@@ -222,18 +209,11 @@ class AsymmetricSimilarityLoss(RegionLoss):
 
     def terms(self) -> tuple[str, ...]:
         """Sums that the options need."""
-        return ("l1", "p", "t") if self.soft_label else ("tp", "p", "t")
+        return sums_of_overlap(soft_label=self.soft_label)
 
     def per_class(self, s: ClassSums) -> Tensor:
         """One minus the score, (B, C)."""
-        tp = overlap(s, soft_label=self.soft_label)
         fp_weight = 1 / (1 + self.beta**2)
         return 1 - tversky_index(
-            tp,
-            s.p - tp,
-            s.t - tp,
-            fp_weight=fp_weight,
-            fn_weight=1 - fp_weight,
-            smooth_nr=self.smooth_nr,
-            smooth_dr=self.smooth_dr,
+            s, self, fp_weight=fp_weight, fn_weight=1 - fp_weight, soft_label=self.soft_label
         )
