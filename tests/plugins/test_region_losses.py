@@ -12,7 +12,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, multiprocessing
-from worked_inputs import Y_ABSENT, Y_MULTI, Z_MULTI, G, P, Z, block, f64, one_hot
+from worked_inputs import (
+    Y_ABSENT,
+    Y_MULTI,
+    Z_MULTI,
+    G,
+    P,
+    Z,
+    block,
+    f64,
+    gradient,
+    one_hot,
+    random_case,
+    value,
+)
 
 import medloss
 from medloss.histograms.plain import soft_histogram
@@ -37,23 +50,6 @@ EACH_CLASS = (
     "lovasz_hinge",
 )
 close = torch.testing.assert_close
-
-
-def value(name: str, input: Tensor, target: Any, **options: Any) -> float:
-    return float(medloss.loss(name, **options)(input, target))
-
-
-def gradient(name: str, input: Tensor, target: Any, /, **options: Any) -> Tensor:
-    leaf = input.detach().clone().requires_grad_()
-    medloss.loss(name, **options)(leaf, target).sum().backward()
-    assert leaf.grad is not None
-    return leaf.grad
-
-
-def random_case(seed: int, classes: int = 3, scale: float = 3.0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    z = scale * torch.randn(2, classes, 4, 5, 3, generator=generator, dtype=torch.float64)
-    return z, torch.randint(0, classes, (2, 1, 4, 5, 3), generator=generator)
 
 
 @pytest.mark.parametrize(
