@@ -180,7 +180,9 @@ class Host:
         self.losses = Catalogue(Loss, self.plugins)
         self.metrics = Catalogue(Metric, self.plugins)
         self.detection = Catalogue(Detection, self.plugins)
-        self.catalogues: tuple[Catalogue[Any], ...] = (self.losses, self.metrics, self.detection)
+        self.catalogues: list[Catalogue[Any]] = [
+            each for each in vars(self).values() if isinstance(each, Catalogue)
+        ]
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(records)
         for plugin, api, entry in _entry_points():

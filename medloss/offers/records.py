@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import pluggy
 
@@ -46,18 +46,13 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 Kind = Literal["loss", "metric", "detection"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Fact = Literal["counts", "surfaces", "components", "skeletons", "probabilities"]
 Extra = Literal["distance_map", "skeleton", "components"]
-FACTS: tuple[Fact, ...] = ("counts", "surfaces", "components", "skeletons", "probabilities")
-EXTRAS: tuple[Extra, ...] = ("distance_map", "skeleton", "components")
 Role = Literal["box_loss", "objectness_loss", "detection_loss", "assigner", "detector"]
-ROLES: tuple[Role, ...] = (
-    "box_loss",
-    "objectness_loss",
-    "detection_loss",
-    "assigner",
-    "detector",
-)
+FACTS: tuple[Fact, ...] = get_args(Fact)
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +220,6 @@ class Detection(Record):
     def noun(self) -> str:
         """Its role, in words."""
         return self.role.replace("_", " ")
-
-
-KINDS: tuple[Kind, ...] = (Loss.kind, Metric.kind, Detection.kind)
 
 
 @hookspec

@@ -82,6 +82,10 @@ BREAKAGES = {
     "hook": (GOOD + "    raise KeyError('inside')", "KeyError: 'inside'"),
     "record": (GOOD + "    yield 'dice'", "expected medloss.Loss records, got 'dice'"),
     "bad_name": (GOOD.replace('"{name}"', '"Bad Name"'), "name: expected lower_case_words"),
+    "mute": (
+        GOOD.replace(', summary="Shiny."', ""),
+        "mute_losses:ShinyLoss cannot be read",
+    ),
     "twice": (GOOD + GOOD.split("medloss_losses():")[1], "twice offered twice"),
     "unknown_hook": (GOOD.replace("medloss_losses", "medloss_loses"), "unknown hook"),
     "arguments": (GOOD.replace("medloss_losses()", "medloss_losses(x)"), "argument"),
