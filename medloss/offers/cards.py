@@ -11,7 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -106,8 +106,10 @@ def written_docstring(target: str) -> str:
         return found
     loaded = getattr(importlib.import_module(module), attribute)
     own = vars(loaded).get("__doc__") if inspect.isclass(loaded) else loaded.__doc__
-    made_up = f"{attribute}("  # by dataclasses
-    return own if isinstance(own, str) and not own.startswith(made_up) else ""
+    if not isinstance(own, str):
+        return ""
+    made_up = is_dataclass(loaded) and own.startswith(f"{attribute}(")
+    return "" if made_up else own
 
 
 def first_line_and_sources(docstring: str) -> tuple[str, tuple[str, ...]]:
@@ -163,15 +165,16 @@ def _source(module: str) -> str:
 def _spec(module: str) -> ModuleSpec | None:
     """Where a module is, found without importing the packages around it."""
     if module in sys.modules:
-        return sys.modules[module].__spec__
+        return getattr(sys.modules[module], "__spec__", None)
     path = _path(module.rpartition(".")[0])
     for finder in sys.meta_path if path is None or path else ():
+        find = getattr(finder, "find_spec", None)
         try:
-            found = finder.find_spec(module, path)
+            if find and (found := find(module, path)):
+                spec: ModuleSpec = found
+                return spec
         except KeyError:  # a namespace asks the package around it, which is not imported
             return None
-        if found:
-            return found
     return None
 
 
