@@ -100,7 +100,7 @@ class BenchOptions:
 
         names = tuple(dict.fromkeys((*names, *self.more)))
         for name in names:
-            host().loss(name).load()  # now: not after an hour of measuring the others
+            host().losses.find(name).load()  # now: not after an hour of measuring the others
         place = find_device(self.device)
         shapes = self.shapes_or(_SHAPES)
         for shape in shapes:

@@ -119,9 +119,9 @@ def show_report(report: Report, *, as_json: bool, path: Path | None) -> None:
 
 
 def _named(name: str) -> nn.Module:
-    from medloss.offers.kinds import find_offers
+    from medloss.offers.host import host
 
-    (offer,) = find_offers(name, "loss")
+    offer = host().losses.find(name)
     loss: nn.Module = offer.load()(**offer.record.example)
     return loss
 

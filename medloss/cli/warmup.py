@@ -62,7 +62,7 @@ def warmup_command(context: click.Context, names: tuple[str, ...], bundle: Path 
 
 
 def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[WarmupCall]:
-    from medloss.offers.kinds import find_offers
+    from medloss.offers.host import host
     from medloss.offers.records import Loss, Metric
     from medloss.workbench import warmup
 
@@ -77,7 +77,7 @@ def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[WarmupCall]:
         elif name == "eval":
             yield from warmup.of_eval()
         else:
-            for offer in find_offers(name, None):
+            for offer in host().find(name):
                 if isinstance(offer.record, Loss):
                     yield warmup.of_loss(offer)
                 elif isinstance(offer.record, Metric):

@@ -48,7 +48,7 @@ def choose_loss(request: OfferRequest) -> LossChoice:
     for option in _ACTIVATIONS:
         if option in options:
             raise ValueError(f"{request.name}: files hold probabilities already, drop {option!r}")
-    record = host().loss(request.name).record
+    record = host().losses.find(request.name).record
     try:
         loss = medloss.loss(request.name, **options)
     except (TypeError, ValueError) as error:

@@ -27,10 +27,10 @@ class WarmupCall:
 
 def everything() -> Iterator[WarmupCall]:
     """What every loss and metric on offer needs, with labels and with one-hot targets."""
-    for loss in host().losses():
+    for loss in host().losses:
         yield of_loss(loss)
         yield of_loss(loss, one_hot=True)
-    for metric in host().metrics():
+    for metric in host().metrics:
         yield of_metric(metric)
     yield from of_eval()
 
@@ -65,7 +65,7 @@ def of_eval() -> Iterator[WarmupCall]:
     from medloss.evaluation.requests import DEFAULT_METRICS
     from medloss.scoring.presets import PRESETS
 
-    by_name = {offer.record.name: offer for offer in host().metrics()}
+    by_name = {offer.record.name: offer for offer in host().metrics}
     offers = tuple(by_name[name] for name in DEFAULT_METRICS)
     for preset in PRESETS:
         yield WarmupCall(f"eval, preset {preset}", partial(_score, offers, preset))

@@ -179,8 +179,8 @@ def offering(plan: EvalPlan) -> dict[str, str]:
     """Version of each distribution that offers a metric or loss of the study."""
     targets = {metric.record.target for metric in plan.metrics}
     targets |= {loss.record.target for loss in plan.losses}
-    offers = [(offer.record.target, offer.plugin) for offer in host().metrics()]
-    offers += [(offer.record.target, offer.plugin) for offer in host().losses()]
+    offers = [(offer.record.target, offer.plugin) for offer in host().metrics]
+    offers += [(offer.record.target, offer.plugin) for offer in host().losses]
     return {plugin.distribution: plugin.version for target, plugin in offers if target in targets}
 
 

@@ -88,7 +88,7 @@ def ours(preset: str) -> Score:
     """The three metrics of this package."""
     named = {"hausdorff95": {}, "average_symmetric_surface_distance": {},
              "normalized_surface_dice": {"tolerance_mm": TOLERANCE_MM}}  # fmt: skip
-    metrics = [(host().metric(name).load(), options) for name, options in named.items()]
+    metrics = [(host().metrics.find(name).load(), options) for name, options in named.items()]
 
     def score(task: MetricTask) -> Values:
         case = Case(

@@ -209,7 +209,7 @@ def _run(row: Mapping[str, str]) -> RunLine:
 
 
 def _measure(name: str, unit: str) -> Measure:
-    record = host().metric(name.partition("[")[0]).record
+    record = host().metrics.find(name.partition("[")[0]).record
     return Measure(name, unit, record.better)
 
 

@@ -113,13 +113,13 @@ def _loss(text: str, activation: str, *, alone: bool = False) -> StudyLoss:
     note = ""
     if len(terms) == 1 and terms[0][0] == 1.0:
         (_, request), *_ = terms
-        record = host().loss(request.name).record
+        record = host().losses.find(request.name).record
         if record.alone or alone:
             return StudyLoss(request.column, _block(request, activation))
         terms = [(1.0, OfferRequest(BASELINE)), (ADDED_WEIGHT, request)]
         note = f"{request.name} cannot train alone, so it is added to {BASELINE}"
     for _, request in terms:
-        host().loss(request.name)  # an unknown name is refused here
+        host().losses.find(request.name)  # an unknown name is refused here
     names = [
         f"{'' if weight == 1 else f'{weight:g}*'}{request.column}" for weight, request in terms
     ]
@@ -147,7 +147,7 @@ def _block(request: OfferRequest, activation: str) -> dict[str, Any]:
 
 def _options(request: OfferRequest, activation: str) -> dict[str, Any]:
     """Name and options: those of the loss's own example where none is given."""
-    example = dict(host().loss(request.name).record.example)
+    example = dict(host().losses.find(request.name).record.example)
     for name in ("softmax", "sigmoid"):
         example.pop(name, None)
     return {"name": request.name, **example, **dict(request.options)}

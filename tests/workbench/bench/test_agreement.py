@@ -85,7 +85,7 @@ def test_the_plain_formulas_by_hand():
 
 def test_every_adapter_belongs_to_a_loss_and_a_source():
     for name, others in rivals().items():
-        assert host().loss(name).record.name == name
+        assert host().losses.find(name).record.name == name
         assert all(rival.source in SOURCES for rival in others)
         assert len({rival.name for rival in others}) == len(others)
         options = [(r.variant.name, str(r.variant.options)) for r in others]

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from medloss.offers.records import Detection, Loss, Metric
+from medloss.offers.records import Detection, Loss, Metric, Record
+
+Rows = Iterator[tuple[str, str, str]]
 
 
-def loss_behaviour(record: Loss, target: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
+def behaviour(record: Record, target: Callable[..., Any]) -> Rows:
+    """What it does at the corners: what is perfect, all wrong, missed, beside it.
+
+    Yields:
+        Rows of case, value, and gradient or (of a metric) status.
+    """
+    if isinstance(record, Loss):
+        return _of_loss(record, target)
+    if isinstance(record, Metric):
+        return _of_metric(record, target)
+    return _of_part(record, target) if isinstance(record, Detection) else iter(())
+
+
+def _of_loss(record: Loss, target: Callable[..., Any]) -> Rows:
     """Value and largest gradient on the logits of a 5x5 image with a 3x3 object, two classes.
 
     Yields:
@@ -56,7 +71,7 @@ def _needed(record: Loss, logits: Any, labels: Any) -> dict[str, Any]:
     return {name: maps[name] for name in record.needs}
 
 
-def metric_behaviour(record: Metric, target: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
+def _of_metric(record: Metric, target: Callable[..., Any]) -> Rows:
     """Value and status on a 9x9 image with a 3x3 object and 1 mm voxels.
 
     Yields:
@@ -87,9 +102,7 @@ def metric_behaviour(record: Metric, target: Callable[..., Any]) -> Iterator[tup
         yield name, f"{result.value:.6g}", str(result.status)
 
 
-def detection_behaviour(
-    record: Detection, target: Callable[..., Any]
-) -> Iterator[tuple[str, str, str]]:
+def _of_part(record: Detection, target: Callable[..., Any]) -> Rows:
     """Value and largest gradient of a box loss on predictions of a box of 4x4x4 voxels.
 
     Yields:
