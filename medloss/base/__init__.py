@@ -1,12 +1,10 @@
 """What every loss shares: options, activation, class weights, masks and reduction, once."""
 
-from medloss.base.annotated import annotated_share
 from medloss.base.buffers import weights
-from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss
+from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss, annotated_share
 from medloss.base.options import options
 from medloss.base.segmentation import SegmentationLoss, mean_of
-from medloss.base.sums_recorder import NotAdditiveError
-from medloss.base.whole_volume_loss import LossInParts
+from medloss.base.whole_volume_loss import LossInParts, NotAdditiveError
 
 __all__ = [
     "LossInParts",

@@ -23,6 +23,7 @@ from medloss.base.input_checks import (
 from medloss.base.value_checks import Look
 from medloss.objects.spacing import Spacing, SpacingLike, SpacingSource, parse_spacing
 from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
+from medloss.sums.reference import Voxels
 
 Target = Tensor | Mapping[str, Any]
 """A label tensor, or a mapping with ``label`` and any of the fields of :class:`Extras`."""
@@ -99,6 +100,10 @@ class Prepared:
         """Values in float32 or float64, 0 in ignored voxels: not even a NaN there has influence."""
         wide = self.values.to(work_dtype(self.values))
         return wide if self.mask is None else torch.where(self.mask > 0, wide, 0)
+
+    def probabilities(self) -> Tensor:
+        """Of every class, (B, C, *spatial), in the dtype of :attr:`input`, differentiable."""
+        return Voxels(self.input, self.target, self.activation, {}).p
 
     @property
     def is_index(self) -> bool:

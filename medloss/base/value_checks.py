@@ -21,8 +21,8 @@ from torch import Tensor
 from medloss.runtime.eager import numbers_may_be_read
 
 VARIABLE = "MEDLOSS_CHECKS"
-MODES = ("sync", "late", "off")
 Mode = Literal["sync", "late", "off"]
+MODES: tuple[Mode, ...] = ("sync", "late", "off")
 
 Judge = Callable[[float, float], str | None]
 """What is wrong with values from the first number to the second, or None."""
@@ -51,9 +51,10 @@ def set_value_checks(mode: Mode | None) -> None:
 
 
 def _checked(mode: str, name: str) -> Mode:
-    if mode not in MODES:
-        raise ValueError(f"{name}: expected one of {', '.join(MODES)}, got {mode!r}")
-    return mode  # type: ignore[return-value]
+    for known in MODES:
+        if mode == known:
+            return known
+    raise ValueError(f"{name}: expected one of {', '.join(MODES)}, got {mode!r}")
 
 
 def mode_for(device: torch.device) -> Mode:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medloss.base.option_values import check_number, checked
+from medloss.base.options import check_number, checked
 from medloss.offers.records import Metric
 from medloss.scoring.adapter_monai import OVERLAP, PRESET
 from medloss.scoring.adapter_reduction import check_reduction

@@ -12,7 +12,7 @@ def medloss_losses() -> Iterator[Loss]:
     """Yield the boundary losses."""
     yield Loss(
         name="boundary",
-        target="medloss_boundary.boundary:BoundaryLoss",
+        target="medloss_boundary.distance_losses:BoundaryLoss",
         family="boundary",
         summary="Boundary loss: probability times signed distance to the true boundary, in mm.",
         cites=("arXiv:1812.07032",),
@@ -59,7 +59,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="generalized_surface",
-        target="medloss_boundary.generalized_surface:GeneralizedSurfaceLoss",
+        target="medloss_boundary.distance_losses:GeneralizedSurfaceLoss",
         family="boundary",
         summary="Generalised surface loss: share of the squared distances that lies in wrong "
         "voxels.",
@@ -69,7 +69,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="region_wise",
-        target="medloss_boundary.region_wise:RegionWiseLoss",
+        target="medloss_boundary.distance_losses:RegionWiseLoss",
         family="boundary",
         summary="Rectified region-wise loss: probability times a map of minus depth inside, 1 "
         "outside.",
@@ -167,7 +167,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="boundary_iou",
-        target="medloss_boundary.metrics_band:boundary_iou",
+        target="medloss_boundary.metrics:boundary_iou",
         family="boundary",
         summary="Boundary intersection over union: overlap of the voxels near each mask's border.",
         cites=("arXiv:2103.16562",),
@@ -177,7 +177,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="boundary_dice",
-        target="medloss_boundary.metrics_band:boundary_dice",
+        target="medloss_boundary.metrics:boundary_dice",
         family="boundary",
         summary="Boundary Dice: Dice coefficient of the voxels near each mask's border.",
         cites=("arXiv:2103.16562",),

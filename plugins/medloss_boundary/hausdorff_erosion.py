@@ -11,8 +11,7 @@ from medloss.base import RegionLoss, options
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
-from medloss_boundary.eroded_sums import eroded_sums
-from medloss_boundary.probabilities import probabilities
+from medloss_boundary.erosion import eroded_sums
 
 ERODED, VOXELS = Term("eroded"), Term("v")
 
@@ -86,8 +85,9 @@ class HausdorffErosionLoss(RegionLoss):
 
     def survivors(self, prepared: Prepared) -> Tensor:
         """Σ_k k^alpha Σ_v e_k, (B, C)."""
+        p = prepared.probabilities()
         return eroded_sums(
-            probabilities(prepared),
+            p if prepared.mask is None else p * prepared.mask,
             prepared.target,
             prepared.mask,
             skip=0 if self.include_background else 1,

@@ -13,14 +13,14 @@ def medloss_losses() -> Iterator[Loss]:
     yield Loss(
         name="compound",
         target="medloss_compound.compound:CompoundLoss",
-        also=("medloss_compound.monai_names:GeneralizedDiceFocalLoss",),
+        also=("medloss_compound.dice_compounds:GeneralizedDiceFocalLoss",),
         family="compound",
         summary="Weighted sum of any losses, with every term visible.",
         example={"softmax": True, "terms": ["dice", "cross_entropy"], "weights": [1.0, 0.5]},
     )
     yield Loss(
         name="dice_ce",
-        target="medloss_compound.dice_ce:DiceCELoss",
+        target="medloss_compound.dice_compounds:DiceCELoss",
         family="compound",
         summary="Dice loss plus cross entropy, under one activation.",
         cites=("arXiv:1809.10486",),
@@ -28,7 +28,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="dice_focal",
-        target="medloss_compound.dice_focal:DiceFocalLoss",
+        target="medloss_compound.dice_compounds:DiceFocalLoss",
         family="compound",
         summary="Dice loss plus focal loss, under one activation.",
         cites=("arXiv:1808.05238",),
@@ -36,7 +36,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="bce_dice",
-        target="medloss_compound.bce_dice:BCEDiceLoss",
+        target="medloss_compound.dice_compounds:BCEDiceLoss",
         family="compound",
         summary="Binary cross entropy of each class plus Dice loss, under one activation.",
         cites=("arXiv:2006.14822", "arXiv:1809.10486"),
@@ -44,7 +44,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="dice_topk",
-        target="medloss_compound.dice_topk:DiceTopKLoss",
+        target="medloss_compound.dice_compounds:DiceTopKLoss",
         family="compound",
         summary="Dice loss plus cross entropy over the hardest voxels, under one activation.",
         cites=("doi:10.1016/j.media.2021.102035",),
@@ -52,7 +52,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="combo",
-        target="medloss_compound.combo:ComboLoss",
+        target="medloss_compound.dice_compounds:ComboLoss",
         family="compound",
         summary="Combo loss: cross entropy with a false-negative balance, mixed with Dice loss.",
         cites=("arXiv:1805.02798",),
@@ -69,7 +69,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield Loss(
         name="unified_focal",
         target="medloss_compound.unified_focal:UnifiedFocalLoss",
-        also=("medloss_compound.monai_names:AsymmetricUnifiedFocalLoss",),
+        also=("medloss_compound.unified_focal:AsymmetricUnifiedFocalLoss",),
         family="compound",
         summary="Unified focal loss: focal cross entropy and focal Tversky with shared parameters.",
         cites=("arXiv:2102.04525",),
@@ -85,7 +85,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="marginal",
-        target="medloss_compound.marginal:MarginalLoss",
+        target="medloss_compound.partial_labels:MarginalLoss",
         family="compound",
         summary="Any loss on marginal probabilities: background may be any class that was not "
         "annotated.",
@@ -98,7 +98,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="exclusion",
-        target="medloss_compound.exclusion:ExclusionLoss",
+        target="medloss_compound.partial_labels:ExclusionLoss",
         family="compound",
         summary="Overlap of each class with the voxels whose label tells that it is not there.",
         cites=("arXiv:2007.03868",),

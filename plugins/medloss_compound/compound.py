@@ -10,8 +10,7 @@ from torch import nn
 
 import medloss
 from medloss.base import options
-from medloss.compound.schedules import Weight
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.compound import Weight, WeightedSum
 
 
 @options

@@ -14,7 +14,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield Loss(
         name="cl_dice",
         target="medloss_topology.cl_dice:ClDiceLoss",
-        also=("medloss_topology.monai_names:SoftclDiceLoss",),
+        also=("medloss_topology.cl_dice:SoftclDiceLoss",),
         family="topology",
         summary="clDice: overlap of each centre line with the other mask, so that tubes stay "
         "connected.",
@@ -24,8 +24,8 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="dice_cl_dice",
-        target="medloss_topology.dice_cl_dice:DiceClDiceLoss",
-        also=("medloss_topology.monai_names:SoftDiceclDiceLoss",),
+        target="medloss_topology.cl_dice:DiceClDiceLoss",
+        also=("medloss_topology.cl_dice:SoftDiceclDiceLoss",),
         family="topology",
         summary="Dice loss mixed with clDice, under one activation.",
         cites=("arXiv:2003.07311",),
@@ -52,7 +52,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield Loss(
         name="cc_dice_ce",
-        target="medloss_topology.cc_dice_ce:CCDiceCELoss",
+        target="medloss_topology.blob:CCDiceCELoss",
         family="topology",
         summary="Dice plus cross entropy, on the image and in the cell around each object.",
         cites=("arXiv:2511.17146", "arXiv:2410.18684"),

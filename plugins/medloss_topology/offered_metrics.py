@@ -15,7 +15,7 @@ def medloss_metrics() -> Iterator[Metric]:
     """Yield the metrics of lesions and of centre lines."""
     yield Metric(
         name="lesion_f1",
-        target="medloss_topology.metrics_lesions:lesion_f1",
+        target="medloss_topology.metrics_detection:lesion_f1",
         family="topology",
         summary="Lesion-wise F1 score: found lesions against missed and false ones.",
         cites=("doi:10.1038/s41597-022-01875-5",),
@@ -25,7 +25,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="lesion_sensitivity",
-        target="medloss_topology.metrics_lesions:lesion_sensitivity",
+        target="medloss_topology.metrics_detection:lesion_sensitivity",
         family="topology",
         summary="Lesion-wise sensitivity (recall): share of the lesions of the reference that were "
         "found.",
@@ -36,7 +36,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="lesion_precision",
-        target="medloss_topology.metrics_lesions:lesion_precision",
+        target="medloss_topology.metrics_detection:lesion_precision",
         family="topology",
         summary="Lesion-wise precision (positive predictive value): found lesions against false "
         "ones.",
@@ -47,7 +47,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="found_lesions",
-        target="medloss_topology.metrics_lesion_counts:found_lesions",
+        target="medloss_topology.metrics_detection:found_lesions",
         family="topology",
         summary="Found lesions: how many of the reference a lesion of the prediction matches.",
         cites=("arXiv:2206.01653",),
@@ -57,7 +57,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="missed_lesions",
-        target="medloss_topology.metrics_lesion_counts:missed_lesions",
+        target="medloss_topology.metrics_detection:missed_lesions",
         family="topology",
         summary="Missed lesions: how many of the reference no lesion of the prediction matches.",
         cites=("arXiv:2206.01653",),
@@ -71,7 +71,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="false_lesions",
-        target="medloss_topology.metrics_lesion_counts:false_lesions",
+        target="medloss_topology.metrics_detection:false_lesions",
         family="topology",
         summary="False lesions: how many of the prediction match no lesion of the reference.",
         cites=("arXiv:2206.01653",),
@@ -85,7 +85,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="lesion_dice",
-        target="medloss_topology.metrics_lesion_dice:lesion_dice",
+        target="medloss_topology.metrics_overlap:lesion_dice",
         family="topology",
         summary="Lesion-wise Dice: mean Dice coefficient of the lesions, 0 for each missed and "
         "each false one.",
@@ -95,7 +95,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="panoptic_quality",
-        target="medloss_topology.metrics_panoptic:panoptic_quality",
+        target="medloss_topology.metrics_overlap:panoptic_quality",
         family="topology",
         summary="Panoptic quality (PQ): overlap of the lesions found, over all found, missed and "
         "false ones.",
@@ -105,7 +105,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="recognition_quality",
-        target="medloss_topology.metrics_panoptic:recognition_quality",
+        target="medloss_topology.metrics_overlap:recognition_quality",
         family="topology",
         summary="Recognition quality (RQ): F1 score of the lesions by the matching of panoptic "
         "quality.",
@@ -115,7 +115,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="segmentation_quality",
-        target="medloss_topology.metrics_panoptic:segmentation_quality",
+        target="medloss_topology.metrics_overlap:segmentation_quality",
         family="topology",
         summary="Segmentation quality (SQ): mean intersection over union of the lesions that were "
         "found.",
@@ -125,7 +125,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="cl_dice",
-        target="medloss_topology.metrics_cl_dice:cl_dice",
+        target="medloss_topology.metrics_overlap:cl_dice",
         family="topology",
         summary="Centre-line Dice (clDice): harmonic mean of the shares of both centre lines that "
         "were hit.",

@@ -13,8 +13,7 @@ from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.runtime.slabs import Lot, lots, target_of
 from medloss.sums import Term
-from medloss_topology.plain_skeleton import plain_skeleton
-from medloss_topology.soft_skeleton import peeled, skeleton_slopes, soft_skeleton
+from medloss_topology.soft_skeleton import peeled, plain_skeleton, skeleton_slopes, soft_skeleton
 
 TERMS = tuple(map(Term, ("predicted_inside", "predicted", "true_inside", "true")))
 
@@ -38,11 +37,11 @@ def skeleton_sums(
         skip: the first classes, which have sums of 0.
         iterations: of erosion.
     """
-    return evaluate(Skeletons(skip, iterations), p, target, skeleton, mask)
+    return evaluate(SkeletonSums(skip, iterations), p, target, skeleton, mask)
 
 
 @dataclass(frozen=True)
-class Skeletons:
+class SkeletonSums:
     """The sums in all their ways, from p, target, skeleton and mask; see :func:`skeleton_sums`."""
 
     differentiable: ClassVar[int] = 1
@@ -117,7 +116,7 @@ _operator = operator(
     "medloss_topology::skeleton_sums",
     "Tensor p, Tensor target, Tensor? skeleton, Tensor? mask",
     "int skip, int iterations",
-    of=Skeletons,
+    of=SkeletonSums,
     fake=lambda p, *_: p.new_empty(p.shape[0], len(TERMS), p.shape[1]),
     fake_slope=lambda p: torch.empty_like(p, memory_format=torch.contiguous_format),
 )

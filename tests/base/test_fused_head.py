@@ -58,7 +58,7 @@ def both(
 
 @pytest.fixture(autouse=True)
 def _small_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medloss.base.fused_sums.SLAB_BYTES", {"cpu": 50 * 4 * 8})
+    monkeypatch.setattr("medloss.base.fused_head.SLAB_BYTES", {"cpu": 50 * 4 * 8})
 
 
 @pytest.mark.parametrize("name", LOSSES)
