@@ -1,6 +1,13 @@
 """What every loss shares: options, activation, class weights, masks and reduction, once."""
 
 from medloss.base.buffers import weights
+from medloss.base.distance_maps import (
+    known_voxels,
+    map_of_target,
+    masks_of_classes,
+    masks_of_prediction,
+    voxel_size,
+)
 from medloss.base.on_sums import RegionLoss, SumsLoss, VoxelLoss, annotated_share
 from medloss.base.options import options
 from medloss.base.segmentation import SegmentationLoss, mean_of
@@ -14,7 +21,12 @@ __all__ = [
     "SumsLoss",
     "VoxelLoss",
     "annotated_share",
+    "known_voxels",
+    "map_of_target",
+    "masks_of_classes",
+    "masks_of_prediction",
     "mean_of",
     "options",
+    "voxel_size",
     "weights",
 ]

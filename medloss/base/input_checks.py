@@ -104,12 +104,18 @@ def checked_mask(given: Tensor | None, values: Tensor, look: Look) -> Tensor | N
     """The mask in the dtype that is computed in, values in [0, 1]."""
     if given is None:
         return None
-    mask = readable(plain_tensor(given, "mask").to(values.device))
-    expected = [values.shape[0], 1, *values.shape[2:]]
-    if list(mask.shape) != expected:
-        raise ValueError(f"mask: expected {expected}, got {list(mask.shape)}")
+    mask = _of_each_voxel(given, "mask", values)
     look.at(mask, _no_weights)
     return mask.to(work_dtype(values))
+
+
+def _of_each_voxel(given: Any, name: str, values: Tensor) -> Tensor:
+    """(B, 1, *spatial), on the device of the input."""
+    found = readable(plain_tensor(given, name).to(values.device))
+    expected = [values.shape[0], 1, *values.shape[2:]]
+    if list(found.shape) != expected:
+        raise ValueError(f"{name}: expected {expected}, got {list(found.shape)}")
+    return found
 
 
 def _no_weights(low: float, high: float) -> str | None:
@@ -144,10 +150,7 @@ def checked_components(
     """Numbers of objects, (B, 1, *spatial) int64, 0 where voxels do not count."""
     if given is None:
         return None
-    numbers = readable(plain_tensor(given, "components").to(values.device))
-    expected = [values.shape[0], 1, *values.shape[2:]]
-    if list(numbers.shape) != expected:
-        raise ValueError(f"components: expected {expected}, got {list(numbers.shape)}")
+    numbers = _of_each_voxel(given, "components", values)
     if mask is not None:
         numbers = torch.where(mask != 0, numbers, torch.zeros_like(numbers))
     look.at(numbers, _no_numbers)

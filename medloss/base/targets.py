@@ -29,6 +29,10 @@ Target = Tensor | Mapping[str, Any]
 """A label tensor, or a mapping with ``label`` and any of the fields of :class:`Extras`."""
 
 
+PER_VOXEL = ("mask", "distance_map", "skeleton", "components")
+"""Extras that have spatial axes."""
+
+
 @dataclass(frozen=True)
 class Extras:
     """What a loss may be given beside input and label, as keywords or inside a mapping.
@@ -135,27 +139,15 @@ class Prepared:
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
     ) -> ClassSums:
         """:func:`medloss.sums.class_sums` of these inputs."""
-        return class_sums(
-            self.values,
-            self.target,
-            terms,
-            activation=self.activation,
-            mask=self.mask,
-            maps=maps,
-        )
+        given = self.values, self.target, terms
+        return class_sums(*given, activation=self.activation, mask=self.mask, maps=maps)
 
     def each_voxel(
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
     ) -> ClassSums:
         """:func:`medloss.sums.voxel_terms` of these inputs."""
-        return voxel_terms(
-            self.values,
-            self.target,
-            terms,
-            activation=self.activation,
-            mask=self.mask,
-            maps=maps,
-        )
+        given = self.values, self.target, terms
+        return voxel_terms(*given, activation=self.activation, mask=self.mask, maps=maps)
 
 
 def prepare(
@@ -253,7 +245,7 @@ def _split(target: Target, extras: Extras) -> tuple[Tensor, Extras]:
 def _with_an_axis(extras: Extras) -> Extras:
     changed = {
         name: getattr(extras, name)[..., None]
-        for name in ("mask", "distance_map", "skeleton", "components")
+        for name in PER_VOXEL
         if isinstance(getattr(extras, name), Tensor)
     }
     return replace(extras, **changed)

@@ -10,10 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medloss.base import RegionLoss, SumsLoss, VoxelLoss
-from medloss.base.targets import Prepared
-from medloss.sums import ClassSums
-
 
 @dataclass(frozen=True)
 class TermValue:
@@ -91,38 +87,6 @@ class ClassValues(NamedTuple):
             means = torch.where(self.counts > 0, self.value, 0).sum(0) / self.counts.sum(0)
         of = enumerate(means.tolist(), self.first)
         return {index if names is None else names[index]: mean for index, mean in of}
-
-
-def value_and_classes(
-    loss: SumsLoss, sums: ClassSums, prepared: Prepared
-) -> tuple[Tensor, ClassValues | None]:
-    """Value of a loss on class sums, and of its classes where it tells them apart."""
-    if isinstance(loss, RegionLoss) and type(loss).from_sums is RegionLoss.from_sums:
-        s, present = loss.counted(sums, prepared)
-        each = loss.per_class(s)
-        value = loss.reduce_classes(each, present)
-        return value, _of_all(loss, each.detach(), present, prepared)
-    value = loss.from_sums(sums, prepared)
-    if not isinstance(loss, VoxelLoss) or type(loss).from_sums is not VoxelLoss.from_sums:
-        return value, None
-    if loss.batch == "world":  # sums over all ranks are not at hand here
-        return value, None
-    with torch.no_grad():
-        s, _ = loss.counted(sums.detach(), prepared, pool=False)
-        found = loss.of_each_class(s, prepared)
-    if found is None or found[0].shape != found[1].shape:
-        return value, None
-    return value, _of_all(loss, *found, prepared)
-
-
-def _of_all(
-    loss: SumsLoss, value: Tensor, counts: Tensor | None, prepared: Prepared
-) -> ClassValues | None:
-    """None where there is not one value for each class that counts."""
-    first = 0 if loss.include_background else 1
-    if value.shape[1] != prepared.values.shape[1] - first:
-        return None
-    return ClassValues(value, counts, first)
 
 
 def gradient_norms(values: Iterable[Tensor], logits: Tensor) -> list[Tensor]:

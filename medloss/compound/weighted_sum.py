@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medloss.base import SegmentationLoss, SumsLoss, options
+from medloss.base import RegionLoss, SegmentationLoss, SumsLoss, VoxelLoss, options
 from medloss.base.on_sums import sums_of_each
 from medloss.base.targets import Extras, Prepared, Target
 from medloss.compound.breakdown import (
@@ -17,7 +17,6 @@ from medloss.compound.breakdown import (
     LastPass,
     TermValue,
     gradient_norms,
-    value_and_classes,
 )
 from medloss.compound.inner_loss import check_term, value_of
 from medloss.compound.schedules import Weight
@@ -193,7 +192,7 @@ class WeightedSum(SegmentationLoss):
             if isinstance(loss, WeightedSum):
                 values[name] = loss._combined(prepared, sums)
             elif isinstance(loss, SumsLoss):
-                values[name], of_classes = value_and_classes(loss, next(sums), prepared)
+                values[name], of_classes = _value_and_classes(loss, next(sums), prepared)
                 if of_classes is not None:
                     classes[name] = of_classes
             else:
@@ -255,6 +254,38 @@ class WeightedSum(SegmentationLoss):
                 yield from loss.terms_on_sums()
             elif isinstance(loss, SumsLoss):
                 yield loss
+
+
+def _value_and_classes(
+    loss: SumsLoss, sums: ClassSums, prepared: Prepared
+) -> tuple[Tensor, ClassValues | None]:
+    """Value of a loss on class sums, and of its classes where it tells them apart."""
+    if isinstance(loss, RegionLoss) and type(loss).from_sums is RegionLoss.from_sums:
+        s, present = loss.counted(sums, prepared)
+        each = loss.per_class(s)
+        value = loss.reduce_classes(each, present)
+        return value, _of_all(loss, each.detach(), present, prepared)
+    value = loss.from_sums(sums, prepared)
+    if not isinstance(loss, VoxelLoss) or type(loss).from_sums is not VoxelLoss.from_sums:
+        return value, None
+    if loss.batch == "world":  # sums over all ranks are not at hand here
+        return value, None
+    with torch.no_grad():
+        s, _ = loss.counted(sums.detach(), prepared, pool=False)
+        found = loss.of_each_class(s, prepared)
+    if found is None or found[0].shape != found[1].shape:
+        return value, None
+    return value, _of_all(loss, *found, prepared)
+
+
+def _of_all(
+    loss: SumsLoss, value: Tensor, counts: Tensor | None, prepared: Prepared
+) -> ClassValues | None:
+    """None where there is not one value for each class that counts."""
+    first = 0 if loss.include_background else 1
+    if value.shape[1] != prepared.values.shape[1] - first:
+        return None
+    return ClassValues(value, counts, first)
 
 
 def _of_rank(value: Tensor, rank: int) -> Tensor:

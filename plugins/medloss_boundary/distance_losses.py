@@ -8,12 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from medloss.base import RegionLoss, SegmentationLoss, options
-from medloss.base.distance_maps import (
+from medloss.base import (
+    RegionLoss,
+    SegmentationLoss,
     known_voxels,
     map_of_target,
     masks_of_classes,
     masks_of_prediction,
+    options,
     voxel_size,
 )
 from medloss.base.targets import Prepared

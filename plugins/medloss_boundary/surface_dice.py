@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
-from medloss.base.distance_maps import known_voxels, masks_of_classes, voxel_size
+from medloss.base import RegionLoss, known_voxels, masks_of_classes, options, voxel_size
 from medloss.base.targets import Prepared
 from medloss.objects.spacing import SpacingLike
 from medloss.sums import ClassSums

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from medloss.base import SegmentationLoss
 from medloss.base.input_checks import STORED
+from medloss.base.targets import PER_VOXEL
 from medloss.compound import WeightedSum
 from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
 from medloss.offers.host import host
@@ -95,7 +96,7 @@ def level_weights(
     return [float(weight) for weight in given[: len(names)]]
 
 
-SPATIAL = ("label", "mask", "distance_map", "skeleton", "components")
+SPATIAL = ("label", *PER_VOXEL)
 """What a target may hold for each voxel."""
 
 

@@ -13,7 +13,7 @@ from medloss.base import SegmentationLoss, options
 from medloss.base.targets import Prepared
 from medloss.base.value_checks import Look
 from medloss.compound import adopt_inner_loss
-from medloss.sums import ClassSums, any_over_batch, work_dtype
+from medloss.sums import any_over_batch, work_dtype
 from medloss.sums.numeric import ratio
 
 NEVER = 1e4
@@ -214,16 +214,6 @@ class MarginalLoss(SegmentationLoss):
         return self.inside.evaluate(marginal(prepared))
 
 
-def exclusion(s: ClassSums, smooth_dr: float) -> Tensor:
-    """Exclusion Dice 2 Σ e p / (Σ e + Σ p), 0 where both are empty.
-
-    Args:
-        s: sums of ``tp``, ``p`` and ``t``, with e in place of the target.
-        smooth_dr: added to the denominator.
-    """
-    return ratio(2 * s.tp, s.p + s.t + smooth_dr)
-
-
 @options
 class ExclusionLoss(SegmentationLoss):
     """Overlap of each class with the voxels whose label tells that it is not there.
@@ -279,7 +269,7 @@ class ExclusionLoss(SegmentationLoss):
         if not self.include_background:
             s = s.without_background()
             counts = None if counts is None else counts[:, 1:]
-        return self.reduce_classes(exclusion(s, self.smooth_dr), counts)
+        return self.reduce_classes(ratio(2 * s.tp, s.p + s.t + self.smooth_dr), counts)
 
     def _counts(self, prepared: Prepared) -> Tensor | None:
         """Classes that are penalised, (B, C), or None for all."""

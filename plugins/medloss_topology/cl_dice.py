@@ -86,9 +86,13 @@ class ClDiceLoss(RegionLoss):
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Of each sample and class, (B, C)."""
+        return 1 - self.coefficient(s)
+
+    def coefficient(self, s: ClassSums, smooth: float = 0.0) -> Tensor:
+        """Harmonic mean of precision and sensitivity."""
         precision = ratio(s.predicted_inside + self.smooth_nr, s.predicted + self.smooth_dr)
         sensitivity = ratio(s.true_inside + self.smooth_nr, s.true + self.smooth_dr)
-        return 1 - ratio(2 * precision * sensitivity, precision + sensitivity)
+        return ratio(2 * precision * sensitivity, precision + sensitivity + smooth)
 
     def skeletons(self, prepared: Prepared) -> Tensor:
         """Sums over the skeletons, (B, 4, C)."""
@@ -190,10 +194,8 @@ class SoftclDiceLoss(ClDiceLoss, OldNames):
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Of each sample, (B, 1)."""
-        s = ClassSums(s.values.sum(-1, keepdim=True), s.terms)
-        precision = ratio(s.predicted_inside + self.smooth_nr, s.predicted + self.smooth_dr)
-        sensitivity = ratio(s.true_inside + self.smooth_nr, s.true + self.smooth_dr)
-        return 1 - ratio(2 * precision * sensitivity, precision + sensitivity + self.smooth)
+        pooled = ClassSums(s.values.sum(-1, keepdim=True), s.terms)
+        return 1 - self.coefficient(pooled, self.smooth)
 
 
 @options

@@ -13,8 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from medloss.base import SegmentationLoss, options
-from medloss.base.distance_maps import known_voxels, masks_of_classes, voxel_size
+from medloss.base import SegmentationLoss, known_voxels, masks_of_classes, options, voxel_size
 from medloss.base.targets import Extras, Prepared
 from medloss.compound import WeightedSum
 from medloss.distance import connected_components

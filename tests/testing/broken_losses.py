@@ -229,9 +229,7 @@ class BoastingLoss(GoodLoss):
     compute = doubled(lambda x: x.activation == "softmax")
 
 
-class SizeLoss(GoodLoss):
-    """Says that its sums add up, and takes the size of the object into them."""
-
+class SizeLoss(GoodLoss):  # whose sums do not add up: the size of the object is one of them
     def is_additive(self, prepared: Prepared) -> bool:
         return True
 
