@@ -142,10 +142,15 @@ class _FromFeatures(Prepared):
     def sums(
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
     ) -> ClassSums:
-        """Class sums of the logits that the features give."""
-        wanted = as_terms(terms)
+        """Class sums of W h + b: by the kernels for CUDA devices, else slab by slab."""
+        wanted, maps = as_terms(terms), maps or {}
+        form, _ = form_of(self.values, self.target, wanted, self.activation, self.mask, maps)
         layer = self.features, self.head.weight, self.head.bias
-        return ClassSums(sums_of_features(*layer, self, wanted, maps or {}).unbind(1), wanted)
+        tensors = (*layer, self.target, self.mask, *maps.values())
+        fused = Fused(form, self.values.dtype)
+        plain = form.backend == REFERENCE
+        sums = fused.plain(*tensors) if plain else evaluate(fused, *tensors)
+        return ClassSums(sums.unbind(1), wanted)
 
     def each_voxel(
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
@@ -158,32 +163,6 @@ SLAB_BYTES = {"cpu": 1 << 23}
 """Logits of one slab: on a CPU they stay in a shared cache."""
 SLAB_BYTES_ELSEWHERE = 1 << 27
 """Elsewhere large enough that starting an operation does not count."""
-
-
-def sums_of_features(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    prepared: Prepared,
-    terms: tuple[Term, ...],
-    maps: Mapping[str, Tensor],
-) -> Tensor:
-    """Sums (B, K, C) of W h + b: by the kernels for CUDA devices, else slab by slab.
-
-    Args:
-        features: h, (B, F, *spatial).
-        weight: W, (C, F, 1, ...).
-        bias: b, (C), or None.
-        prepared: everything else; its values are logits in shape only.
-        terms: what to sum.
-        maps: by name.
-    """
-    form, _ = form_of(
-        prepared.values, prepared.target, terms, prepared.activation, prepared.mask, maps
-    )
-    tensors = (features, weight, bias, prepared.target, prepared.mask, *maps.values())
-    fused = Fused(form, prepared.values.dtype)
-    return fused.plain(*tensors) if form.backend == REFERENCE else evaluate(fused, *tensors)
 
 
 @dataclass(frozen=True)

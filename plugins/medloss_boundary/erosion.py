@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.runtime.slabs import Lot, lots, target_of
 from medloss_boundary.rims import neighbours
@@ -175,33 +174,19 @@ def _how_many(x: Tensor, counted: Tensor | None) -> int:
     return x[0].numel() if counted is None else int(counted.sum())
 
 
-def eroded_sums(
-    p: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    *,
-    skip: int,
-    number: int,
-    alpha: float,
-    normalize: bool,
-) -> Tensor:
-    r"""Σ_k k^alpha Σ_v e_k of each sample and class, (B, C); one gradient, by ``p``.
+@dataclass(frozen=True)
+class Eroded:
+    r"""Σ_k k^alpha Σ_v e_k of each sample and class, (B, C), in all ways; one gradient, by ``p``.
+
+    Its tensors are p, (B, C, \*spatial); the target, likewise, or (B, 1, \*spatial) class indices;
+    and the mask, (B, 1, \*spatial), or None where every voxel counts.
 
     Args:
-        p: (B, C, \*spatial), probabilities.
-        target: (B, C, \*spatial), or (B, 1, \*spatial) class indices.
-        mask: (B, 1, \*spatial), or None where every voxel counts.
         skip: the first classes, which have sum 0.
         number: of erosions.
         alpha: exponent of the number of an erosion.
         normalize: stretch what each erosion leaves.
     """
-    return evaluate(Eroded(skip, number, alpha, normalize), p, target, mask)
-
-
-@dataclass(frozen=True)
-class Eroded:
-    """The sums in all their ways, from p, target and mask or None; see :func:`eroded_sums`."""
 
     differentiable: ClassVar[int] = 1
 

@@ -10,10 +10,11 @@ from medloss.base import RegionLoss, options
 from medloss.base.segmentation import OldNames
 from medloss.base.targets import Prepared
 from medloss.compound import WeightedSum
+from medloss.runtime.eager import evaluate
 from medloss.sums import ClassSums
 from medloss.sums.numeric import ratio
 from medloss_region.dice import DiceLoss
-from medloss_topology.skeleton_sums import TERMS, skeleton_sums
+from medloss_topology.skeleton_sums import TERMS, SkeletonSums
 
 
 @options
@@ -96,14 +97,9 @@ class ClDiceLoss(RegionLoss):
 
     def skeletons(self, prepared: Prepared) -> Tensor:
         """Sums over the skeletons, (B, 4, C)."""
-        return skeleton_sums(
-            prepared.probabilities(),
-            prepared.target,
-            prepared.extras.skeleton,
-            prepared.mask,
-            skip=0 if self.include_background else 1,
-            iterations=self.iterations,
-        )
+        sums = SkeletonSums(0 if self.include_background else 1, self.iterations)
+        given = prepared.target, prepared.extras.skeleton, prepared.mask
+        return evaluate(sums, prepared.probabilities(), *given)
 
 
 @options
