@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medloss.base.input_checks import (
     STORED,
+    Look,
     checked_components,
     checked_map,
     checked_mask,
@@ -20,7 +21,6 @@ from medloss.base.input_checks import (
     no_probabilities,
     plain_tensor,
 )
-from medloss.base.value_checks import Look
 from medloss.objects.spacing import Spacing, SpacingLike, SpacingSource, parse_spacing
 from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
 from medloss.sums.reference import Voxels

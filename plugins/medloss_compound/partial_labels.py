@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from medloss.base import SegmentationLoss, options
+from medloss.base.input_checks import Look
 from medloss.base.targets import Prepared
-from medloss.base.value_checks import Look
 from medloss.compound import adopt_inner_loss
 from medloss.sums import any_over_batch, work_dtype
 from medloss.sums.numeric import ratio
