@@ -133,6 +133,10 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
             "background": background.expand_as(prepared.input),
         }
 
+    def is_additive(self, prepared: Prepared) -> bool:
+        """Its maps look at no neighbours."""
+        return True
+
     def per_class(self, s: ClassSums) -> Tensor:
         """One value for each sample, (B, 1)."""
         matrix = self.matrix(s.t.shape[1], s.t)

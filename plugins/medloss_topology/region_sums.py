@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, SumsLoss, VoxelLoss
 from medloss.base.targets import Prepared
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.compound import WeightedSum
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
 from medloss.sums.terms import WITH_MAP, as_terms
@@ -61,7 +61,7 @@ def sums_of_regions(
 
 def _terms(loss: SegmentationLoss) -> list[str | Term]:
     if isinstance(loss, WeightedSum):
-        return [term for each in loss._on_sums() for term in each.terms()]
+        return [term for each in loss.terms_on_sums() for term in each.terms()]
     return list(loss.terms()) if isinstance(loss, SumsLoss) else []
 
 

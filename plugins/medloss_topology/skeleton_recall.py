@@ -72,6 +72,10 @@ class SkeletonRecallLoss(RegionLoss):
         """The skeletons."""
         return {} if prepared.extras.skeleton is None else {MAP: prepared.extras.skeleton}
 
+    def is_additive(self, prepared: Prepared) -> bool:
+        """The skeletons are ready."""
+        return True
+
     def per_class(self, s: ClassSums) -> Tensor:
         """Of each sample and class, (B, C)."""
         missed = s.t_map - s.tp_map + self.smooth_dr - self.smooth_nr
