@@ -62,7 +62,7 @@ def medloss_metrics() -> Iterator[Metric]:
     for name in ("lesion_f1", "lesion_sensitivity", "lesion_precision"):
         yield metric(
             name=name,
-            target=f"medloss_topology.metrics_lesions:{name}",
+            target=f"medloss_topology.metrics_detection:{name}",
             exempt={"worse_when_moved": _ANY_OVERLAP},
         )
     yield metric(
@@ -92,7 +92,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield metric(name="lesion_dice", target="medloss_topology.metrics_overlap:lesion_dice")
     for name in ("panoptic_quality", "recognition_quality", "segmentation_quality"):
-        yield metric(name=name, target=f"medloss_topology.metrics_panoptic:{name}")
+        yield metric(name=name, target=f"medloss_topology.metrics_overlap:{name}")
     yield metric(
         name="cl_dice",
         target="medloss_topology.metrics_overlap:cl_dice",
