@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from medloss.base import SegmentationLoss
 from medloss.base.fused_sums import sums_of_features
 from medloss.base.targets import Extras, Prepared, Target
-from medloss.sums import ClassSums, Term
-from medloss.sums.terms import as_terms, work_dtype
+from medloss.sums import ClassSums, Term, work_dtype
+from medloss.sums.terms import as_terms
 
 
 class FusedHead(nn.Module):

@@ -23,8 +23,7 @@ import triton
 from torch import Tensor
 
 from medloss.distance.kernels import carry, scan_lines
-from medloss.sums.gpu.backend import FUSED
-from medloss.sums.gpu.plan import on_device_of
+from medloss.sums.gpu.backend import FUSED, on_device_of
 
 SCANNED = 1 << 10
 """Voxels that a program of the scan has, if its line is not longer."""

@@ -66,7 +66,7 @@ class BoundaryLoss(DistanceLoss):
 
     def terms(self) -> tuple[str | Term, ...]:
         """Σ p φ and the number of voxels."""
-        return (Term("map", MAP), "v")
+        return (Term("map", map=MAP), "v")
 
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """The signed distance map of the target."""

@@ -63,7 +63,7 @@ class GeneralizedSurfaceLoss(DistanceLoss):
 
     def terms(self) -> tuple[Term, ...]:
         """Σ (p − g)² D² and Σ p ψ."""
-        return (Term("map2", MAPS[0]), Term("map", MAPS[1]))
+        return (Term("map2", map=MAPS[0]), Term("map", map=MAPS[1]))
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:

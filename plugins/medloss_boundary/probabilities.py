@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.base.targets import Prepared
-from medloss.sums.reference import Voxels
+from medloss.sums.voxels import Voxels
 
 
 def probabilities(prepared: Prepared) -> Tensor:

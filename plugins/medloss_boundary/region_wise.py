@@ -61,7 +61,7 @@ class RegionWiseLoss(DistanceLoss):
 
     def terms(self) -> tuple[str | Term, ...]:
         """Σ p Z and the number of voxels."""
-        return (Term("map", MAP), "v")
+        return (Term("map", map=MAP), "v")
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from medloss.base import options
 from medloss.base.targets import Prepared
 from medloss.histograms import error_histograms
-from medloss.histograms.cells import check_bins
+from medloss.histograms.plain import check_bins
 from medloss.sums import ClassSums, voxel_terms, work_dtype
 from medloss_region.lovasz import LovaszBase
 from medloss_region.lovasz_histogram import lovasz_of_histogram

@@ -10,7 +10,7 @@ from medloss.base import RegionLoss, options
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
 from medloss.sums.numeric import ratio
-from medloss.sums.reference import Voxels
+from medloss.sums.voxels import Voxels
 from medloss_topology.skeleton_sums import TERMS, skeleton_sums
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 _MODULES = (
     "medloss.sums.cpu.exclusive",
     "medloss.sums.cpu.independent",
-    "medloss.histograms.kernels",
+    "medloss.histograms.cpu",
 )
 
 
