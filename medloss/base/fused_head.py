@@ -15,12 +15,11 @@ from medloss.base.targets import Extras, Prepared, Target
 from medloss.runtime import slabs
 from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
-from medloss.sums import ClassSums, Term, operators
+from medloss.sums import ClassSums, Term, work_dtype
 from medloss.sums.choice import REFERENCE, TRITON
-from medloss.sums.engine import form_of
-from medloss.sums.form import Form
-from medloss.sums.request import Request
-from medloss.sums.terms import as_terms, work_dtype
+from medloss.sums.engine import OPTIONS, Form, form_of
+from medloss.sums.request import SumsRequest
+from medloss.sums.terms import as_terms
 
 
 class FusedHead(nn.Module):
@@ -178,9 +177,10 @@ class Fused:
         """Without the logits."""
         with torch.autocast(tensors[0].device.type, enabled=False):
             if self._by_kernels(tensors[1]):
-                from medloss.sums.gpu import fused_head
+                from medloss.sums.gpu import backend
+                from medloss.sums.gpu.head import Head
 
-                return fused_head.sums(self._request(tensors), fused_head.Head.of(*tensors[:3]))
+                return backend.sums(self._request(tensors), Head.of(*tensors[:3]))
             features, weight, bias, *_ = tensors
             head = _Product(features, weight, bias, self.dtype)
             shape = (len(tensors[0]), len(self.form.terms), len(head.weight))
@@ -194,10 +194,11 @@ class Fused:
         features, weight, bias, *_ = tensors
         with torch.autocast(features.device.type, enabled=False):
             if self._by_kernels(weight):
-                from medloss.sums.gpu import fused_head
+                from medloss.sums.gpu import backend
+                from medloss.sums.gpu.head import Head
 
-                own = fused_head.Head.of(features, weight, bias)
-                found = fused_head.slopes(self._request(tensors), gradient, own)
+                own = Head.of(features, weight, bias)
+                found = backend.slopes_of_head(self._request(tensors), gradient, own)
             else:
                 found = self._slopes_of_slabs(gradient, tensors)
         by_features, by_weight, by_bias = found
@@ -216,18 +217,17 @@ class Fused:
 
     def recorded(self, *tensors: Any) -> Tensor:
         """As an operator."""
-        options = operators.options(self.form)
-        return _operator(*tensors[:5], list(tensors[5:]), *options, self.dtype)
+        return _operator(*tensors[:5], list(tensors[5:]), *self.form.options, self.dtype)
 
     def _by_kernels(self, weight: Tensor) -> bool:
         """Whether the product is taken within the kernels of the sums."""
         if self.form.backend != TRITON:
             return False
-        from medloss.sums.gpu.fused_head import why_not
+        from medloss.sums.gpu.head import why_not
 
         return why_not(weight.flatten(1), self.dtype) is None
 
-    def _request(self, tensors: Sequence[Any]) -> Request:
+    def _request(self, tensors: Sequence[Any]) -> SumsRequest:
         """With logits in shape only: one number, seen from every voxel."""
         features, weight, _, *others = tensors
         shape = (len(features), len(weight), *features.shape[2:])
@@ -273,13 +273,13 @@ def _fake(features: Tensor, weight: Tensor, *rest: Any) -> Tensor:
 
 def _of_options(*options: Any) -> Fused:
     *form, dtype = options
-    return Fused(operators.form_of(*form), dtype)
+    return Fused(Form.of_options(*form), dtype)
 
 
 _operator = operator(
     "medloss::class_sums_of_features",
     "Tensor features, Tensor weight, Tensor? bias, Tensor target, Tensor? mask, Tensor[] maps",
-    f"{operators.OPTIONS}, ScalarType dtype",
+    f"{OPTIONS}, ScalarType dtype",
     of=_of_options,
     fake=_fake,
 )

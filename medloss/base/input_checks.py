@@ -207,7 +207,7 @@ def least_and_largest(values: Tensor) -> tuple[Tensor, Tensor]:
     """Both, of any dtype that torch or a compiled loop can order; NaN where there is one."""
     if values.dtype == torch.int64 and values.device.type == "cpu" and values.is_contiguous():
         # torch's own takes three times as long: it does not vectorise 64-bit integers
-        from medloss.sums.cpu.bounds import bounds
+        from medloss.sums.cpu.stored import bounds
 
         return bounds(values)
     found: Any = values.aminmax()

@@ -11,7 +11,7 @@ from medloss.base.segmentation import SegmentationLoss
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term, any_over_batch, work_dtype
 from medloss.sums.numeric import ratio
-from medloss.sums.terms import WITH_MAP, as_terms
+from medloss.sums.terms import as_terms
 
 
 class SumsLoss(SegmentationLoss):
@@ -189,6 +189,4 @@ def sums_of_each(losses: Sequence[SumsLoss], prepared: Prepared) -> list[ClassSu
 
 def _with_map(term: Term, names: dict[str, str]) -> Term:
     """The term with its map as the pass knows it."""
-    if term.name not in WITH_MAP:
-        return term
-    return Term(term.name, names.get(str(term.parameter), term.parameter))
+    return term if term.map is None else Term(term.name, None, names.get(term.map, term.map))

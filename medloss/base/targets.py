@@ -23,7 +23,7 @@ from medloss.base.input_checks import (
 )
 from medloss.objects.spacing import Spacing, SpacingLike, SpacingSource, parse_spacing
 from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
-from medloss.sums.reference import Voxels
+from medloss.sums.voxels import Voxels
 
 Target = Tensor | Mapping[str, Any]
 """A label tensor, or a mapping with ``label`` and any of the fields of :class:`Extras`."""

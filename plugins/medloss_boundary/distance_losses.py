@@ -129,7 +129,7 @@ class BoundaryLoss(DistanceLoss):
 
     def terms(self) -> tuple[str | Term, ...]:
         """Σ p φ and the number of voxels."""
-        return (Term("map", PHI), "v")
+        return (Term("map", map=PHI), "v")
 
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """The signed distance map of the target."""
@@ -188,7 +188,7 @@ class RegionWiseLoss(DistanceLoss):
 
     def terms(self) -> tuple[str | Term, ...]:
         """Σ p Z and the number of voxels."""
-        return (Term("map", Z), "v")
+        return (Term("map", map=Z), "v")
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
@@ -253,7 +253,7 @@ class GeneralizedSurfaceLoss(DistanceLoss):
 
     def terms(self) -> tuple[Term, ...]:
         """Σ (p − g)² D² and Σ p ψ."""
-        return (Term("map2", MAPS[0]), Term("map", MAPS[1]))
+        return (Term("map2", map=MAPS[0]), Term("map", map=MAPS[1]))
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:

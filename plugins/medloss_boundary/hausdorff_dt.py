@@ -81,7 +81,7 @@ class HausdorffDTLoss(DistanceLoss):
 
     def terms(self) -> tuple[str | Term, ...]:
         """Σ (p − g)² φ and the number of voxels."""
-        return (Term("map2", MAP), "v")
+        return (Term("map2", map=MAP), "v")
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:

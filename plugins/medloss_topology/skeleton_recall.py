@@ -13,7 +13,7 @@ from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
 
 MAP = "skeleton"
-TERMS = (Term("tp_map", MAP), Term("t_map", MAP))
+TERMS = (Term("tp_map", map=MAP), Term("t_map", map=MAP))
 
 
 @options
