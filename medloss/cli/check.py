@@ -73,7 +73,7 @@ def check_command(
 def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> list[Offer[Any]]:
     if plugin is None:
         return list(dict.fromkeys(o for name in names for o in find_offers(name, kind)))
-    from medloss.testing.offers import plugin_offers
+    from medloss.testing.running import plugin_offers
 
     offers = [o for o in plugin_offers(plugin) if kind in (None, kind_of(o))]
     if not offers:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import SkipTest
 
-from medloss.offers.host import Offer
-from medloss.offers.kinds import Kind, kind_of
+from medloss.offers.host import Offer, Plugin, PluginError, host
+from medloss.offers.kinds import Kind, find_offers, kind_of
 from medloss.offers.records import Loss, Metric
-from medloss.testing.offers import find_offers, plugin_offers
 from medloss.testing.registry import (
     Check,
     ContractError,
@@ -187,7 +186,7 @@ def _subject(offer: Offer[Any], options: Mapping[str, Any], seconds: float | Non
 
         return LossSubject(offer, options, SECONDS if seconds is None else seconds)
     if kind == "detection":
-        from medloss.testing.detection_subject import DetectionSubject
+        from medloss.testing.detection_checks import DetectionSubject
 
         return DetectionSubject(offer, options)
     from medloss.testing.metric_subject import MetricSubject
@@ -201,3 +200,32 @@ def _run_until_failure(checks: Sequence[BoundCheck]) -> None:
             check()
         except SkipTest:  # exempt, for a reason that the record gives
             continue
+
+
+def plugin_offers(plugin: str) -> list[Offer[Any]]:
+    """Everything that a plugin, or all plugins of a distribution, offer.
+
+    Args:
+        plugin: its name, that of its distribution, or ``distribution:name``.
+
+    Raises:
+        PluginError: no usable plugin has the name, or it offers nothing.
+    """
+    found = [p for p in host().plugins if plugin in _names(p)]
+    if not found:
+        names = ", ".join(sorted({name for p in host().plugins for name in _names(p)}))
+        raise PluginError(f"no plugin or distribution is called {plugin!r}; there are: {names}")
+    for each in found:
+        if each.state != "ok":
+            raise PluginError(f"{each} is {each.state}: {each.reason}")
+    everything: list[Offer[Any]] = [*host().losses(), *host().metrics(), *host().detection()]
+    offers = [offer for offer in everything if offer.plugin in found]
+    if not offers:
+        raise PluginError(f"{' and '.join(map(str, found))}: nothing is offered")
+    return offers
+
+
+def _names(plugin: Plugin) -> Iterator[str]:
+    yield plugin.name
+    yield plugin.distribution
+    yield f"{plugin.distribution}:{plugin.name}"
