@@ -12,7 +12,8 @@ Weights with a schedule are stepped by :class:`ScheduleCallback`, which ``fit`` 
 from __future__ import annotations
 
 import importlib
-from typing import Any, Literal
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
@@ -27,8 +28,22 @@ try:
 except ImportError as error:  # Keras, or the package of the backend that it is set to
     _keras, _why_not = None, f"{type(error).__name__}: {error}"
 
-_Base: Any = _keras.losses.Loss if _keras else object
-_Callback: Any = _keras.callbacks.Callback if _keras else object
+if TYPE_CHECKING:
+
+    class _Base:
+        """What is used of ``keras.losses.Loss``."""
+
+        name: str
+
+        def __init__(self, name: str, reduction: None) -> None: ...
+
+    class _Callback:
+        """What is used of ``keras.callbacks.Callback``."""
+
+        model: Any
+else:
+    _Base = _keras.losses.Loss if _keras else object
+    _Callback = _keras.callbacks.Callback if _keras else object
 DataFormat = Literal["channels_last", "channels_first"]
 DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -61,7 +76,7 @@ def loss(
     )
 
 
-class KerasLoss(_Base):  # type: ignore[misc]
+class KerasLoss(_Base):
     r"""A loss of medloss as a ``keras.losses.Loss``; :func:`loss` tells its options.
 
     ``y_true`` is integer labels, with the shape of ``y_pred`` less its channels or with a single
@@ -177,15 +192,24 @@ class KerasLoss(_Base):  # type: ignore[misc]
             )
         return tensor if self.data_format == "channels_first" else tensor.movedim(-1, 1)
 
+    def _of_voxels(
+        self, tensor: Tensor, prediction: Tensor, channels: Collection[int]
+    ) -> Tensor | None:
+        """The tensor as (B, C, ...), or None where it is not one of the prediction's voxels."""
+        batch, _, *spatial = prediction.shape
+        if list(tensor.shape) == [batch, *spatial]:
+            return tensor[:, None]
+        if tensor.ndim != prediction.ndim:
+            return None
+        tensor = self._channels_first(tensor)
+        fits = [tensor.shape[0], *tensor.shape[2:]] == [batch, *spatial]
+        return tensor if fits and tensor.shape[1] in channels else None
+
     def _target(self, label: Tensor, prediction: Tensor) -> Tensor:
         batch, classes, *spatial = prediction.shape
-        if list(label.shape) == [batch, *spatial]:
-            return label[:, None]
-        channels = [[batch, 1, *spatial], [batch, classes, *spatial]]
-        if label.ndim == prediction.ndim:
-            label = self._channels_first(label)
-            if list(label.shape) in channels:
-                return label
+        found = self._of_voxels(label, prediction, (1, classes))
+        if found is not None:
+            return found
         raise ValueError(
             f"y_true: expected integer labels {[batch, *spatial]}, or 1 or {classes} channels "
             f"({self.data_format}), got {list(label.shape)}"
@@ -193,19 +217,16 @@ class KerasLoss(_Base):  # type: ignore[misc]
 
     def _mask(self, weight: Tensor, prediction: Tensor) -> Tensor:
         batch, _, *spatial = prediction.shape
-        if list(weight.shape) == [batch, *spatial]:
-            return weight[:, None]
-        if weight.ndim == prediction.ndim:
-            mask = self._channels_first(weight)
-            if list(mask.shape) == [batch, 1, *spatial]:
-                return mask
+        found = self._of_voxels(weight, prediction, (1,))
+        if found is not None:
+            return found
         raise ValueError(
             f"sample_weight: expected a mask of voxels {[batch, *spatial]}, got "
             f"{list(weight.shape)}; samples cannot be weighted, for classes there is 'weight'"
         )
 
 
-class ScheduleCallback(_Callback):  # type: ignore[misc]
+class ScheduleCallback(_Callback):
     """Steps the schedules of a model's losses as each epoch begins.
 
         model.fit(volumes, labels, epochs=50, callbacks=[ScheduleCallback()])

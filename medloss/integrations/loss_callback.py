@@ -14,6 +14,8 @@ from torch import nn
 
 from medloss.compound.breakdown import TermValue, as_columns
 
+__all__ = ["LossCallback", "VisibleLoss", "summary_writer", "visible_loss"]
+
 Unit = Literal["epoch", "iteration"]
 EPOCH, ITERATION = "epoch", "iteration"
 

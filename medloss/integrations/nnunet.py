@@ -15,7 +15,7 @@ import json
 import pickle
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -153,7 +153,28 @@ class TargetsOfNnunet(nn.Module):
         return tuple(mm * full / here for mm, full, here in sizes)
 
 
-class LossTrainer:
+if TYPE_CHECKING:
+
+    class _Trainer:
+        """What :class:`LossTrainer` uses of the trainer of nnU-Net that stands beside it."""
+
+        label_manager: Any
+        configuration_manager: Any
+        is_ddp: bool
+        enable_deep_supervision: bool
+        current_epoch: int
+        local_rank: int
+        disable_checkpointing: bool
+
+        def _build_loss(self) -> Any: ...
+        def on_train_epoch_start(self) -> None: ...
+        def save_checkpoint(self, filename: str) -> None: ...
+        def load_checkpoint(self, filename_or_checkpoint: Any) -> None: ...
+else:
+    _Trainer = object
+
+
+class LossTrainer(_Trainer):
     """What a trainer needs beside one of nnU-Net's, to train with ``loss_config``.
 
     Weights of resolutions stay nnU-Net's. Schedules of a compound loss step with each epoch and are
@@ -163,15 +184,14 @@ class LossTrainer:
     loss_config: ClassVar[Mapping[str, Any]] = {}
 
     def _build_loss(self) -> nn.Module:
-        trainer: Any = self
-        labels, configuration = trainer.label_manager, trainer.configuration_manager
+        labels, configuration = self.label_manager, self.configuration_manager
         ignored = labels.ignore_label
         self.medloss: Any = loss_of_dataset(
             self.loss_config,
             regions=labels.has_regions,
             ignore_label=ignored,
             batch_dice=configuration.batch_dice,
-            ranks=trainer.is_ddp,
+            ranks=self.is_ddp,
         )
         config_says_it = '"spacing_mm"' in json.dumps(self.loss_config)
         ours = TargetsOfNnunet(
@@ -180,24 +200,22 @@ class LossTrainer:
             spacing_mm=None if config_says_it else configuration.spacing,
             patch_size=configuration.patch_size,
         )
-        theirs: nn.Module = super()._build_loss()  # type: ignore[misc]
-        if not trainer.enable_deep_supervision:
+        theirs: nn.Module = super()._build_loss()
+        if not self.enable_deep_supervision:
             return ours
         theirs.loss = ours  # inside nnU-Net's DeepSupervisionWrapper
         return theirs
 
     def on_train_epoch_start(self) -> None:
         """Step the schedules, then what nnU-Net does."""
-        trainer: Any = self
-        step_schedules(self.medloss, trainer.current_epoch)
-        super().on_train_epoch_start()  # type: ignore[misc]
+        step_schedules(self.medloss, self.current_epoch)
+        super().on_train_epoch_start()
 
     def save_checkpoint(self, filename: str) -> None:
         """Write nnU-Net's checkpoint, with the state of the schedules where there is any."""
-        super().save_checkpoint(filename)  # type: ignore[misc]
-        trainer: Any = self
+        super().save_checkpoint(filename)
         state = self.medloss.state_dict()
-        if state and trainer.local_rank == 0 and not trainer.disable_checkpointing:
+        if state and self.local_rank == 0 and not self.disable_checkpointing:
             torch.save({**load_plain(filename), "medloss": state}, filename)
 
     def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
@@ -212,7 +230,7 @@ class LossTrainer:
         checkpoint = filename_or_checkpoint
         if not isinstance(checkpoint, Mapping):
             checkpoint = load_plain(checkpoint)
-        super().load_checkpoint(filename_or_checkpoint)  # type: ignore[misc]
+        super().load_checkpoint(filename_or_checkpoint)
         self.medloss.load_state_dict(checkpoint.get("medloss", {}))
 
 

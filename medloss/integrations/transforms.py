@@ -38,6 +38,8 @@ from medloss.distance import (
 )
 from medloss.objects.spacing import SpacingLike, affine_spacing
 
+__all__ = ["ComponentMapd", "DistanceMapd", "PrepareTargets"]
+
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 
 _EXACT = frozenset(

@@ -73,6 +73,20 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
+def read_text(path: Path) -> str:
+    """What a text file holds, in UTF-8 with or without a mark at its begin.
+
+    Raises:
+        ValueError: it cannot be read, with the path.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error.reason}") from error
+
+
 def parse_file(text: str, path: Path) -> Any:
     """What the text of a file holds: YAML where its suffix says so, else JSON.
 

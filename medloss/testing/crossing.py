@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from medloss.base import SegmentationLoss
-from medloss.testing.loss_subject import ACTIVATIONS, LossSubject, value_and_gradient
+from medloss.testing.loss_subject import Answer, LossSubject
 from medloss.testing.registry import ContractError, ExemptError, demand
 from medloss.testing.scenes import Scene
 
@@ -25,11 +24,6 @@ AT_MOST = 192
 """Crossings of one check."""
 
 IGNORED = 255
-BASE_OPTIONS = {field.name for field in fields(SegmentationLoss)}
-
-Answer = tuple[Tensor, Tensor]
-"""Value and gradient."""
-
 Form = Literal["integer", "one_hot", "soft"]
 
 _FACTORS: dict[str, tuple[Any, ...]] = {
@@ -116,62 +110,25 @@ class Crossing:
         return Scene(input, target, made.extras).given(**extras)
 
 
-def crossings(subject: LossSubject, *, fixed: Mapping[str, tuple[Any, ...]]) -> list[Crossing]:
-    """Crossings of the options that a loss has, in an order that is random and always the same.
-
-    Args:
-        subject: the loss; numbers and choices among its own options are varied too.
-        fixed: factors with fewer values than they could have.
-    """
-    factors = {**_FACTORS, **fixed}
-    if subject.classes == 1:
-        narrow: dict[str, tuple[Any, ...]] = {"form": ("integer",), "include_background": (True,)}
-        factors |= narrow | {"present": (None,), "weighted": (False,)}
-        factors["activation"] = tuple(a for a in factors["activation"] if a != "softmax")
-    draw = random.Random(0)
-    # The example's parameters as often as all others together.
-    others = variants(subject) or [{}]
-    parameters: list[dict[str, Any]] = [{}] * len(others) + others
-    whole = list(itertools.product(*factors.values()))
-    draw.shuffle(whole)
-    named = (dict(zip(factors, values, strict=True)) for values in whole)
-    return [Crossing(**each, parameters=draw.choice(parameters)) for each in named]
-
-
-def variants(subject: LossSubject) -> list[dict[str, Any]]:
-    """Options of the loss's own, each with another value than it has, as far as they build."""
-    target = subject.target
-    hints = get_type_hints(target)
-    found = []
-    for name, parameter in inspect.signature(target).parameters.items():
-        if name in BASE_OPTIONS or name in ACTIVATIONS or name.startswith("_"):
-            continue
-        default = subject.options.get(name, parameter.default)
-        for value in _others(default, hints.get(name)):
-            try:
-                loss = subject.build(**{name: value})
-                value_and_gradient(loss, subject.crossed[0])
-            except (ValueError, TypeError):
-                continue
-            found.append({name: value})
-    return found
-
-
-def tried(
+def crossed(
     subject: LossSubject,
-    chosen: Sequence[Crossing],
-    attempt: Callable[[Crossing], bool],
+    attempt: Callable[[Crossing, Scene, Answer], bool | None],
+    only: Callable[[Crossing], bool] = lambda crossing: True,
+    **fixed: tuple[Any, ...],
 ) -> str:
-    """Try crossings until the subject's time is spent, and say how many there were.
+    """Try crossings of options until the subject's time is spent, and say how many there were.
 
     Args:
-        subject: how many seconds there are.
-        chosen: what to try, in this order.
-        attempt: whether the crossing applies, having been tried; it raises where it fails.
+        subject: the loss, and how many seconds there are.
+        attempt: takes a crossing, its scene, and value and gradient there; raises where something
+            is wrong, and returns False where it does not apply.
+        only: which crossings are meant.
+        fixed: factors with fewer values than they could have.
 
     Raises:
-        ContractError: a crossing failed, or the loss refused nearly all of them.
+        ContractError: a crossing failed, or the loss refused every one.
     """
+    chosen = _crossings(subject, fixed)
     end = time.perf_counter() + subject.seconds
     applied = asked = 0
     for crossing in chosen:
@@ -179,7 +136,11 @@ def tried(
             break
         asked += 1
         try:
-            applied += attempt(crossing)
+            if not only(crossing):
+                continue
+            scene = crossing.scene(subject)
+            answer = subject.answer(scene, **crossing.options(subject))
+            applied += answer is not None and attempt(crossing, scene, answer) is not False
         except ExemptError:
             raise
         except Exception as error:  # a plugin may raise anything
@@ -189,24 +150,33 @@ def tried(
     return f"{applied} crossings, {asked - applied} refused"
 
 
-def answered(subject: LossSubject, crossing: Crossing, scene: Scene) -> Answer | None:
-    """Value and gradient of a scene, or None where the loss refuses it in words."""
-    try:
-        return value_and_gradient(subject.build(**crossing.options(subject)), scene)
-    except (ValueError, TypeError):
-        return None
+def _crossings(subject: LossSubject, fixed: Mapping[str, tuple[Any, ...]]) -> Iterator[Crossing]:
+    """Crossings of the options that a loss has, in an order that is random and always the same.
+
+    Numbers and choices among the loss's own options are varied too.
+    """
+    factors = {**_FACTORS, **fixed}
+    if subject.classes == 1:
+        narrow: dict[str, tuple[Any, ...]] = {"form": ("integer",), "include_background": (True,)}
+        factors |= narrow | {"present": (None,), "weighted": (False,)}
+        factors["activation"] = tuple(a for a in factors["activation"] if a != "softmax")
+    # The example's parameters as often as all others together.
+    others = list(subject.variants) or [{}]
+    parameters: list[dict[str, Any]] = [{}] * len(others) + others
+    whole, state = _shuffled(*factors.values())
+    draw = random.Random()
+    draw.setstate(state)
+    named = (dict(zip(factors, values, strict=True)) for values in whole)
+    return (Crossing(**each, parameters=draw.choice(parameters)) for each in named)
 
 
-def _others(value: Any, hint: Any) -> Iterator[Any]:
-    if value is inspect.Parameter.empty or value is MISSING:
-        return
-    if isinstance(value, bool):
-        yield not value
-    elif isinstance(value, int | float):
-        yield from (type(value)(other) for other in (2 * value + 1, value / 2) if other != value)
-    for kind in (hint, *get_args(hint)):
-        if get_origin(kind) is Literal:
-            yield from (choice for choice in get_args(kind) if choice != value)
+@functools.cache  # the same for every loss
+def _shuffled(*factors: tuple[Any, ...]) -> tuple[list[tuple[Any, ...]], Any]:
+    """Every combination in random order, and the state of what drew it."""
+    draw = random.Random(0)
+    whole = list(itertools.product(*factors))
+    draw.shuffle(whole)
+    return whole, draw.getstate()
 
 
 def rows(tensor: Tensor) -> Tensor:

@@ -1,23 +1,94 @@
-"""How a loss is called: mappings, MetaTensors, and what must be refused."""
+"""What a loss is, and how it is called: a module that can be copied, and what it must refuse."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.loss import _Loss
 
-from medloss.testing.loss_subject import LossSubject, demand_close, demand_same, value_and_gradient
-from medloss.testing.registry import (
-    SPACING_MM,
-    ContractError,
-    ExemptError,
-    contract,
-    demand,
-    load_monai,
+from medloss.testing.loss_subject import (
+    LossSubject,
+    demand_close,
+    demand_same,
+    value,
+    value_and_gradient,
 )
-from medloss.testing.scenes import Scene
+from medloss.testing.registry import ExemptError, contract, copies, demand, demand_refused
+from medloss.testing.scenes import Scene, meta_tensor
+
+WRONG_OPTIONS: dict[str, dict[str, Any]] = {
+    "softmax": {"softmax": True, "sigmoid": True},
+    "reduction": {"reduction": "avg"},
+    "batch": {"batch": "galaxy"},
+    "other_act": {"other_act": 3},
+    "weight": {"weight": [-1.0, 1.0, 1.0]},
+}
+
+
+@contract("loss", excusable=False)
+def module_without_parameters(subject: LossSubject) -> None:
+    """A loss is a torch loss module, and has nothing to train.
+
+    MONAI and torch tell losses by that class, and no optimiser is given the loss's parameters.
+    """
+    loss = subject.build()
+    demand(isinstance(loss, _Loss), f"{type(loss).__name__} is no torch.nn.modules.loss._Loss")
+    names = [name for name, _ in loss.named_parameters()]
+    demand(not names, f"it has the parameters {', '.join(names)}")
+
+
+@contract("loss", excusable=False)
+def repr_tells_every_option(subject: LossSubject) -> None:
+    """The repr names every option, so that a log says what was trained."""
+    loss = subject.build()
+    options = inspect.signature(type(loss)).parameters
+    missing = [name for name in options if f"{name}=" not in repr(loss)]
+    demand(not missing, f"it does not name {', '.join(missing)}")
+
+
+@contract("loss", excusable=False)
+def copies_and_pickles(subject: LossSubject) -> None:
+    """Deep copies, pickles and a loaded state give the same loss, whatever its options.
+
+    Losses are copied for deep supervision, pickled for worker processes and saved in checkpoints.
+    """
+    scene = subject.scene()
+    weights = {"weight": [0.5 + c for c in range(subject.classes)]}
+    variants: list[dict[str, Any]] = [{}, {"reduction": "sum"}, {"batch": True}, weights]
+    for options in [*variants, {"ignore_index": 255}]:
+        try:
+            loss = subject.build(**options)
+            expected = value(loss, scene)
+        except ValueError:
+            if options is not weights:
+                raise
+            continue  # a loss may have no use for class weights, if it says so
+        loaded = subject.build(**options)
+        loaded.load_state_dict(loss.state_dict())
+        for name, other in {**copies(loss), "a loaded state": loaded}.items():
+            demand(repr(other) == repr(loss), f"with {options} {name} is {other!r}, not {loss!r}")
+            same = torch.equal(value(other, scene), expected)
+            demand(same, f"with {options} {name} gives another value")
+
+
+@contract("loss", excusable=False)
+def wrong_options_are_refused(subject: LossSubject) -> None:
+    """Options that contradict each other or mean nothing are refused by name, when building.
+
+    A typo that is ignored costs a training run.
+    """
+    for name, options in WRONG_OPTIONS.items():
+        demand_refused(
+            functools.partial(subject.build, activation="", **options),
+            name,
+            f"{options} is refused without naming {name}",
+            f"{options} is accepted",
+        )
 
 
 @contract("loss", excusable=False)
@@ -54,20 +125,13 @@ def wrong_input_is_refused(subject: LossSubject) -> None:
     Broadcasting and silent casts make a wrong shape a wrong number.
     """
     scene = subject.scene()
-    for name, input, target in _wrong(scene, subject.activation):
-        try:
-            subject.build()(input, target, **_of_channels(scene, input.shape[1]))
-        except (ValueError, TypeError) as error:
-            demand(name in str(error), f"a wrong {name} is refused without naming it: {error}")
-        else:
-            raise ContractError(f"a wrong {name} is accepted: {_told(input)}, {_told(target)}")
-    for name, wrong in _wrong_extras(scene):
-        try:
-            subject.build()(scene.logits, scene.target, **scene.given(**{name: wrong}).extras)
-        except (ValueError, TypeError) as error:
-            demand(name in str(error), f"a wrong {name} is refused without naming it: {error}")
-        else:
-            raise ContractError(f"a wrong {name} is accepted: {_told(wrong)}")
+    for name, called, wrong in (*_wrong(scene, subject.activation), *_wrong_extras(scene)):
+        demand_refused(
+            functools.partial(value, subject.build(), called),
+            name,
+            f"a wrong {name} is refused without naming it",
+            f"a wrong {name} is accepted: {', '.join(map(_told, wrong))}",
+        )
 
 
 @contract("loss", excusable=False)
@@ -80,21 +144,12 @@ def logits_without_activation_are_refused(subject: LossSubject) -> None:
     if default != "probabilities":
         raise ExemptError(f"its default_activation is {default}")
     scene = subject.scene()
-    try:
-        subject.build(activation="")(scene.logits, scene.target, **scene.extras)
-    except ValueError as error:
-        demand("softmax=True" in str(error), f"the error says: {error}")
-    else:
-        raise ContractError("logits are taken as probabilities")
-
-
-def meta_tensor(tensor: Tensor, spacing_mm: Sequence[float] = SPACING_MM) -> Any:
-    """The tensor as MONAI's loader hands it over, with a spacing."""
-    load_monai()
-    from monai.data.meta_tensor import MetaTensor
-
-    affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64))
-    return MetaTensor(tensor, affine=affine)
+    demand_refused(
+        functools.partial(value, subject.build(activation=""), scene),
+        "softmax=True",
+        "the error says",
+        "logits are taken as probabilities",
+    )
 
 
 def _of_channels(scene: Scene, channels: int) -> dict[str, Any]:
@@ -103,30 +158,41 @@ def _of_channels(scene: Scene, channels: int) -> dict[str, Any]:
     return {k: v[:, :channels] if isinstance(v, Tensor) else v for k, v in extras.items()}
 
 
-def _wrong(scene: Scene, activation: str) -> Iterator[tuple[str, Any, Any]]:
-    """A word that the error must have, and the input and target that are wrong."""
+Wrong = tuple[str, Scene, tuple[Any, ...]]
+"""A word that the error must have, a call, and what is wrong in it."""
+
+
+def _wrong(scene: Scene, activation: str) -> Iterator[Wrong]:
     z, y = scene.logits, scene.target
-    yield "input", z.long(), y
-    yield "input", z[:, :, 0, 0], y
-    yield "target", z, y[:, 0]
-    yield "target", z, y[..., 1:]
-    yield "target", z, y + 1
-    yield "target", z, y - 1
-    yield "target", z, y.float() + 0.5
-    yield "target", z, y.numpy()
-    yield "label", z, {"lable": y}
-    yield "label", z, {"mask": y}
+    wrong: list[tuple[str, Tensor, Any]] = [
+        ("input", z.long(), y),
+        ("input", z[:, :, 0, 0], y),
+        ("target", z, y[:, 0]),
+        ("target", z, y[..., 1:]),
+        ("target", z, y + 1),
+        ("target", z, y - 1),
+        ("target", z, y.float() + 0.5),
+        ("target", z, y.numpy()),
+        ("label", z, {"lable": y}),
+        ("label", z, {"mask": y}),
+    ]
     if activation == "softmax":
-        yield "softmax", z[:, :1], y.clamp_max(1)
+        wrong.append(("softmax", z[:, :1], y.clamp_max(1)))
+    for name, input, target in wrong:
+        extras = _of_channels(scene, input.shape[1])
+        yield name, Scene(input, target, extras), (input, target)
 
 
-def _wrong_extras(scene: Scene) -> Iterator[tuple[str, Any]]:
+def _wrong_extras(scene: Scene) -> Iterator[Wrong]:
     everywhere = torch.ones_like(scene.target)
-    yield "mask", everywhere[..., 1:]
-    yield "mask", 2 * everywhere
-    yield "present", [[1, 1]]
-    yield "spacing_mm", (1.0, 2.0)
-    yield "distance_map", scene.logits[..., 1:]
+    for name, wrong in (
+        ("mask", everywhere[..., 1:]),
+        ("mask", 2 * everywhere),
+        ("present", [[1, 1]]),
+        ("spacing_mm", (1.0, 2.0)),
+        ("distance_map", scene.logits[..., 1:]),
+    ):
+        yield name, scene.given(**{name: wrong}), (wrong,)
 
 
 def _told(argument: Any) -> str:

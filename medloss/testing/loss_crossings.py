@@ -1,25 +1,29 @@
-"""Options crossed with each other: what each means alone it means beside all the others."""
+"""Options crossed with each other, and losses in compound: each means what it means alone."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medloss.testing.crossing import (
-    IGNORED,
-    Answer,
-    Crossing,
-    answered,
-    crossings,
-    rows,
-    tried,
-)
-from medloss.testing.loss_subject import LossSubject, demand_close, value_and_gradient
+from medloss.base import SegmentationLoss
+from medloss.offers.host import host
+from medloss.testing.crossing import IGNORED, Crossing, crossed, rows
+from medloss.testing.loss_subject import Answer, LossSubject, demand_pair, value_and_gradient
 from medloss.testing.registry import ExemptError, contract
 from medloss.testing.scenes import Scene
 from medloss.testing.voxel_lists import slow_value
+
+WEIGHTS = (0.7, 1.9)
+COMPANIONS = ("dice", "cross_entropy", "focal", "noise_robust_dice", "dice_focal", "boundary")
+"""Losses that share class sums with others under one name and different parameters."""
+
+Companion = tuple[Any, Answer]
+"""A loss, and its value and gradient alone."""
 
 
 @contract("loss", excusable=False)
@@ -32,17 +36,17 @@ def crossed_targets_agree(subject: LossSubject) -> str:
     if subject.classes == 1:
         raise ExemptError("a single class is its own one-hot label")
 
-    def attempt(crossing: Crossing) -> bool:
-        if crossing.weighted and crossing.reduction != "sum":
-            return False
+    def attempt(crossing: Crossing, _: Scene, expected: Answer) -> bool:
         dense = replace(crossing, form="one_hot")
-        expected, found = (answered(subject, c, c.scene(subject)) for c in (crossing, dense))
-        if expected is None or found is None:
-            return False
-        demand_pair(found, expected, "of one-hot labels")
-        return True
+        found = subject.answer(dense.scene(subject), **dense.options(subject))
+        if found is not None:
+            demand_pair(found, expected, "of one-hot labels")
+        return found is not None
 
-    return tried(subject, crossings(subject, fixed={"form": ("integer",)}), attempt)
+    def comparable(crossing: Crossing) -> bool:
+        return crossing.reduction == "sum" or not crossing.weighted
+
+    return crossed(subject, attempt, comparable, form=("integer",))
 
 
 @contract("loss", excusable=False)
@@ -52,17 +56,12 @@ def crossed_ignored_labels_are_a_mask(subject: LossSubject) -> str:
     Beside a mask of weights, with classes that are not annotated, in every reduction.
     """
 
-    def attempt(crossing: Crossing) -> bool:
-        scene = crossing.scene(subject)
-        expected = answered(subject, crossing, scene)
-        if expected is None:
-            return False
+    def attempt(crossing: Crossing, scene: Scene, expected: Answer) -> None:
         loss = subject.build(**replace(crossing, ignored=False).options(subject))
         found = value_and_gradient(loss, _masked(scene))
         demand_pair(found, expected, "with a mask instead of ignore_index")
-        return True
 
-    return tried(subject, crossings(subject, fixed={"ignored": (True,)}), attempt)
+    return crossed(subject, attempt, ignored=(True,))
 
 
 @contract("loss")
@@ -75,25 +74,21 @@ def crossed_masks_equal_voxel_lists(subject: LossSubject) -> str:
     if not subject.takes_lists:
         raise ExemptError("it looks at where voxels lie, and takes no list of them")
 
-    def attempt(crossing: Crossing) -> bool:
-        scene = crossing.scene(subject)
-        answer = answered(subject, crossing, scene)
-        if answer is None:
-            return False
+    def attempt(crossing: Crossing, scene: Scene, answer: Answer) -> None:
         kept, listed = _listed(_masked(scene) if crossing.ignored else scene)
         loss = subject.build(**replace(crossing, ignored=False).options(subject))
         expected, of_list = value_and_gradient(loss, listed)
         found = answer[0], rows(answer[1])[:, kept]
         demand_pair(found, (expected, of_list[0, :, :, 0, 0]), "of the image")
-        return True
 
-    fixed = {
-        "batch": (True,),
-        "mask": ("binary", None),
-        "present": (None, "alike"),
-        "reduction": ("mean", "sum"),
-    }
-    return tried(subject, crossings(subject, fixed=fixed), attempt)
+    return crossed(
+        subject,
+        attempt,
+        batch=(True,),
+        mask=("binary", None),
+        present=(None, "alike"),
+        reduction=("mean", "sum"),
+    )
 
 
 @contract("loss")
@@ -106,9 +101,7 @@ def crossed_classes_may_be_left_out(subject: LossSubject) -> str:
         raise ExemptError("it takes no three classes with sigmoid")
     last = subject.classes - 1
 
-    def attempt(crossing: Crossing) -> bool:
-        scene = crossing.scene(subject)
-        answer = answered(subject, crossing, scene)
+    def attempt(crossing: Crossing, scene: Scene, answer: Answer) -> bool:
         options = crossing.options(subject)
         if crossing.weighted:
             options["weight"] = options["weight"][:-1]
@@ -116,19 +109,18 @@ def crossed_classes_may_be_left_out(subject: LossSubject) -> str:
             fewer = value_and_gradient(subject.build(**options), _fewer(scene, last))
         except ValueError:  # options for one number of classes
             return False
-        if answer is None:
-            return False
         demand_pair((answer[0], answer[1][:, :last]), fewer, "of all classes")
         return True
 
-    fixed = {
-        "activation": ("sigmoid",),
-        "form": ("one_hot", "soft"),
-        "present": ("alike",),
-        "ignored": (False,),
-        "reduction": ("mean", "sum"),
-    }
-    return tried(subject, crossings(subject, fixed=fixed), attempt)
+    return crossed(
+        subject,
+        attempt,
+        activation=("sigmoid",),
+        form=("one_hot", "soft"),
+        present=("alike",),
+        ignored=(False,),
+        reduction=("mean", "sum"),
+    )
 
 
 @contract("loss", excusable=False)
@@ -139,25 +131,14 @@ def crossings_equal_the_slow_formula(subject: LossSubject) -> str:
     the engine.
     """
 
-    def attempt(crossing: Crossing) -> bool:
-        scene = crossing.scene(subject)
-        answer = answered(subject, crossing, scene)
-        if answer is None:
-            return False
+    def attempt(crossing: Crossing, scene: Scene, answer: Answer) -> None:
         loss = subject.build(**crossing.options(subject))
         leaf = scene.logits.clone().requires_grad_()
         expected = slow_value(loss, Scene(leaf, scene.target, scene.extras))
         (gradient,) = torch.autograd.grad(expected.sum(), leaf)
         demand_pair(answer, (expected.detach(), gradient), "of the engine")
-        return True
 
-    return tried(subject, crossings(subject, fixed={}), attempt)
-
-
-def demand_pair(found: Answer, expected: Answer, when: str) -> None:
-    """Raise unless value and gradient agree to nearly the last digit of float64."""
-    demand_close(found[0], expected[0], f"the value {when}", rtol=1e-6)
-    demand_close(found[1], expected[1], f"the gradient {when}", rtol=1e-6)
+    return crossed(subject, attempt)
 
 
 def _masked(scene: Scene) -> Scene:
@@ -197,3 +178,76 @@ def _fewer(scene: Scene, classes: int) -> Scene:
     extras = {k: v for k, v in scene.extras.items() if k not in ("present", "mask", "components")}
     kept = {k: scene.extras[k] for k in ("mask", "components") if k in scene.extras}
     return Scene(scene.logits, scene.target, extras).moved(cut).given(**kept)
+
+
+@contract("loss", excusable=False)
+def compounds_add_up(subject: LossSubject) -> str:
+    """In compound, in either order and nested, value and gradient are those of the weighted sum.
+
+    Beside itself with other parameters and beside losses that ask for sums of the same name: terms
+    share one pass over the voxels, and each must get its own sums.
+    """
+    if not issubclass(subject.target, SegmentationLoss):
+        raise ExemptError("a loss that brings its own activation shares no pass")
+    scene = subject.crossed[0]
+    own = [{}, *subject.variants]
+    alike = [_term(subject, options, scene) for options in own[:4]]
+    others = [*_companions(subject, scene)]
+    chosen = random.Random(0).sample(own, min(len(own), 3))
+    pairs = 0
+    for options in chosen:
+        first = _term(subject, options, scene)
+        for second in (*alike[:3], *others):
+            _demand_sum(subject, scene, [first, second])
+            _demand_sum(subject, scene, [second, first])
+            pairs += 2
+    _demand_nested(subject, scene, alike[0][1], [*alike[1:], *others])
+    return f"{pairs} pairs"
+
+
+def _demand_nested(
+    subject: LossSubject, scene: Scene, alone: Answer, companions: list[Companion]
+) -> None:
+    """A compound inside a compound, with the loss in both."""
+    for other, answer in companions:
+        inner = _compound(subject, [subject.build(), other])
+        expected = _weighted([alone, answer])
+        outer = _compound(subject, [inner, subject.build()])
+        demand_pair(value_and_gradient(outer, scene), _weighted([expected, alone]), "nested")
+
+
+def _term(subject: LossSubject, options: dict[str, Any], scene: Scene) -> Companion:
+    loss = subject.build(**options)
+    return loss, value_and_gradient(loss, scene)
+
+
+def _companions(subject: LossSubject, scene: Scene) -> Iterator[Companion]:
+    activation = {subject.activation: True}
+    for name in COMPANIONS:
+        found = [offer for offer in host().losses if offer.record.name == name]
+        for offer in found[:1]:
+            loss = offer.load()(**activation)
+            try:
+                yield loss, value_and_gradient(loss, scene)
+            except ValueError:  # for another number of classes
+                continue
+
+
+def _demand_sum(subject: LossSubject, scene: Scene, terms: list[Companion]) -> None:
+    loss = _compound(subject, [term for term, _ in terms])
+    expected = _weighted([alone for _, alone in terms])
+    names = " and ".join(repr(term) for term, _ in terms)
+    demand_pair(value_and_gradient(loss, scene), expected, f"of {names} together")
+
+
+def _compound(subject: LossSubject, terms: list[Any]) -> Any:
+    activation = {subject.activation: True}
+    return host().losses.find("compound").load()(terms=terms, weights=list(WEIGHTS), **activation)
+
+
+def _weighted(answers: list[Answer]) -> Answer:
+    values, gradients = zip(*answers, strict=True)
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
+    value = sum(w * v for w, v in zip(weights, values, strict=True))
+    slope = sum(w * g for w, g in zip(weights, gradients, strict=True))
+    return torch.as_tensor(value), torch.as_tensor(slope)

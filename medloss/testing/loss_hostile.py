@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from medloss.testing.loss_crossings import demand_pair
-from medloss.testing.loss_forms import chosen
-from medloss.testing.loss_subject import LossSubject, value_and_gradient
-from medloss.testing.registry import ContractError, contract, demand
+from medloss.testing.loss_subject import LossSubject, demand_pair, value_and_gradient
+from medloss.testing.loss_symmetries import chosen
+from medloss.testing.registry import ContractError, contract, demand, demand_refused
 from medloss.testing.scenes import Scene
 
 FORBIDDEN = -1e4
@@ -75,7 +74,7 @@ def forbidden_classes_cost_nothing(subject: LossSubject) -> None:
                 for low in (FORBIDDEN, -torch.inf):
                     logits = scene.logits.clone()
                     logits[:, last] = low
-                    answers.append(_answer(subject, Scene(logits, target, scene.extras)))
+                    answers.append(subject.answer(Scene(logits, target, scene.extras)))
             if answers[0] is not None and answers[1] is not None:
                 demand_pair(answers[1], answers[0], "of a forbidden class")
 
@@ -91,13 +90,13 @@ def sentinels_keep_their_meaning(subject: LossSubject) -> None:
     for sentinel in SENTINELS:
         marked = scene.target.clone()
         marked[:, :, 1:] = sentinel
-        ignored = _answer(subject, Scene(scene.logits, marked, scene.extras), ignore_index=sentinel)
+        ignored = subject.answer(Scene(scene.logits, marked, scene.extras), ignore_index=sentinel)
         for dtype in NARROW:
             info = torch.iinfo(dtype)
             holds = info.min <= sentinel <= info.max
             labels = (marked if holds else scene.target).to(dtype)
             other = Scene(scene.logits, labels, scene.extras)
-            found = _answer(subject, other, ignore_index=sentinel)
+            found = subject.answer(other, ignore_index=sentinel)
             expected = ignored if holds else plain
             if found is not None and expected is not None:
                 demand_pair(found, expected, f"of {dtype} labels and ignore_index={sentinel}")
@@ -121,12 +120,12 @@ def labels_beyond_the_classes_are_refused(subject: LossSubject) -> None:
         for label in wrong:
             labels = scene.target.to(dtype).clone()
             labels[0, 0, 0, 0, 0] = label
-            try:
-                subject.build()(scene.logits, labels, **scene.extras)
-            except (ValueError, TypeError) as error:
-                demand("target" in str(error), f"{label} in {dtype} is refused as: {error}")
-            else:
-                raise ContractError(f"the label {label} in {dtype} is taken for {classes} classes")
+            demand_refused(
+                functools.partial(subject.build(), scene.logits, labels, **scene.extras),
+                "target",
+                f"{label} in {dtype} is refused as",
+                f"the label {label} in {dtype} is taken for {classes} classes",
+            )
 
 
 @contract("loss", excusable=False)
@@ -190,10 +189,3 @@ def _everywhere(scene: Scene, extreme: float) -> Iterator[tuple[str, Scene]]:
     yield "spacing_mm", scene.given(spacing_mm=(1.0, min(abs(extreme), LARGEST_MM), 1.0))
     for name in ("distance_map", "skeleton"):
         yield name, scene.given(**{name: changed(scene.extras[name])})
-
-
-def _answer(subject: LossSubject, scene: Scene, **options: Any) -> tuple[Tensor, Tensor] | None:
-    try:
-        return value_and_gradient(subject.build(**options), scene)
-    except (ValueError, TypeError):
-        return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-
 import torch
 
 from medloss.testing.loss_subject import (
@@ -28,10 +26,7 @@ def samples_are_independent(subject: LossSubject) -> None:
     """
     loss, scene = subject.build(), subject.scene()
     result, gradient = value_and_gradient(loss, scene)
-    alone = [
-        value_and_gradient(loss, scene.moved(operator.itemgetter(slice(i, i + 1))))
-        for i in range(2)
-    ]
+    alone = [value_and_gradient(loss, one) for one in scene.samples()]
     demand_close(result, torch.stack([v for v, _ in alone]).mean(), "the value of the batch")
     demand_close(gradient, torch.cat([g for _, g in alone]) / 2, "the gradient of the batch")
 

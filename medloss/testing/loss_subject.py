@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
+from medloss.base import SegmentationLoss
 from medloss.offers.host import Offer
 from medloss.offers.records import Loss
-from medloss.testing.registry import ContractError, demand
+from medloss.testing.registry import ContractError, ContractSubject, demand
 from medloss.testing.scenes import Scene, make_scene, ready_maps
 
 ACTIVATIONS = ("softmax", "sigmoid", "other_act", "use_softmax")
+BASE_OPTIONS = {field.name for field in fields(SegmentationLoss)}
 SET_BY_CHECKS = ("reduction", "batch", "ignore_index", "to_onehot_y")
 """Options of every loss that the checks choose themselves, whatever the example says."""
 
@@ -25,8 +29,11 @@ SECONDS = 2.0
 CLASSES = (3, 2, 4, 5, 6, 7, 8, 1)
 """Numbers of classes, in the order in which they are tried: options may fit only one number."""
 
+Answer = tuple[Tensor, Tensor]
+"""Value and gradient."""
 
-class LossSubject:
+
+class LossSubject(ContractSubject[Loss]):
     """A loss that is held to the contract.
 
     Args:
@@ -38,18 +45,11 @@ class LossSubject:
     def __init__(
         self, offer: Offer[Loss], options: Mapping[str, Any], seconds: float = SECONDS
     ) -> None:
-        self.offer = offer
-        self.record = offer.record
-        self.given = dict(options)
+        super().__init__(offer, options)
         self.seconds = seconds
-        example = {**offer.record.example, **options}
-        self.activation = "sigmoid" if example.get("sigmoid") else "softmax"
-        self.options = {k: v for k, v in example.items() if k not in ACTIVATIONS + SET_BY_CHECKS}
-
-    @cached_property
-    def target(self) -> Any:
-        """The class."""
-        return self.offer.load()
+        self.activation = "sigmoid" if self.options.get("sigmoid") else "softmax"
+        for name in ACTIVATIONS + SET_BY_CHECKS:
+            self.options.pop(name, None)
 
     def build(self, *, activation: str | None = None, **options: Any) -> Any:
         """The loss with the example's options.
@@ -110,9 +110,30 @@ class LossSubject:
         return scene, torch.rand(scene.target.shape, generator=generator, dtype=torch.float64)
 
     @cached_property
+    def variants(self) -> tuple[dict[str, Any], ...]:
+        """Options of the loss's own, each with another value than it has, as far as they build."""
+        hints = get_type_hints(self.target)
+        found = []
+        for name, parameter in inspect.signature(self.target).parameters.items():
+            if name in BASE_OPTIONS or name in ACTIVATIONS or name.startswith("_"):
+                continue
+            default = self.options.get(name, parameter.default)
+            for value in _others(default, hints.get(name)):
+                if self.answer(self.crossed[0], **{name: value}) is not None:
+                    found.append({name: value})
+        return tuple(found)
+
+    def answer(self, scene: Scene, **options: Any) -> Answer | None:
+        """Value and gradient of a scene, or None where the loss refuses it in words."""
+        try:
+            return value_and_gradient(self.build(**options), scene)
+        except (ValueError, TypeError):
+            return None
+
+    @cached_property
     def takes_lists(self) -> bool:
         """Whether the loss takes voxels that lie nowhere, (B, C, N): it needs no geometry."""
-        scene = self.crossed[0].flat().given(spacing_mm=None)
+        scene = self.crossed[0].shaped((-1,)).given(spacing_mm=None)
         try:
             value(self.build(), scene)
         except ValueError as error:
@@ -158,7 +179,7 @@ def value(loss: Any, scene: Scene) -> Tensor:
     return result
 
 
-def value_and_gradient(loss: Any, scene: Scene) -> tuple[Tensor, Tensor]:
+def value_and_gradient(loss: Any, scene: Scene) -> Answer:
     """The loss of a scene and the gradient of its sum on the logits.
 
     Raises:
@@ -203,7 +224,7 @@ def demand_close(
     demand(good, f"{what} differs by up to {error:.3g}, where the largest value is {scale:.3g}")
 
 
-def demand_same(loss: Any, scene: Scene, expected: tuple[Tensor, Tensor], when: str) -> None:
+def demand_same(loss: Any, scene: Scene, expected: Answer, when: str) -> None:
     """Raise unless value and gradient of a scene are the expected ones.
 
     Raises:
@@ -212,3 +233,21 @@ def demand_same(loss: Any, scene: Scene, expected: tuple[Tensor, Tensor], when: 
     result, gradient = value_and_gradient(loss, scene)
     demand_close(result, expected[0], f"{when} the value")
     demand_close(gradient, expected[1], f"{when} the gradient")
+
+
+def demand_pair(found: Answer, expected: Answer, when: str) -> None:
+    """Raise unless value and gradient agree to nearly the last digit of float64."""
+    demand_close(found[0], expected[0], f"the value {when}", rtol=1e-6)
+    demand_close(found[1], expected[1], f"the gradient {when}", rtol=1e-6)
+
+
+def _others(value: Any, hint: Any) -> Iterator[Any]:
+    if value is inspect.Parameter.empty or value is MISSING:
+        return
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield from (type(value)(other) for other in (2 * value + 1, value / 2) if other != value)
+    for kind in (hint, *get_args(hint)):
+        if get_origin(kind) is Literal:
+            yield from (choice for choice in get_args(kind) if choice != value)

@@ -1,11 +1,15 @@
-"""Values and gradients: finite, right, best where the prediction is, whatever the dtype."""
+"""Values, gradients and derivatives: finite, right or refused, best where the prediction is."""
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.gradcheck import GradcheckError
 
 from medloss.testing.loss_subject import (
@@ -22,6 +26,8 @@ HUGE = 1e4
 CERTAIN = 12.0
 BEYOND_HALF = (48, 48, 48)
 """110592 voxels, two thirds of them background: float16 ends at 65504."""
+STEP = 1e-5
+Function = Callable[[Tensor], Tensor]
 
 
 def corner_labels(classes: int) -> dict[str, Tensor]:
@@ -163,3 +169,119 @@ def _large_scene(subject: LossSubject) -> Scene:
 def _demand_finite(result: Tensor, gradient: Tensor, what: str) -> None:
     demand(result.isfinite().all(), f"for {what} the value is {result.tolist()}")
     demand(gradient.isfinite().all(), f"for {what} the gradient is not finite")
+
+
+@contract("loss")
+def derivatives_are_right_or_refused(subject: LossSubject) -> str:
+    """Forward mode, torch.func and second derivatives are right, or refused in words.
+
+    A tangent that is lost on the way is 0, which looks like an optimum.
+    """
+    scene = subject.ready_scene(batch=1, shape=(2, 3, 2), scale=1.0, dtype=torch.float64)
+    loss = subject.build()
+    z = scene.logits
+    generator = torch.Generator().manual_seed(3)
+    direction = torch.randn(z.shape, generator=generator, dtype=z.dtype)
+
+    def of(logits: Tensor) -> Tensor:
+        return value(loss, Scene(logits, scene.target, scene.extras))
+
+    def slope(logits: Tensor) -> Tensor:
+        leaf = logits.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(of(leaf), leaf)
+        return gradient
+
+    gradient = slope(z)
+    along = (gradient * direction).sum()
+    bent = (slope(z + STEP * direction) - slope(z - STEP * direction)) / (2 * STEP)
+    expected = {
+        "gradient": gradient,
+        "along": along,
+        "bent": bent,
+        "alike": torch.stack([gradient, gradient]),
+        "doubled": torch.stack([gradient, 2 * gradient]),
+    }
+    refused = []
+    for name, (wanted, derive) in _ways(of, z, direction).items():
+        try:
+            found = derive()
+        except Exception as error:  # noqa: BLE001 torch says it in errors of many kinds
+            refused.append(name)
+            demand(str(error).strip(), f"{name} is refused without a word")
+            continue
+        if found is None:
+            raise ContractError(f"{name} gives nothing")
+        demand_close(found, expected[wanted], name, rtol=2e-3, atol=1e-6)
+    return f"refused: {', '.join(refused)}" if refused else ""
+
+
+@contract("loss", excusable=False)
+def no_graph_stays_alive(subject: LossSubject) -> None:
+    """When the value is gone so is the graph behind it, without a garbage collection.
+
+    A loss that keeps a view of its last value keeps a network's activations until the next step.
+    """
+    scene, loss = subject.scene(), subject.build()
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        leaf = scene.logits.clone().requires_grad_()
+        hidden = leaf * 1
+        alive = weakref.ref(hidden)
+        result = loss(hidden, scene.target, **scene.extras)
+        result.sum().backward()
+        del result, hidden
+        demand(alive() is None, "its input is still alive after the value is gone")
+    finally:
+        if was:
+            gc.enable()
+
+
+def _ways(of: Function, z: Tensor, direction: Tensor) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Every way to ask torch for a derivative of a loss at some logits, and what it is to give."""
+    slope = torch.func.grad(of)
+
+    def pulled() -> Any:
+        value, pull, *_ = torch.func.vjp(of, z)
+        return pull(torch.ones_like(value))[0]
+
+    def dual() -> Any:
+        ad: Any = forward_ad
+        with ad.dual_level():
+            return ad.unpack_dual(of(ad.make_dual(z.clone(), direction))).tangent
+
+    def once(**how: Any) -> tuple[Tensor, Any]:
+        leaf = z.clone().requires_grad_()
+        return leaf, torch.autograd.grad(of(leaf), leaf, **how)[0]
+
+    def twice() -> Any:
+        leaf, first = once(create_graph=True)
+        torch.autograd.backward((first * direction).sum())
+        return leaf.grad
+
+    def twice_by_grad() -> Any:
+        leaf, first = once(create_graph=True)
+        return torch.autograd.grad((first * direction).sum(), leaf)[0]
+
+    def batched() -> Any:
+        one = torch.ones_like(of(z))
+        return once(grad_outputs=torch.stack([one, 2 * one]), is_grads_batched=True)[1]
+
+    return {
+        "torch.func.grad": ("gradient", lambda: slope(z)),
+        "torch.func.vjp": ("gradient", pulled),
+        "torch.func.jacrev": ("gradient", lambda: torch.func.jacrev(of)(z)),
+        "torch.func.jvp": ("along", lambda: torch.func.jvp(of, (z,), (direction,))[1]),
+        "torch.autograd.forward_ad": ("along", dual),
+        "torch.func.jvp of torch.func.grad": (
+            "bent",
+            lambda: torch.func.jvp(slope, (z,), (direction,))[1],
+        ),
+        "a second backward": ("bent", twice),
+        "torch.autograd.grad of the gradient": ("bent", twice_by_grad),
+        "torch.func.vmap of torch.func.grad": (
+            "alike",
+            lambda: torch.func.vmap(slope)(torch.stack([z, z])),
+        ),
+        "is_grads_batched": ("doubled", batched),
+    }

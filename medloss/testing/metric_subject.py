@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.offers.host import Offer
 from medloss.offers.records import Metric
 from medloss.scoring import Case
-from medloss.testing.registry import SPACING_MM, demand, load_monai
+from medloss.testing.registry import SPACING_MM, ContractSubject, demand, load_monai
 
 Masks = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Reference and prediction."""
 
 
-class MetricSubject:
-    """A metric that is held to the contract.
-
-    Args:
-        offer: the metric.
-        options: of the function, beside those of the record's example and instead of them.
-    """
-
-    def __init__(self, offer: Offer[Metric], options: Mapping[str, Any]) -> None:
-        self.offer = offer
-        self.record = offer.record
-        self.given = dict(options)
-        self.options = {**offer.record.example, **options}
-
-    @cached_property
-    def target(self) -> Any:
-        """The function."""
-        return self.offer.load()
+class MetricSubject(ContractSubject[Metric]):
+    """A metric that is held to the contract."""
 
     def build(self) -> Any:
         """The MONAI form of the metric with the example's options."""

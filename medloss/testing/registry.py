@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
+import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
 
-from medloss.offers.records import ROLES, Detection, Loss, Record, Role
+from medloss.offers.host import Offer
+from medloss.offers.records import ROLES, Detection, Loss, Metric, Record, Role
 
 Kind = Literal["loss", "metric"] | Role
 SPACING_MM = (1.0, 2.0, 0.5)
 """Different along each axis, so that a mixed-up axis is seen."""
 
 F = TypeVar("F", bound=Callable[[Any], str | None])
+
+
+R = TypeVar("R", Loss, Metric, Detection)
+
+
+class ContractSubject(Generic[R]):
+    """What is held to the contract.
+
+    Args:
+        offer: the loss, metric or part of a detector.
+        options: of its class or function, beside those of the record's example and instead of them.
+    """
+
+    def __init__(self, offer: Offer[R], options: Mapping[str, Any]) -> None:
+        self.offer: Offer[R] = offer
+        self.record: R = offer.record
+        self.given = dict(options)
+        self.options: dict[str, Any] = {**offer.record.example, **options}
+
+    @cached_property
+    def target(self) -> Any:
+        """The class or function."""
+        return self.offer.load()
 
 
 class ContractError(AssertionError):
@@ -68,20 +95,15 @@ class Check:
 _MODULES: dict[Kind, tuple[str, ...]] = {
     "loss": (
         "offer_checks",
-        "loss_form",
         "loss_calls",
         "loss_values",
         "loss_masking",
-        "loss_geometry",
+        "loss_symmetries",
         "loss_training",
         "loss_crossings",
-        "loss_forms",
-        "loss_compounds",
         "loss_hostile",
-        "loss_derivatives",
-        "loss_ranks",
     ),
-    "metric": ("offer_checks", "metric_form", "metric_checks", "metric_crossings"),
+    "metric": ("offer_checks", "metric_checks"),
     **dict.fromkeys(ROLES, ("offer_checks", "detection_checks")),
 }
 _CHECKS: dict[Kind, dict[str, Check]] = {kind: {} for kind in _MODULES}
@@ -144,6 +166,31 @@ def demand(condition: object, came: str) -> None:
     """
     if not condition:
         raise ContractError(came)
+
+
+def demand_refused(call: Callable[[], object], word: str, refused: str, accepted: str) -> None:
+    """Raise unless a call is refused in words that name what is wrong.
+
+    Args:
+        call: what must raise a ValueError or a TypeError.
+        word: that the error must have.
+        refused: what came where it has not; the error follows.
+        accepted: what came where the call returns.
+
+    Raises:
+        ContractError: it is accepted, or refused without the word.
+    """
+    try:
+        call()
+    except (ValueError, TypeError) as error:
+        demand(word in str(error), f"{refused}: {error}")
+    else:
+        raise ContractError(accepted)
+
+
+def copies(thing: Any) -> dict[str, Any]:
+    """What becomes of an object on its way to other processes and averaged weights."""
+    return {"a deep copy": copy.deepcopy(thing), "a pickle": pickle.loads(pickle.dumps(thing))}
 
 
 def _plain(text: str) -> str:

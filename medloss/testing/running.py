@@ -186,7 +186,7 @@ def _subject(offer: Offer[Any], options: Mapping[str, Any], seconds: float | Non
 
         return LossSubject(offer, options, SECONDS if seconds is None else seconds)
     if kind == "detection":
-        from medloss.testing.detection_subject import DetectionSubject
+        from medloss.testing.detection_checks import DetectionSubject
 
         return DetectionSubject(offer, options)
     from medloss.testing.metric_subject import MetricSubject

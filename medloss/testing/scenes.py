@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from medloss.distance import signed_distance
 from medloss.objects.spacing import parse_spacing
-from medloss.testing.registry import SPACING_MM
+from medloss.testing.registry import SPACING_MM, load_monai
 
 SHAPE = (6, 5, 7)
 """Different along each axis, so that a mixed-up axis is seen."""
@@ -47,9 +48,14 @@ class Scene:
         """The same with every image moved; what is one number a class stays."""
         return self.moved(lambda tensor: move(tensor) if tensor.ndim > 2 else tensor)
 
-    def flat(self) -> Scene:
-        """The same voxels in a line, (B, C, N)."""
-        return self.images(lambda tensor: tensor.flatten(2))
+    def shaped(self, shape: tuple[int, ...]) -> Scene:
+        """The same voxels, (B, C, *shape); ``(-1,)`` puts them in a line."""
+        return self.images(lambda tensor: tensor.reshape(*tensor.shape[:2], *shape))
+
+    def samples(self) -> list[Scene]:
+        """The samples of the batch, each alone."""
+        each = (slice(b, b + 1) for b in range(len(self.logits)))
+        return [self.moved(operator.itemgetter(part)) for part in each]
 
     def one_hot(self) -> Tensor:
         """The index target as one channel for each class, in the dtype of the logits."""
@@ -100,3 +106,12 @@ def ready_maps(scene: Scene) -> dict[str, Tensor]:
         "skeleton": ridge.float(),
         "components": torch.stack(numbered)[:, None].long(),
     }
+
+
+def meta_tensor(tensor: Tensor, spacing_mm: Sequence[float] = SPACING_MM) -> Any:
+    """The tensor as MONAI's loader hands it over, with a spacing."""
+    load_monai()
+    from monai.data.meta_tensor import MetaTensor
+
+    affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64))
+    return MetaTensor(tensor, affine=affine)

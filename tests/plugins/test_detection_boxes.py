@@ -13,7 +13,7 @@ from monai.data.box_utils import box_giou, box_iou, box_pair_giou
 from torch import Tensor
 
 import medloss
-from medloss.testing.detection_subject import degenerate_boxes, random_boxes
+from medloss.testing.detection_checks import degenerate_boxes, random_boxes
 from medloss_detection.boxes import (
     BoxLoss,
     CIoULoss,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medloss.runtime.config_text import parse_file
+from medloss.runtime.config_text import parse_file, read_text
 
 Label = int | str
 """A label of the maps, or the name of a region."""
@@ -173,12 +173,7 @@ def read_labels(path: Path) -> Classes:
     Raises:
         ValueError: says what is wrong, with the path.
     """
-    try:
-        content = parse_file(path.read_text(encoding="utf-8-sig"), path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason}") from error
+    content = parse_file(read_text(path), path)
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds no object such as {{"1": "liver"}}')
     try:

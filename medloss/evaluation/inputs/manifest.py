@@ -11,7 +11,7 @@ from typing import Any
 
 from medloss.evaluation.inputs.pairing import Pair, unreachable
 from medloss.evaluation.reading.images import case_name
-from medloss.runtime.config_text import parse_file
+from medloss.runtime.config_text import parse_file, read_text
 
 COLUMNS = ("case", "prediction", "reference")
 
@@ -27,12 +27,7 @@ def read_manifest(path: Path) -> tuple[Pair, ...]:
         ValueError: the manifest cannot be read, lacks a column or a case's name, or has a case or a
             pair of files twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason}") from error
+    text = read_text(path)
     if path.suffix.lower() not in (".csv", ".tsv", ".json"):
         raise ValueError(f"{path} is no manifest; the suffix must be .csv, .tsv or .json")
     rows = _from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from medloss.runtime.config_text import parse_file
+from medloss.runtime.config_text import parse_file, read_text
 
 SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -31,10 +31,7 @@ def check_keys(file: Path) -> None:
     Raises:
         ValueError: names the key, or says why the file cannot be read.
     """
-    try:
-        parse_file(file.read_text(encoding="utf-8"), file)
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
+    parse_file(read_text(file), file)
 
 
 def config_files(folder: Path, names: Sequence[str]) -> list[Path]:
