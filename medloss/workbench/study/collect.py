@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from medloss.evaluation.outputs.files import whole_file
+from medloss.evaluation.outputs.results import CSV_COLUMNS, read_folder, rows
 from medloss.workbench.study.conditions import Run
-from medloss.workbench.study.folder import CASE_TABLE, RUN_TABLE, StudyFolder
+from medloss.workbench.study.folder import CASE_TABLE, RUN_TABLE, SUMMARY, StudyFolder
 
 RUN_COLUMNS = (
     *("loss", "fold", "seed", "status", "epochs", "steps", "cases", "last_loss", "step_seconds"),
@@ -21,6 +21,7 @@ CASE_COLUMNS = (
     *("message",),
 )
 _DIGITS = 6
+"""More than any difference between two seeds is worth."""
 
 
 def write_tables(folder: StudyFolder, runs: Sequence[Run]) -> tuple[Path, Path]:
@@ -42,21 +43,12 @@ def write_tables(folder: StudyFolder, runs: Sequence[Run]) -> tuple[Path, Path]:
 
 
 def _cases(folder: StudyFolder, run: Run) -> Iterator[dict[str, Any]]:
-    file = folder.run(run) / "evaluation" / CASE_TABLE
-    if not file.is_file():  # a run that failed has no cases
+    path = folder.run(run) / "evaluation"
+    if not (path / SUMMARY).is_file():  # a run that failed has no cases
         return
     own = {"loss": run.loss.name, "fold": run.fold, "seed": run.seed}
-    with file.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            yield {**row, **own, "value": _short(row["value"])}
-
-
-def _short(value: str) -> str:
-    """Six digits are more than any difference between two seeds is worth."""
-    if not value:
-        return ""
-    number = float(value)
-    return f"{number:.{_DIGITS}g}" if math.isfinite(number) else value
+    for row in rows(read_folder(path)):
+        yield {**dict(zip(CSV_COLUMNS, row, strict=True)), **own}
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterator[dict[str, Any]]) -> None:
