@@ -15,7 +15,7 @@ help:
 	@echo "make demo   train a bundle, infer the held-out half, score it (a few minutes on 2 cores)"
 	@echo "make test   lint, types, tests, and the wheel in a clean environment"
 	@echo "make check  lint, types, and the tests of what changed since main"
-	@echo "make lint   only ruff and mypy; make format applies what ruff can"
+	@echo "make lint   ruff, mypy, and which way imports point; make format applies what ruff can"
 	@echo "make kernels  compile the GPU kernels on the triton of every supported torch; needs no GPU"
 	@echo "make docs   the documentation as a site: open site/index.html"
 	@echo "make resolve   every extra on every Python, from the package registry alone"
@@ -48,6 +48,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix $(CHECKED)

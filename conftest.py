@@ -15,7 +15,6 @@ collect_ignore_glob = (
     else [
         "medloss/sums/gpu/*",
         "medloss/distance/gpu.py",
-        "medloss/distance/kernels.py",
         "medloss/histograms/gpu*.py",
     ]
 )

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from medloss.base.fused_head import FusedHead as FusedHead
     from medloss.base.value_checks import finish_value_checks as finish_value_checks
     from medloss.base.value_checks import set_value_checks as set_value_checks
+    from medloss.detection import detection_part as detection_part
+    from medloss.detection import list_detection as list_detection
     from medloss.integrations.sliding_window import SlidingWindowScore as SlidingWindowScore
+    from medloss.losses import list_losses as list_losses
+    from medloss.losses import loss as loss
+    from medloss.metrics import list_metrics as list_metrics
+    from medloss.metrics import metric as metric
     from medloss.offers.host import PluginError as PluginError
-    from medloss.offers.host import detection_part as detection_part
-    from medloss.offers.host import list_detection as list_detection
-    from medloss.offers.host import list_losses as list_losses
-    from medloss.offers.host import list_metrics as list_metrics
-    from medloss.offers.host import loss as loss
-    from medloss.offers.host import metric as metric
     from medloss.offers.records import Detection as Detection
     from medloss.offers.records import Loss as Loss
     from medloss.offers.records import Metric as Metric
@@ -35,16 +35,16 @@ _HOME = {
     "FusedHead": "medloss.base.fused_head",
     "Loss": "medloss.offers.records",
     "Metric": "medloss.offers.records",
-    "detection_part": "medloss.offers.host",
+    "detection_part": "medloss.detection",
     "finish_value_checks": "medloss.base.value_checks",
     "hookimpl": "medloss.offers.records",
     "PluginError": "medloss.offers.host",
     "SlidingWindowScore": "medloss.integrations.sliding_window",
-    "list_detection": "medloss.offers.host",
-    "list_losses": "medloss.offers.host",
-    "list_metrics": "medloss.offers.host",
-    "loss": "medloss.offers.host",
-    "metric": "medloss.offers.host",
+    "list_detection": "medloss.detection",
+    "list_losses": "medloss.losses",
+    "list_metrics": "medloss.metrics",
+    "loss": "medloss.losses",
+    "metric": "medloss.metrics",
     "set_value_checks": "medloss.base.value_checks",
 }
 

@@ -1,4 +1,4 @@
-"""Every part of a detector as an attribute: ``"_target_": "medloss.detection.CIoULoss"``.
+"""Parts of detectors by name, and every one as an attribute: ``medloss.detection.CIoULoss``.
 
 As in ``medloss.losses``, the classes live in plugins and are found by name.
 
@@ -12,24 +12,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.offers.host import Offer, by_attribute, host
+from medloss.offers.host import host
 from medloss.offers.records import Detection
 
 
+def detection_part(name: str, **options: Any) -> Any:
+    """Build a part of a detector by its registry name: a box loss, an assigner, a detector.
+
+    Args:
+        name: ``ciou``, or ``distribution:ciou`` where the bare name is ambiguous.
+        options: passed to the class.
+
+    Raises:
+        PluginError: no such part, or it cannot be imported.
+        TypeError: an option that the part does not have.
+
+    Example:
+        >>> import medloss
+        >>> medloss.detection_part("ciou", reduction="sum").reduction
+        'sum'
+    """
+    return host().detection.build(name, options)
+
+
+def list_detection() -> list[Detection]:
+    """Records of every part of a detector on offer, by family and name."""
+    return [offer.record for offer in host().detection]
+
+
 def __getattr__(name: str) -> Any:
-    if name == "__all__":  # of an import of *
-        return sorted(name for name, found in _offers().items() if len(found) == 1)
-    if name.startswith("_"):
-        raise AttributeError(f"module 'medloss.detection' has no attribute {name!r}")
-    return by_attribute("detection", name, _offers()).load()
+    return host().detection.attribute(name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_offers())
-
-
-def _offers() -> dict[str, list[Offer[Detection]]]:
-    offers: dict[str, list[Offer[Detection]]] = {}
-    for offer in host().detection():
-        offers.setdefault(offer.record.attribute, []).append(offer)
-    return offers
+    return sorted(host().detection.classes)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+import medloss
 
 
 def f64(values: object) -> Tensor:
@@ -38,3 +42,25 @@ def block(ndim: int) -> tuple[Tensor, Tensor]:
 
 def one_hot(y: Tensor, classes: int) -> Tensor:
     return torch.stack([(y[:, 0] == c) for c in range(classes)], 1).double()
+
+
+def value(name: str, input: Tensor, target: Any, extras: Any = None, **options: Any) -> float:
+    return float(medloss.loss(name, **options)(input, target, **(extras or {})))
+
+
+def gradient(name: str, input: Tensor, target: Any, /, **options: Any) -> Tensor:
+    leaf = input.detach().clone().requires_grad_()
+    medloss.loss(name, **options)(leaf, target).sum().backward()
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def pair(z: Tensor) -> Tensor:
+    """Two exclusive classes with logits 0 and z."""
+    return torch.cat([torch.zeros_like(z), z], 1)
+
+
+def random_case(seed: int, classes: int = 3, scale: float = 3.0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    z = scale * torch.randn(2, classes, 4, 5, 3, generator=generator, dtype=torch.float64)
+    return z, torch.randint(0, classes, (2, 1, 4, 5, 3), generator=generator)

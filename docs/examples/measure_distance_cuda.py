@@ -19,8 +19,9 @@ import torch
 import triton
 from torch import Tensor
 
-from medloss.distance import edt, gpu, kernels, signed_distance
+from medloss.distance import edt, gpu, signed_distance
 from medloss.workbench.bench.distances import label_masks
+from medloss.workbench.bench.environment import kernels
 
 SPACING_MM, WARMUPS, ROUNDS = (1.0, 1.0, 2.5), 3, 10
 SHAPES = [(4, 1, 256, 256, 256), (2, 14, 96, 96, 96)]

@@ -26,7 +26,7 @@ from medloss.evaluation.inputs.pairing import Pair, pair_paths
 from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
 from medloss.evaluation.score import EvalPlan
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 
 ROUNDS, SEED = 3, 0
 ENOUGH_S = 30.0
@@ -74,7 +74,7 @@ def medloss_one(pairs: tuple[Pair, ...]) -> list[float]:
 
 def medloss_all(pairs: tuple[Pair, ...]) -> list[float]:
     """By a process for each processor, their start included."""
-    found = evaluate_all(pairs, STUDY, workers=threads.count())
+    found = evaluate_all(pairs, STUDY, workers=threads.processors())
     return [result.value for case in found for result in case.results]
 
 
@@ -107,7 +107,7 @@ def monai(pairs: tuple[Pair, ...]) -> list[float]:
     from monai import metrics
     from monai.networks.utils import one_hot
 
-    torch.set_num_threads(threads.count())
+    torch.set_num_threads(threads.processors())
     keep = {"include_background": False}
     found = (
         metrics.DiceMetric(**keep),
@@ -141,7 +141,7 @@ def main(source: Path, count: int) -> None:
     """Time everyone, several times over."""
     entrants: dict[str, Callable[[tuple[Pair, ...]], list[float]]] = {
         "medloss, this process": medloss_one,
-        f"medloss, {threads.count()} workers": medloss_all,
+        f"medloss, {threads.processors()} workers": medloss_all,
         "surface-distance": deepmind,
         "MONAI": monai,
     }
@@ -150,7 +150,7 @@ def main(source: Path, count: int) -> None:
         times: dict[str, list[float]] = {name: [] for name in entrants}
         for call in entrants.values():  # compiled kernels and the like are not measured
             call(pairs[:2])
-        print(f"{len(pairs)} cases, {threads.count()} processors", flush=True)
+        print(f"{len(pairs)} cases, {threads.processors()} processors", flush=True)
         for name, call in entrants.items():
             while len(times[name]) < ROUNDS and sum(times[name]) < ENOUGH_S:
                 start = time.perf_counter()

@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from medloss.workbench.study.markdown import markdown
+from medloss.workbench.study.output import markdown
 from medloss.workbench.study.results import read_results
 from medloss.workbench.study.tables import Tables, make_tables
 

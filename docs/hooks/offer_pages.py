@@ -13,11 +13,11 @@ from card_html import formula as set_formula
 from curves import Drawn, NotDrawnError, curves_of
 from drawing import curve_svg, push_svg
 
-from medloss.cli import behaviour
-from medloss.cli.bundle import bundle_block
+from medloss.offers.bundle import bundle_block
 from medloss.offers.cards import Card, argument_help, read_card
 from medloss.offers.host import Offer, host
-from medloss.offers.kinds import Kind, kind_of
+from medloss.offers.records import Kind
+from medloss.testing.behaviour import behaviour
 
 FOLDERS: dict[Kind, str] = {"loss": "losses", "metric": "metrics", "detection": "detection"}
 _SKIPPED = ("Args", "Example", "Returns", "Raises", "Formula", "Notes", "Source")
@@ -25,18 +25,17 @@ _SKIPPED = ("Args", "Example", "Returns", "Raises", "Formula", "Notes", "Source"
 
 def offers() -> list[Offer[Any]]:
     """Everything that this distribution offers."""
-    every = [*host().losses(), *host().metrics(), *host().detection()]
-    return [offer for offer in every if offer.plugin.distribution == "medloss"]
+    return [offer for offer in host() if offer.plugin.distribution == "medloss"]
 
 
 def path_of(offer: Offer[Any]) -> str:
     """Where its page lies, from the folder of the documentation."""
-    return f"{FOLDERS[kind_of(offer)]}/{offer.record.name}.md"
+    return f"{FOLDERS[offer.record.kind]}/{offer.record.name}.md"
 
 
 def page_of(offer: Offer[Any]) -> str:
     """The page in Markdown, with HTML where a card's text must not be read as Markdown."""
-    record, target, kind = offer.record, offer.load(), kind_of(offer)
+    record, target, kind = offer.record, offer.load(), offer.record.kind
     card = read_card(target)
     parts = [f"---\ntitle: {record.name}\n---", f"# `{record.name}`", paragraphs(card.summary)]
     parts += [_facts(offer), "## Formula", _formula(card), "## Picture", _pictures(offer)]
@@ -61,12 +60,12 @@ def gallery() -> str:
         "pushes the prediction: orange up, blue down, stronger colours for larger gradients. Solid "
         "outline: target; dashed: prediction. [How they are made](../choosing.md#the-pictures).",
     ]
-    for family in dict.fromkeys(offer.record.family for offer in host().losses()):
+    for family in dict.fromkeys(offer.record.family for offer in host().losses):
         parts.append(f"## {family.capitalize()}")
         cards = [
             _small_card(offer)
             for offer in offers()
-            if kind_of(offer) == "loss" and offer.record.family == family
+            if offer.record.kind == "loss" and offer.record.family == family
         ]
         parts.append(f'<div class="gallery">{"".join(cards)}</div>')
     return "\n\n".join(parts) + "\n"
@@ -96,7 +95,7 @@ def _drawn(offer: Offer[Any]) -> Drawn | str:
 
 
 def _facts(offer: Offer[Any]) -> str:
-    record, kind = offer.record, kind_of(offer)
+    record, kind = offer.record, offer.record.kind
     rows = [("family", record.family)]
     if kind == "loss":
         needs = ", ".join(f"``{each}``" for each in record.needs) or "input and target only"
@@ -155,13 +154,9 @@ def _sections(card: Card, kind: Kind) -> Iterable[str]:
 
 
 def _corners(offer: Offer[Any], target: Any) -> str:
-    rows, last = {
-        "loss": (behaviour.loss_behaviour, "largest gradient"),
-        "metric": (behaviour.metric_behaviour, "status"),
-        "detection": (behaviour.detection_behaviour, "largest gradient"),
-    }[kind_of(offer)]
+    last = "status" if offer.record.kind == "metric" else "largest gradient"
     try:
-        body = [*rows(offer.record, target)]
+        body = [*behaviour(offer.record, target)]
     except ValueError:  # a metric of probabilities: label maps alone do not give it
         return ""
     body = [row for row in body if row[1] != "not computed"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medloss.base.targets import Prepared
+from medloss.runtime import slabs
 from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.sums import Term, operators
@@ -17,11 +18,6 @@ from medloss.sums.choice import REFERENCE, TRITON
 from medloss.sums.engine import form_of
 from medloss.sums.form import Form
 from medloss.sums.request import Request
-
-SLAB_BYTES = {"cpu": 1 << 23}
-"""Logits of one slab: on a CPU they stay in a shared cache."""
-SLAB_BYTES_ELSEWHERE = 1 << 27
-"""Elsewhere large enough that starting an operation does not count."""
 
 
 def sums_of_features(
@@ -124,14 +120,11 @@ class Fused:
         shadow = features.new_zeros((), dtype=self.dtype).expand(shape)
         return self.form.request(shadow, *others)
 
-    def _slabs(self, tensors: Sequence[Any]) -> Iterator[tuple[int, slice]]:
+    def _slabs(self, tensors: Sequence[Any]) -> Iterator[slabs.Slab]:
         features, weight, *_ = tensors
         voxels = features[0, 0].numel()
-        room = SLAB_BYTES.get(features.device.type, SLAB_BYTES_ELSEWHERE)
-        step = max(1, room // (len(weight) * self.dtype.itemsize))
-        for b in range(len(features)):
-            for begin in range(0, voxels, step):
-                yield b, slice(begin, begin + step)
+        step = slabs.BYTES.on(features.device) // (len(weight) * self.dtype.itemsize)
+        return slabs.slabs(len(features), voxels, max(1, step))
 
     def _slopes_of_slabs(
         self, gradient: Tensor, tensors: Sequence[Any]
@@ -175,7 +168,6 @@ _operator = operator(
     f"{operators.OPTIONS}, ScalarType dtype",
     of=_of_options,
     fake=_fake,
-    fake_slope=lambda each: torch.empty_like(each, memory_format=torch.contiguous_format),
 )
 
 

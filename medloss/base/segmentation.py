@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -145,6 +145,9 @@ class SegmentationLoss(_Loss):
         if isinstance(input, Tensor) and input.ndim == 2 and value.ndim == 3:
             return value.squeeze(-1)  # the axis that the inputs were given
         return value
+
+    if TYPE_CHECKING:
+        __call__ = forward  # of which torch's modules tell a type checker nothing
 
     def evaluate(self, prepared: Prepared) -> Tensor:
         """Value of the loss on prepared inputs."""

@@ -4,18 +4,151 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from medloss.cli import bench_suites
+from medloss.cli.options import FILE, check_outputs, grouped, tell_written, usage_errors
 
 if TYPE_CHECKING:
-    from medloss.workbench.bench.results import Report
+    from medloss.workbench.bench.results import BenchReport
+
+Tell = Callable[[str], None]
+Shapes = tuple[tuple[int, ...], ...]
 
 _RIVALS = ("monai", "nnunet", "torch", "exacta")
-_ROUNDS = 5
+_SHAPES: dict[str, Shapes] = {
+    "cpu": ((2, 14, 96, 96, 96),),
+    "cuda": ((2, 2, 128, 128, 128), (2, 14, 96, 96, 96), (1, 105, 128, 128, 128)),
+}
+_MASKS: dict[str, Shapes] = {
+    "cpu": ((2, 14, 96, 96, 96),),
+    "cuda": ((2, 14, 96, 96, 96), (4, 1, 256, 256, 256)),
+}
+_DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
+_ROUNDS = {"cpu": 5, "cuda": 20}
+_QUICK_SHAPE, _QUICK_ROUNDS, _QUICK_COPY = (1, 4, 32, 32, 32), 2, 32 << 20
+
+_SHOWN = {"source", "json_path", "markdown_path", "plot_path", "force"}
+_FILES = {"json_path", "markdown_path", "force", "rounds", "sources", "memory", "quick"}
+_METRICS = {"metrics", "cases"}
+_DISTANCES = {"distances", "shapes", "device", "seed"}
+
+
+class _Measuring(TypedDict):
+    rounds: int
+    memory: bool
+    copy_bytes: int
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What the options below were given."""
+
+    more: tuple[str, ...]
+    shapes: Shapes
+    dtypes: tuple[str, ...]
+    labels_dtype: str
+    threads: tuple[int, ...]
+    rounds: int | None
+    sources: tuple[str, ...]
+    compiled: bool
+    device: str
+    spread: float
+    seed: int
+    memory: bool
+    warm_heap: bool
+    quick: bool
+    source: Path | None
+    json_path: Path | None
+    markdown_path: Path | None
+    plot_path: Path | None
+    force: bool
+    metrics: bool
+    distances: bool
+    cases: tuple[str, ...]
+
+    def measuring(self) -> _Measuring:
+        """Rounds, memory and the size of the copy."""
+        from medloss.workbench.bench.measure import LARGE
+
+        return {
+            "rounds": self.rounds or (_QUICK_ROUNDS if self.quick else _ROUNDS[self.device]),
+            "memory": self.memory,
+            "copy_bytes": _QUICK_COPY if self.quick else LARGE,
+        }
+
+    def shapes_or(self, usual: dict[str, Shapes]) -> Shapes:
+        """Those given, or the usual ones of the device."""
+        return self.shapes or ((_QUICK_SHAPE,) if self.quick else usual[self.device])
+
+    def of_losses(self, names: tuple[str, ...]) -> Callable[[Tell], BenchReport]:
+        """The suite of losses, ready to run.
+
+        Raises:
+            PluginError: a loss that does not exist.
+            ValueError: a device that is not there, or one class.
+        """
+        import torch
+
+        from medloss.offers.host import host
+        from medloss.workbench.bench.devices import find_device
+        from medloss.workbench.bench.loss_rivals import DEFAULT_LOSSES
+        from medloss.workbench.bench.losses import LossPlan, run
+
+        names = tuple(dict.fromkeys((*names, *self.more)))
+        for name in names:
+            host().losses.find(name).load()  # now: not after an hour of measuring the others
+        place = find_device(self.device)
+        shapes = self.shapes_or(_SHAPES)
+        for shape in shapes:
+            if shape[1] < 2:
+                raise ValueError(f"--shape: expected at least 2 classes, got {shape[1]}")
+        plan = LossPlan(
+            losses=names or DEFAULT_LOSSES,
+            shapes=shapes,
+            dtypes=tuple(dict.fromkeys(self.dtypes)) or _DTYPES[self.device],
+            labels_dtype=self.labels_dtype,
+            threads=tuple(dict.fromkeys(self.threads)) or (torch.get_num_threads(),),
+            rivals=(*self.sources, *(["compiled"] if self.compiled else [])),
+            spread=self.spread,
+            seed=self.seed,
+            **self.measuring(),
+        )
+        return lambda tell: run(plan, place, tell)
+
+    def of_metrics(self) -> Callable[[Tell], BenchReport]:
+        """The suite of surface metrics, ready to run."""
+        from medloss.workbench.bench.metrics import MetricPlan, run
+
+        usual = ("tiny",) if self.quick else ("a", "b", "c", "d")
+        plan = MetricPlan(
+            cases=tuple(dict.fromkeys(self.cases)) or usual,
+            rivals=bool(self.sources),
+            **self.measuring(),
+        )
+        return lambda tell: run(plan, tell)
+
+    def of_distances(self) -> Callable[[Tell], BenchReport]:
+        """The suite of distance transforms, ready to run.
+
+        Raises:
+            ValueError: a device that is not there, or masks that are neither 2D nor 3D.
+        """
+        from medloss.workbench.bench.devices import find_device
+        from medloss.workbench.bench.distances import DistancePlan, run
+
+        place = find_device(self.device)
+        shapes = self.shapes_or(_MASKS)
+        for shape in shapes:
+            if len(shape) not in (4, 5):
+                raise ValueError(f"--shape: expected masks in 2D or 3D, got {shape}")
+        plan = DistancePlan(
+            shapes=shapes, rivals=bool(self.sources), seed=self.seed, **self.measuring()
+        )
+        return lambda tell: run(plan, place, tell)
 
 
 def _shapes(
@@ -43,125 +176,106 @@ def _sources(context: click.Context, parameter: click.Parameter, text: str) -> t
     return () if names == ("none",) else names
 
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS = (
+    click.option("--loss", "more", metavar="LOSS", multiple=True, help="The same; repeatable."),
+    click.option(
+        "--shape",
+        "shapes",
+        metavar="B,C,...",
+        callback=_shapes,
+        multiple=True,
+        help="Of the logits or masks; the second number is the classes; repeatable. "
+        "[default: 2,14,96,96,96; on CUDA also 2,2,128,128,128 and 1,105,128,128,128]",
+    ),
+    click.option(
+        "--dtype",
+        "dtypes",
+        type=click.Choice(["float32", "bfloat16", "float16", "float64"]),
+        multiple=True,
+        help="Of the logits; repeatable. [default: float32; on CUDA also bfloat16]",
+    ),
+    click.option(
+        "--labels-dtype", type=click.Choice(["int64", "uint8"]), default="int64", show_default=True
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        multiple=True,
+        help="For all; repeatable. [default: torch's]",
+    ),
+    click.option(
+        "--rounds",
+        type=click.IntRange(min=1),
+        help=f"Of time measurements. [default: {_ROUNDS['cpu']}; on CUDA {_ROUNDS['cuda']}]",
+    ),
+    click.option(
+        "--rivals",
+        "sources",
+        metavar="A,B,...",
+        callback=_sources,
+        default=",".join(_RIVALS),
+        show_default=True,
+        help="Whose losses to measure beside ours, or none.",
+    ),
+    click.option(
+        "--compiled", is_flag=True, help="Also torch.compile of plain dice_ce and cross_entropy."
+    ),
+    click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+    click.option(
+        "--spread",
+        type=click.FloatRange(min=0),
+        default=4.0,
+        show_default=True,
+        help="Standard deviation of the logits.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the random inputs."),
+    click.option(
+        "--memory/--no-memory", default=True, help="Measure memory too. [default: memory]"
+    ),
+    click.option(
+        "--warm-heap",
+        is_flag=True,
+        help="Start again with an allocator that keeps what is freed (glibc).",
+    ),
+    click.option(
+        "--quick", is_flag=True, help="A small shape and two rounds, for a first look and for CI."
+    ),
+    click.option(
+        "--from", "source", metavar="FILE", type=FILE, help="Show a JSON file instead of measuring."
+    ),
+    click.option("--json", "json_path", metavar="FILE", type=FILE, help="Write everything."),
+    click.option(
+        "--markdown", "markdown_path", metavar="FILE", type=FILE, help="Write the tables."
+    ),
+    click.option(
+        "--plot", "plot_path", metavar="FILE", type=FILE, help="Draw the ratios, .png or .svg."
+    ),
+    click.option("--force", is_flag=True, help="Overwrite files that exist."),
+    click.option(
+        "--metrics",
+        is_flag=True,
+        help="Measure HD95 + ASSD + NSD of label maps instead of losses, beside other packages.",
+    ),
+    click.option(
+        "--distances",
+        is_flag=True,
+        help="Measure the distance transform of masks instead of losses, beside other packages.",
+    ),
+    click.option(
+        "--case",
+        "cases",
+        type=click.Choice(["a", "b", "c", "d", "tiny"]),
+        multiple=True,
+        help="Of --metrics: one organ, 14, 105, 14 hopeless; repeatable. [default: a b c d]",
+    ),
+)
 
 
 @click.command("bench")
 @click.argument("names", metavar="[LOSS]...", nargs=-1)
-@click.option("--loss", "more", metavar="LOSS", multiple=True, help="The same; repeatable.")
-@click.option(
-    "--shape",
-    "shapes",
-    metavar="B,C,...",
-    callback=_shapes,
-    multiple=True,
-    help="Of the logits or masks; the second number is the classes; repeatable. "
-    "[default: 2,14,96,96,96; on CUDA also 2,2,128,128,128 and 1,105,128,128,128]",
-)
-@click.option(
-    "--dtype",
-    "dtypes",
-    type=click.Choice(["float32", "bfloat16", "float16", "float64"]),
-    multiple=True,
-    help="Of the logits; repeatable. [default: float32; on CUDA also bfloat16]",
-)
-@click.option(
-    "--labels-dtype", type=click.Choice(["int64", "uint8"]), default="int64", show_default=True
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    multiple=True,
-    help="For all; repeatable. [default: torch's]",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    help=f"Of time measurements. [default: {_ROUNDS}; on CUDA 20]",
-)
-@click.option(
-    "--rivals",
-    "sources",
-    metavar="A,B,...",
-    callback=_sources,
-    default=",".join(_RIVALS),
-    show_default=True,
-    help="Whose losses to measure beside ours, or none.",
-)
-@click.option(
-    "--compiled", is_flag=True, help="Also torch.compile of plain dice_ce and cross_entropy."
-)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option(
-    "--spread",
-    type=click.FloatRange(min=0),
-    default=4.0,
-    show_default=True,
-    help="Standard deviation of the logits.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random inputs.")
-@click.option("--memory/--no-memory", default=True, help="Measure memory too. [default: memory]")
-@click.option(
-    "--warm-heap",
-    is_flag=True,
-    help="Start again with an allocator that keeps what is freed (glibc).",
-)
-@click.option(
-    "--quick", is_flag=True, help="A small shape and two rounds, for a first look and for CI."
-)
-@click.option(
-    "--from", "source", metavar="FILE", type=_FILE, help="Show a JSON file instead of measuring."
-)
-@click.option("--json", "json_path", metavar="FILE", type=_FILE, help="Write everything.")
-@click.option("--markdown", "markdown_path", metavar="FILE", type=_FILE, help="Write the tables.")
-@click.option(
-    "--plot", "plot_path", metavar="FILE", type=_FILE, help="Draw the ratios, .png or .svg."
-)
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
-@click.option(
-    "--metrics",
-    is_flag=True,
-    help="Measure HD95 + ASSD + NSD of label maps instead of losses, beside other packages.",
-)
-@click.option(
-    "--distances",
-    is_flag=True,
-    help="Measure the distance transform of masks instead of losses, beside other packages.",
-)
-@click.option(
-    "--case",
-    "cases",
-    type=click.Choice(["a", "b", "c", "d", "tiny"]),
-    multiple=True,
-    help="Of --metrics: one organ, 14, 105, 14 hopeless; repeatable. [default: a b c d]",
-)
+@grouped("options", BenchOptions, _OPTIONS)
 @click.pass_context
-def bench_command(
-    context: click.Context,
-    names: tuple[str, ...],
-    more: tuple[str, ...],
-    shapes: tuple[tuple[int, ...], ...],
-    dtypes: tuple[str, ...],
-    labels_dtype: str,
-    threads: tuple[int, ...],
-    rounds: int | None,
-    sources: tuple[str, ...],
-    compiled: bool,
-    device: str,
-    spread: float,
-    seed: int,
-    memory: bool,
-    warm_heap: bool,
-    quick: bool,
-    source: Path | None,
-    json_path: Path | None,
-    markdown_path: Path | None,
-    plot_path: Path | None,
-    force: bool,
-    metrics: bool,
-    distances: bool,
-    cases: tuple[str, ...],
-) -> None:
+def bench_command(context: click.Context, names: tuple[str, ...], options: BenchOptions) -> None:
     """Measure time and memory of losses, forward plus backward, beside other libraries'.
 
     All run in one process, alternating, on the same random logits, and every value is compared
@@ -170,63 +284,39 @@ def bench_command(
 
     Exit code: 0 when all is well, 1 when values disagree or ours failed, 2 for a wrong command.
     """
-    with _usage_errors():
-        _check_outputs(json_path, markdown_path, plot_path, force=force)
-        if cases and not metrics:
+    with usage_errors():
+        _check_files(options)
+        if options.cases and not options.metrics:
             raise ValueError("--case is an option of --metrics")
-        if metrics and distances:
+        if options.metrics and options.distances:
             raise ValueError("--metrics and --distances are two benchmarks, expected one")
-        if source is not None:
+        if options.source is not None:
             _refuse_others(context, _SHOWN, "--from measures nothing")
-            report = _read(source)
+            report = _read(options.source)
+        elif options.metrics:
+            _refuse_others(context, _FILES | _METRICS, "--metrics measures no loss")
+            measured = options.of_metrics()
+        elif options.distances:
+            _refuse_others(context, _FILES | _DISTANCES, "--distances measures no loss")
+            measured = options.of_distances()
         else:
-            asked = bench_suites.Asked(
-                shapes=shapes,
-                rounds=rounds,
-                rivals=sources,
-                device=device,
-                seed=seed,
-                memory=memory,
-                quick=quick,
-            )
-            if metrics:
-                _refuse_others(context, _FILES | _METRICS, "--metrics measures no loss")
-                prepared = bench_suites.metrics(asked, cases)
-            elif distances:
-                _refuse_others(context, _FILES | _DISTANCES, "--distances measures no loss")
-                prepared = bench_suites.distances(asked)
-            else:
-                prepared = bench_suites.losses(
-                    asked, (*names, *more), dtypes, labels_dtype, threads, spread, compiled=compiled
-                )
-                if warm_heap:
-                    _restart_warm()
-    if source is None:
+            measured = options.of_losses(names)
+            if options.warm_heap:
+                _restart_warm()
+    if options.source is None:
         with _status() as tell:
-            report = prepared(tell)
+            report = measured(tell)
     _show(report)
-    _write(report, json_path, markdown_path, plot_path)
+    _write(report, options)
     if report.wrong:
         context.exit(1)
 
 
-_SHOWN = {"source", "json_path", "markdown_path", "plot_path", "force"}
-_FILES = {"json_path", "markdown_path", "force", "rounds", "sources", "memory", "quick"}
-_METRICS = {"metrics", "cases"}
-_DISTANCES = {"distances", "shapes", "device", "seed"}
-
-
-def _check_outputs(*paths: Path | None, force: bool) -> None:
-    """Nothing is measured for a file that cannot be written."""
-    from medloss.evaluation.outputs.files import check_output
+def _check_files(options: BenchOptions) -> None:
     from medloss.workbench.bench.plot import check_plot
 
-    given = [path for path in paths if path]
-    if len({path.resolve() for path in given}) != len(given):
-        raise ValueError("two outputs name the same file")
-    for path in given:
-        check_output(path, force=force)
-    plot = paths[-1]
+    plot = options.plot_path
+    check_outputs(options.json_path, options.markdown_path, plot, force=options.force)
     if plot:
         check_plot(plot)
 
@@ -240,7 +330,7 @@ def _refuse_others(context: click.Context, allowed: set[str], why: str) -> None:
             raise ValueError(f"{why}, so {parameter.opts[0]} has no use")
 
 
-def _read(path: Path) -> Report:
+def _read(path: Path) -> BenchReport:
     from medloss.workbench.bench.results import loads
 
     if not path.is_file():
@@ -249,18 +339,18 @@ def _read(path: Path) -> Report:
 
 
 def _restart_warm() -> None:
-    from medloss.workbench.bench.restart import WARM_HEAP, is_warm, with_warm_heap
+    from medloss.workbench.bench.environment import WARM_HEAP, is_warm, restart_warm
 
     if not is_warm():
         settings = " ".join(f"{name}={value}" for name, value in WARM_HEAP.items())
         click.echo(f"Starting again with {settings}.", err=True)
-        with_warm_heap()
+        restart_warm()
 
 
-def _show(report: Report) -> None:
+def _show(report: BenchReport) -> None:
     from rich.console import Console
 
-    from medloss.workbench.bench.terminal import WIDTH, print_report
+    from medloss.workbench.bench.report import WIDTH, print_report
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -268,33 +358,18 @@ def _show(report: Report) -> None:
     print_report(console, report)
 
 
-def _write(
-    report: Report, json_path: Path | None, markdown_path: Path | None, plot_path: Path | None
-) -> None:
-    from medloss.workbench.bench.markdown import markdown
+def _write(report: BenchReport, options: BenchOptions) -> None:
     from medloss.workbench.bench.plot import save_plot
+    from medloss.workbench.bench.report import markdown
     from medloss.workbench.bench.results import dumps
 
-    if json_path:
-        json_path.write_text(dumps(report), encoding="utf-8")
-    if markdown_path:
-        markdown_path.write_text(markdown(report), encoding="utf-8")
-    if plot_path:
-        save_plot(report, plot_path)
-    written = [str(path) for path in (json_path, markdown_path, plot_path) if path]
-    if written:
-        click.echo(f"Wrote {' and '.join(written)}.")
-
-
-@contextlib.contextmanager
-def _usage_errors() -> Iterator[None]:
-    """Turn what is wrong with the command into its error text and exit code 2."""
-    from medloss.offers.host import PluginError
-
-    try:
-        yield
-    except (PluginError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
+    if options.json_path:
+        options.json_path.write_text(dumps(report), encoding="utf-8")
+    if options.markdown_path:
+        options.markdown_path.write_text(markdown(report), encoding="utf-8")
+    if options.plot_path:
+        save_plot(report, options.plot_path)
+    tell_written(options.json_path, options.markdown_path, options.plot_path)
 
 
 @contextlib.contextmanager

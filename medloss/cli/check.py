@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
-from medloss.offers.host import Offer
-from medloss.offers.kinds import KINDS, Kind, find_offers, kind_of
+from medloss.offers.host import Offer, host
+from medloss.offers.records import KINDS, Kind
 
 if TYPE_CHECKING:
     from medloss.testing import Outcome
@@ -72,10 +72,8 @@ def check_command(
 
 def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> list[Offer[Any]]:
     if plugin is None:
-        return list(dict.fromkeys(o for name in names for o in find_offers(name, kind)))
-    from medloss.testing.offers import plugin_offers
-
-    offers = [o for o in plugin_offers(plugin) if kind in (None, kind_of(o))]
+        return list(dict.fromkeys(o for name in names for o in host().find(name, kind)))
+    offers = [o for o in host().of_plugin(plugin) if kind in (None, o.record.kind)]
     if not offers:
         raise click.UsageError(f"--kind: the plugin {plugin!r} offers no {kind}")
     return offers
@@ -102,7 +100,7 @@ def _print_json(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[Out
     rows, everything = [], []
     for offer, outcomes in checked:
         checks = [asdict(outcome) for outcome in outcomes]
-        rows.append({"name": offer.full_name, "kind": kind_of(offer), "checks": checks})
+        rows.append({"name": offer.full_name, "kind": offer.record.kind, "checks": checks})
         everything += outcomes
     click.echo(json.dumps({"checked": rows, **_counts(everything)}, indent=2))
     return everything
@@ -116,7 +114,7 @@ def _print_tables(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[O
     console = Console(highlight=False)
     everything: list[Outcome] = []
     for offer, outcomes in checked:
-        title = f"{kind_of(offer)} {offer.full_name} ({offer.plugin.version})"
+        title = f"{offer.record.kind} {offer.full_name} ({offer.plugin.version})"
         table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
         for column in ("check", "verdict", "sentence"):
             table.add_column(column, header_style="bold", no_wrap=column != "sentence")

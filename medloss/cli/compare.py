@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+from medloss.cli.options import FILE, check_outputs, tell_written, usage_errors
 
 
 @click.command("compare", short_help="Compare output folders of eval on the same cases.")
@@ -39,9 +37,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--csv", "csv_path", metavar="FILE", type=_FILE, help="Every difference.")
-@click.option("--json", "json_path", metavar="FILE", type=_FILE, help="Everything.")
-@click.option("--html", "html_path", metavar="FILE", type=_FILE, help="A page with figures.")
+@click.option("--csv", "csv_path", metavar="FILE", type=FILE, help="Every difference.")
+@click.option("--json", "json_path", metavar="FILE", type=FILE, help="Everything.")
+@click.option("--html", "html_path", metavar="FILE", type=FILE, help="A page with figures.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 def compare_command(
     folders: tuple[Path, ...],
@@ -80,8 +78,8 @@ def compare_command(
     from medloss.evaluation.outputs.results import read_folder
     from medloss.evaluation.outputs.statistics import Bootstrap
 
-    with _usage_errors():
-        _check_outputs(csv_path, json_path, html_path, force=force)
+    with usage_errors():
+        check_outputs(csv_path, json_path, html_path, force=force)
         if len(folders) < 2:
             raise ValueError(f"expected at least 2 folders, got {len(folders)}")
         if names and (len(names) != len(folders) or len(set(names)) != len(names)):
@@ -111,25 +109,4 @@ def compare_command(
         from medloss.evaluation.compare.page import write_comparison  # jinja2
 
         write_comparison(html_path, compared, found, ranked, bootstrap)
-    written = [str(path) for path in (csv_path, json_path, html_path) if path]
-    if written:
-        click.echo(f"Wrote {' and '.join(written)}.")
-
-
-def _check_outputs(*paths: Path | None, force: bool) -> None:
-    from medloss.evaluation.outputs.files import check_output
-
-    given = [path for path in paths if path]
-    if len({path.resolve() for path in given}) != len(given):
-        raise ValueError("two outputs name the same file")
-    for path in given:
-        check_output(path, force=force)
-
-
-@contextlib.contextmanager
-def _usage_errors() -> Iterator[None]:
-    """Turn what is wrong with the command or the folders into its error text and exit code 2."""
-    try:
-        yield
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    tell_written(csv_path, json_path, html_path)

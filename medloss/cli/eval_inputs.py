@@ -1,22 +1,25 @@
-"""The options of ``medloss eval`` that say what goes in: cases, labels, what is done to files."""
+"""The options of ``medloss eval`` that say what goes in: cases, labels, files or a bundle."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from medloss.cli.options import OVERRIDE, PATH, grouped, refuse_given
+from medloss.runtime.config_text import parse_overrides
+
 if TYPE_CHECKING:
-    from medloss.evaluation.inputs.case_pair import Inputs
+    from medloss.cli.eval_outputs import OutputOptions
+    from medloss.evaluation.inputs.case_pair import CaseOptions
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.reading.images import Channels
+    from medloss.integrations.bundle import BundleCases
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+_PREDICTIONS = "predictions"
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,13 @@ class InputOptions:
         classes: Classes | None,
         left_out: tuple[str, ...] = (),
         passed_over: tuple[str, ...] = (),
-    ) -> Inputs:
+    ) -> CaseOptions:
         """What is done to every case's files.
 
         Raises:
             ValueError: the options contradict one another or the labels.
         """
-        from medloss.evaluation.inputs.case_pair import Inputs
+        from medloss.evaluation.inputs.case_pair import CaseOptions
         from medloss.evaluation.inputs.labels import parse_changes
 
         both = parse_changes(self.remap) if self.remap else {}
@@ -101,7 +104,7 @@ class InputOptions:
             if ignore in classes.names or ignore in members:
                 raise ValueError(f"label {ignore} is to be ignored and cannot be scored as well")
         independent = self.channels is None and classes is not None and classes.independent
-        return Inputs(
+        return CaseOptions(
             remap_prediction=changes["prediction"],
             remap_reference=changes["reference"],
             ignore_label=ignore,
@@ -114,11 +117,66 @@ class InputOptions:
         )
 
 
-_OPTIONS = (
+@dataclass(frozen=True)
+class BundleOptions:
+    """What the options below were given."""
+
+    bundle: Path | None
+    bundle_config: tuple[str, ...]
+    checkpoint: Path | None
+    override: tuple[str, ...]
+
+    def open(
+        self,
+        reference: Path | None,
+        other: Path | None,
+        inputs: InputOptions,
+        outputs: OutputOptions,
+    ) -> BundleCases | None:
+        """The bundle's cases, or None where no bundle is asked for.
+
+        Args:
+            reference: first argument of the command: a folder of references, or None.
+            other: second argument, of which there is none.
+            inputs: options for files, some of which mean nothing here.
+            outputs: options for what comes out; predictions are written into a folder inside its
+                folder.
+
+        Raises:
+            ValueError: the bundle or the command cannot be used.
+        """
+        if self.bundle is None:
+            refuse_given(self, ("bundle_config", "checkpoint", "override"), "belongs to --bundle")
+            return None
+        if other is not None:
+            raise ValueError("--bundle predicts: give REF alone, or nothing")
+        of_files = ("manifest", "only_predicted", "probabilities")
+        refuse_given(inputs, of_files, "names predictions; --bundle makes them")
+        if (outputs.workers or 1) > 1 or outputs.scheduler is not None:
+            raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
+        overrides = parse_overrides(self.override)
+
+        from medloss.integrations.bundle import BundleCases, bundle_pairs, read_bundle  # MONAI
+
+        bundle = read_bundle(
+            self.bundle,
+            configs=self.bundle_config,
+            checkpoint=self.checkpoint,
+            overrides=overrides,
+        )
+        predictions = None if outputs.folder is None else outputs.folder / _PREDICTIONS
+        source = (
+            *bundle.source,
+            *((f"override {name}", str(value)) for name, value in overrides.items()),
+        )
+        return BundleCases(bundle, bundle_pairs(bundle, reference, predictions), source)
+
+
+_INPUTS = (
     click.option(
         "--manifest",
         metavar="FILE",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="CSV or JSON with case, prediction and reference, instead of PRED and REF.",
     ),
     click.option(
@@ -162,16 +220,31 @@ _OPTIONS = (
     ),
 )
 
+_BUNDLE = (
+    click.option(
+        "--bundle",
+        metavar="DIR",
+        type=PATH,
+        help="A MONAI bundle predicts, by sliding windows, what is scored; REF is then a folder of "
+        "references.  [default: those of the bundle's list of cases]  The Python in a bundle is "
+        "executed: only for bundles that you trust.",
+    ),
+    click.option(
+        "--bundle-config",
+        metavar="NAME",
+        multiple=True,
+        help="File in the bundle's configs; repeatable, later ones win.  [default: inference, "
+        "else train and evaluate]",
+    ),
+    click.option(
+        "--checkpoint",
+        metavar="FILE",
+        type=PATH,
+        help="Weights of the bundle's network.  [default: what its configuration loads]",
+    ),
+    OVERRIDE,
+)
 
-def input_options(command: _Command) -> _Command:
-    """Give a command the options above, as one argument ``inputs``."""
-    names = tuple(InputOptions.__dataclass_fields__)
-
-    @functools.wraps(command)
-    def with_inputs(*args: Any, **options: Any) -> Any:
-        inputs = InputOptions(**{name: options.pop(name) for name in names})
-        return command(*args, inputs=inputs, **options)
-
-    for option in reversed(_OPTIONS):
-        with_inputs = option(with_inputs)
-    return with_inputs  # type: ignore[return-value]
+input_options = grouped("inputs", InputOptions, _INPUTS)
+bundle_options = grouped("bundle", BundleOptions, _BUNDLE)
+"""Give a command the options above, as the arguments ``inputs`` and ``bundle``."""

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
+
+from medloss.cli.options import PATH, grouped
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.score import EvalPlan
-    from medloss.scoring.status import BothEmpty, Missed
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_CHANGES_NO_NUMBER = (
-    *("csv_path", "json_path", "force", "per_case", "folder", "report", "tables", "workers"),
-    *("scheduler", "resume", "fail_under", "fail_over", "error_maps", "compare_definitions"),
-)
+    from medloss.scoring.presets import BothEmpty, Missed
 
 
 @dataclass(frozen=True)
@@ -145,7 +136,7 @@ _OPTIONS = (
         "--output",
         "folder",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="A folder for everything: cases.csv, summary.json, report.html, and what an "
         "interrupted run needs to go on.",
     ),
@@ -160,14 +151,12 @@ _OPTIONS = (
         "--error-maps", is_flag=True, help="Also write where each case is wrong, as NIfTI."
     ),
     click.option("--report/--no-report", default=True, help="Write report.html.  [default: yes]"),
-    click.option(
-        "--csv", "csv_path", metavar="FILE", type=click.Path(path_type=Path), help="Every value."
-    ),
+    click.option("--csv", "csv_path", metavar="FILE", type=PATH, help="Every value."),
     click.option(
         "--json",
         "json_path",
         metavar="FILE",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="Settings, every value and the summary.",
     ),
     click.option("--force", is_flag=True, help="Replace what --output, --csv and --json name."),
@@ -215,34 +204,5 @@ _OPTIONS = (
 )
 
 
-def output_options(command: _Command) -> _Command:
-    """Give a command the options above, as one argument ``outputs``."""
-    names = tuple(OutputOptions.__dataclass_fields__)
-
-    @functools.wraps(command)
-    def with_outputs(*args: Any, **options: Any) -> Any:
-        outputs = OutputOptions(**{name: options.pop(name) for name in names})
-        return command(*args, outputs=outputs, **options)
-
-    for option in reversed(_OPTIONS):
-        with_outputs = option(with_outputs)
-    return with_outputs  # type: ignore[return-value]
-
-
-def command_text(context: click.Context) -> str:
-    """The command that computes the same numbers: without paths of outputs and ways of working."""
-    words = ["medloss", "eval"]
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        value = context.params.get(name)
-        if not given or name in _CHANGES_NO_NUMBER:
-            continue
-        if isinstance(parameter, click.Argument):
-            words.append(str(value))
-        elif isinstance(parameter, click.Option) and parameter.is_flag:
-            words.append((parameter.opts if value else parameter.secondary_opts)[-1])
-        else:
-            for item in value if isinstance(value, tuple) else (value,):
-                words += [parameter.opts[-1], str(item)]
-    return shlex.join(words)
+output_options = grouped("outputs", OutputOptions, _OPTIONS)
+"""Gives a command the options above, as one argument ``outputs``."""

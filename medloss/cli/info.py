@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
-from medloss.cli.bundle import bundle_block
+from medloss.offers.bundle import bundle_block
 from medloss.offers.cards import argument_help, read_card
-from medloss.offers.host import Offer
-from medloss.offers.kinds import KINDS, find_offers, kind_of, noun
+from medloss.offers.host import Offer, host
+from medloss.offers.records import KINDS
 
 
 @click.command("info")
@@ -29,7 +28,7 @@ def info_command(name: str | None, kind: str | None, env: bool) -> None:
     if name is None:
         _print_environment()
         return
-    for offer in find_offers(name, kind):
+    for offer in host().find(name, kind):
         _print_card(offer)
 
 
@@ -68,9 +67,9 @@ def _print_card(offer: Offer[Any]) -> None:
     record, target = offer.record, offer.load()
     card = read_card(target)
     console = Console(highlight=False)
-    kind = kind_of(offer)
+    kind = record.kind
     console.print(
-        f"[bold]{record.name}[/] ({record.family} {noun(offer)}, {offer.plugin.distribution}"
+        f"[bold]{record.name}[/] ({record.family} {record.noun}, {offer.plugin.distribution}"
         f" {offer.plugin.version}, {record.target})"
     )
     console.print(escape(card.summary) + "\n")
@@ -120,16 +119,10 @@ def _options(target: Any, *, keyword_only: bool) -> Any:
 def _behaviour(offer: Offer[Any], target: Any) -> Any:
     from rich.table import Table
 
-    from medloss.cli import behaviour
+    from medloss.testing.behaviour import behaviour
 
-    rows: dict[str, Callable[..., Iterator[tuple[str, str, str]]]] = {
-        "loss": behaviour.loss_behaviour,
-        "metric": behaviour.metric_behaviour,
-        "detection": behaviour.detection_behaviour,
-    }
-    kind = kind_of(offer)
-    last = "status" if kind == "metric" else "largest |gradient|"
+    last = "status" if offer.record.kind == "metric" else "largest |gradient|"
     table = Table("case", "value", last, box=None, padding=(0, 2, 0, 0))
-    for row in rows[kind](offer.record, target):
+    for row in behaviour(offer.record, target):
         table.add_row(*row)
     return table

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from medloss.cli.bundle import bundle_block
+from medloss.offers.bundle import bundle_block
 from medloss.offers.host import Host, Offer, host
-from medloss.offers.kinds import KINDS, find_offers, kind_of, noun
+from medloss.offers.records import KINDS
 
 _WIDE = 110
 """Columns of a terminal from which on summaries stand in a table."""
@@ -36,7 +37,7 @@ def list_command(
         click.echo(json.dumps(_as_data(offers, host()), indent=2))
     elif bundle:
         for offer in offers:
-            click.echo(f"# {noun(offer)} {offer.full_name}: {offer.record.summary}")
+            click.echo(f"# {offer.record.noun} {offer.full_name}: {offer.record.summary}")
             click.echo(bundle_block(offer) + "\n")
     else:
         _print_tables(offers, host())
@@ -45,10 +46,9 @@ def list_command(
 def _chosen(
     host: Host, names: tuple[str, ...], kind: str | None, family: str | None
 ) -> list[Offer[Any]]:
-    everything: list[Offer[Any]] = [*host.losses(), *host.metrics(), *host.detection()]
-    offers = [offer for offer in everything if kind in (None, kind_of(offer))]
+    offers = [offer for offer in host if kind in (None, offer.record.kind)]
     if names:
-        offers = list(dict.fromkeys(o for name in names for o in find_offers(name, kind)))
+        offers = list(dict.fromkeys(o for name in names for o in host.find(name, kind)))
     if family is not None:
         families = sorted({o.record.family for o in offers})
         if family not in families:
@@ -60,24 +60,20 @@ def _chosen(
 
 
 def _as_data(offers: list[Offer[Any]], host: Host) -> dict[str, Any]:
-    def rows(kind: str) -> list[dict[str, Any]]:
-        return [
-            {
-                **asdict(offer.record),
-                "plugin": offer.plugin.name,
-                "distribution": offer.plugin.distribution,
-                "version": offer.plugin.version,
-            }
-            for offer in offers
-            if kind_of(offer) == kind
-        ]
+    def row(offer: Offer[Any]) -> dict[str, Any]:
+        whence = {"plugin": offer.plugin.name, "distribution": offer.plugin.distribution}
+        return {**asdict(offer.record), **whence, "version": offer.plugin.version}
 
     return {
-        "losses": rows("loss"),
-        "metrics": rows("metric"),
-        "detection": rows("detection"),
+        **{kind: [row(each) for each in found] for kind, found in _by_kind(offers, host)},
         "plugins": [asdict(plugin) for plugin in host.plugins],
     }
+
+
+def _by_kind(offers: list[Offer[Any]], host: Host) -> Iterator[tuple[str, list[Offer[Any]]]]:
+    for catalogue in host.catalogues:
+        plural = catalogue.kind.module.rpartition(".")[2]
+        yield plural, [each for each in offers if isinstance(each.record, catalogue.kind)]
 
 
 def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
@@ -87,9 +83,11 @@ def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    for kind, title in (("loss", "Losses"), ("metric", "Metrics"), ("detection", "Detection")):
-        chosen = [offer for offer in offers if kind_of(offer) == kind]
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for title, chosen in _by_kind(offers, host):
+        title = title.capitalize()
+        table = Table(
+            title=title.capitalize(), title_justify="left", box=None, padding=(0, 2, 0, 0)
+        )
         for column in ("name", "family", "plugin", "summary"):
             table.add_column(column, header_style="bold", no_wrap=column != "summary")
         for offer in chosen:
@@ -100,7 +98,7 @@ def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
                 table.add_row(*cells)
                 continue
             # Beside three columns a summary would be a tower of words: it goes below.
-            console.print(f"[bold]{cells[0]}[/]  {cells[1]} {noun(offer)}, {cells[2]}")
+            console.print(f"[bold]{cells[0]}[/]  {cells[1]} {record.noun}, {cells[2]}")
             console.print(Padding(cells[3], (0, 0, 0, 4)))
         if table.row_count:
             console.print(table)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from medloss.cli.options import usage_errors
+
 
 @click.command("nnunet-trainer", short_help="Write an nnU-Net v2 trainer with a loss.")
 @click.option(
@@ -35,12 +37,9 @@ def nnunet_trainer_command(loss: str, folder: Path, name: str | None, force: boo
     that exists.
     """
     from medloss.integrations.nnunet_file import read_config, write_trainer
-    from medloss.offers.host import PluginError
 
-    try:
+    with usage_errors(TypeError, FileExistsError):
         path = write_trainer(read_config(loss), folder, name=name, force=force)
-    except (ValueError, TypeError, FileExistsError, PluginError) as error:
-        raise click.UsageError(str(error)) from error
     click.echo(f"Wrote {path}. To train with it:\n")
     click.echo(f'    export nnUNet_extTrainer="{folder.resolve()}"')
     click.echo(f"    nnUNetv2_train DATASET CONFIGURATION FOLD -tr {path.stem}")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.overrides import parse_overrides
+from medloss.cli.options import OVERRIDE, PATH, grouped, refuse_given, usage_errors
+from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from torch import nn
 
     from medloss.workbench.preflight import Report
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_PATH = click.Path(path_type=Path)
+_OF_BUNDLE = ("bundle_config", "checkpoint", "override", "seed")
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,8 @@ class PreflightOptions:
         Raises:
             click.UsageError: there is one.
         """
-        for name in ("bundle_config", "checkpoint", "override", "seed", "json_file"):
-            if getattr(self, name):
-                raise click.UsageError(f"--{name.replace('_', '-')} belongs to --bundle or --batch")
+        with usage_errors():
+            refuse_given(self, (*_OF_BUNDLE, "json_file"), "belongs to --bundle or --batch")
 
     def report(self, names: tuple[str, ...]) -> Report:
         """Try the loss.
@@ -63,10 +60,8 @@ class PreflightOptions:
         Raises:
             click.UsageError: options that do not go together, or files that cannot be used.
         """
-        try:
+        with usage_errors(TypeError):
             return self._of_files(names) if self.bundle is None else self._of_bundle(names)
-        except (ValueError, TypeError) as error:
-            raise click.UsageError(str(error)) from error
 
     def _of_bundle(self, names: tuple[str, ...]) -> Report:
         if names or self.config or self.batch or self.prediction or self.label:
@@ -84,9 +79,7 @@ class PreflightOptions:
         return preflight(step.loss, step.input, step.target, around=step.around, source=step.source)
 
     def _of_files(self, names: tuple[str, ...]) -> Report:
-        for name in ("bundle_config", "checkpoint", "override", "seed"):
-            if getattr(self, name):
-                raise ValueError(f"--{name.replace('_', '-')} belongs to --bundle")
+        refuse_given(self, _OF_BUNDLE, "belongs to --bundle")
         if (self.config is None) == (len(names) != 1):
             raise ValueError("expected one loss to try: a NAME or --config FILE")
         volumes = self.prediction is not None and self.label is not None
@@ -109,20 +102,6 @@ class PreflightOptions:
         return preflight(loss, input, target, source=source)
 
 
-def preflight_options(command: _Command) -> _Command:
-    """Give a command the options below, as one argument ``preflight``."""
-    names = tuple(PreflightOptions.__dataclass_fields__)
-
-    @functools.wraps(command)
-    def with_preflight(*args: Any, **options: Any) -> Any:
-        preflight = PreflightOptions(**{name: options.pop(name) for name in names})
-        return command(*args, preflight=preflight, **options)
-
-    for option in reversed(_OPTIONS):
-        with_preflight = option(with_preflight)
-    return with_preflight  # type: ignore[return-value]
-
-
 def show_report(report: Report, *, as_json: bool, path: Path | None) -> None:
     """Print a report, and write it where a file is named."""
     text = json.dumps(report.as_json(), indent=2)
@@ -140,9 +119,9 @@ def show_report(report: Report, *, as_json: bool, path: Path | None) -> None:
 
 
 def _named(name: str) -> nn.Module:
-    from medloss.offers.kinds import find_offers
+    from medloss.offers.host import host
 
-    (offer,) = find_offers(name, "loss")
+    offer = host().losses.find(name)
     loss: nn.Module = offer.load()(**offer.record.example)
     return loss
 
@@ -151,7 +130,7 @@ _OPTIONS = (
     click.option(
         "--bundle",
         metavar="DIR",
-        type=_PATH,
+        type=PATH,
         help="Try the loss of a MONAI bundle on the first batch of its training.  The Python in a "
         "bundle is executed: only for bundles that you trust.",
     ),
@@ -164,41 +143,39 @@ _OPTIONS = (
     click.option(
         "--checkpoint",
         metavar="FILE",
-        type=_PATH,
+        type=PATH,
         help="Weights of the bundle's network.  [default: those that training begins with]",
     ),
-    click.option(
-        "--override",
-        metavar="ID=VALUE",
-        multiple=True,
-        help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
-    ),
+    OVERRIDE,
     click.option("--seed", type=int, default=0, help="Of the bundle's batch.  [default: 0]"),
     click.option(
         "--config",
         metavar="FILE",
-        type=_PATH,
+        type=PATH,
         help="Try the loss of a JSON or YAML file (_target_, or an entry loss); the Python in it "
         "is executed.",
     ),
     click.option(
         "--batch",
         metavar="FILE",
-        type=_PATH,
+        type=PATH,
         help="What torch.save wrote of {'input': ..., 'label': ...}: output of the network, and "
         "labels.",
     ),
     click.option(
         "--prediction",
         metavar="FILE",
-        type=_PATH,
+        type=PATH,
         help="Instead: one case of logits or probabilities, the classes as last axis, or .npz.",
     ),
-    click.option("--label", metavar="FILE", type=_PATH, help="And its label map."),
+    click.option("--label", metavar="FILE", type=PATH, help="And its label map."),
     click.option(
         "--device", metavar="NAME", default="cpu", help="Where files are tried.  [default: cpu]"
     ),
     click.option(
-        "--json-file", metavar="FILE", type=_PATH, help="Write the findings on a batch as JSON."
+        "--json-file", metavar="FILE", type=PATH, help="Write the findings on a batch as JSON."
     ),
 )
+
+preflight_options = grouped("preflight", PreflightOptions, _OPTIONS)
+"""Gives a command the options above, as one argument ``preflight``."""

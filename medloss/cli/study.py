@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from medloss.cli.study_options import StudyOptions, study_options
+from medloss.runtime.config_text import parse_overrides
+
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 class _Stopped(click.ClickException):
@@ -15,9 +18,85 @@ class _Stopped(click.ClickException):
 
 @click.command("study", short_help="Train a bundle with several losses and compare them.")
 @click.argument("bundle", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
-@study_options
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path("study"),
+    show_default=True,
+    help="Of the study.",
+)
+@click.option(
+    "--losses",
+    metavar="A,B,C",
+    help="Losses of 'medloss list', with options as eval takes them; '+' joins terms, as in "
+    "dice+0.5*focal:gamma=1. One that cannot train alone is added to dice_ce with weight 0.1, "
+    "and named so.  [default: dice_ce, dice, cross_entropy, dice_focal, dice_topk, tversky]",
+)
+@click.option(
+    "--losses-file",
+    metavar="FILE",
+    type=_FILE,
+    help="More losses: JSON or YAML, from names to such text or to blocks with _target_.",
+)
+@click.option(
+    "--baseline", metavar="NAME", help="What the others are compared with.  [default: first]"
+)
+@click.option("--seeds", metavar="N,N", default="0,1,2", show_default=True)
+@click.option(
+    "--folds",
+    metavar="N",
+    type=click.IntRange(min=2),
+    default=None,
+    help="Cross-validate over the bundle's training list.  [default: the bundle's own split]",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Of every run.  [default: the bundle's]")
+@click.option(
+    "--budget",
+    metavar="MINUTES",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Plan the epochs, equal for all runs, so that the whole study fits.",
+)
+@click.option(
+    "-m",
+    "--metric",
+    "metrics",
+    metavar="NAME[:option=value,...]",
+    multiple=True,
+    help="Repeatable.  [default: dice, sensitivity, specificity, hausdorff95, "
+    "normalized_surface_dice:tolerance_mm=1]",
+)
+@click.option(
+    "--bundle-config",
+    metavar="NAME",
+    multiple=True,
+    help="File in the bundle's configs; repeatable, later ones win.  [default: train]",
+)
+@click.option(
+    "--override",
+    metavar="ID=VALUE",
+    multiple=True,
+    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
+)
+@click.option(
+    "--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: the bundle's choice]"
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes.  [default: one for each processor, or 1 on a GPU]",
+)
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="A Dask scheduler whose workers train instead."
+)
+@click.option("--dry-run", is_flag=True, help="Show the runs and an estimate of the time.")
+@click.option("--report-only", is_flag=True, help="Write tables and report of DIR again.")
+@click.option("--force", is_flag=True, help="Delete an earlier study in DIR.")
 @click.pass_context
-def study_command(context: click.Context, bundle: Path | None, options: StudyOptions) -> None:
+def study_command(
+    context: click.Context, /, output: Path, override: tuple[str, ...], **given: Any
+) -> None:
     """Train one bundle with several losses under equal conditions, and compare what they learn.
 
     Every loss gets the same initial weights, batches, steps, folds and seeds, and is scored by the
@@ -28,12 +107,21 @@ def study_command(context: click.Context, bundle: Path | None, options: StudyOpt
     Exit code: 0 when every run has ended, 1 when one failed, 2 for a wrong command, 130 after
     Ctrl-C.
     """
-    from medloss.cli.study_run import Interrupted, run_study
     from medloss.offers.host import PluginError
+    from medloss.work.engine import Interrupted
+    from medloss.work.jobs import CannotStart
+    from medloss.workbench.study.command import StudyOptions, run_study
 
     try:
-        context.exit(run_study(bundle, options))
+        options = StudyOptions(output=output, overrides=parse_overrides(override), **given)
+        failed = run_study(options, click.echo)
     except Interrupted as interrupt:
-        raise _Stopped(str(interrupt)) from interrupt
+        raise _Stopped(
+            f"interrupted: {interrupt.done} of {interrupt.of} runs are kept in {output}; the same "
+            f"command goes on"
+        ) from interrupt
+    except (CannotStart, ConnectionError) as error:
+        raise click.ClickException(str(error)) from error
     except (PluginError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+    context.exit(1 if failed else 0)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from medloss.cli.options import PATH, usage_errors
+
 
 @click.command("suggest")
-@click.argument(
-    "paths", metavar="LABELS...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("paths", metavar="LABELS...", nargs=-1, required=True, type=PATH)
 @click.option(
     "--labels",
     metavar="LABELS",
@@ -53,17 +53,15 @@ def suggest_command(
     Exit code: 0 when all is well, 1 if a file could not be read, 2 for a wrong command.
     """
     from medloss.evaluation.inputs.labels import parse_labels
-    from medloss.evaluation.reading.errors import CaseError
+    from medloss.evaluation.reading.stored import CaseError
     from medloss.workbench.suggest.advice import advise
     from medloss.workbench.suggest.cases import find_label_maps, read_case, sample
     from medloss.workbench.suggest.facts import summarize
 
-    try:
+    with usage_errors():
         patch = _parse_patch(patch_size)
         classes = None if labels is None else parse_labels(labels)
         found = find_label_maps(paths)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     measured, failed = [], []
     for path in _progress(sample(found, cases)):
         try:
@@ -73,7 +71,7 @@ def suggest_command(
     if not measured:
         raise click.UsageError(f"no label map can be used: {failed[0]}")
     overlap = classes is not None and (bool(classes.regions) or classes.independent)
-    try:
+    with usage_errors():
         facts = summarize(
             measured,
             None if classes is None else classes.names,
@@ -81,8 +79,6 @@ def suggest_command(
             patch=patch,
             exclusive=not overlap and not any(case.overlap for case in measured),
         )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     advice = advise(facts)
     if as_json:
         data = {"facts": asdict(facts), **advice.as_data(), "failed": failed}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from medloss.workbench.warmup import Step
+    from medloss.workbench.warmup import WarmupCall
 
 
 @click.command("warmup")
@@ -61,8 +61,8 @@ def warmup_command(context: click.Context, names: tuple[str, ...], bundle: Path 
     context.exit(1 if failed else 0)
 
 
-def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[Step]:
-    from medloss.offers.kinds import find_offers
+def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[WarmupCall]:
+    from medloss.offers.host import host
     from medloss.offers.records import Loss, Metric
     from medloss.workbench import warmup
 
@@ -77,7 +77,7 @@ def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[Step]:
         elif name == "eval":
             yield from warmup.of_eval()
         else:
-            for offer in find_offers(name, None):
+            for offer in host().find(name):
                 if isinstance(offer.record, Loss):
                     yield warmup.of_loss(offer)
                 elif isinstance(offer.record, Metric):
@@ -86,7 +86,7 @@ def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[Step]:
                     raise click.UsageError(f"{name} is part of a detector: nothing is compiled")
 
 
-def _progress(steps: list[Step]) -> Iterable[Step]:
+def _progress(steps: list[WarmupCall]) -> Iterable[WarmupCall]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -1,6 +1,5 @@
 """Exact Euclidean distances on voxel grids, in millimetres."""
 
-from medloss.distance.choice import chosen_distance_backend, distance_backends
 from medloss.distance.signed import (
     CONVENTIONS,
     EMPTY,
@@ -11,7 +10,7 @@ from medloss.distance.signed import (
     fill_borderless,
     signed_distance,
 )
-from medloss.distance.transform import distances, edt
+from medloss.distance.transform import chosen_distance_backend, distance_backends, distances, edt
 from medloss.objects.components import connected_components
 
 __all__ = [

@@ -10,15 +10,13 @@ for the lower envelope of parabolas, which goes one voxel at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from medloss.runtime.compiling import Loops
-from medloss.runtime.pages import use_large_pages
+from medloss.distance.separable import Measurement
+from medloss.runtime.compiling import FAST, Loops
 from medloss.runtime.threads import run
 
 Array = Any
@@ -30,40 +28,31 @@ OFFSETS = 4
 """Offsets tried at a time."""
 
 # "nnan": distances are never NaN; infinite they may be.
-_loops = Loops("distances", fastmath={"contract", "reassoc", "nsz", "arcp", "nnan"})
+_loops = Loops("distances", fastmath=FAST | {"nnan"})
 _kernel, _part = _loops.kernel, _loops.part
 
 
-def distances(
-    mask: Tensor,
-    spacing_mm: Sequence[Sequence[float]],
-    *,
-    radius: float,
-    inside: int,
-    outside: int,
-    skip: int,
-    dtype: torch.dtype,
-    shift: Sequence[float] = (),
-) -> Tensor:
+def distances(asked: Measurement) -> Tensor:
     """As :func:`medloss.distance.separable.distances`, without a shift."""
-    if any(shift):
-        raise ValueError(f"shift: expected 0 along every axis, got {list(shift)}")
+    if any(asked.shift):
+        raise ValueError(f"shift: expected 0 along every axis, got {list(asked.shift)}")
+    mask, radius, skip = asked.mask, asked.radius, asked.skip
     batch, classes, *spatial = mask.shape
     # An image is a stack of lines, so that the quick first pass serves one of its two axes.
     shape = tuple(spatial) if len(spatial) == 3 else (spatial[0], 1, spatial[1])
-    out = use_large_pages(torch.empty((batch, skip + classes, *spatial), dtype=dtype))
-    out[:, :skip] = 0
+    out = asked.result()
     if not mask.numel():
         return out
     kinds = mask.contiguous().numpy().reshape(batch, classes, *shape)
     volumes = out.numpy().reshape(batch, skip + classes, *shape)[:, skip:]
     number = volumes.dtype.type
-    steps = [tuple(row) if len(row) == 3 else (row[0], 1.0, row[1]) for row in spacing_mm]
+    steps = [tuple(row) if len(row) == 3 else (row[0], 1.0, row[1]) for row in asked.spacing_mm]
     costs = [
         [_costs(n, s, radius, number) for n, s in zip(shape, row, strict=True)] for row in steps
     ]
     columns = math.prod(shape[1:])
     chunks = -(-columns // COLUMNS)
+    factors = asked.inside, asked.outside
 
     def first(block: int) -> None:
         b, c, chunk = np.unravel_index(block, (batch, classes, chunks))
@@ -76,7 +65,7 @@ def distances(
     def others(block: int) -> None:
         b, c, i = np.unravel_index(block, (batch, classes, shape[0]))
         bits = np.zeros(1, np.int32 if number is np.float32 else np.int64)
-        _plane(kinds[b, c, i], volumes[b, c, i], costs[b][1], costs[b][2], inside, outside, bits)
+        _plane(kinds[b, c, i], volumes[b, c, i], costs[b][1], costs[b][2], *factors, bits)
 
     run(batch * classes * chunks, first)
     run(batch * classes * shape[0], others)

@@ -10,7 +10,13 @@ Squares are sums of the same costs as in the other backends, added in another or
 float32 are equal to 2e-7 of their value, to the last bit where the squares are whole numbers below
 2^24, as in voxel units. The memory is that of the result, of one map more as scratch, and of a byte
 for each voxel if the mask is not contiguous.
+
+Between the passes a voxel holds the square of its distance so far, with a minus in front where the
+mask is True. To a voxel of the other kind a source counts as 0, so that one pass carries the
+distances of both kinds; a 0, which has no sign, is one to either.
 """
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 from __future__ import annotations
 
@@ -20,9 +26,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 
-from medloss.distance.kernels import carry, scan_lines
+from medloss.distance.separable import Measurement
 from medloss.sums.gpu.backend import FUSED
 from medloss.sums.gpu.plan import on_device_of
 
@@ -35,30 +42,19 @@ TALL, WIDE, STEP = 16, 64, 4
 WARPS, MOST_WARPS = 4, 16
 
 
-def distances(
-    mask: Tensor,
-    spacing_mm: Sequence[Sequence[float]],
-    *,
-    radius: float,
-    inside: int,
-    outside: int,
-    skip: int,
-    dtype: torch.dtype,
-    shift: Sequence[float] = (),
-) -> Tensor:
+def distances(asked: Measurement) -> Tensor:
     """As :func:`medloss.distance.separable.distances`."""
-    batch, classes, *spatial = mask.shape
-    out = torch.empty((batch, skip + classes, *spatial), dtype=dtype, device=mask.device)
-    out[:, :skip] = 0
+    mask, dtype, skip = asked.mask, asked.dtype, asked.skip
+    classes, *spatial = mask.shape[1:]
+    out = asked.result()
     kinds, counted = mask.contiguous().view(torch.uint8), out[:, skip:]
     scratch = torch.empty_like(kinds, dtype=dtype) if max(spatial[:-1]) > 1 else counted
-    moved = shift or [0.0] * len(spatial)
+    moved = asked.shift or [0.0] * len(spatial)
     with on_device_of(mask):
-        for part, row in _runs(spacing_mm):
-            costs = list(_costs(spatial, row, radius, moved, dtype, mask.device))
-            _transform(
-                kinds[part], counted[part], scratch[part], costs, skip + classes, (inside, outside)
-            )
+        for part, row in _runs(asked.spacing_mm):
+            costs = list(_costs(spatial, row, asked.radius, moved, dtype, mask.device))
+            factors = asked.inside, asked.outside
+            _transform(kinds[part], counted[part], scratch[part], costs, skip + classes, factors)
     return out
 
 
@@ -146,3 +142,188 @@ def _transform(
             **FUSED,
         )
         here, there = there, here
+
+
+_SIZES = ("length", "groups", "lane_groups", "channels", "source_channels", "out_channels", "tiles")
+
+
+@triton.jit
+def _larger(a, b):
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def _smaller(a, b):
+    return tl.minimum(a, b)
+
+
+@triton.jit
+def _root(squared):
+    """Square root, rounded to nearest."""
+    return tl.sqrt(squared) if squared.dtype == tl.float64 else tl.sqrt_rn(squared)
+
+
+@triton.jit
+def _finished(squared, inside, INSIDE: tl.constexpr, OUTSIDE: tl.constexpr):
+    """Distances times their factors; 0 where that is 0, even if the distance is infinite."""
+    distance = _root(squared)
+    of_inside = distance * INSIDE if INSIDE != 0 else tl.zeros_like(distance)
+    of_outside = distance * OUTSIDE if OUTSIDE != 0 else tl.zeros_like(distance)
+    return tl.where(inside, of_inside, of_outside)
+
+
+@triton.jit(do_not_specialize=["lines", "lines_of_map", "length", "channels", "out_channels"])
+def scan_lines(
+    kinds,
+    out,
+    costs,
+    lines,
+    lines_of_map,
+    length,
+    channels,
+    out_channels,
+    INSIDE: tl.constexpr,
+    OUTSIDE: tl.constexpr,
+    LAST: tl.constexpr,
+    LINES: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """Along the last axis: to the nearest voxel of the other kind, by two scans of whole lines.
+
+    The ``costs`` of an axis are those of the offsets from ``1 - length`` to ``length - 1``.
+    """
+    line = tl.program_id(0).to(tl.int64) * LINES + tl.arange(0, LINES)
+    x = tl.arange(0, WIDTH)[None, :]
+    here = kinds + line[:, None] * length + x
+    real = (line < lines)[:, None]
+    has_next = real & (x + 1 < length)
+    kind = tl.load(here, mask=real & (x < length), other=0)
+    following = tl.load(here + 1, mask=has_next, other=0)
+    preceding = tl.load(here - 1, mask=real & (x > 0) & (x < length), other=0)
+    begins = real & (x > 0) & (x < length) & (kind != preceding)
+    ends = has_next & (kind != following)
+    # Where the run of equal voxels begins, and where the next one does; far away if nowhere.
+    start = tl.associative_scan(tl.where(begins, x, -2 * WIDTH), 1, _larger)
+    stop = tl.associative_scan(tl.where(ends, x + 1, 3 * WIDTH), 1, _smaller, reverse=True)
+    before, after = x - start + 1, stop - x
+    middle = costs + length - 1
+    infinite = float("inf")
+    to_left = tl.load(middle - before, mask=before < length, other=infinite)
+    to_right = tl.load(middle + after, mask=after < length, other=infinite)
+    squared, inside = tl.minimum(to_left, to_right), kind != 0
+    if LAST:
+        result = _finished(squared, inside, INSIDE, OUTSIDE)
+    else:
+        result = tl.where(inside, -squared, squared)
+    number = line // lines_of_map
+    sample = number // channels
+    place = sample * out_channels + number - sample * channels
+    where = (place * lines_of_map + line - number * lines_of_map)[:, None] * length + x
+    tl.store(out + where, result, mask=real & (x < length))
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def carry(
+    source,
+    out,
+    costs,
+    length,
+    groups,
+    lane_groups,
+    channels,
+    source_channels,
+    out_channels,
+    tiles,
+    INSIDE: tl.constexpr,
+    OUTSIDE: tl.constexpr,
+    LAST: tl.constexpr,
+    GROUP: tl.constexpr,
+    TALL: tl.constexpr,
+    WIDE: tl.constexpr,
+    STEP: tl.constexpr,
+):
+    """Along another axis: the minimum over offsets k of ``source[i + k] + cost[k]``, exactly.
+
+    A program has a tile of some places on the axis and neighbouring lines. Offsets are tried in the
+    order of their cost, until the next cost alone is no less than every distance of the tile.
+    Sizes come in groups of lines that are contiguous, so that memory is read in vectors. Beyond the
+    ends the last voxel is taken at a larger cost than its own, which changes no minimum.
+    """
+    inner, lanes = groups * GROUP, lane_groups * GROUP  # voxels between places; lines of a map
+    blocks = tl.cdiv(lanes, WIDE)
+    program = tl.program_id(0)
+    tile, rest = program % tiles, program // tiles
+    number, block = (rest // blocks).to(tl.int64), rest % blocks
+    sample = number // channels
+    channel = number - sample * channels
+    voxels = lanes.to(tl.int64) * length
+    read = source + (sample * source_channels + channel) * voxels
+    written = out + (sample * out_channels + channel) * voxels
+
+    lane = block * WIDE + tl.arange(0, WIDE)
+    real = lane < lanes
+    lane = tl.where(real, lane, lane % GROUP)
+    where = (lane // inner) * (length * inner) + lane % inner
+    where = tl.max_contiguous(tl.multiple_of(where, GROUP), GROUP)[None, :]
+    place = tile * TALL + tl.arange(0, TALL)
+    inner_place = tl.minimum(place, length - 1)
+    own = tl.load(read + where + (inner_place * inner)[:, None])
+    inside = own < 0
+    sign = tl.where(inside, -1.0, 1.0).to(own.dtype)
+    best = tl.abs(own)
+    if INSIDE == 0:
+        best = tl.where(inside, 0.0, best)
+    if OUTSIDE == 0:
+        best = tl.where(inside, best, 0.0)
+    worst = tl.max(best)
+
+    infinite = float("inf")
+    first, last = length * 0, length - 1  # places that hold anything finite
+    if worst == infinite:
+        some_inside = (tl.max(inside.to(tl.int32)) > 0) & (INSIDE != 0)
+        some_outside = (tl.min(inside.to(tl.int32)) < 1) & (OUTSIDE != 0)
+        low = tl.zeros([TALL, WIDE], tl.int32) + length
+        high = tl.zeros([TALL, WIDE], tl.int32) - 1
+        for start in range(0, length, TALL):
+            j = tl.minimum(start + tl.arange(0, TALL), length - 1)[:, None]
+            there = tl.load(read + where + j * inner)
+            useful = (some_inside & (there > -infinite)) | (some_outside & (there < infinite))
+            low = tl.minimum(low, tl.where(useful, j, length))
+            high = tl.maximum(high, tl.where(useful, j, -1))
+        first, last = tl.min(low), tl.max(high)
+    top = tl.minimum(tile * TALL + TALL, length) - 1
+    k = tl.maximum(1, tl.maximum(first - top, tile * TALL - last))
+    farthest = tl.maximum(top - first, last - tile * TALL)
+
+    middle = costs + length - 1
+    most = length - 1
+    near = tl.minimum(k, most)
+    least = tl.minimum(tl.load(middle + near), tl.load(middle - near))
+    going = (k <= farthest) & (least < worst)
+    while going:
+        for n in tl.static_range(STEP):
+            offset = tl.minimum(k + n, most)
+            after = tl.minimum(place + offset, most)
+            before = tl.maximum(inner_place - offset, 0)
+            from_after = tl.load(read + where + (after * inner)[:, None])
+            from_before = tl.load(read + where + (before * inner)[:, None])
+            up, down = tl.load(middle + offset), tl.load(middle - offset)
+            # Of the same kind |source| + cost; of the other kind it would be less than the cost.
+            best = tl.minimum(best, tl.maximum(sign * from_after + up, up))
+            best = tl.minimum(best, tl.maximum(sign * from_before + down, down))
+        worst = tl.max(best)
+        k += STEP
+        near = tl.minimum(k, most)
+        least = tl.minimum(tl.load(middle + near), tl.load(middle - near))
+        going = (k <= farthest) & (least < worst)
+
+    if LAST:
+        result = _finished(best, inside, INSIDE, OUTSIDE)
+    else:
+        result = tl.where(inside, -best, best)
+        if INSIDE == 0:
+            result = tl.where(inside, own, result)
+        if OUTSIDE == 0:
+            result = tl.where(inside, result, own)
+    here = where + (place * inner)[:, None]
+    tl.store(written + here, result, mask=(place < length)[:, None] & real[None, :])

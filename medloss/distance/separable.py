@@ -8,23 +8,16 @@ ends when the next cost alone exceeds every distance found, so the result is exa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from medloss.runtime.memory import use_large_pages
 
-def distances(
-    mask: Tensor,
-    spacing_mm: Sequence[Sequence[float]],
-    *,
-    radius: float,
-    inside: int,
-    outside: int,
-    skip: int,
-    dtype: torch.dtype,
-    shift: Sequence[float] = (),
-) -> Tensor:
-    r"""Distance in mm from the centre of each voxel to the nearest voxel of the other kind.
+
+class Measurement(NamedTuple):
+    r"""What a backend is asked to measure.
 
     Args:
         mask: (B, C, \*spatial) bool, 2D or 3D.
@@ -37,18 +30,41 @@ def distances(
         dtype: float32 or float64.
         shift: in voxels along each axis, from the centre of a voxel to the point that is measured
             from; at most ``radius``, so that the point lies in its own box. Empty is 0.
+    """
+
+    mask: Tensor
+    spacing_mm: Sequence[Sequence[float]]
+    radius: float = 0.0
+    inside: int = 1
+    outside: int = 1
+    skip: int = 0
+    dtype: torch.dtype = torch.float32
+    shift: Sequence[float] = ()
+
+    def result(self) -> Tensor:
+        r"""Memory for what is measured, (B, skip + C, \*spatial), with 0 in the first channels."""
+        batch, classes, *spatial = self.mask.shape
+        shape = (batch, self.skip + classes, *spatial)
+        out = torch.empty(shape, dtype=self.dtype, device=self.mask.device)
+        if out.device.type == "cpu":
+            use_large_pages(out)
+        out[:, : self.skip] = 0
+        return out
+
+
+def distances(asked: Measurement) -> Tensor:
+    r"""Distance in mm from the centre of each voxel to the nearest voxel of the other kind.
 
     Returns:
         (B, skip + C, \*spatial); where there is no voxel of the other kind, infinite times the
         factor (0 where that is 0).
     """
-    batch, classes, *spatial = mask.shape
-    out = torch.zeros((batch, skip + classes, *spatial), dtype=dtype, device=mask.device)
-    shift = shift or [0.0] * len(spatial)
-    for signed, kinds, row in zip(out[:, skip:], mask, spacing_mm, strict=True):
-        for sites, factor in ((~kinds, inside), (kinds, outside)):
+    out = asked.result().zero_()
+    shift = asked.shift or [0.0] * (out.ndim - 2)
+    for signed, kinds, row in zip(out[:, asked.skip :], asked.mask, asked.spacing_mm, strict=True):
+        for sites, factor in ((~kinds, asked.inside), (kinds, asked.outside)):
             if factor:  # each is 0 on its own sites
-                signed += factor * _to(sites, row, radius, shift, dtype)
+                signed += factor * _to(sites, row, asked.radius, shift, asked.dtype)
     return out
 
 

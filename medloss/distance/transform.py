@@ -2,14 +2,75 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from medloss.distance.choice import chosen_distance_backend, load
+from medloss.distance.separable import Measurement
 from medloss.objects.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.runtime.backends import Candidate, Choice, chosen, no_loops
+from medloss.sums.gpu import usable
+
+VARIABLE = "MEDLOSS_DISTANCE_BACKEND"
+_LONGEST_LINE = 1 << 14
+
+
+def _numba_refuses(mask: Tensor, shifted: bool) -> str | None:
+    why_not = no_loops(mask.device, "mask")
+    if why_not is None and shifted:
+        why_not = "it measures from the centres of voxels alone"
+    return why_not or _empty(mask)
+
+
+def _triton_refuses(mask: Tensor, shifted: bool) -> str | None:
+    reason: str | None = usable.why_not(mask.device)
+    return reason or _empty(mask) or _too_large(mask)
+
+
+def _empty(mask: Tensor) -> str | None:
+    return None if mask.numel() else "the mask is empty"
+
+
+def _too_large(mask: Tensor) -> str | None:
+    if mask.shape[-1] > _LONGEST_LINE:
+        return f"a line of the last axis is longer than {_LONGEST_LINE} voxels"
+    voxels = mask[:1, :1].numel()
+    return None if voxels < 1 << 31 else f"a mask of {voxels} voxels has more than 2^31"
+
+
+# In order of preference; each has a function ``distances`` of a ``Measurement``.
+CANDIDATES: dict[str, Candidate[Tensor, bool]] = {
+    "numba": Candidate("medloss.distance.compiled", "compiled loops on the CPU", _numba_refuses),
+    "triton": Candidate("medloss.distance.gpu", "kernels for CUDA devices", _triton_refuses),
+    "torch": Candidate("medloss.distance.separable", "plain torch, any device", lambda *_: None),
+}
+
+
+def distance_backends() -> tuple[str, ...]:
+    """Names of the backends, the preferred one first."""
+    return tuple(CANDIDATES)
+
+
+def chosen_distance_backend(mask: Tensor, *, shifted: bool = False) -> Choice:
+    """Which backend measures distances of this mask, and why.
+
+    Args:
+        mask: device and shape decide.
+        shifted: whether distances are measured from elsewhere than the centres of voxels.
+
+    Raises:
+        ValueError: ``MEDLOSS_DISTANCE_BACKEND`` names no backend, or one that cannot serve it.
+
+    Example:
+        >>> chosen_distance_backend(torch.zeros(1, 2, 4, 4, dtype=torch.bool)).name
+        'numba'
+    """
+    if not os.environ.get(VARIABLE):
+        usable.warn_without(mask.device)
+    return chosen(CANDIDATES, VARIABLE, "measure", mask, shifted)
 
 
 def distances(
@@ -23,7 +84,7 @@ def distances(
     dtype: torch.dtype = torch.float32,
     shift: Sequence[float] = (),
 ) -> Tensor:
-    """As :func:`medloss.distance.separable.distances`, by the chosen backend."""
+    """A :class:`medloss.distance.separable.Measurement`, by the chosen backend."""
     backend = chosen_distance_backend(mask, shifted=any(shift)).name
     steps = steps_of(spacing_mm)
     wide = dtype == torch.float64
@@ -88,32 +149,15 @@ def checked_mask(mask: Tensor) -> Tensor:
     return mask.detach() != 0 if mask.dtype != torch.bool else mask.detach()
 
 
-def _measure(
-    mask: Tensor,
-    steps: Tensor,
-    radius: float,
-    inside: int,
-    outside: int,
-    skip: int,
-    wide: bool,
-    shift: list[float],
-    backend: str,
-) -> Tensor:
-    return load(backend).distances(
-        mask,
-        steps.tolist(),
-        radius=radius,
-        inside=inside,
-        outside=outside,
-        skip=skip,
-        dtype=_dtype(wide),
-        shift=shift,
-    )
+def _measure(mask: Tensor, steps: Tensor, *options: Any) -> Tensor:
+    radius, inside, outside, skip, wide, shift, backend = options
+    asked = Measurement(mask, steps.tolist(), radius, inside, outside, skip, _dtype(wide), shift)
+    found: Tensor = CANDIDATES[backend].load().distances(asked)
+    return found
 
 
-def _fake(
-    mask: Tensor, steps: Any, radius: Any, i: Any, o: Any, skip: int, wide: bool, *_: Any
-) -> Tensor:
+def _fake(mask: Tensor, steps: Any, *options: Any) -> Tensor:
+    _, _, _, skip, wide, *_ = options
     shape = (mask.shape[0], skip + mask.shape[1], *mask.shape[2:])
     return mask.new_empty(shape, dtype=_dtype(wide))
 

@@ -1,50 +1,34 @@
-"""Results kept as they come, one line a case, so that an interrupted study can go on.
+"""The journal of ``medloss eval``: the results of an interrupted study, so that it can go on.
 
 The first line says what the study computes; a study that computes anything else cannot go on from
-it. A line is on the disk before the next case is taken; the last one may be torn, and is then cut.
+it. Of what became of the files there, :mod:`medloss.work.journal` knows nothing: that is here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.opened import Opened, state
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.score import EvalPlan, offering
+from medloss.work.journal import Journal, Line
+from medloss.work.journal import open_journal as open_lines
 
 FORMAT = 2
 
 
-class Journal:
-    """The results of a study in a file; open it with :func:`open_journal`.
-
-    Args:
-        file: positioned at its end.
-        kept: results that it holds and that still hold, by pair.
-        outdated: how many results are of files that have changed since.
-    """
-
-    def __init__(self, file: BinaryIO, kept: Mapping[Pair, CaseResult], outdated: int) -> None:
-        self._file = file
-        self.kept = kept
-        self.outdated = outdated
-
-    def add(self, case: CaseResult) -> None:
-        """Append a result; it is on the disk when this returns."""
-        line = {"pair": _paths(case.pair), "files": _files(case), "result": case.to_json()}
-        _append(self._file, line)
-
-
-@contextlib.contextmanager
-def open_journal(path: Path, pairs: Sequence[Pair], plan: EvalPlan) -> Iterator[Journal]:
+def open_journal(
+    path: Path, pairs: Sequence[Pair], plan: EvalPlan
+) -> AbstractContextManager[Journal[Pair, CaseResult]]:
     """Go on with the journal at ``path``, or begin one.
 
     Scored cases of it are kept, unless a file that was opened for them, or written, has another
@@ -54,16 +38,9 @@ def open_journal(path: Path, pairs: Sequence[Pair], plan: EvalPlan) -> Iterator[
     Raises:
         ValueError: it is of a study with other settings, or no journal.
     """
-    settings = plan_settings(plan)
-    with path.open("a+b") as file:
-        file.seek(0)
-        content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        kept, outdated = _read(path, whole, pairs, settings)
-        file.truncate(len(whole))
-        if not whole:
-            _append(file, {"journal": FORMAT, "settings": settings})
-        yield Journal(file, kept, outdated)
+    head = {"journal": FORMAT, "settings": plan_settings(plan)}
+    decode = functools.partial(_kept, pairs)
+    return open_lines(path, head, _line, decode, of="medloss eval")
 
 
 def plan_settings(plan: EvalPlan) -> dict[str, Any]:
@@ -74,19 +51,13 @@ def plan_settings(plan: EvalPlan) -> dict[str, Any]:
     return settings_again
 
 
-def _read(
-    path: Path, content: bytes, pairs: Sequence[Pair], settings: dict[str, Any]
-) -> tuple[dict[Pair, CaseResult], int]:
-    if not content:
-        return {}, 0
-    try:
-        head, *lines = [json.loads(line) for line in content.splitlines()]
-        if head["journal"] != FORMAT:
-            raise ValueError(f"{path} has the format {head['journal']}; this version has {FORMAT}")
-        _check_same(path, head["settings"], settings)
-        found = {line["result"]["case"]: line for line in lines}
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no journal of medloss eval, or damaged") from error
+def _line(case: CaseResult) -> Line:
+    return {"pair": _paths(case.pair), "files": _files(case), "result": case.to_json()}
+
+
+def _kept(pairs: Sequence[Pair], lines: Sequence[Line]) -> tuple[dict[Pair, CaseResult], int]:
+    """Results of pairs as they are now, and how many are of files that have changed since."""
+    found = {line["result"]["case"]: line for line in lines}
     kept, outdated = {}, 0
     for pair in pairs:
         line = found.get(pair.name)
@@ -97,29 +68,6 @@ def _read(
             continue
         kept[pair] = CaseResult.from_json(line["result"], pair)
     return kept, outdated
-
-
-def _check_same(path: Path, was: dict[str, Any], is_now: dict[str, Any]) -> None:
-    for name in sorted(was.keys() | is_now.keys()):
-        if was.get(name) != is_now.get(name):
-            raise ValueError(
-                f"{path.parent} holds a study with another {name}: "
-                f"{_short(was.get(name))} there, {_short(is_now.get(name))} now; "
-                f"--force begins anew"
-            )
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
-        value = [item.get("column", item) for item in value]
-    text = json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _append(file: BinaryIO, line: dict[str, Any]) -> None:
-    file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _paths(pair: Pair) -> list[str | None]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import medloss
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.requests import OfferRequest
 from medloss.offers.host import host
 from medloss.offers.records import Loss
@@ -48,7 +48,7 @@ def choose_loss(request: OfferRequest) -> LossChoice:
     for option in _ACTIVATIONS:
         if option in options:
             raise ValueError(f"{request.name}: files hold probabilities already, drop {option!r}")
-    record = host().loss(request.name).record
+    record = host().losses.find(request.name).record
     try:
         loss = medloss.loss(request.name, **options)
     except (TypeError, ValueError) as error:

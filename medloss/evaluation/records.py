@@ -18,7 +18,7 @@ from medloss._version import __version__
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.opened import Opened
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 WHOLE_CASE = "all"
 """What the files write where a value is that of no label."""

@@ -168,7 +168,7 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
         Traceback (most recent call last):
         ValueError: normalized_surface_dice has no option 'tolerance'; it has tolerance_mm
     """
-    offer = host().metric(request.name)
+    offer = host().metrics.find(request.name)
     function, options = offer.load(), dict(request.options)
     parameters = list(inspect.signature(function).parameters.values())[len(offer.record.facts) :]
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -1,30 +1,26 @@
-"""A study from beginning to end: what is kept, what is still to do, and who does it."""
+"""An evaluation from beginning to end: what is kept, what is still to do, and who does it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.journal import Journal, open_journal
+from medloss.evaluation.journal import open_journal
 from medloss.evaluation.records import CaseResult
-from medloss.evaluation.score import EvalPlan, evaluate
-from medloss.scoring.surface import threads
-from medloss.work.interrupts import Interrupts
+from medloss.evaluation.score import EvalPlan, evaluate, evaluate_pair
+from medloss.runtime import threads
+from medloss.work.engine import Crew, work_through
+from medloss.work.jobs import Failed, Job, Share
+from medloss.work.journal import Journal
 
 Evaluator = Callable[[Sequence[Pair], EvalPlan], Iterator[CaseResult]]
 
 SMALL_BYTES = 16 << 20
 """Studies whose files are smaller than this together are scored in this process by default."""
-
-
-class Interrupted(Exception):  # noqa: N818  # it is no error
-    """Ctrl-C, with the number of cases that are done."""
-
-    def __init__(self, done: int) -> None:
-        super().__init__(done)
-        self.done = done
 
 
 def default_workers(pairs: Iterable[Pair]) -> int:
@@ -35,7 +31,7 @@ def default_workers(pairs: Iterable[Pair]) -> int:
             with contextlib.suppress(OSError):
                 total += path.stat().st_size if path else 0
         if total > SMALL_BYTES:
-            return threads.count()
+            return threads.processors()
     return 1
 
 
@@ -67,57 +63,80 @@ def evaluate_all(
         ValueError: the journal is of another study, or the work cannot be given away.
     """
     found: dict[Pair, CaseResult] = {}
+    elsewhere = workers > 1 or scheduler is not None
     with contextlib.ExitStack() as stack:
-        log: Journal | None = None
+        log: Journal[Pair, CaseResult] | None = None
         if journal is not None:
             log = stack.enter_context(open_journal(journal, pairs, plan))
             found |= log.kept
             on_begin(len(found), log.outdated)
+
+        def keep(case: CaseResult) -> None:
+            if log:
+                log.add(case)
+            found[case.pair] = case
+            on_case(case)
+
         todo = [pair for pair in pairs if pair not in found]
-        try:
-            interrupts = stack.enter_context(Interrupts())
-            results = stack.enter_context(_results(todo, plan, workers, scheduler, evaluator))
-            elsewhere = workers > 1 or scheduler is not None
-            while True:
-                interrupts.check()
-                with interrupts.waiting() if elsewhere else contextlib.nullcontext():
-                    case = next(results, None)
-                if case is None:
-                    break
-                if case.pair in found:  # however a case came to be scored twice, it counts once
-                    continue
-                if log:
-                    log.add(case)
-                found[case.pair] = case
-                on_case(case)
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(len(found)) from interrupt
+        if elsewhere:
+            results = evaluate_elsewhere(todo, plan, workers, scheduler)
+        else:
+            results = _evaluate_here(todo, plan, evaluator)
+        work_through(
+            results,
+            keep,
+            key=lambda case: case.pair,
+            kept=found.keys(),
+            of=len(pairs),
+            elsewhere=elsewhere,
+        )
     return [found[pair] for pair in sorted(pairs, key=lambda pair: pair.name)]
 
 
-@contextlib.contextmanager
-def _results(
-    pairs: Sequence[Pair],
-    plan: EvalPlan,
-    workers: int,
-    scheduler: str | None,
-    evaluator: Evaluator,
-) -> Iterator[Iterator[CaseResult]]:
-    """Results as they come; whoever makes them is gone at the end."""
-    if not pairs:
-        yield iter(())
-    elif scheduler is not None:
-        from medloss.work.cluster import connect, evaluate_on_cluster
+def evaluate_elsewhere(
+    pairs: Sequence[Pair], plan: EvalPlan, workers: int = 1, scheduler: str | None = None
+) -> Generator[CaseResult]:
+    """Score every pair by other processes, in the order in which they finish.
 
-        with (
-            connect(scheduler) as client,
-            contextlib.closing(evaluate_on_cluster(pairs, plan, client)) as results,
-        ):
-            yield results
-    elif workers > 1:
-        from medloss.work.processes import evaluate_in_processes
+    Args:
+        pairs: cases.
+        plan: what is computed.
+        workers: processes.
+        scheduler: address of a Dask scheduler whose workers do the work instead.
 
-        with contextlib.closing(evaluate_in_processes(pairs, plan, workers)) as results:
-            yield results
-    else:
-        yield evaluator(pairs, plan)
+    Raises:
+        ValueError: the plan cannot be sent to another process.
+        CannotStart: processes end before they have begun.
+        ConnectionError: the scheduler is gone.
+    """
+    job = Job(
+        functools.partial(start_worker, plan),
+        _score,
+        verb="scored",
+        advice="; --workers 1 scores in this process",
+        preload="medloss.evaluation.worker_start",
+    )
+    results = Crew(workers, device=plan.device, scheduler=scheduler).do(job, pairs)
+    with contextlib.closing(results):
+        for pair, result in results:
+            if isinstance(result, Failed):
+                yield CaseResult(pair, error=result.reason)
+            else:
+                yield result
+
+
+def start_worker(plan: EvalPlan, share: Share) -> EvalPlan:
+    """Begin to score in a process that has others beside it."""
+    share.take(torch=bool(plan.losses) or share.device is not None)
+    return dataclasses.replace(plan, device=share.device)
+
+
+def _score(plan: EvalPlan, pair: Pair) -> CaseResult:
+    return evaluate_pair(pair, plan)
+
+
+def _evaluate_here(
+    pairs: Sequence[Pair], plan: EvalPlan, evaluator: Evaluator
+) -> Generator[CaseResult]:
+    if pairs:
+        yield from evaluator(pairs, plan)

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloss.evaluation.inputs.case_pair import Inputs, Sides, read_sides
+from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import ClassCases, make_layers
 from medloss.evaluation.inputs.pairing import Pair, printable
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.opened import recording
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import MetricChoice
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, score
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
@@ -59,7 +59,7 @@ class EvalPlan:
     definitions: tuple[tuple[str, EmptyPolicy], ...] = ()
     error_maps: Path | None = None
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    inputs: Inputs = field(default_factory=Inputs)
+    inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
     device: str | None = None
 
@@ -72,8 +72,8 @@ def offering(plan: EvalPlan) -> dict[str, str]:
     """Version of each distribution that offers a metric or loss of the plan."""
     targets = {metric.record.target for metric in plan.metrics}
     targets |= {loss.record.target for loss in plan.losses}
-    offers = [(offer.record.target, offer.plugin) for offer in host().metrics()]
-    offers += [(offer.record.target, offer.plugin) for offer in host().losses()]
+    offers = [(offer.record.target, offer.plugin) for offer in host().metrics]
+    offers += [(offer.record.target, offer.plugin) for offer in host().losses]
     return {plugin.distribution: plugin.version for target, plugin in offers if target in targets}
 
 
@@ -85,7 +85,7 @@ def evaluate(pairs: Iterable[Pair], plan: EvalPlan) -> Iterator[CaseResult]:
 
 def evaluate_pair(pair: Pair, plan: EvalPlan) -> CaseResult:
     """Read and score one pair of files."""
-    return attempt(pair, lambda: evaluate_sides(pair, read_sides(pair, plan.inputs), plan))
+    return attempt(pair, lambda: evaluate_case_pair(pair, read_case_pair(pair, plan.inputs), plan))
 
 
 def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
@@ -158,9 +158,9 @@ def check_options(plan: EvalPlan) -> None:
                 raise ValueError(f"{metric.column}: {error}") from error
 
 
-def evaluate_sides(
+def evaluate_case_pair(
     pair: Pair,
-    sides: Sides,
+    sides: CasePair,
     plan: EvalPlan,
     losses: Iterable[tuple[str, float]] | None = None,
 ) -> CaseResult:

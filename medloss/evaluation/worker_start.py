@@ -6,8 +6,8 @@ import numpy as np
 
 import medloss.evaluation.reading.nifti
 import medloss.evaluation.score  # noqa: F401
+from medloss.runtime import threads
 from medloss.scoring import Case
-from medloss.scoring.surface import threads
 
 threads.limit(1)  # a process that has threads must not be copied
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from medloss.histograms import kernels
-from medloss.runtime.pages import use_large_pages
-from medloss.runtime.scratch import scratch
+from medloss.runtime.memory import scratch, use_large_pages
 from medloss.runtime.threads import run
 from medloss.sums.cpu.views import index, stored, view
 from medloss.sums.terms import work_dtype

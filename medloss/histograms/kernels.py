@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from medloss.runtime.compiling import Loops
+from medloss.runtime.compiling import FAST, Loops
 from medloss.sums.cpu import tiles, voxels
-from medloss.sums.cpu.compiling import FAST
 from medloss.sums.cpu.rows import fill, load, load_from, multiply, sigmoid, store_to
 from medloss.sums.cpu.scalars import HALF, ONE, ZERO
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import medloss
 from medloss.base import SegmentationLoss
-from medloss.integrations.schedules import scheduled_terms, step_schedules
+from medloss.integrations.loss_callback import scheduled_terms, step_schedules
 from medloss.objects.spacing import SpacingLike
 
 try:

@@ -34,7 +34,7 @@ def register() -> None:
     Raises:
         PluginError: two plugins offer the same class name.
     """
-    offers = host().losses()
+    offers = host().losses
     names = [offer.record.attribute for offer in offers]
     for offer in offers:
         name = offer.record.attribute

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import medloss
 from medloss.base import SegmentationLoss
-from medloss.integrations.schedules import step_schedules
+from medloss.integrations.loss_callback import step_schedules
 
 
 def build_loss(config: Mapping[str, Any], **options: Any) -> SegmentationLoss:

@@ -186,8 +186,8 @@ def write_trainer(
 def _record(config: Mapping[str, Any]) -> Loss | None:
     """What is known of the loss that a config names; nothing of a class outside the registry."""
     if "name" in config:
-        return host().loss(str(config["name"])).record
-    for offer in host().losses():
+        return host().losses.find(str(config["name"])).record
+    for offer in host().losses:
         paths = (f"medloss.losses.{offer.record.attribute}", offer.record.target.replace(":", "."))
         if config.get("_target_") in paths:
             return offer.record

@@ -12,22 +12,20 @@ scikit-image thins; the extra ``skeleton`` brings it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config.type_definitions import KeysCollection
-from monai.transforms.transform import MapTransform
-from monai.utils import ensure_tuple_rep
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medloss.integrations.transforms import _classes, _like, _masks
+from medloss.integrations.transforms import MapOfLabeld, class_masks, parse_classes
 from medloss.objects.skeletons import skeletonize, tubed_skeleton
 
 
-class SkeletonMapd(MapTransform):  # type: ignore[misc]
+class SkeletonMapd(MapOfLabeld):
     r"""Tubed skeleton of each class of a label.
 
     Formula:
@@ -72,10 +70,9 @@ class SkeletonMapd(MapTransform):  # type: ignore[misc]
         include_background: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        super().__init__(keys, map_keys, allow_missing_keys)
         skeletonize()  # that it is missing should be known before the first item
-        self.classes = _classes(classes)
-        self.map_keys = ensure_tuple_rep(map_keys, len(self.keys))
+        self.classes = parse_classes(classes)
         if not isinstance(tube_radius, int) or isinstance(tube_radius, bool) or tube_radius < 0:
             raise ValueError(
                 f"tube_radius: expected a whole number of voxels from 0 on, got {tube_radius!r}"
@@ -88,21 +85,9 @@ class SkeletonMapd(MapTransform):  # type: ignore[misc]
         self.tube_radius, self.each_class = tube_radius, each_class
         self.include_background = include_background
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with a skeleton for each key.
-
-        Raises:
-            ValueError: labels that are none of the classes.
-            TypeError: a label that is no tensor.
-        """
-        item = dict(data)
-        for key, map_key in self.key_iterator(item, self.map_keys):
-            item[map_key] = _like(item[key], self.skeleton_of(item[key], str(key)))
-        return item
-
-    def skeleton_of(self, label: Any, name: str = "label") -> Tensor:
+    def map_of(self, label: Any, name: str = "label") -> Tensor:
         r"""Tubed skeletons of a label, (C, \*spatial) uint8."""
-        masks = _masks(label, self.classes, name)
+        masks = class_masks(label, self.classes, name)
         objects = masks.cpu().numpy()
         tubes = np.zeros(objects.shape, np.uint8)
         background = None if len(objects) == 1 or self.include_background else self._background()

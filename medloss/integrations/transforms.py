@@ -15,7 +15,9 @@ trainer, which hands the maps of a batch to the loss.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import abc
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple, ensure_tuple_rep
+from monai.utils.enums import TraceKeys
 from torch import Tensor
 
 from medloss.distance import (
@@ -33,13 +36,54 @@ from medloss.distance import (
     connected_components,
     signed_distance,
 )
-from medloss.integrations.map_history import check_history
 from medloss.objects.spacing import SpacingLike, affine_spacing
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 
+_EXACT = frozenset(
+    {
+        *("Flip", "AxisFlip", "Rotate90", "Orientation", "Transpose"),
+        *("Crop", "SpatialCrop", "CenterSpatialCrop", "CenterScaleCrop", "ScaleCrop"),
+        *("SpatialCropSamples", "WeightedCrop", "CropForeground", "CropByPosNegLabel"),
+        *("CropByLabelClasses", "CropForegroundSamples"),
+    }
+)
+"""Transforms that move voxels without making new ones, by MONAI's name without Rand and d."""
 
-class DistanceMapd(MapTransform):  # type: ignore[misc]
+
+class MapOfLabeld(MapTransform, abc.ABC):  # type: ignore[misc]
+    r"""A map for each label of an item; which one, its kinds say by :meth:`map_of`.
+
+    Args:
+        keys: of the labels.
+        map_keys: where the maps go, one for each key.
+        allow_missing_keys: leave out keys that an item lacks.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, map_keys: KeysCollection, allow_missing_keys: bool
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.map_keys = ensure_tuple_rep(map_keys, len(self.keys))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with a map for each key.
+
+        Raises:
+            ValueError: a label, or options, that no map can be made with.
+            TypeError: a label that is no tensor.
+        """
+        item = dict(data)
+        for key, map_key in self.key_iterator(item, self.map_keys):
+            item[map_key] = _like(item[key], self.map_of(item[key], str(key)))
+        return item
+
+    @abc.abstractmethod
+    def map_of(self, label: Any, name: str = "label") -> Tensor:
+        """The map of one label."""
+
+
+class DistanceMapd(MapOfLabeld):
     r"""Signed distance map of each class of a label, in mm.
 
     Args:
@@ -76,30 +120,17 @@ class DistanceMapd(MapTransform):  # type: ignore[misc]
         dtype: str | torch.dtype = "float32",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        super().__init__(keys, map_keys, allow_missing_keys)
         check_map_options(convention, empty)
-        self.classes = _classes(classes)
-        self.map_keys = ensure_tuple_rep(map_keys, len(self.keys))
+        self.classes = parse_classes(classes)
         self.convention, self.empty, self.spacing_mm = convention, empty, spacing_mm
         self.dtype = dtype if isinstance(dtype, torch.dtype) else DTYPES.get(dtype)
         if self.dtype not in DTYPES.values():
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with a map for each key.
-
-        Raises:
-            ValueError: labels that are none of the classes, or no spacing.
-            TypeError: a label that is no tensor.
-        """
-        item = dict(data)
-        for key, map_key in self.key_iterator(item, self.map_keys):
-            item[map_key] = _like(item[key], self.map_of(item[key], str(key)))
-        return item
-
     def map_of(self, label: Any, name: str = "label") -> Tensor:
         r"""Map of a label, (C, \*spatial)."""
-        masks = _masks(label, self.classes, name)
+        masks = class_masks(label, self.classes, name)
         wide = torch.float64 if self.dtype == torch.float64 else torch.float32
         made = signed_distance(
             masks[None],
@@ -114,7 +145,7 @@ class DistanceMapd(MapTransform):  # type: ignore[misc]
         return made
 
 
-class ComponentMapd(MapTransform):  # type: ignore[misc]
+class ComponentMapd(MapOfLabeld):
     r"""Numbered connected components of a label: the instances that some losses count.
 
     Args:
@@ -142,24 +173,11 @@ class ComponentMapd(MapTransform):  # type: ignore[misc]
         include_background: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.map_keys = ensure_tuple_rep(map_keys, len(self.keys))
+        super().__init__(keys, map_keys, allow_missing_keys)
         self.each_class, self.connectivity = each_class, connectivity
         self.include_background = include_background
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with numbered components for each key.
-
-        Raises:
-            TypeError: a label that is no tensor.
-            ValueError: a connectivity beyond the number of axes.
-        """
-        item = dict(data)
-        for key, map_key in self.key_iterator(item, self.map_keys):
-            item[map_key] = _like(item[key], self.components_of(item[key], str(key)))
-        return item
-
-    def components_of(self, label: Any, name: str = "label") -> Tensor:
+    def map_of(self, label: Any, name: str = "label") -> Tensor:
         r"""Components of a label, (1, \*spatial)."""
         plain = _plain(label, name)
         if plain.shape[0] == 1:
@@ -211,7 +229,7 @@ class PrepareTargets:
         """
         for key in self.extras:
             if key != "mask" and key in batchdata:
-                check_history(batchdata[key], key)
+                _check_history(batchdata[key], key)
         moved = {
             name: batchdata[key].to(device=device, non_blocking=non_blocking, **options)
             for name, key in {"label": self.label, **{key: key for key in self.extras}}.items()
@@ -221,7 +239,12 @@ class PrepareTargets:
         return image, moved
 
 
-def _classes(classes: Any) -> tuple[int, ...] | None:
+def parse_classes(classes: Any) -> tuple[int, ...] | None:
+    """Labels of the classes, from how many or which ones there are; None for the label's channels.
+
+    Raises:
+        ValueError: it is neither.
+    """
     if classes is None:
         return None
     whole = isinstance(classes, int) and not isinstance(classes, bool)
@@ -249,8 +272,13 @@ def _values(plain: Tensor) -> list[float]:
     return found
 
 
-def _masks(label: Any, classes: tuple[int, ...] | None, name: str) -> Tensor:
-    """A mask for each class, (C, *spatial)."""
+def class_masks(label: Any, classes: tuple[int, ...] | None, name: str) -> Tensor:
+    r"""A mask for each class of a label, (C, \*spatial).
+
+    Raises:
+        ValueError: it has labels that are none of the classes.
+        TypeError: it is no tensor.
+    """
     plain = _plain(label, name)
     if classes is None or plain.shape[0] > 1:
         if classes is not None and plain.shape[0] != len(classes):
@@ -293,3 +321,40 @@ def _like(label: Any, made: Tensor) -> Tensor:
     result.applied_operations = []
     plain: Tensor = result
     return plain
+
+
+def _check_history(made: Any, name: str) -> None:
+    """Raise if a map was resampled or padded after it was made.
+
+    A distance stretched by a zoom is still what it was in mm, an interpolated skeleton is none, and
+    what padding adds to a map is 0, which is no distance. MONAI writes down what its spatial
+    transforms do; the elastic ones it does not, so that those cannot be refused here.
+
+    Args:
+        made: the map of an item or of a batch; without meta data nothing is known of it.
+        name: for the error text.
+
+    Raises:
+        ValueError: names the transform.
+    """
+    if not isinstance(made, MetaTensor):
+        return
+    for operation in _operations(made.applied_operations):
+        kind = str(operation.get(TraceKeys.CLASS_NAME, ""))
+        if not operation.get(TraceKeys.DO_TRANSFORM, True):
+            continue
+        if re.sub(r"^Rand|(d|D|Dict)$", "", kind) not in _EXACT:
+            raise ValueError(
+                f"{name}: {kind} was applied to a map that was made before; expected flips, "
+                f"rotations by 90 degrees and crops alone. Make the map after it, or leave "
+                f"{name!r} out of its keys"
+            )
+
+
+def _operations(found: Any) -> Iterator[Mapping[Any, Any]]:
+    """Of an item they are a list, of a batch a list for each item."""
+    for each in found if isinstance(found, list | tuple) else ():
+        if isinstance(each, Mapping):
+            yield each
+        else:
+            yield from _operations(each)

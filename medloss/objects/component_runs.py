@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.surface.compiling import kernel, part
+from medloss.runtime.compiling import Loops
+
+_loops = Loops("metrics")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +106,8 @@ def as_rows(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.ascontiguousarray(mask).reshape(math.prod(mask.shape[:-1]), mask.shape[-1])
 
 
-@kernel
-def _find(rows):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _find(rows: Any) -> Any:
     """The runs of every row."""
     first = np.zeros(len(rows) + 1, np.int64)
     begin, end, n = np.empty(1024, np.int32), np.empty(1024, np.int32), 0
@@ -134,16 +136,16 @@ def _find(rows):  # type: ignore[no-untyped-def]
     return first, begin[:n].copy(), end[:n].copy()
 
 
-@part
-def _root(parent, run):  # type: ignore[no-untyped-def]
+@_loops.part
+def _root(parent: Any, run: Any) -> Any:
     while parent[run] != run:
         parent[run] = parent[parent[run]]
         run = parent[run]
     return run
 
 
-@kernel
-def _joined(first, begin, end, depth, steps):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _joined(first: Any, begin: Any, end: Any, depth: Any, steps: Any) -> Any:
     """Number of the object of each run, from 0."""
     parent = np.arange(len(begin))
     for r in range(len(first) - 1):
@@ -183,8 +185,8 @@ def _joined(first, begin, end, depth, steps):  # type: ignore[no-untyped-def]
     return number
 
 
-@kernel
-def _within(first, begin, first_around, end_around, number):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _within(first: Any, begin: Any, first_around: Any, end_around: Any, number: Any) -> Any:
     found = np.empty(len(begin), np.int32)
     for r in range(len(first) - 1):
         b = first_around[r]
@@ -195,8 +197,8 @@ def _within(first, begin, first_around, end_around, number):  # type: ignore[no-
     return found
 
 
-@kernel
-def _grow(rows, first, begin, end, depth, n):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _grow(rows: Any, first: Any, begin: Any, end: Any, depth: Any, n: Any) -> None:
     for r in range(len(first) - 1):
         x, y = r // depth, r % depth
         for there_x in range(max(0, x - n), min(len(rows) // depth, x + n + 1)):
@@ -207,15 +209,15 @@ def _grow(rows, first, begin, end, depth, n):  # type: ignore[no-untyped-def]
                     rows[there, max(0, begin[run] - reach) : end[run] + reach] = True
 
 
-@kernel
-def _paint(rows, first, begin, end, number):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _paint(rows: Any, first: Any, begin: Any, end: Any, number: Any) -> None:
     for r in range(len(first) - 1):
         for run in range(first[r], first[r + 1]):
             rows[r, begin[run] : end[run]] = number[run] + 1
 
 
-@kernel
-def _counting(first, begin, end, ignored):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _counting(first: Any, begin: Any, end: Any, ignored: Any) -> Any:
     """Voxels of each run that are not ignored."""
     lengths = np.zeros(len(begin), np.int64)
     for r in range(len(first) - 1):

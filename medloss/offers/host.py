@@ -12,8 +12,8 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, Generic, Literal, TypeVar
 
@@ -73,6 +73,95 @@ class Offer(Generic[R]):
             ) from error
 
 
+class Catalogue(Generic[R]):
+    """Everything of one kind that plugins offer, by family and name.
+
+    Args:
+        kind: the class of its records.
+        plugins: all plugins of the host, for what it says of a name that is not there.
+    """
+
+    def __init__(self, kind: type[R], plugins: list[Plugin]) -> None:
+        self.kind = kind
+        self._plugins = plugins
+        self.classes: dict[str, list[tuple[Offer[R], str]]] = {}
+        """Offers and targets behind each class name; one, unless plugins clash."""
+        self._offers: list[Offer[R]] = []
+
+    def __iter__(self) -> Iterator[Offer[R]]:
+        return iter(self._offers)
+
+    def add(self, offers: list[Offer[R]]) -> None:
+        """Put the offers of one more plugin in their places."""
+        self._offers += offers
+        self._offers.sort(key=lambda o: (o.record.family, o.record.name, o.plugin.distribution))
+        for offer in offers:
+            for name, target in offer.record.classes().items():
+                self.classes.setdefault(name, []).append((offer, target))
+
+    def find(self, name: str) -> Offer[R]:
+        """What is called ``name`` or ``distribution:name``.
+
+        Raises:
+            PluginError: there is none (the nearest names are told), or several.
+        """
+        word = self.kind.builder.replace("_", " ")
+        found = [o for o in self if name in (o.record.name, o.full_name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise PluginError(_clash(word, name, found))
+        names = sorted({o.record.name for o in self})
+        near = difflib.get_close_matches(name.rpartition(":")[2], names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+        broken = [p for p in self._plugins if p.state != "ok"]
+        unusable = "".join(f" ({p} is {p.state}: {p.reason})" for p in broken)
+        raise PluginError(f"no {word} is called {name!r}; {hint}{unusable}")
+
+    def build(
+        self, name: str, options: dict[str, Any], load: Callable[[Offer[R]], Any] = Offer.load
+    ) -> Any:
+        """An object of the class that is called ``name``.
+
+        Args:
+            name: as :meth:`find` takes it.
+            options: passed to the class.
+            load: from the offer to the class.
+
+        Raises:
+            PluginError: there is none, or it cannot be imported.
+            TypeError: an option that the class does not have.
+        """
+        offer = self.find(name)
+        target = load(offer)
+        _check_options(offer.full_name, target, options)
+        return target(**options)
+
+    def attribute(self, name: str, load: Callable[[Offer[R]], Any] = Offer.load) -> Any:
+        """A class by its name, as ``medloss.losses``, ``.metrics`` and ``.detection`` have it.
+
+        Args:
+            name: of the class; ``"__all__"`` are those that a ``*`` imports.
+            load: from the offer to the class.
+
+        Raises:
+            AttributeError: no plugin offers it.
+            PluginError: several plugins do, or it cannot be imported.
+        """
+        if name == "__all__":
+            return sorted(each for each, found in self.classes.items() if len(found) == 1)
+        if name.startswith("_"):
+            raise AttributeError(f"module {self.kind.module!r} has no attribute {name!r}")
+        found = self.classes.get(name, [])
+        if len(found) > 1:
+            raise PluginError(_clash(self.kind.kind, name, [offer for offer, _ in found]))
+        for offer, target in found:
+            return load(Offer(replace(offer.record, target=target), offer.plugin))
+        near = difflib.get_close_matches(name, self.classes, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise AttributeError(f"no plugin offers a {self.kind.kind} class {name!r}{hint}")
+
+
 class Host:
     """All plugins of this environment and what they offer.
 
@@ -88,58 +177,80 @@ class Host:
         self.strict = strict
         self.disabled = disabled
         self.plugins: list[Plugin] = []
-        self._losses: list[Offer[Loss]] = []
-        self._metrics: list[Offer[Metric]] = []
-        self._detection: list[Offer[Detection]] = []
+        self.losses = Catalogue(Loss, self.plugins)
+        self.metrics = Catalogue(Metric, self.plugins)
+        self.detection = Catalogue(Detection, self.plugins)
+        self.catalogues: list[Catalogue[Any]] = [
+            each for each in vars(self).values() if isinstance(each, Catalogue)
+        ]
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(records)
         for plugin, api, entry in _entry_points():
             self.plugins.append(self._add(plugin, api, entry))
 
-    def losses(self) -> list[Offer[Loss]]:
-        """Every loss on offer, by family and name."""
-        return sorted(self._losses, key=_order)
+    def __iter__(self) -> Iterator[Offer[Any]]:
+        """Everything on offer: losses, then metrics, then parts of detectors."""
+        for catalogue in self.catalogues:
+            yield from catalogue
 
-    def metrics(self) -> list[Offer[Metric]]:
-        """Every metric on offer, by family and name."""
-        return sorted(self._metrics, key=_order)
-
-    def detection(self) -> list[Offer[Detection]]:
-        """Every part of a detector on offer, by family and name."""
-        return sorted(self._detection, key=_order)
-
-    def loss(self, name: str) -> Offer[Loss]:
-        """The loss called ``name`` or ``distribution:name``.
+    def find(self, name: str, kind: str | None = None) -> list[Offer[Any]]:
+        """Everything of this name: a loss, a metric, a part of a detector, or several of them.
 
         Raises:
-            PluginError: there is none (the nearest names are told), or several.
+            PluginError: there is none of the wanted kind.
         """
-        return self._find("loss", name, self._losses)
+        found: list[Offer[Any]] = []
+        errors = []
+        for catalogue in self.catalogues:
+            if kind in (None, catalogue.kind.kind):
+                try:
+                    found.append(catalogue.find(name))
+                except PluginError as error:
+                    errors.append(str(error))
+        if not found:
+            raise PluginError("; ".join(errors))
+        return found
 
-    def metric(self, name: str) -> Offer[Metric]:
-        """The metric called ``name`` or ``distribution:name``; raises as :meth:`loss`."""
-        return self._find("metric", name, self._metrics)
+    def of_plugin(self, name: str) -> list[Offer[Any]]:
+        """Everything that a plugin, or all plugins of a distribution, offer.
 
-    def detection_part(self, name: str) -> Offer[Detection]:
-        """The part called ``name`` or ``distribution:name``; raises as :meth:`loss`."""
-        return self._find("detection part", name, self._detection)
+        Args:
+            name: of the plugin, of its distribution, or ``distribution:name``.
+
+        Raises:
+            PluginError: no usable plugin has the name, or it offers nothing.
+        """
+
+        def names(plugin: Plugin) -> tuple[str, str, str]:
+            full = f"{plugin.distribution}:{plugin.name}"
+            return plugin.name, plugin.distribution, full
+
+        found = [plugin for plugin in self.plugins if name in names(plugin)]
+        if not found:
+            known = ", ".join(sorted({each for p in self.plugins for each in names(p)}))
+            raise PluginError(f"no plugin or distribution is called {name!r}; there are: {known}")
+        for each in found:
+            if each.state != "ok":
+                raise PluginError(f"{each} is {each.state}: {each.reason}")
+        offers = [offer for offer in self if offer.plugin in found]
+        if not offers:
+            raise PluginError(f"{' and '.join(map(str, found))}: nothing is offered")
+        return offers
 
     def _add(self, plugin: Plugin, api: int, entry: metadata.EntryPoint) -> Plugin:
         """Load one plugin whole, or not at all."""
-        if self.disabled & {plugin.name, f"{plugin.distribution}:{plugin.name}"}:
-            return _became(plugin, "disabled", "listed in MEDLOSS_DISABLE")
+        key = f"{plugin.distribution}:{plugin.name}"
+        if self.disabled & {plugin.name, key}:
+            return replace(plugin, state="disabled", reason="listed in MEDLOSS_DISABLE")
         if api != API:
             reason = f"written for plugin API {api}, this medloss speaks API {API}"
             if self.strict:
                 raise PluginError(f"{plugin}: {reason}")
-            return _became(plugin, "refused", reason)
-        key = f"{plugin.distribution}:{plugin.name}"
+            return replace(plugin, state="refused", reason=reason)
         try:
             self._manager.register(entry.load(), name=key)
             self._manager.check_pending()
-            losses = self._records(key, "medloss_losses", Loss, plugin)
-            metrics = self._records(key, "medloss_metrics", Metric, plugin)
-            detection = self._records(key, "medloss_detection", Detection, plugin)
+            offers = [self._offered(key, each.kind, plugin) for each in self.catalogues]
         # A plugin may fail in any way, sys.exit() at import included; the host must not.
         except (Exception, SystemExit) as error:
             if self._manager.has_plugin(key):
@@ -147,15 +258,15 @@ class Host:
             reason = f"{type(error).__name__}: {error}".rstrip(": ").replace("\n", " ")
             if self.strict:
                 raise PluginError(f"{plugin} is broken: {reason}") from error
-            return _became(plugin, "broken", reason)
-        self._losses += losses
-        self._metrics += metrics
-        self._detection += detection
+            return replace(plugin, state="broken", reason=reason)
+        for catalogue, found in zip(self.catalogues, offers, strict=True):
+            catalogue.add(found)
         return plugin
 
-    def _records(self, key: str, hook: str, kind: type[R], plugin: Plugin) -> list[Offer[R]]:
+    def _offered(self, key: str, kind: type[Record], plugin: Plugin) -> list[Offer[Any]]:
+        hook = kind.module.replace(".", "_")
         others = [p for name, p in self._manager.list_name_plugin() if name != key]
-        records: list[R] = []
+        records: list[Record] = []
         for result in self._manager.subset_hook_caller(hook, others)():
             for record in result:
                 if not isinstance(record, kind):
@@ -168,21 +279,6 @@ class Host:
         if twice:
             raise ValueError(f"{hook}: {', '.join(twice)} offered twice by the same plugin")
         return [Offer(record, plugin) for record in records]
-
-    def _find(self, kind: str, name: str, offers: list[Offer[R]]) -> Offer[R]:
-        found = [o for o in offers if name in (o.record.name, o.full_name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise PluginError(_clash(kind, name, found))
-        raise PluginError(self._unknown(kind, name, sorted({o.record.name for o in offers})))
-
-    def _unknown(self, kind: str, name: str, names: list[str]) -> str:
-        near = difflib.get_close_matches(name.rpartition(":")[2], names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
-        broken = [p for p in self.plugins if p.state != "ok"]
-        unusable = "".join(f" ({p} is {p.state}: {p.reason})" for p in broken)
-        return f"no {kind} is called {name!r}; {hint}{unusable}"
 
 
 @functools.cache
@@ -198,126 +294,23 @@ def host() -> Host:
     )
 
 
-def loss(name: str, **options: Any) -> Any:
-    """Build a loss by its registry name.
-
-    Args:
-        name: ``focal_tversky``, or ``distribution:focal_tversky`` where the bare name is ambiguous.
-        options: passed to the class.
-
-    Raises:
-        PluginError: no such loss, or it cannot be imported.
-        TypeError: an option that the loss does not have.
-
-    Example:
-        >>> import medloss
-        >>> medloss.loss("focal_tversky", softmax=True).fn_weight
-        0.7
-    """
-    offer = host().loss(name)
-    target = offer.load()
-    _check_options(offer.full_name, target, options)
-    return target(**options)
-
-
-def metric(name: str, **options: Any) -> Any:
-    """Build the MONAI form of a metric by its registry name.
-
-    Args:
-        name: ``hausdorff95``, or ``distribution:hausdorff95`` where the bare name is ambiguous.
-        options: passed to the metric class.
-
-    Raises:
-        PluginError: no such metric, or it cannot be imported.
-        TypeError: an option that the metric does not have.
-    """
-    from medloss import metrics
-
-    offer = host().metric(name)
-    target = metrics.monai_class(offer)
-    _check_options(offer.full_name, target, options)
-    return target(**options)
-
-
-def detection_part(name: str, **options: Any) -> Any:
-    """Build a part of a detector by its registry name: a box loss, an assigner, a detector.
-
-    Args:
-        name: ``ciou``, or ``distribution:ciou`` where the bare name is ambiguous.
-        options: passed to the class.
-
-    Raises:
-        PluginError: no such part, or it cannot be imported.
-        TypeError: an option that the part does not have.
-
-    Example:
-        >>> import medloss
-        >>> medloss.detection_part("ciou", reduction="sum").reduction
-        'sum'
-    """
-    offer = host().detection_part(name)
-    target = offer.load()
-    _check_options(offer.full_name, target, options)
-    return target(**options)
-
-
-def list_losses() -> list[Loss]:
-    """Records of every loss on offer, by family and name."""
-    return [offer.record for offer in host().losses()]
-
-
-def list_metrics() -> list[Metric]:
-    """Records of every metric on offer, by family and name."""
-    return [offer.record for offer in host().metrics()]
-
-
-def list_detection() -> list[Detection]:
-    """Records of every part of a detector on offer, by family and name."""
-    return [offer.record for offer in host().detection()]
-
-
-def by_attribute(kind: str, attribute: str, offers: dict[str, list[Offer[R]]]) -> Offer[R]:
-    """The one offer behind a class name, for ``medloss.losses``, ``.metrics`` and ``.detection``.
-
-    Raises:
-        AttributeError: no plugin offers it.
-        PluginError: several plugins do.
-    """
-    found = offers.get(attribute, [])
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise PluginError(_clash(kind, attribute, found))
-    near = difflib.get_close_matches(attribute, offers, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise AttributeError(f"no plugin offers a {kind} class {attribute!r}{hint}")
-
-
 def _entry_points() -> Iterator[tuple[Plugin, int, metadata.EntryPoint]]:
     """Every entry point of every ``medloss`` group, in an order that is the same everywhere."""
     found = []
     for distribution in metadata.distributions():
-        for entry in distribution.entry_points:
-            group = re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group)
-            if group:
-                plugin = Plugin(
-                    name=entry.name,
-                    module=entry.value,
-                    distribution=distribution.metadata["Name"],
-                    version=distribution.version,
-                )
-                found.append((plugin, int(group[1] or 1), entry))
+        entries = [
+            (entry, int(group[1] or 1))
+            for entry in distribution.entry_points
+            if (group := re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group))
+        ]
+        if entries:  # else nobody asks for the metadata, which take longer to read
+            told = distribution.metadata
+        for entry, api in entries:
+            plugin = Plugin(entry.name, entry.value, told["Name"], told["Version"])
+            found.append((plugin, api, entry))
     # The same distribution can be on sys.path twice (an editable install beside its source).
     unique = {(p.distribution, p.name, api): (p, api, e) for p, api, e in reversed(found)}
     yield from (unique[key] for key in sorted(unique))
-
-
-def _became(plugin: Plugin, state: State, reason: str) -> Plugin:
-    return Plugin(plugin.name, plugin.module, plugin.distribution, plugin.version, state, reason)
-
-
-def _order(offer: Offer[R]) -> tuple[str, str, str]:
-    return offer.record.family, offer.record.name, offer.plugin.distribution
 
 
 def _clash(kind: str, name: str, found: list[Offer[R]]) -> str:

@@ -15,12 +15,11 @@ A plugin is any importable module named by an entry point in the group ``medloss
             name="topk_margin",
             target="medloss_topk.margin:TopKMarginLoss",
             family="distribution",
-            summary="Margin loss over the hardest fraction of voxels.",
-            cites=("arXiv:1605.06885",),
         )
 
 The module itself should stay light: name the class in ``target`` instead of importing it, so that
-``medloss list`` needs neither torch nor your code.
+``medloss list`` needs neither torch nor your code. What the class is in a line, and its sources,
+are read from its docstring, which is not imported for that either.
 """
 
 from __future__ import annotations
@@ -28,9 +27,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import pluggy
+
+from medloss.offers.cards import first_line_and_sources, written_docstring
 
 GROUP = "medloss"
 """Entry-point group of plugins written for API 1; API n > 1 is the group ``medloss.n``."""
@@ -44,18 +45,14 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
+Kind = Literal["loss", "metric", "detection"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Fact = Literal["counts", "surfaces", "components", "skeletons", "probabilities"]
 Extra = Literal["distance_map", "skeleton", "components"]
-FACTS: tuple[Fact, ...] = ("counts", "surfaces", "components", "skeletons", "probabilities")
-EXTRAS: tuple[Extra, ...] = ("distance_map", "skeleton", "components")
 Role = Literal["box_loss", "objectness_loss", "detection_loss", "assigner", "detector"]
-ROLES: tuple[Role, ...] = (
-    "box_loss",
-    "objectness_loss",
-    "detection_loss",
-    "assigner",
-    "detector",
-)
+FACTS: tuple[Fact, ...] = get_args(Fact)
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +63,24 @@ class Record:
         name: lower-case words of the field joined by ``_``: ``focal_tversky``.
         target: where the object is, ``"package.module:Attribute"``; imported only when it is used.
         family: the group it is listed under, for example ``region``.
-        summary: one line, equal to the first line of the target's docstring.
-        cites: sources as ``"arXiv:..."`` or ``"doi:..."``.
+        summary: one line, equal to the first line of the target's docstring, from which it is read
+            where it is not given.
+        cites: sources as ``"arXiv:..."`` or ``"doi:..."``; without a ``summary`` they are read from
+            the section ``Source`` of that docstring.
         example: options of a typical bundle config, as JSON would hold them.
         exempt: checks of ``medloss.testing`` that its mathematics cannot meet, with the reasons.
     """
 
+    kind: ClassVar[Kind]
+    builder: ClassVar[str]
+    """Name of the function of ``medloss`` that builds it."""
+    module: ClassVar[str]
+    """The module that has its classes as attributes; with ``_`` the hook that yields it."""
+
     name: str
     target: str
     family: str
-    summary: str
+    summary: str = ""
     cites: tuple[str, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict, hash=False)
     exempt: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -84,6 +89,8 @@ class Record:
         _check(bool(_NAME.fullmatch(self.name)), "name", "lower_case_words", self.name)
         _check(bool(_TARGET.fullmatch(self.target)), "target", "'module:Attribute'", self.target)
         _check(bool(_NAME.fullmatch(self.family)), "family", "lower_case_words", self.family)
+        if not self.summary:
+            self._read_docstring()
         one_line = bool(self.summary.strip()) and "\n" not in self.summary
         _check(one_line, "summary", "one non-empty line", self.summary)
         _check_strings("cites", self.cites)
@@ -92,10 +99,32 @@ class Record:
             named = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
             _check(named, name, "a mapping with strings as keys", value)
 
+    def _read_docstring(self) -> None:
+        try:
+            docstring = written_docstring(self.target)
+        except Exception as error:  # a target may raise anything
+            raise ValueError(
+                f"summary: the docstring of {self.target} cannot be read: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        _check(bool(docstring), "summary", f"a docstring of {self.target}, or a line here", "none")
+        summary, cites = first_line_and_sources(docstring)
+        object.__setattr__(self, "summary", summary)
+        object.__setattr__(self, "cites", self.cites or cites)
+
     @property
     def attribute(self) -> str:
         """Name of the target object inside its module."""
         return self.target.partition(":")[2]
+
+    @property
+    def noun(self) -> str:
+        """What it is, in words."""
+        return self.builder.replace("_", " ")
+
+    def classes(self) -> dict[str, str]:
+        """Targets by the names of the classes that the module of its kind has for it."""
+        return {self.attribute: self.target}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +138,10 @@ class Loss(Record):
             MONAI does; attributes of ``medloss.losses`` too.
     """
 
+    kind = "loss"
+    builder = "loss"
+    module = "medloss.losses"
+
     needs: tuple[Extra, ...] = ()
     alone: bool = True
     also: tuple[str, ...] = ()
@@ -119,6 +152,10 @@ class Loss(Record):
         _check_strings("also", self.also)
         for target in self.also:
             _check(bool(_TARGET.fullmatch(target)), "also", "'module:Attribute'", target)
+
+    def classes(self) -> dict[str, str]:
+        """Targets by the names of the classes in ``medloss.losses``."""
+        return {target.partition(":")[2]: target for target in (self.target, *self.also)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +168,10 @@ class Metric(Record):
         unit: ``"mm"``, ``"mm3"`` or ``""``.
         better: whether ``"higher"`` or ``"lower"`` values are better.
     """
+
+    kind = "metric"
+    builder = "metric"
+    module = "medloss.metrics"
 
     facts: tuple[Fact, ...]
     unit: Literal["mm", "mm3", ""] = ""
@@ -148,6 +189,10 @@ class Metric(Record):
         """Name of its MONAI form: ``hausdorff95`` is ``medloss.metrics.Hausdorff95Metric``."""
         return "".join(word.capitalize() for word in self.name.split("_")) + "Metric"
 
+    def classes(self) -> dict[str, str]:
+        """The target by the name of its MONAI form in ``medloss.metrics``."""
+        return {self.class_name: self.target}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detection(Record):
@@ -161,26 +206,38 @@ class Detection(Record):
             network and an anchor generator, and is called as MONAI's ``RetinaNetDetector``.
     """
 
+    kind = "detection"
+    builder = "detection_part"
+    module = "medloss.detection"
+
     role: Role
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(self.role in ROLES, "role", f"one of {', '.join(ROLES)}", self.role)
 
+    @property
+    def noun(self) -> str:
+        """Its role, in words."""
+        return self.role.replace("_", " ")
+
 
 @hookspec
-def medloss_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
+def medloss_losses() -> Iterable[Loss]:
     """Yield one :class:`Loss` for each loss that the plugin offers."""
+    return ()
 
 
 @hookspec
-def medloss_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
+def medloss_metrics() -> Iterable[Metric]:
     """Yield one :class:`Metric` for each metric that the plugin offers."""
+    return ()
 
 
 @hookspec
-def medloss_detection() -> Iterable[Detection]:  # type: ignore[empty-body]
+def medloss_detection() -> Iterable[Detection]:
     """Yield one :class:`Detection` for each part of a detector that the plugin offers."""
+    return ()
 
 
 def _check(good: bool, field: str, expected: str, got: object) -> None:
@@ -188,9 +245,9 @@ def _check(good: bool, field: str, expected: str, got: object) -> None:
         raise ValueError(f"{field}: expected {expected}, got {got!r}")
 
 
-def _check_strings(field: str, values: object, allowed: tuple[str, ...] = ()) -> None:
+def _check_strings(field: str, values: tuple[str, ...], allowed: tuple[str, ...] = ()) -> None:
     tuple_of_strings = isinstance(values, tuple) and all(isinstance(v, str) for v in values)
     _check(tuple_of_strings, field, "a tuple of strings", values)
     if allowed:
-        bad = [v for v in values if v not in allowed]  # type: ignore[attr-defined]
+        bad = [v for v in values if v not in allowed]
         _check(not bad, field, f"names out of {', '.join(allowed)}", bad)

@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
 
 from medloss.runtime.keeping import Kept
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OPTIONS: Any = {
-    "nogil": True,
-    # A division that may raise would be done one element at a time.
-    "error_model": "numpy",
-    "no_cfunc_wrapper": True,
-}
+FAST = {"contract", "reassoc", "nsz", "arcp"}
+"""Any order of operations; neither "nnan" nor "ninf": a NaN in the input must come out."""
+EXACT = {"contract"}
+"""No reordering, which would undo tricks of rounding."""
 
 
 class Loops:
@@ -41,7 +42,11 @@ class Loops:
 
     def __init__(self, what: str, *, fastmath: bool | set[str] = False) -> None:
         self.what = what
-        self._options = {**OPTIONS, "fastmath": fastmath}
+        # A division that may raise would be done one element at a time.
+        common: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
+        self._options = {**common, "fastmath": fastmath, "nogil": True}
+        # Without what Python would call it through: that takes as long to compile as a short loop.
+        self._inner = {**common, "fastmath": fastmath, "no_cpython_wrapper": True}
 
     def kernel(self, function: Callable[P, R]) -> Callable[P, R]:
         """Compile what Python calls; kept on disk, where that is possible."""
@@ -53,6 +58,28 @@ class Loops:
 
     def part(self, function: Callable[P, R]) -> Callable[P, R]:
         """Compile what kernels call, and only they; kept on disk as part of them."""
-        # Without what Python would call it through: that takes as long to compile as a short loop.
-        compiled: Callable[P, R] = numba.njit(no_cpython_wrapper=True, **self._options)(function)
+        compiled: Callable[P, R] = numba.njit(nogil=True, **self._inner)(function)
         return compiled
+
+    def means(self, function: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Inside kernels, ``function`` is what the decorated one returns for the types at hand."""
+        decorator: Callable[[Callable[P, R]], Callable[P, R]] = overload(
+            function, jit_options=self._inner, strict=False
+        )
+        return decorator
+
+
+def _bits_as(to: Any, number: Any, machine: Any) -> Any:
+    """An instruction that numba does not offer: the same 32 bits as a number of another type."""
+
+    def typed(typing_context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], machine)
+
+        return to(number), generate
+
+    return intrinsic(typed)
+
+
+as_float = _bits_as(types.float32, types.int32, ir.FloatType())
+as_bits = _bits_as(types.int32, types.float32, ir.IntType(32))

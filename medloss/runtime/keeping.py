@@ -1,26 +1,36 @@
-"""Compiled loops on disk, where that is possible; computing never depends on it.
+"""Compiled loops on disk, where that is possible, and what is said of it once.
 
 numba's own cache gives up with an error where no folder can be written, where the disk is full and
-where a file is damaged. Here each of these is said once, and the loop is compiled.
+where a file is damaged. Here each of these is said, and the loop is compiled: computing never
+depends on a disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from numba.core import caching
 
-from medloss.runtime.saying import compiling_begins, say_once
-from medloss.runtime.sources import stamp
+QUIET = "MEDLOSS_QUIET"
+"""Environment variable: with any value but 0, nothing is said."""
 
-NOWHERE = "no folder for them can be written"
+_IMPORT = re.compile(rb"^(?:from ([\w.]+) )?import (\([^)]*\)|[\w., ]+)", re.MULTILINE)
+_said: set[str] = set()
+_lock = Lock()
 
 
 @dataclass(frozen=True)
-class Record:
+class CompiledKernels:
     """What became of kernels since the process started.
 
     Args:
@@ -36,17 +46,17 @@ class Record:
     folders: frozenset[str] = frozenset()
 
 
-_record = Record()
+_record = CompiledKernels()
 
 
-def record() -> Record:
+def record() -> CompiledKernels:
     """What became of kernels so far."""
     return _record
 
 
 def _note(folder: str | None = None, *, compiled: int = 0, loaded: int = 0, lost: int = 0) -> None:
     global _record
-    _record = Record(
+    _record = CompiledKernels(
         _record.compiled + compiled,
         _record.loaded + loaded,
         _record.lost + lost,
@@ -122,7 +132,7 @@ class Kept:
             if found is not None:
                 _note(str(place.cache_path), loaded=1)
                 return found
-        compiling_begins(self._what, self.cache_path, NOWHERE)
+        _compiling_begins(self._what, self.cache_path)
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
@@ -168,3 +178,72 @@ class Kept:
             except OSError:
                 self._writable = None
         self._places.remove(place)
+
+
+def say_once(about: str, text: str) -> None:
+    """Write a line, unless something has been said about this, or nothing is to be said.
+
+    It is no warning of Python: that would end programs that make errors of warnings.
+    """
+    with _lock:
+        if about in _said:
+            return
+        _said.add(about)
+    if os.environ.get(QUIET, "0") in ("", "0") and sys.stderr is not None:
+        sys.stderr.write(f"medloss: {text}.\n")
+        sys.stderr.flush()
+
+
+def _compiling_begins(what: str, folder: str | None) -> None:
+    """Say that some loops are being compiled, and whether the next process has to wait too."""
+    kept = f"kept in {folder}"
+    if folder is None:
+        kept = "not kept, as no folder for them can be written: NUMBA_CACHE_DIR names one"
+    say_once(
+        f"compiling {what}",
+        f"compiling loops for {what}, some seconds at their first use; {kept}",
+    )
+
+
+def stamp(function: Callable[..., Any]) -> str:
+    """A digest of the module of a function and of those of its package that it is made of.
+
+    Machine code that is kept must not outlive a change in a module that was compiled into it.
+    """
+    package = function.__module__.partition(".")[0]
+    found: dict[str, bytes] = {}
+    waiting = [function.__module__]
+    while waiting:
+        name = waiting.pop()
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if name in found or not file:
+            continue
+        found[name] = _content(file)
+        waiting += [each for each in _imported(found[name]) if each.partition(".")[0] == package]
+    if not found:  # a function of no file that is known by its module
+        found[""] = inspect.getsource(function).encode()
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(name.encode() + found[name])
+    return digest.hexdigest()
+
+
+@cache
+def _content(file: str) -> bytes:
+    return Path(file).read_bytes()
+
+
+def _imported(source: bytes) -> Iterator[str]:
+    """Modules that the imports at the left margin may mean.
+
+    Example:
+        >>> sorted(_imported(b"from a.b import c, d"))
+        ['a.b', 'a.b.c', 'a.b.d']
+    """
+    for module, names in _IMPORT.findall(source):
+        if module:
+            yield module.decode()
+        for name in names.decode().strip("()").split(","):
+            word = name.split(" as ")[0].strip()
+            if word:
+                yield f"{module.decode()}.{word}" if module else word

@@ -11,6 +11,11 @@ from torch import Tensor
 from medloss.runtime.eager import Fast, is_plain, plain_second, plain_slopes
 
 
+def contiguous_like(tensor: Tensor) -> Tensor:
+    """Memory for a gradient by a tensor, in the order of its axes."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
 def operator(
     name: str,
     tensors: str,
@@ -18,7 +23,7 @@ def operator(
     *,
     of: Callable[..., Fast],
     fake: Callable[..., Tensor],
-    fake_slope: Callable[[Tensor], Tensor],
+    fake_slope: Callable[[Tensor], Tensor] = contiguous_like,
 ) -> Callable[..., Tensor]:
     """Register a function as an operator, and its slopes as ``name_slopes``.
 

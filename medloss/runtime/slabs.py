@@ -1,19 +1,53 @@
-"""The volumes of a batch, one for each sample and class, a few at a time."""
+"""How much is worked on at a time, and the volumes of a batch in lots of that size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-AT_ONCE = {"cpu": 1 << 20}
-"""Voxels of the volumes that are worked on together: on a CPU they stay in cache."""
-AT_ONCE_ELSEWHERE = 1 << 25
-"""Elsewhere enough that starting an operation does not count."""
 
+class AtOnce(NamedTuple):
+    """How much is worked on together.
+
+    Args:
+        cpu: on a CPU, where what is made on the way stays in cache.
+        elsewhere: enough that starting an operation does not count.
+    """
+
+    cpu: int
+    elsewhere: int
+
+    def on(self, device: torch.device) -> int:
+        """On one device."""
+        return self.cpu if device.type == "cpu" else self.elsewhere
+
+
+ELEMENTS = AtOnce(1 << 18, 1 << 22)
+"""Of a slab, where some temporaries are made of each."""
+VOXELS = AtOnce(1 << 20, 1 << 25)
+"""Of whole volumes."""
+BYTES = AtOnce(1 << 23, 1 << 27)
+"""Of all that is made of a slab."""
+
+Slab = tuple[int, slice]
+"""A sample and some of its voxels."""
 Lot = tuple[int, slice]
 """A sample and some of its classes."""
+
+
+def slabs(batch: int, voxels: int, at_once: int) -> Iterator[Slab]:
+    """All voxels of all samples.
+
+    Example:
+        >>> list(slabs(1, voxels=5, at_once=3))
+        [(0, slice(0, 3, None)), (0, slice(3, 6, None))]
+    """
+    for b in range(batch):
+        for begin in range(0, voxels, at_once):
+            yield b, slice(begin, begin + at_once)
 
 
 def lots(p: Tensor, skip: int) -> Iterator[Lot]:
@@ -23,7 +57,7 @@ def lots(p: Tensor, skip: int) -> Iterator[Lot]:
         >>> list(lots(torch.zeros(2, 3, 4, 4), skip=1))
         [(0, slice(1, 3, None)), (1, slice(1, 3, None))]
     """
-    at_once = max(1, AT_ONCE.get(p.device.type, AT_ONCE_ELSEWHERE) // max(1, p.shape[2:].numel()))
+    at_once = max(1, VOXELS.on(p.device) // max(1, p.shape[2:].numel()))
     for b in range(p.shape[0]):
         for first in range(skip, p.shape[1], at_once):
             yield b, slice(first, min(first + at_once, p.shape[1]))

@@ -1,4 +1,4 @@
-"""Blocks of work on a few threads of our own, beside torch's.
+"""Blocks of work on a few threads of our own; the kernels run without Python's lock.
 
 numba's own threading is left alone: its OpenMP layer shares torch's thread count and slows torch
 down, and its other layer aborts the process when two Python threads enter it at once.
@@ -7,18 +7,87 @@ down, and its other layer aborts the process when two Python threads enter it at
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
+from typing import TypeVar
 
-import torch
+T = TypeVar("T")
 
 EACH = 1 << 17
 """Elements that keep a thread busy for longer than it takes to wake it."""
 
 _lock = Lock()
 _pool: ThreadPoolExecutor | None = None
+_most: int | None = None
+
+
+def processors() -> int:
+    """Processors that this process may use, or fewer if a limit says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return _limited(len(os.sched_getaffinity(0)))
+    return _limited(os.cpu_count() or 1)
+
+
+def count() -> int:
+    """Threads that work at once: as torch is told, one for each processor in a process without it.
+
+    ``torch.set_num_threads`` and :func:`limit` thereby reach all that is computed here.
+    """
+    of_torch = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    return processors() if of_torch is None else _limited(of_torch())
+
+
+def limit(most: int) -> None:
+    """Use at most so many threads: for a process that has others beside it."""
+    global _most
+    _most = most
+
+
+def run(blocks: int, work: Callable[[int], T], elements: int | None = None) -> list[T]:
+    """Results of ``work`` for every number below ``blocks``, in their order.
+
+    The calling thread works too, so that this cannot hang when the pool is busy with other calls.
+
+    Args:
+        blocks: how many.
+        work: what to do with each.
+        elements: of all blocks; few are not worth another thread.
+
+    Example:
+        >>> run(3, lambda n: n * n)
+        [0, 1, 4]
+    """
+    useful = blocks if elements is None else max(1, min(blocks, elements // EACH))
+    helpers = min(count(), useful) - 1 if useful > 1 else 0
+    if helpers < 1:
+        return [work(block) for block in range(blocks)]
+    waiting = deque(range(blocks))
+    results: dict[int, T] = {}
+
+    def until_empty() -> None:
+        while True:
+            try:
+                block = waiting.popleft()
+            except IndexError:
+                return
+            results[block] = work(block)
+
+    futures = [_executor().submit(until_empty) for _ in range(helpers)]
+    try:
+        until_empty()
+    finally:
+        waiting.clear()  # after an error, the others stop too
+        for future in futures:
+            if not future.cancel():
+                future.result()
+    return [results[block] for block in range(blocks)]
+
+
+def _limited(number: int) -> int:
+    return number if _most is None else min(number, _most)
 
 
 def _executor() -> ThreadPoolExecutor:
@@ -37,35 +106,3 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
-
-
-def run(blocks: int, work: Callable[[int], None], elements: int | None = None) -> None:
-    """Call ``work`` with every number below ``blocks``, on up to ``torch.get_num_threads()``.
-
-    The calling thread works too, so that this cannot hang when the pool is busy with other calls.
-
-    Args:
-        blocks: how many.
-        work: what to do with each.
-        elements: of all blocks; few are not worth another thread.
-    """
-    waiting = deque(range(blocks))
-
-    def until_empty() -> None:
-        while True:
-            try:
-                block = waiting.popleft()
-            except IndexError:
-                return
-            work(block)
-
-    useful = blocks if elements is None else max(1, elements // EACH)
-    helpers = min(torch.get_num_threads(), blocks, useful) - 1
-    futures = [_executor().submit(until_empty) for _ in range(helpers)]
-    try:
-        until_empty()
-    finally:
-        waiting.clear()  # after an error, the others stop too
-        for future in futures:
-            if not future.cancel():
-                future.result()

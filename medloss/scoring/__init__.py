@@ -1,14 +1,11 @@
 """What is known of one case, each fact once; needs numpy and numba, neither torch nor MONAI."""
 
 from medloss.scoring.case import Case
-from medloss.scoring.counts import Counts, count_classes
+from medloss.scoring.facts import Counts, Probabilities, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
 from medloss.scoring.matching import Detections, detections, match
-from medloss.scoring.presets import PRESETS, Preset
-from medloss.scoring.probabilities import Probabilities
+from medloss.scoring.presets import PRESETS, EmptyPolicy, Preset, Score, Status
 from medloss.scoring.scores import score
-from medloss.scoring.skeletons import Skeletons
-from medloss.scoring.status import EmptyPolicy, Score, Status
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import surface_distances
 

@@ -27,19 +27,26 @@ from medloss.scoring.adapter_inputs import (
 )
 from medloss.scoring.adapter_monai import (
     OVERLAP,
+    check_reduction,
     named,
     of_empty,
     positional,
     reduce_as_monai,
+    reduce_values,
     with_labels,
     without_ignored,
 )
-from medloss.scoring.adapter_options import OPTIONS, check_names, own_options
-from medloss.scoring.adapter_reduction import check_reduction, reduce_values
-from medloss.scoring.adapter_settings import GEOMETRY, MetricOptions, with_background
+from medloss.scoring.adapter_options import (
+    GEOMETRY,
+    OPTIONS,
+    MetricOptions,
+    check_names,
+    own_options,
+    with_background,
+)
 from medloss.scoring.case import Case
+from medloss.scoring.presets import Status
 from medloss.scoring.scores import score
-from medloss.scoring.status import Status
 
 STATUSES = tuple(Status)
 

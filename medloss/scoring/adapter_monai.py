@@ -1,4 +1,4 @@
-"""What a metric class does as MONAI's own does: the order of its arguments, empty classes, names.
+"""What a metric class does as MONAI's own: order of arguments, empty classes, reductions, names.
 
 The values are those of MONAI 1.6.1, where the preset ``monai`` asks for them.
 """
@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from monai.metrics.utils import do_metric_reduction
+from monai.utils.enums import MetricReduction
 from torch import Tensor
 
-from medloss.scoring.status import Status
+from medloss.scoring.presets import Status
 
 PRESET = "monai"
+REDUCTIONS = tuple(str(reduction.value) for reduction in MetricReduction)
 
 OVERLAP = ("dice", "jaccard")
 """Metrics with MONAI's options ``ignore_empty`` and ``return_with_label``."""
@@ -91,6 +93,49 @@ def without_ignored(label_map: Any, ignored: Any) -> Any:
     if isinstance(label_map, Tensor):
         return torch.where(ignored, -1, label_map.to(torch.int32))
     return np.where(ignored, np.int32(-1), label_map)
+
+
+def check_reduction(reduction: str) -> str:
+    """Name of a reduction.
+
+    Raises:
+        ValueError: MONAI has no such reduction.
+    """
+    name = str(getattr(reduction, "value", reduction))
+    if name not in REDUCTIONS:
+        raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+    return name
+
+
+def reduce_values(values: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
+    """Reduce without NaN, and count what took part.
+
+    Args:
+        values: (N, C), cases by classes.
+        reduction: ``mean`` takes the mean over the classes of each case, then over the cases;
+            ``mean_batch`` and ``mean_channel`` over one of them, the sums likewise.
+
+    Returns:
+        The reduced values and, of the same shape, how many values (for ``mean``: cases) they are
+        made of.
+
+    Example:
+        >>> nan = math.nan
+        >>> reduce_values(torch.tensor([[1.0, nan], [3.0, nan]]), "mean_batch")
+        (tensor([2., nan]), tensor([2., 0.]))
+    """
+    name = check_reduction(reduction)
+    defined = ~values.isnan()
+    if name == "none":
+        return values, defined.to(values.dtype)
+    if name == "mean":
+        cases = values.nanmean(dim=1)
+        return cases.nanmean(), (~cases.isnan()).sum().to(values.dtype)
+    axes = {"sum": (0, 1), "mean_batch": (0,), "sum_batch": (0,)}.get(name, (1,))
+    count = defined.sum(dim=axes).to(values.dtype)
+    total = values.nansum(dim=axes)
+    reduced = total / count if name.startswith("mean") else total
+    return torch.where(count > 0, reduced, math.nan), count
 
 
 def reduce_as_monai(values: Tensor, reduction: str) -> tuple[Tensor, Tensor]:

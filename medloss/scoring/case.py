@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
-from medloss.scoring.counts import Counts, class_counts
+from medloss.scoring.facts import Counts, Probabilities, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
     known_labels,
@@ -23,11 +23,7 @@ from medloss.scoring.inputs import (
 )
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import LabelMaps
-from medloss.scoring.masks import MaskCutter
-from medloss.scoring.presets import find_preset
-from medloss.scoring.probabilities import Probabilities
-from medloss.scoring.skeletons import Skeletons, skeleton_overlap
-from medloss.scoring.status import Status
+from medloss.scoring.presets import Status, find_preset
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
 
@@ -151,7 +147,7 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._cutter.cut(self._known(label))
+            masks = self._maps.masks(self._known(label))
             self._components[label] = Components(
                 masks.reference, masks.prediction, masks.ignored, self._voxel_mm3
             )
@@ -164,7 +160,7 @@ class Case:
             ImportError: scikit-image is not installed.
         """
         if label not in self._skeletons:
-            masks = self._cutter.cut(self._known(label))
+            masks = self._maps.masks(self._known(label))
             # Thinning depends on the order of the axes, which is that of the maps as given.
             self._skeletons[label] = skeleton_overlap(masks.T if self._maps.turned else masks)
         return self._skeletons[label]
@@ -218,10 +214,6 @@ class Case:
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
         return class_surfaces(self._counted, self.labels, self._spacing(), self.preset)
-
-    @cached_property
-    def _cutter(self) -> MaskCutter:
-        return MaskCutter(self._maps)
 
     @property
     def _voxel_mm3(self) -> float | None:

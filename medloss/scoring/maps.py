@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.surface import threads
-from medloss.scoring.surface.compiling import kernel
+from medloss.runtime import threads
+from medloss.runtime.compiling import Loops
+
+_loops = Loops("metrics")
 
 Box = tuple[int, int, int, int, int, int]
 """Where it begins along each axis, and its size."""
 
+Mask = NDArray[np.bool_]
+
 MOST_CODES = 1 << 16
 _PIECE = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMasks:
+    """A class within the smallest box that holds it in both maps.
+
+    Args:
+        reference: mask, with as many axes as the given maps.
+        prediction: mask of the same shape.
+        ignored: voxels that do not count, ``None`` for none.
+    """
+
+    reference: Mask
+    prediction: Mask
+    ignored: Mask | None
+
+    @property
+    def T(self) -> ClassMasks:  # noqa: N802 - as numpy calls it
+        """The same with the axes in reverse."""
+        ignored = None if self.ignored is None else self.ignored.T
+        return ClassMasks(self.reference.T, self.prediction.T, ignored)
 
 
 class LabelMaps:
@@ -48,6 +73,7 @@ class LabelMaps:
         self.shape = reference.shape
         self.codes, self.many, (one, other) = _coded((reference, prediction), labels)
         self.reference, self.prediction = self._laid(one), self._laid(other)
+        self._cut: dict[int, ClassMasks] = {}
         nothing = np.empty((0, 0, 0), dtype=np.uint8)
         self.ignored = _fixed(
             nothing if ignored is None else self._laid(np.asarray(ignored) != 0).view(np.uint8)
@@ -84,6 +110,17 @@ class LabelMaps:
         ignored = self.ignored[box] != 0 if self.ignored.size else None
         return self.reference[box] == code, self.prediction[box] == code, ignored
 
+    def masks(self, label: int) -> ClassMasks:
+        """The masks of a label that the maps were made for; of no voxel if it is in neither."""
+        if label not in self._cut:
+            code = self.codes[label]
+            (a, b, c), (d, e, f) = self._boxes[code].tolist()
+            box = (0 if self.flat else slice(a, d), slice(b, e), slice(c, f))
+            ignored = self.ignored[box] != 0 if self.ignored.size else None
+            masks = self.reference[box] == code, self.prediction[box] == code
+            self._cut[label] = ClassMasks(*masks, ignored)
+        return self._cut[label]
+
     @property
     def any_ignored(self) -> bool:
         """Whether some voxels may not count."""
@@ -102,14 +139,26 @@ class LabelMaps:
         pieces = min(shape[0], max(1, self.reference.size // _PIECE), 16)
         edges = np.linspace(0, shape[0], pieces + 1).astype(int).tolist()
         look = partial(_overview, self.reference, self.prediction, self.ignored, self.many)
-        found = threads.run([partial(look, *piece) for piece in pairwise(edges)])
+        found = threads.run(pieces, lambda n: look(edges[n], edges[n + 1]))
         counts = np.sum([each[0] for each in found], axis=0)
         used = [np.flatnonzero(np.sum([each[n] for each in found], axis=0)) for n in (1, 2, 3)]
         if not all(map(len, used)):
             return counts, None
         low, high = [int(u[0]) for u in used], [int(u[-1]) for u in used]
-        size = [b - a + 1 for a, b in zip(low, high, strict=True)]
-        return counts, (*low, *size)  # type: ignore[return-value]
+        x, y, z = low
+        a, b, c = (end - start + 1 for start, end in zip(low, high, strict=True))
+        return counts, (x, y, z, a, b, c)
+
+    @cached_property
+    def _boxes(self) -> NDArray[np.int64]:
+        """Where each code begins along each axis, and the place after it; (codes, 2, 3)."""
+        boxes = np.zeros((self.many, 2, 3), np.int64)
+        boxes[:, 0] = self.reference.shape
+        for codes in (self.reference, self.prediction):
+            if codes.size:
+                _widen(codes, boxes)
+        boxes[boxes[:, 1, 0] == 0] = 0
+        return boxes
 
     def _laid(self, array: NDArray[Any]) -> NDArray[Any]:
         array = array.T if self.turned else array
@@ -168,8 +217,10 @@ def _positions(array: NDArray[Any], known: NDArray[np.int64]) -> NDArray[np.uint
     return out
 
 
-@kernel
-def _overview(reference, prediction, ignored, codes, first, last):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _overview(
+    reference: Any, prediction: Any, ignored: Any, codes: Any, first: Any, last: Any
+) -> Any:
     """Counts of each code in some slices, and which places along each axis hold any."""
     counts = np.zeros((3, codes), np.int64)
     used_x = np.zeros(reference.shape[0], np.int64)
@@ -205,3 +256,24 @@ def _overview(reference, prediction, ignored, codes, first, last):  # type: igno
                     if z < depth:
                         start, c, d = z, a[z], b[z]
     return counts, used_x, used_y, used_z
+
+
+@_loops.kernel
+def _widen(codes: Any, boxes: Any) -> None:
+    """Let the box of each code hold its voxels too."""
+    for x in range(codes.shape[0]):
+        for y in range(codes.shape[1]):
+            row = codes[x, y]
+            some = row[0]
+            for z in range(len(row)):  # most rows hold nothing, which a vector of voxels tells
+                some |= row[z]
+            if some == 0:
+                continue
+            start = 0
+            for z in range(1, len(row) + 1):  # by runs of equal codes
+                if z == len(row) or row[z] != row[start]:
+                    box = boxes[row[start]]
+                    box[0, 0], box[1, 0] = min(box[0, 0], x), max(box[1, 0], x + 1)
+                    box[0, 1], box[1, 1] = min(box[0, 1], y), max(box[1, 1], y + 1)
+                    box[0, 2], box[1, 2] = min(box[0, 2], start), max(box[1, 2], z)
+                    start = z

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.objects import spacing
-from medloss.scoring.lesion_tables import Pairs
-from medloss.scoring.lesions import Components, Connectivity, Lesions, pair_keys
+from medloss.scoring.lesions import Components, Connectivity, Lesions, Pairs, pair_keys
 
 RULES = ("overlap", "centroid", "iou@T", "hungarian@T")
 """Names of the rules; T is a number from 0 on and below 1, such as in ``iou@0.5``."""

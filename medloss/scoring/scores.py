@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from medloss.scoring.case import Case
-from medloss.scoring.status import EmptyPolicy, Score, Status
+from medloss.scoring.presets import EmptyPolicy, Score, Status
 
 if TYPE_CHECKING:
     from medloss.offers.records import Metric

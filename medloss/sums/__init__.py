@@ -1,6 +1,7 @@
 """Per-class sums over voxels, the one computation behind nearly every region and voxel loss."""
 
-from medloss.sums.choice import Choice, backends, chosen_backend
+from medloss.runtime.backends import Choice
+from medloss.sums.choice import backends, chosen_backend
 from medloss.sums.engine import class_sums, class_sums_slopes
 from medloss.sums.reference import voxel_terms
 from medloss.sums.terms import Activation, ClassSums, Term, any_over_batch, work_dtype

@@ -7,16 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from medloss.runtime.slabs import ELEMENTS, Slab, slabs
 from medloss.sums.derivatives import by_input
 from medloss.sums.reference import SUMMANDS, Voxels
 from medloss.sums.request import Request, gradient_like
-
-SLAB = {"cpu": 1 << 18}
-"""Elements of a slab: on a CPU its temporaries stay in cache."""
-SLAB_ELSEWHERE = 1 << 22
-"""Elsewhere large enough that starting an operation does not count."""
-
-Slab = tuple[int, slice]
 
 
 def sums(request: Request) -> Tensor:
@@ -47,10 +41,7 @@ def slopes(request: Request, gradient: Tensor) -> Tensor:
 
 def _slabs(flat: Request) -> Iterator[Slab]:
     batch, classes, voxels = flat.input.shape
-    step = max(1, SLAB.get(flat.input.device.type, SLAB_ELSEWHERE) // classes)
-    for b in range(batch):
-        for begin in range(0, voxels, step):
-            yield b, slice(begin, begin + step)
+    return slabs(batch, voxels, max(1, ELEMENTS.on(flat.input.device) // classes))
 
 
 def _voxels(flat: Request, b: int, part: slice) -> tuple[Voxels, Tensor | None]:

@@ -67,7 +67,7 @@ def _companions(subject: LossSubject, own: list[dict[str, Any]], scene: Scene) -
     yield from (_term(subject, options, scene) for options in own[:3])
     activation = {subject.activation: True}
     for name in COMPANIONS:
-        found = [offer for offer in host().losses() if offer.record.name == name]
+        found = [offer for offer in host().losses if offer.record.name == name]
         for offer in found[:1]:
             loss = offer.load()(**activation)
             try:
@@ -85,7 +85,7 @@ def _demand_sum(subject: LossSubject, scene: Scene, terms: list[Term]) -> None:
 
 def _compound(subject: LossSubject, terms: list[Any]) -> Any:
     activation = {subject.activation: True}
-    return host().loss("compound").load()(terms=terms, weights=list(WEIGHTS), **activation)
+    return host().losses.find("compound").load()(terms=terms, weights=list(WEIGHTS), **activation)
 
 
 def _weighted(answers: list[Answer]) -> Answer:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import SkipTest
 
-from medloss.offers.host import Offer
-from medloss.offers.kinds import Kind, kind_of
-from medloss.offers.records import Loss, Metric
-from medloss.testing.offers import find_offers, plugin_offers
+from medloss.offers.host import Offer, host
+from medloss.offers.records import Kind, Loss, Metric
 from medloss.testing.registry import (
     Check,
     ContractError,
@@ -137,10 +135,11 @@ def contract_checks(
     if isinstance(name, Offer):
         offers: Sequence[Offer[Any]] = [name]
     else:
-        offers = plugin_offers(plugin) if plugin is not None else find_offers(str(name), kind)
+        found = host()
+        offers = found.find(str(name), kind) if plugin is None else found.of_plugin(plugin)
     checks: list[BoundCheck] = []
     for offer in offers:
-        each = kind_of(offer)
+        each = offer.record.kind
         if kind in (None, each):
             subject = _subject(offer, options, seconds)
             chosen = checks_of(kind_of_checks(offer.record))
@@ -181,7 +180,7 @@ def check_metric(name: str | Offer[Metric], **options: Any) -> None:
 
 
 def _subject(offer: Offer[Any], options: Mapping[str, Any], seconds: float | None) -> Any:
-    kind = kind_of(offer)
+    kind = offer.record.kind
     if kind == "loss":
         from medloss.testing.loss_subject import SECONDS, LossSubject
 

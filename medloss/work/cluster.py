@@ -1,18 +1,22 @@
-"""Cases scored by the workers of a Dask cluster, on as many machines as it has."""
+"""Items given away to the workers of a Dask cluster, on as many machines as it has."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
+import uuid
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.records import CaseResult
-from medloss.evaluation.score import EvalPlan, evaluate_pair
-from medloss.work.processes import share_processors
+from medloss.work.jobs import Failed, Item, Job, Result, Share, State
 
-_CASES_A_THREAD = 2
+_ITEMS_A_THREAD = 2
 _PATIENCE_S = 30
+
+_starting, _exclusive = threading.Lock(), threading.Lock()
+_started: dict[str, Any] = {}
+"""In a worker: what its latest job has started, by the job's token."""
 
 
 def connect(address: str) -> Any:
@@ -33,60 +37,89 @@ def connect(address: str) -> Any:
     return client
 
 
-def evaluate_on_cluster(
-    pairs: Sequence[Pair], plan: EvalPlan, client: Any
-) -> Generator[CaseResult]:
-    """Score every pair, in the order in which they finish.
-
-    Dask gives the case of a worker that died to another one. A case that has cost as many workers
-    as the scheduler allows (its setting ``allowed-failures``, 3) is a failed case. Workers read the
-    files themselves, at the same paths.
-
-    Args:
-        pairs: cases.
-        plan: what is computed.
-        client: connected.
+def worker_count(address: str) -> int:
+    """How many workers a cluster has.
 
     Raises:
+        ValueError: Dask is not installed, nobody answers, or there is no worker.
+    """
+    with connect(address) as client:
+        found = len(client.nthreads())
+    if not found:
+        raise ValueError(f"--scheduler: the scheduler at {address} has no workers")
+    return found
+
+
+def on_cluster(
+    job: Job[State, Item, Result],
+    items: Sequence[Item],
+    address: str,
+    device: str | None = None,
+) -> Generator[tuple[Item, Result | Failed]]:
+    """Do a job on a cluster, and give items in the order in which they are done.
+
+    Dask gives the item of a worker that died to another one. An item that has cost as many workers
+    as the scheduler allows (its setting ``allowed-failures``, 3) has failed. Workers read files
+    themselves, at the same paths; each thread of a worker has an item of its own, unless the job
+    wants a process to itself.
+
+    Args:
+        job: what is done.
+        items: in the order in which they begin.
+        address: of the scheduler.
+        device: of torch.
+
+    Raises:
+        ValueError: Dask is not installed, or nobody answers as a scheduler.
         ConnectionError: the scheduler is gone.
     """
-    from distributed import as_completed
+    if not items:
+        return
+    with connect(address) as client:
+        from distributed import as_completed
 
-    waiting = iter(pairs)
-    running: dict[Any, Pair] = {}
-    done: Any = as_completed(loop=client.loop)  # type: ignore[no-untyped-call]
+        waiting = iter(items)
+        running: dict[Any, Item] = {}
+        done: Any = as_completed(loop=client.loop)  # type: ignore[no-untyped-call]
+        given = job, Share(0 if job.exclusive else 1, device), uuid.uuid4().hex
 
-    def submit(count: int) -> None:
-        for pair in itertools.islice(waiting, count):
-            # pure=False: what is scored again must not be answered from an earlier study.
-            future = client.submit(_score, pair, plan, pure=False)
-            running[future] = pair
-            done.add(future)
+        def submit(count: int) -> None:
+            for item in itertools.islice(waiting, count):
+                # pure=False: what is done again must not be answered from an earlier job.
+                future = client.submit(_do_there, *given, item, pure=False)
+                running[future] = item
+                done.add(future)
 
-    try:
-        submit(_CASES_A_THREAD * max(1, sum(client.nthreads().values())))
-        for future in done:
-            pair = running.pop(future)
-            if future.status in ("cancelled", "lost"):
-                raise ConnectionError("the Dask scheduler is gone")
-            submit(1)
-            if future.status == "error":
-                yield CaseResult(pair, error=_sentence(future.exception()))
-            else:
-                yield future.result()
-    finally:
-        client.cancel([*running])
-
-
-def _score(pair: Pair, plan: EvalPlan) -> CaseResult:
-    # Dask gives each thread of a worker a case of its own.
-    share_processors(plan, 1)
-    return evaluate_pair(pair, plan)
+        try:
+            submit(_ITEMS_A_THREAD * max(1, sum(client.nthreads().values())))
+            for future in done:
+                item = running.pop(future)
+                if future.status in ("cancelled", "lost"):
+                    raise ConnectionError("the Dask scheduler is gone")
+                submit(1)
+                if future.status == "error":
+                    yield item, Failed(_sentence(future.exception(), job.verb))
+                else:
+                    yield item, future.result()
+        finally:
+            client.cancel([*running])
 
 
-def _sentence(error: BaseException) -> str:
+def _do_there(
+    job: Job[State, Item, Result], share: Share, token: str, item: Item
+) -> Result | Failed:
+    with _exclusive if job.exclusive else contextlib.nullcontext():
+        with _starting:
+            if token not in _started:
+                _started.clear()
+                _started[token] = job.start(share)
+            state = _started[token]
+        return job.attempt(state, item)
+
+
+def _sentence(error: BaseException, verb: str) -> str:
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
-        return "every Dask worker that scored it died; perhaps it needs more memory than they have"
+        return f"every Dask worker that {verb} it died; perhaps it needs more memory than they have"
     return " ".join(f"Dask: {type(error).__name__}: {error}".split())

@@ -1,13 +1,12 @@
-"""Cases scored by several processes; one that dies costs at most its case.
+"""Items given away to processes of this machine; one that dies costs at most its item.
 
-A process has one case at a time, so the parent knows which case a dead one had. That is what
-``concurrent.futures`` cannot tell: there, one death fails every case that waits.
+A process has one item at a time, so the parent knows which item a dead one had. That is what
+``concurrent.futures`` cannot tell: there, one death fails every item that waits.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import multiprocessing
 import pickle
 import signal
@@ -15,98 +14,107 @@ from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any
+from typing import Any, Generic
 
-from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.records import CaseResult
-from medloss.evaluation.score import EvalPlan, evaluate_pair
-from medloss.scoring.surface import threads
+from medloss.runtime import threads
 from medloss.work.devices import devices_in_turn
+from medloss.work.jobs import CannotStart, Failed, Item, Job, Result, Share, State
 
 _ATTEMPTS = 2
 _STARTS_IN_VAIN = 3
 _PATIENCE_S = 5.0
 
 
-def evaluate_in_processes(
-    pairs: Sequence[Pair], plan: EvalPlan, workers: int
-) -> Generator[CaseResult]:
-    """Score every pair, in the order in which they finish.
+def in_processes(
+    job: Job[State, Item, Result],
+    items: Sequence[Item],
+    workers: int,
+    most_threads: int = 0,
+    device: str | None = None,
+) -> Generator[tuple[Item, Result | Failed]]:
+    """Do a job, and give items in the order in which they are done.
 
-    A case whose process dies is tried once more, and is a failed case if that one dies too.
+    An item whose process dies is tried once more, and has failed if that one dies too.
 
     Args:
-        pairs: cases.
-        plan: what is computed.
-        workers: processes; each uses its share of the processors.
+        job: what is done.
+        items: each different, in the order in which they begin.
+        workers: processes.
+        most_threads: of each; 0 is its share of the processors.
+        device: of torch; ``cuda`` gives each process one of the CUDA devices in turn.
 
     Raises:
-        ValueError: the study cannot be sent to another process.
-        RuntimeError: processes end before they have begun.
+        ValueError: the job cannot be sent to another process.
+        CannotStart: processes end before they have begun.
     """
-    if not pairs:
+    if not items:
         return
-    with contextlib.closing(_Pool(plan, min(workers, len(pairs)))) as pool:
-        yield from pool.score(pairs)
+    workers = min(workers, len(items))
+    share = most_threads or max(1, threads.processors() // workers)
+    with contextlib.closing(_Pool(job, workers, share, device)) as pool:
+        yield from pool.do(items)
 
 
 @dataclass(eq=False)
-class _Worker:
-    """A process and the case that it has; ``begun`` once it has said that it listens."""
+class _Worker(Generic[Item]):
+    """A process and the item that it has; ``begun`` once it has said that it listens."""
 
     process: Any
     channel: Any
     begun: bool = False
-    pair: Pair | None = None
+    item: Item | None = None
 
 
-class _Pool:
-    def __init__(self, plan: EvalPlan, workers: int) -> None:
+class _Pool(Generic[State, Item, Result]):
+    def __init__(
+        self, job: Job[State, Item, Result], workers: int, most_threads: int, device: str | None
+    ) -> None:
         try:
-            pickle.dumps(plan)
+            pickle.dumps(job)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(f"{error}; --workers 1 scores in this process") from error
+            raise ValueError(f"{error}{job.advice}") from error
         # Not "fork": the threads and locks of numba and of linear algebra do not survive it.
-        methods = multiprocessing.get_all_start_methods()
-        method = "forkserver" if "forkserver" in methods else "spawn"
-        self._context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":  # imports and loads kernels once, for all workers
-            self._context.set_forkserver_preload(["medloss.evaluation.worker_start"])
-        self._plan, self._devices = plan, devices_in_turn(plan.device)
-        self._threads = max(1, threads.count() // workers)
+        copies = job.preload and "forkserver" in multiprocessing.get_all_start_methods()
+        self._context: Any = multiprocessing.get_context("forkserver" if copies else "spawn")
+        if copies:  # imports and loads kernels once, for all workers
+            self._context.set_forkserver_preload([job.preload])
+        self._job, self._threads, self._devices = job, most_threads, devices_in_turn(device)
         self._in_vain = 0
-        self._workers: list[_Worker] = []
+        self._workers: list[_Worker[Item]] = []
         for _ in range(workers):
             self._start()
 
-    def score(self, pairs: Sequence[Pair]) -> Generator[CaseResult]:
-        waiting, deaths = deque(pairs), Counter[Pair]()
+    def do(self, items: Sequence[Item]) -> Generator[tuple[Item, Result | Failed]]:
+        waiting, deaths = deque(items), Counter[Item]()
         left = len(waiting)
         while left:
-            finished = []
+            finished: list[tuple[Item, Result | Failed]] = []
             for worker in self._speaking():
-                had, worker.pair = worker.pair, None
+                had, worker.item = worker.item, None
                 try:
-                    result = worker.channel.recv()
+                    said = worker.channel.recv()
                 except (EOFError, OSError):
                     reason = self._bury(worker)
                     if had is not None:
                         deaths[had] += 1
                         if deaths[had] < _ATTEMPTS:
-                            waiting.append(had)  # last, when fewer large cases run beside it
+                            waiting.append(had)  # last, when fewer large items run beside it
                         else:
-                            finished.append(CaseResult(had, error=_sentence(reason)))
+                            finished.append((had, self._died(reason)))
                     if waiting:
                         self._start()
-                else:
-                    worker.begun, self._in_vain = True, 0
-                    if result is not None:
-                        finished.append(result)
+                    continue
+                self._in_vain = 0
+                if had is not None:
+                    finished.append((had, said))
+                elif said:
+                    raise CannotStart(said)
+                worker.begun = True
             for worker in self._workers:
-                if waiting and worker.begun and worker.pair is None:
-                    worker.pair = waiting.popleft()
+                if waiting and worker.begun and worker.item is None:
+                    worker.item = waiting.popleft()
                     with contextlib.suppress(OSError):  # it has died, as the next look will show
-                        worker.channel.send(worker.pair)
+                        worker.channel.send(worker.item)
             left -= len(finished)
             yield from finished
 
@@ -120,22 +128,22 @@ class _Pool:
                 worker.process.join()
             worker.channel.close()
 
-    def _speaking(self) -> list[_Worker]:
+    def _speaking(self) -> list[_Worker[Item]]:
         """Those that have sent something or died; waits for one."""
         ready = connection.wait([worker.channel for worker in self._workers])
         return [worker for worker in self._workers if worker.channel in ready]
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
-        plan = dataclasses.replace(self._plan, device=next(self._devices))
+        share = Share(self._threads, next(self._devices))
         process = self._context.Process(
-            target=_work, args=(theirs, plan, self._threads), daemon=True
+            target=_work, args=(theirs, self._job, share), daemon=not self._job.exclusive
         )
         process.start()
         theirs.close()  # so that the death of the process is the end of the channel
         self._workers.append(_Worker(process, ours))
 
-    def _bury(self, worker: _Worker) -> str:
+    def _bury(self, worker: _Worker[Item]) -> str:
         """What it died of."""
         self._workers.remove(worker)
         worker.channel.close()
@@ -144,38 +152,31 @@ class _Pool:
         if not worker.begun:
             self._in_vain += 1
             if self._in_vain >= _STARTS_IN_VAIN:
-                raise RuntimeError(
-                    f"worker processes end as soon as they start ({reason}); "
-                    f"--workers 1 scores in this process"
+                raise CannotStart(
+                    f"worker processes end as soon as they start ({reason}){self._job.advice}"
                 )
         return reason
 
+    def _died(self, reason: str) -> Failed:
+        return Failed(
+            f"the process that {self._job.verb} it died ({reason}), {_ATTEMPTS} times; if memory "
+            f"ran out, fewer --workers need less"
+        )
 
-def _work(channel: Any, plan: EvalPlan, most_threads: int) -> None:
-    """What a process does until the parent hangs up."""
+
+def _work(channel: Any, job: Job[State, Item, Result], share: Share) -> None:
+    """What a process does until the parent hangs up; first it says why it cannot, or nothing."""
     # Ctrl-C goes to every process of a terminal; what it means is for the parent to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    share_processors(plan, most_threads)
     with contextlib.suppress(EOFError, OSError):
-        channel.send(None)
+        try:
+            state = job.start(share)
+        except Exception as error:  # noqa: BLE001  # of anyone's code
+            channel.send(str(error) or type(error).__name__)
+            return
+        channel.send("")
         while True:
-            channel.send(evaluate_pair(channel.recv(), plan))
-
-
-def share_processors(plan: EvalPlan, most_threads: int) -> None:
-    """Leave processors to the other cases that are scored beside this one's."""
-    threads.limit(most_threads)
-    if plan.losses or plan.device is not None:
-        import torch
-
-        torch.set_num_threads(most_threads)
-
-
-def _sentence(reason: str) -> str:
-    return (
-        f"the process that scored it died ({reason}), {_ATTEMPTS} times; if memory ran out, fewer "
-        f"--workers need less"
-    )
+            channel.send(job.attempt(state, channel.recv()))
 
 
 def _reason(exit_code: int | None) -> str:

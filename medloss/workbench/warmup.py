@@ -13,7 +13,7 @@ from medloss.offers.records import Loss, Metric
 
 
 @dataclass(frozen=True)
-class Step:
+class WarmupCall:
     """A call that compiles what it needs.
 
     Args:
@@ -25,17 +25,17 @@ class Step:
     run: Callable[[], None]
 
 
-def everything() -> Iterator[Step]:
+def everything() -> Iterator[WarmupCall]:
     """What every loss and metric on offer needs, with labels and with one-hot targets."""
-    for loss in host().losses():
+    for loss in host().losses:
         yield of_loss(loss)
         yield of_loss(loss, one_hot=True)
-    for metric in host().metrics():
+    for metric in host().metrics:
         yield of_metric(metric)
     yield from of_eval()
 
 
-def of_loss(offer: Offer[Loss], *, one_hot: bool = False) -> Step:
+def of_loss(offer: Offer[Loss], *, one_hot: bool = False) -> WarmupCall:
     """A loss with the options of its record's example, forward and backward."""
 
     def run() -> None:
@@ -52,26 +52,26 @@ def of_loss(offer: Offer[Loss], *, one_hot: bool = False) -> Step:
             if not one_hot:  # some losses take labels only
                 raise
 
-    return Step(offer.record.name + (", one-hot" if one_hot else ""), run)
+    return WarmupCall(offer.record.name + (", one-hot" if one_hot else ""), run)
 
 
-def of_metric(offer: Offer[Metric]) -> Step:
+def of_metric(offer: Offer[Metric]) -> WarmupCall:
     """A metric with the options of its record's example."""
-    return Step(offer.record.name, partial(_score, (offer,), "deepmind"))
+    return WarmupCall(offer.record.name, partial(_score, (offer,), "deepmind"))
 
 
-def of_eval() -> Iterator[Step]:
+def of_eval() -> Iterator[WarmupCall]:
     """What ``medloss eval`` computes by default, in every preset."""
     from medloss.evaluation.requests import DEFAULT_METRICS
     from medloss.scoring.presets import PRESETS
 
-    by_name = {offer.record.name: offer for offer in host().metrics()}
+    by_name = {offer.record.name: offer for offer in host().metrics}
     offers = tuple(by_name[name] for name in DEFAULT_METRICS)
     for preset in PRESETS:
-        yield Step(f"eval, preset {preset}", partial(_score, offers, preset))
+        yield WarmupCall(f"eval, preset {preset}", partial(_score, offers, preset))
 
 
-def of_bundle(folder: Path) -> Iterator[Step]:
+def of_bundle(folder: Path) -> Iterator[WarmupCall]:
     """The loss of a bundle's ``train`` configuration, and ``medloss eval``.
 
     Raises:
@@ -79,7 +79,7 @@ def of_bundle(folder: Path) -> Iterator[Step]:
     """
     from medloss.workbench.preflight.bundle import bundle_loss
 
-    yield Step("loss of the bundle", partial(_try_classes, bundle_loss(folder)))
+    yield WarmupCall("loss of the bundle", partial(_try_classes, bundle_loss(folder)))
     yield from of_eval()
 
 

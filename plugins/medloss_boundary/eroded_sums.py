@@ -125,5 +125,4 @@ _operator = operator(
     "int skip, int number, float alpha, bool normalize",
     of=Eroded,
     fake=lambda p, *_: p.new_empty(p.shape[:2]),
-    fake_slope=lambda p: torch.empty_like(p, memory_format=torch.contiguous_format),
 )

@@ -13,14 +13,11 @@ from torch import Tensor
 
 from medloss.objects.spacing import Spacing, reach, within
 from medloss.runtime.eager import evaluate, outside_graphs
+from medloss.runtime.slabs import ELEMENTS
 from medloss.sums import Term
 from medloss_boundary.rims import rim, soft_rim, soft_rim_slopes
 
 TERMS = tuple(map(Term, ("near_true", "near_predicted", "predicted", "true")))
-
-PAIRS = {"cpu": 1 << 18}
-"""Pairs of a rim voxel and an offset that are looked at together: on a CPU they stay in cache."""
-PAIRS_ELSEWHERE = 1 << 22
 
 Offset = tuple[int, ...]
 
@@ -142,7 +139,7 @@ def _within(values: Tensor, voxels: Tensor, offsets: list[Offset]) -> tuple[Tens
         torch.zeros(padded.shape, dtype=torch.bool, device=padded.device).flatten(),
     )
     best = [centres[:0]]
-    pairs = PAIRS.get(values.device.type, PAIRS_ELSEWHERE)
+    pairs = ELEMENTS.on(values.device)  # of a rim voxel and an offset, looked at together
     parts: tuple[Tensor, ...] = centres.split(max(1, pairs // len(within)))  # type: ignore[no-untyped-call]
     for part in parts:
         around = part[:, None] + within

@@ -8,7 +8,7 @@ from typing import ClassVar
 from medloss.base import options
 from medloss.compound.schedules import Weight
 from medloss.compound.weighted_sum import WeightedSum
-from medloss_distribution.binary_cross_entropy import BinaryCrossEntropyLoss
+from medloss_distribution.weighted_cross_entropy import BinaryCrossEntropyLoss
 from medloss_region.dice import DiceLoss
 
 

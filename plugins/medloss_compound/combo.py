@@ -7,7 +7,7 @@ from torch import Tensor
 from medloss.base import options
 from medloss.compound.weighted_sum import WeightedSum
 from medloss.sums import ClassSums
-from medloss_distribution.balanced_cross_entropy import BalancedCrossEntropyLoss
+from medloss_distribution.weighted_cross_entropy import BalancedCrossEntropyLoss
 from medloss_region.dice import DiceLoss
 
 

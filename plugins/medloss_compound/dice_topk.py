@@ -5,7 +5,7 @@ from __future__ import annotations
 from medloss.base import options
 from medloss.compound.schedules import Weight
 from medloss.compound.weighted_sum import WeightedSum
-from medloss_distribution.topk_cross_entropy import TopKCrossEntropyLoss
+from medloss_distribution.voxelwise_cross_entropy import TopKCrossEntropyLoss
 from medloss_region.dice import DiceLoss
 
 

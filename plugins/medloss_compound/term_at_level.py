@@ -27,7 +27,7 @@ def belongs_to_full_resolution(loss: nn.Module) -> bool:
     if kind.__module__.startswith("monai.") and kind.__name__ in MONAI_NAMES:
         return True
     target = f"{kind.__module__}:{kind.__qualname__}"
-    for offer in host().losses():
+    for offer in host().losses:
         if target in (offer.record.target, *offer.record.also) and (
             offer.record.family in FAMILIES or offer.record.needs
         ):

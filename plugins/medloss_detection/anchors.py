@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medloss_detection.overlap import at_least_float32, check_boxes
+from medloss_detection.boxes import at_least_float32, check_boxes
 
 
 class Grid(NamedTuple):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.modules.loss import _Loss
 
 from medloss.sums.numeric import power
-from medloss_detection.overlap import at_least_float32
+from medloss_detection.boxes import at_least_float32
 
 BALANCE = {1: (1.0,), 2: (4.0, 1.0), 3: (4.0, 1.0, 0.4)}
 MANY_LEVELS = (4.0, 1.0, 0.25, 0.06, 0.02)

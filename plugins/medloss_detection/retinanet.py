@@ -10,7 +10,7 @@ from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from torch import Tensor, nn
 
 from medloss_detection.anchors import AnchorPyramid
-from medloss_detection.box_losses import CIoULoss
+from medloss_detection.boxes import CIoULoss
 from medloss_detection.simota import SimOTA
 
 MATCHER = (

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from medloss.compound.breakdown import TermValue
 from medloss_detection.anchors import AnchorPyramid
-from medloss_detection.box_losses import CIoULoss
+from medloss_detection.boxes import CIoULoss, at_least_float32, iou
 from medloss_detection.objectness import ObjectnessLoss, classification_loss, iou_targets
-from medloss_detection.overlap import at_least_float32, iou
 from medloss_detection.simota import SimOTA
 
 PREDICTIONS = ("boxes", "class_logits", "objectness_logits")

@@ -1,4 +1,4 @@
-"""Cross entropy."""
+"""Cross entropy, and its first polynomial term reweighted."""
 
 from __future__ import annotations
 
@@ -79,12 +79,11 @@ class CrossEntropyLoss(VoxelLoss):
 
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted cross entropy, (B, C, ...); softmax voxels (B, 1, ...)."""
-        weight = self.class_weights(s.ce.shape[1], s.ce)
-        positive = s.ce if weight is None else s.ce * along_classes(weight, s.ce)
+        positive = times_class_weight(self, s.ce)
         if not prepared.is_exclusive:
             return positive + s.ce_neg
         if self.label_smoothing:
-            spread = s.nlog if weight is None else s.nlog * along_classes(weight, s.nlog)
+            spread = times_class_weight(self, s.nlog)
             share = self.label_smoothing / prepared.values.shape[1]
             positive = (1 - self.label_smoothing) * positive + share * spread
         return positive.sum(1, keepdim=True)
@@ -95,8 +94,7 @@ class CrossEntropyLoss(VoxelLoss):
             return s.v
         if not prepared.is_index:
             return self.labelled(s, prepared)
-        weight = self.class_weights(s.t.shape[1], s.t)
-        return s.t if weight is None else s.t * along_classes(weight, s.t)
+        return times_class_weight(self, s.t)
 
 
 def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:
@@ -113,6 +111,92 @@ def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:
     return CrossEntropyLoss(**{name: getattr(loss, name) for name in names})
 
 
+def times_class_weight(loss: SegmentationLoss, value: Tensor) -> Tensor:
+    """The value of each class that counts, (B, C, ...), times its weight."""
+    weight = loss.class_weights(value.shape[1], value)
+    return value if weight is None else value * along_classes(weight, value)
+
+
 def along_classes(weight: Tensor, like: Tensor) -> Tensor:
     """One weight for each class, (C,), shaped to multiply (B, C, ...)."""
     return weight.view(1, -1, *[1] * (like.ndim - 2))
+
+
+@options
+class PolyLoss(CrossEntropyLoss):
+    """Poly-1: cross entropy with its first polynomial term, 1 - p, reweighted.
+
+    Formula:
+        L = −log p_y + ε (1 − p_y), y the true class; sigmoid: the binary cross entropy plus
+        ε (1 − p_t), p_t the probability of what is true, p or 1 − p;
+        gamma > 0: the focal form α_t (1 − p_t)^γ (−log p_t) + ε (1 − p_t)^(γ + 1) of independent
+        classes. The mean is that of ``cross_entropy``.
+        Soft labels g: the expectation over the labels, Σ_c g_c (−log p_c + ε (1 − p_c)) and for
+        sigmoid g (1 − p) + (1 − g) p in place of 1 − p_t; in the focal form ε |p − g|^(γ + 1).
+        Smoothed labels are those of the cross entropy alone.
+
+    Range: [0, ∞); the focal form with ε < 0 goes below 0.
+
+    Empty target:
+        finite value and full gradient; nothing to count gives 0.
+
+    Args:
+        epsilon: ε, at least −1; below, a perfect prediction would no longer be best. Positive
+            values push harder where the model already is right.
+        gamma: γ of the focal form.
+        alpha: weight of positives in the focal form, 1 − α of negatives; none by default.
+        label_smoothing: of the cross entropy, softmax only.
+        weight: one number, or one for each class that counts; as in ``cross_entropy``, in the focal
+            form for both halves of the class.
+
+    Example:
+        >>> import torch
+        >>> z = [[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]]
+        >>> z = torch.tensor(z, dtype=torch.float64)[None, :, None]
+        >>> y = torch.tensor([[[[0, 1, 2, 0]]]])
+        >>> round(PolyLoss(softmax=True, epsilon=1)(z, y).item(), 12)
+        0.93204661791
+
+    Source:
+        Leng 2022, arXiv:2204.12511.
+    """
+
+    epsilon: float = 1.0
+    gamma: float = 0.0
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.epsilon >= -1:
+            raise ValueError(f"epsilon: expected at least -1, got {self.epsilon!r}")
+        if not self.gamma >= 0:
+            raise ValueError(f"gamma: expected at least 0, got {self.gamma!r}")
+        if self.alpha is not None and not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha: expected a number in [0, 1] or None, got {self.alpha!r}")
+        if self.alpha is not None and not self.gamma:
+            raise ValueError("alpha: it belongs to the focal form, needs gamma above 0")
+
+    def check(self, prepared: Prepared) -> None:
+        """The focal form is one of independent classes."""
+        super().check(prepared)
+        if self.gamma and prepared.is_exclusive:
+            raise ValueError("gamma: the focal form is one of independent classes, needs sigmoid")
+
+    def terms(self) -> tuple[str | Term, ...]:
+        """Sums of the form that the options ask for."""
+        if not self.gamma:
+            return (*super().terms(), "tp", *(() if self.softmax else ("p",)))
+        gamma = float(self.gamma)
+        return (Term("focal", gamma), Term("focal_neg", gamma), Term("power", gamma + 1), "v")
+
+    def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
+        """Weighted loss, (B, C, ...); softmax voxels (B, 1, ...)."""
+        if self.gamma:
+            positive, negative = (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
+            value = positive * s.focal + negative * s.focal_neg + self.epsilon * s.power
+            return times_class_weight(self, value)
+        missed = times_class_weight(self, s.t - s.tp)
+        cross_entropy = super().per_class(s, prepared)
+        if prepared.is_exclusive:
+            return cross_entropy + self.epsilon * missed.sum(1, keepdim=True)
+        return cross_entropy + self.epsilon * (missed + s.p - s.tp)

@@ -11,6 +11,7 @@ from medloss.base import VoxelLoss, options, weights
 from medloss.base.targets import Prepared
 from medloss.sums import Activation, ClassSums, Term
 from medloss.sums.numeric import ratio
+from medloss_distribution.cross_entropy import along_classes, times_class_weight
 
 
 @options
@@ -82,13 +83,11 @@ class FocalLoss(VoxelLoss):
 
     def per_class(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weighted focal loss, (B, C, ...)."""
-        shape = (1, -1, *[1] * (s.v.ndim - 2))
         positive, negative = self.alphas(s.v, prepared.is_exclusive)
-        value = s.focal if positive is None else s.focal * positive.view(shape)
+        value = s.focal if positive is None else s.focal * along_classes(positive, s.focal)
         if not prepared.is_exclusive:
             value = value + (s.focal_neg if negative is None else s.focal_neg * negative)
-        weight = self.class_weights(s.v.shape[1], s.v)
-        return value if weight is None else value * weight.view(shape)
+        return times_class_weight(self, value)
 
     def alphas(self, like: Tensor, exclusive: bool) -> tuple[Tensor | None, float | None]:
         """Weights of positives, (C,), and of negatives.

@@ -1,37 +1,20 @@
-"""Soft Dice loss."""
+"""Losses on the soft Dice and Jaccard coefficients."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.sums import ClassSums
+from medloss.sums.numeric import ratio
 
 
-def soft_dice(
-    overlap: Tensor,
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    smooth_nr: float,
-    smooth_dr: float,
-    jaccard: bool = False,
-) -> Tensor:
-    """Soft Dice coefficient D = 2 Σpg / (Σp + Σg), or J = Σpg / (Σp + Σg − Σpg).
-
-    Args:
-        overlap: Σ p g.
-        prediction: Σ p, or Σ p² for the squared form.
-        target: Σ g, or Σ g².
-        smooth_nr: added to the numerator.
-        smooth_dr: added to the denominator.
-        jaccard: J instead of D, written 2 Σpg / 2 (Σp + Σg − Σpg) so that smoothing is alike.
-    """
-    if jaccard:
-        return (2 * overlap + smooth_nr) / (2 * (prediction + target - overlap) + smooth_dr)
-    return (2 * overlap + smooth_nr) / (prediction + target + smooth_dr)
+def sums_of_overlap(*, soft_label: bool) -> tuple[str, ...]:
+    """The sums that :func:`overlap` and both volumes are made of."""
+    return ("l1", "p", "t") if soft_label else ("tp", "p", "t")
 
 
 def overlap(s: ClassSums, *, soft_label: bool) -> Tensor:
@@ -41,7 +24,12 @@ def overlap(s: ClassSums, *, soft_label: bool) -> Tensor:
 
 @options
 class DiceBase(RegionLoss):
-    """Options and sums that the losses on the soft Dice coefficient share."""
+    """Options and sums that the losses on the soft Dice coefficient share.
+
+    Args:
+        squared_pred: squares in the denominator.
+        soft_label: the formula that is right for labels between 0 and 1.
+    """
 
     squared_pred: bool = False
     soft_label: bool = False
@@ -52,15 +40,21 @@ class DiceBase(RegionLoss):
         """Sums that the options need."""
         if self.squared_pred:
             return ("tp", "pp", "tt")
-        return ("l1", "p", "t") if self.soft_label else ("tp", "p", "t")
+        return sums_of_overlap(soft_label=self.soft_label)
 
     def coefficient(self, s: ClassSums, *, jaccard: bool = False) -> Tensor:
-        """Soft Dice or Jaccard coefficient of each sample and class, (B, C)."""
+        """Soft Dice coefficient 2 Σpg / (Σp + Σg) of each sample and class, (B, C).
+
+        The Jaccard coefficient Σpg / (Σp + Σg − Σpg) is written 2 Σpg / 2 (Σp + Σg − Σpg), so that
+        smoothing is alike.
+        """
         if self.squared_pred:  # Σpg is right for soft labels here: (p − g)² is in the denominator
-            sums = s.tp, s.pp, s.tt
+            common, whole = s.tp, s.pp + s.tt
         else:
-            sums = overlap(s, soft_label=self.soft_label), s.p, s.t
-        return soft_dice(*sums, smooth_nr=self.smooth_nr, smooth_dr=self.smooth_dr, jaccard=jaccard)
+            common, whole = overlap(s, soft_label=self.soft_label), s.p + s.t
+        if jaccard:
+            whole = 2 * (whole - common)
+        return (2 * common + self.smooth_nr) / (whole + self.smooth_dr)
 
 
 @options
@@ -81,7 +75,6 @@ class DiceLoss(DiceBase):
     Args:
         squared_pred: squares in the denominator (V-Net).
         jaccard: the Jaccard (IoU) form.
-        soft_label: the formula that is right for labels between 0 and 1.
 
     Example:
         >>> import torch
@@ -113,3 +106,97 @@ class DiceLoss(DiceBase):
     def per_class(self, s: ClassSums) -> Tensor:
         """One minus the coefficient, (B, C)."""
         return 1 - self.coefficient(s, jaccard=self.jaccard)
+
+
+@options
+class MaskedDiceLoss(DiceLoss):
+    """Dice loss that takes its mask by place, as MONAI's of this name.
+
+    MONAI differs: it multiplies the input by the mask before the activation, which leaves a
+    probability of one half in masked voxels.
+    """
+
+    def forward(
+        self, input: Tensor, target: Any, mask: Tensor | None = None, **extras: Any
+    ) -> Tensor:
+        """Value of the loss; arguments as those of every loss."""
+        return super().forward(input, target, mask=mask, **extras)
+
+
+@options
+class JaccardLoss(DiceBase):
+    """Soft Jaccard (IoU) loss, linear or squared.
+
+    Formula:
+        L = 1 − (2 Σ p g + smooth_nr) / (2 (Σ p + Σ g − Σ p g) + smooth_dr) for each sample and
+        class; squared_pred: Σ p² and Σ g² below; soft_label: Σ p g is
+        (Σ p + Σ g − Σ |p − g|) / 2, whose minimum is p = g for soft labels.
+        Without smoothing L = 2 D / (1 + D), D the Dice loss: both rank predictions alike, and the
+        Jaccard loss has the steeper slope near a perfect one.
+
+    Range: [0, 1].
+
+    Empty target:
+        value 1 and almost no gradient with the default smoothing, as Dice.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([[[[0.9, 0.4, 0.3], [0.2, 0.05, 0.6]]]], dtype=torch.float64)
+        >>> g = torch.tensor([[[[1, 1, 0], [0, 0, 0]]]])
+        >>> round(JaccardLoss(smooth_nr=0, smooth_dr=0)(p, g).item(), 12)
+        0.587301587302
+
+    Source:
+        Rahman and Wang 2016, doi:10.1007/978-3-319-50835-1_22; Wang 2023, arXiv:2302.05666 (soft
+        labels).
+    """
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """One minus the coefficient, (B, C)."""
+        return 1 - self.coefficient(s, jaccard=True)
+
+
+@options
+class LogCoshDiceLoss(DiceBase):
+    """Logarithm of the hyperbolic cosine of the Dice loss: Dice with a flat minimum.
+
+    Formula:
+        L = log cosh D for each sample, D the mean over the classes that count of
+        1 − (2 Σ p g + smooth_nr) / (Σ p + Σ g + smooth_dr).
+
+    Range: [0, log cosh 1 ≈ 0.434].
+
+    Empty target:
+        as Dice: the largest value and almost no gradient with the default smoothing.
+
+    The gradient is tanh(D) times that of Dice: the better the prediction, the less push is left.
+
+    Args:
+        weight: none; the logarithm is taken of all classes together.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([[[[0.9, 0.4, 0.3], [0.2, 0.05, 0.6]]]], dtype=torch.float64)
+        >>> g = torch.tensor([[[[1, 1, 0], [0, 0, 0]]]])
+        >>> round(LogCoshDiceLoss(smooth_nr=0, smooth_dr=0)(p, g).item(), 12)
+        0.084035647523
+
+    Source:
+        Jadon 2020, arXiv:2006.14822, equation 32.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight is not None:
+            raise ValueError("weight: expected None, all classes together have one value")
+
+    def terms(self) -> tuple[str, ...]:
+        """Sums that the options need."""
+        return (*super().terms(), "v")
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """One value for each sample, (B, 1)."""
+        annotated = (s.v > 0).to(s.v)
+        dice = (1 - self.coefficient(s)) * annotated
+        mean = ratio(dice.sum(1, keepdim=True), annotated.sum(1, keepdim=True))
+        return torch.log1p(2 * torch.sinh(mean / 2).square())  # log cosh, exact near 0

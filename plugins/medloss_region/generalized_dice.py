@@ -1,4 +1,4 @@
-"""Generalized Dice loss."""
+"""Generalized Dice losses: all classes together, weighted by their volumes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.sums import ClassSums
 from medloss.sums.numeric import ratio
-from medloss_region.dice import overlap
+from medloss_region.dice import overlap, sums_of_overlap
 
 EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
 
@@ -83,15 +83,12 @@ class GeneralizedDiceLoss(RegionLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.w_type = getattr(self.w_type, "value", self.w_type)
-        if self.w_type not in EXPONENTS:
-            raise ValueError(f"w_type: expected one of {list(EXPONENTS)}, got {self.w_type!r}")
         if self.weight is not None:
             raise ValueError("weight: expected None, the volumes weight the classes (see w_type)")
 
     def terms(self) -> tuple[str, ...]:
         """Sums that the options need."""
-        return ("l1", "p", "t", "v") if self.soft_label else ("tp", "p", "t", "v")
+        return (*sums_of_overlap(soft_label=self.soft_label), "v")
 
     def per_class(self, s: ClassSums) -> Tensor:
         """One value for each sample, (B, 1)."""
@@ -102,3 +99,46 @@ class GeneralizedDiceLoss(RegionLoss):
         nothing = s.t.sum(1, keepdim=True) == 0
         mean_probability = ratio(s.p.sum(1, keepdim=True), s.v.sum(1, keepdim=True))
         return torch.where(nothing, mean_probability, value)
+
+
+@options
+class PenaltyGeneralizedDiceLoss(GeneralizedDiceLoss):
+    """Generalized Dice loss, bent so that its slope grows with the loss.
+
+    Formula:
+        L = G / (1 + k (1 − G)) for each sample, G the generalized Dice loss; the slope grows from
+        1 / (1 + k) at G = 0 to 1 + k at G = 1.
+
+    Range: [0, 1].
+
+    Empty target:
+        as generalized Dice: where no class that counts is present G is the mean predicted
+        probability, so false positives cost something.
+
+    Args:
+        k: strength of the bend; 0 is generalized Dice, the paper takes 2.5.
+
+    Example:
+        >>> import torch
+        >>> z = [[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]]
+        >>> z = torch.tensor(z, dtype=torch.float64)[None, :, None]
+        >>> y = torch.tensor([[[[0, 1, 2, 0]]]])
+        >>> loss = PenaltyGeneralizedDiceLoss(softmax=True, smooth_nr=0, smooth_dr=0)
+        >>> round(loss(z, y).item(), 12)
+        0.17024128635
+
+    Source:
+        Yang 2019 (MIDL), in the form of Ma 2021, doi:10.1016/j.media.2021.102035.
+    """
+
+    k: float = 2.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.k >= 0:
+            raise ValueError(f"k: expected at least 0, got {self.k!r}")
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """One value for each sample, (B, 1)."""
+        generalized = super().per_class(s)
+        return generalized / (1 + self.k * (1 - generalized))

@@ -1,16 +1,18 @@
-"""The Lovász extension of the Jaccard loss: what the hinge and the softmax form share."""
+"""The Lovász extension of the Jaccard loss: of probabilities, and of the margins of logits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from medloss.base import SegmentationLoss
+from medloss.base import SegmentationLoss, options
 from medloss.base.targets import Prepared
-from medloss.sums import any_over_batch
+from medloss.histograms import edges, error_histograms
+from medloss.histograms.cells import check_bins
+from medloss.sums import ClassSums, any_over_batch, voxel_terms, work_dtype
 from medloss.sums.numeric import ratio
 
 
@@ -99,3 +101,173 @@ class LovaszBase(SegmentationLoss):
         if self.batch is not False:
             present = any_over_batch(present, self.batch)
         return present if self.include_background else present[:, 1:]
+
+
+def margins(logits: Tensor, *, exclusive: bool) -> Tensor:
+    """How clearly each class wins, (B, C, ...): its logit, above the best other if exclusive."""
+    if not exclusive:
+        return logits
+    best, winner = logits.topk(2, 1)
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    wins = winner[:, :1] == classes.view(1, -1, *[1] * (logits.ndim - 2))
+    return logits - torch.where(wins, best[:, 1:], best[:, :1])
+
+
+@options
+class LovaszHingeLoss(LovaszBase):
+    """Lovász hinge: convex stand-in for the Jaccard loss on the margins of the logits.
+
+    Formula:
+        m_v = max(0, 1 − (2 g − 1) f) for each class and voxel, f its logit (sigmoid), or with
+        softmax its logit minus the largest other one; m sorted in falling order;
+        L = Σ_i m_i (J_i − J_{i−1}), J_i the Jaccard loss if the first i voxels are wrong;
+        then the mean over samples and classes.
+
+    Takes logits: sigmoid=True or softmax=True must be given, and says only which margin is meant.
+
+    Range: [0, ∞); exactly 0, with no gradient, where every margin is at least 1.
+
+    Empty target:
+        only the worst false positive of the image costs anything.
+
+    Sorts the voxels of each class: time O(N log N), no fused pass and no ``batch="world"``. The
+    papers pool the batch (``batch=True``). Labels are meant to be 0 or 1. The smoothing options
+    have no use here.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([[[[0.9, 0.4, 0.3], [0.2, 0.05, 0.6]]]], dtype=torch.float64)
+        >>> g = torch.tensor([[[[1, 1, 0], [0, 0, 0]]]])
+        >>> round(LovaszHingeLoss(sigmoid=True)(p.logit(), g).item(), 11)
+        0.94970191704
+
+    Source:
+        Yu and Blaschko 2015, arXiv:1512.07797; Berman 2018, arXiv:1705.08790, algorithm 1.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch == "world":
+            raise ValueError("batch: expected False or True, no rank can sort the voxels of others")
+
+    def check(self, prepared: Prepared) -> None:
+        """Refuse probabilities: they have no margin."""
+        super().check(prepared)
+        if prepared.activation == "probabilities":
+            raise ValueError(
+                "input: expected logits, with sigmoid=True or softmax=True to say which margin is "
+                "meant, got probabilities or other_act"
+            )
+
+    def errors(self, prepared: Prepared) -> Tensor:
+        """How far each margin falls short of 1, (B, C, *spatial)."""
+        margin = margins(prepared.input, exclusive=prepared.activation == "softmax")
+        return (1 - (2 * prepared.one_hot() - 1) * margin).relu()
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """Sort and reduce."""
+        return self.reduce_classes(self.by_sorting(prepared)[0], self.annotated(prepared))
+
+
+def lovasz_of_histogram(histogram: Tensor) -> Tensor:
+    """The extension from a histogram of errors, additive and without a sort, (...).
+
+    With n(t) the voxels whose error exceeds t, the extension is the integral of J(n(t)) over t. A
+    soft histogram, in which an error between two edges counts for both by its distance, holds the
+    mean of n(t) over each cell, and J of that mean takes the place of the mean of J. J only falls
+    with t, so both lie between its values at the ends of the cell: the error is at most the widest
+    cell.
+
+    Args:
+        histogram: (..., 2, bins + 1), foreground and background, of one image or the sum of
+            several, with the edges of :func:`medloss.histograms.edges`.
+    """
+    inside, outside = histogram.flip(-1).cumsum(-1).flip(-1)[..., 1:].unbind(-2)
+    volume = histogram[..., 0, :].sum(-1, keepdim=True)
+    widths = edges(histogram.shape[-1] - 1, histogram).diff()
+    return (ratio(inside + outside, volume + outside) * widths).sum(-1)
+
+
+@options
+class LovaszSoftmaxLoss(LovaszBase):
+    """Lovász softmax: the Jaccard loss of hard labels, extended to probabilities.
+
+    Formula:
+        e_v = |g − p| for each class and voxel, sorted in falling order;
+        L = Σ_i e_i (J_i − J_{i−1}), J_i the Jaccard loss if the first i voxels are wrong;
+        then the mean over the classes present in each sample (``classes="present"``) or all.
+
+    Range: [0, 1]; for hard predictions it is exactly the Jaccard loss.
+
+    Empty target:
+        a class that is absent is left out of the mean by ``"present"`` (of a sample where none
+        of the classes that count is present, none is left out); with ``"all"`` it costs its single
+        largest error. ``method="histogram"`` gives that error no gradient.
+
+    ``method="sort"`` is exact, in time O(N log N) for each class. ``method="histogram"`` takes time
+    O(N), is additive over samples and ranks (``batch="world"``), and is off by at most the widest
+    cell, 2 / bins: 0.002 for 1024 bins. Measured there on 96³ voxels, 2 and 14 classes, from
+    random to nearly right logits: value off by less than 10⁻⁶, gradient by 0.1 to 1 %.
+    The paper pools the batch (``batch=True``). The smoothing options have no use here.
+
+    Args:
+        classes: ``"present"`` or ``"all"``.
+        method: ``"sort"`` or ``"histogram"``.
+        bins: cells of the histogram, even.
+
+    Example:
+        >>> import torch
+        >>> z = [[2.0, 0, -1, 0.5], [0, 1, 0.5, -0.5], [-1, 0.5, 2, 1]]
+        >>> z = torch.tensor(z, dtype=torch.float64)[None, :, None]
+        >>> y = torch.tensor([[[[0, 1, 2, 0]]]])
+        >>> round(LovaszSoftmaxLoss(softmax=True)(z, y).item(), 12)
+        0.435611389166
+
+    Source:
+        Berman 2018, arXiv:1705.08790.
+    """
+
+    classes: Literal["present", "all"] = "present"
+    method: Literal["sort", "histogram"] = "sort"
+    bins: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bins(self.bins)
+        if self.batch == "world" and self.method == "sort":
+            raise ValueError(
+                "batch: expected False or True, no rank can sort the voxels of others; "
+                "method='histogram' allows 'world'"
+            )
+
+    def errors(self, prepared: Prepared) -> Tensor:
+        """|p − g| of each class and voxel, (B, C, *spatial)."""
+        activation = prepared.activation
+        return voxel_terms(prepared.input, prepared.target, ("l1",), activation=activation).l1
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """Sort or count, and reduce over the classes that are present."""
+        by_method = self.by_sorting if self.method == "sort" else self.by_counting
+        value, volume = by_method(prepared)
+        annotated = self.annotated(prepared)
+        if self.classes == "all":
+            return self.reduce_classes(value, annotated)
+        there = volume > 0
+        there = there | ~there.any(1, keepdim=True)
+        return self.reduce_classes(value, there if annotated is None else there & annotated)
+
+    def by_counting(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        """As :meth:`by_sorting`, from histograms."""
+        counts = error_histograms(
+            prepared.input,
+            prepared.target,
+            activation=prepared.activation,
+            mask=prepared.mask,
+            bins=self.bins,
+        )
+        if prepared.present is not None:
+            counts = counts * prepared.present[..., None, None]
+        counts = counts[:, self.channels(counts.shape[1])]
+        sums = ClassSums(counts, ()).over_batch(self.batch)
+        value = lovasz_of_histogram(sums.values).to(work_dtype(prepared.input))
+        return value, sums.values[:, :, 0].sum(-1).detach().to(value)

@@ -1,4 +1,4 @@
-"""Tversky loss."""
+"""Losses on the Tversky index."""
 
 from __future__ import annotations
 
@@ -8,36 +8,34 @@ from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, options
 from medloss.sums import ClassSums
-from medloss_region.dice import overlap
+from medloss.sums.numeric import power
+from medloss_region.dice import overlap, sums_of_overlap
 
 
 def tversky_index(
-    tp: Tensor,
-    fp: Tensor,
-    fn: Tensor,
-    *,
-    fp_weight: float,
-    fn_weight: float,
-    smooth_nr: float,
-    smooth_dr: float,
+    s: ClassSums, loss: RegionLoss, *, fp_weight: float, fn_weight: float, soft_label: bool
 ) -> Tensor:
-    """Tversky index TI = TP / (TP + α FP + β FN).
+    """Tversky index TI = TP / (TP + α FP + β FN) of each sample and class, (B, C).
 
     Args:
-        tp: true positives, Σ p g.
-        fp: false positives, Σ p (1 − g).
-        fn: false negatives, Σ (1 − p) g.
-        fp_weight: α of Salehi, the price of a false positive.
-        fn_weight: β of Salehi, the price of a false negative.
-        smooth_nr: added to the numerator.
-        smooth_dr: added to the denominator.
+        s: the sums of :func:`medloss_region.dice.sums_of_overlap`.
+        loss: smooths it.
+        fp_weight: α of Salehi, the price of a false positive, Σ p (1 − g).
+        fn_weight: β of Salehi, the price of a false negative, Σ (1 − p) g.
+        soft_label: whether the overlap is right for soft labels too.
     """
-    return (tp + smooth_nr) / (tp + fp_weight * fp + fn_weight * fn + smooth_dr)
+    tp = overlap(s, soft_label=soft_label)
+    whole = tp + fp_weight * (s.p - tp) + fn_weight * (s.t - tp)
+    return (tp + loss.smooth_nr) / (whole + loss.smooth_dr)
 
 
 @options
 class TverskyBase(RegionLoss):
-    """Options and sums that the losses on the Tversky index share."""
+    """Options and sums that the losses on the Tversky index share.
+
+    Args:
+        soft_label: the formula that is right for labels between 0 and 1.
+    """
 
     fp_weight: float = 0.5
     fn_weight: float = 0.5
@@ -53,20 +51,12 @@ class TverskyBase(RegionLoss):
 
     def terms(self) -> tuple[str, ...]:
         """Sums that the options need."""
-        return ("l1", "p", "t") if self.soft_label else ("tp", "p", "t")
+        return sums_of_overlap(soft_label=self.soft_label)
 
     def index(self, s: ClassSums) -> Tensor:
         """Tversky index of each sample and class, (B, C)."""
-        tp = overlap(s, soft_label=self.soft_label)
-        return tversky_index(
-            tp,
-            s.p - tp,
-            s.t - tp,
-            fp_weight=self.fp_weight,
-            fn_weight=self.fn_weight,
-            smooth_nr=self.smooth_nr,
-            smooth_dr=self.smooth_dr,
-        )
+        prices = {"fp_weight": self.fp_weight, "fn_weight": self.fn_weight}
+        return tversky_index(s, self, **prices, soft_label=self.soft_label)
 
 
 @options
@@ -88,7 +78,6 @@ class TverskyLoss(TverskyBase):
         fn_weight: price of a false negative (β); larger finds more.
         alpha: MONAI's name of ``fp_weight``.
         beta: MONAI's name of ``fn_weight``.
-        soft_label: the formula that is right for labels between 0 and 1.
 
     Example:
         >>> import torch
@@ -131,3 +120,100 @@ class TverskyLoss(TverskyBase):
     def per_class(self, s: ClassSums) -> Tensor:
         """One minus the index, (B, C)."""
         return 1 - self.index(s)
+
+
+@options
+class FocalTverskyLoss(TverskyBase):
+    """Tversky loss raised to a power, so that badly segmented classes weigh more.
+
+    Formula:
+        L = (1 − TI)^exponent for each sample and class, then the mean;
+        TI = (TP + smooth_nr) / (TP + fp_weight FP + fn_weight FN + smooth_dr).
+        The paper writes the exponent 1/γ and recommends γ = 4/3, so 0.75; an exponent above 1
+        turns the focus the other way.
+
+    Range: [0, 1].
+
+    Empty target:
+        value 1 and almost no gradient with the default smoothing, as Dice. The slope of a power
+        below 1 is infinite at a perfect prediction; below 10⁻⁶ a straight line takes its place.
+
+    Args:
+        fp_weight: price of a false positive (β of the paper).
+        fn_weight: price of a false negative (α of the paper).
+        exponent: 1/γ of the paper.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([[[[0.9, 0.4, 0.3], [0.2, 0.05, 0.6]]]], dtype=torch.float64)
+        >>> g = torch.tensor([[[[1, 1, 0], [0, 0, 0]]]])
+        >>> round(FocalTverskyLoss(smooth_nr=0, smooth_dr=0)(p, g).item(), 12)
+        0.494557106827
+
+    Source:
+        Abraham and Khan 2018, arXiv:1810.07842.
+    """
+
+    fp_weight: float = 0.3
+    fn_weight: float = 0.7
+    exponent: float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.exponent > 0:
+            raise ValueError(f"exponent: expected more than 0, got {self.exponent!r}")
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """The powered loss, (B, C)."""
+        return power(1 - self.index(s), self.exponent)
+
+
+@options
+class AsymmetricSimilarityLoss(RegionLoss):
+    """One minus the F_β score: Dice where a missed voxel costs β² false ones.
+
+    Formula:
+        L = 1 − ((1 + β²) TP) / ((1 + β²) TP + β² FN + FP) for each sample and class, which is the
+        Tversky loss with fp_weight 1 / (1 + β²) and fn_weight β² / (1 + β²) and is smoothed as
+        that one; TP = Σ p g, FP = Σ p (1 − g), FN = Σ (1 − p) g.
+
+    Range: [0, 1].
+
+    Empty target:
+        value 1 and almost no gradient with the default smoothing, as Dice.
+
+    Args:
+        beta: β; 1 is Dice, more finds more. The paper takes 1.5.
+        soft_label: the formula that is right for labels between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([[[[0.9, 0.4, 0.3], [0.2, 0.05, 0.6]]]], dtype=torch.float64)
+        >>> g = torch.tensor([[[[1, 1, 0], [0, 0, 0]]]])
+        >>> round(AsymmetricSimilarityLoss(smooth_nr=0, smooth_dr=0)(p, g).item(), 12)
+        0.392086330935
+
+    Source:
+        Hashemi 2018, arXiv:1803.11078.
+    """
+
+    beta: float = 1.5
+    soft_label: bool = False
+
+    two_channels_equal_one: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.beta >= 0:
+            raise ValueError(f"beta: expected at least 0, got {self.beta!r}")
+
+    def terms(self) -> tuple[str, ...]:
+        """Sums that the options need."""
+        return sums_of_overlap(soft_label=self.soft_label)
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        """One minus the score, (B, C)."""
+        fp_weight = 1 / (1 + self.beta**2)
+        return 1 - tversky_index(
+            s, self, fp_weight=fp_weight, fn_weight=1 - fp_weight, soft_label=self.soft_label
+        )

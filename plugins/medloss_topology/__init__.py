@@ -3,64 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from medloss import Loss, hookimpl
-from medloss_topology.offered_metrics import medloss_metrics as medloss_metrics
+from medloss import Loss, Metric, hookimpl
+
+_ANY_OVERLAP = "by any overlap a lesion is found, however far away its outline is"
+_A_COUNT = "no lesion where none should be is a count of 0, not a ratio"
+_FIRST = (
+    "a voxel that is equally near to two objects belongs to one of them, the first in the order "
+    "of the voxels"
+)
 
 
 @hookimpl
 def medloss_losses() -> Iterator[Loss]:
     """Yield the topology losses."""
-    yield Loss(
+    loss = partial(Loss, family="topology")
+    yield loss(
         name="cl_dice",
         target="medloss_topology.cl_dice:ClDiceLoss",
         also=("medloss_topology.monai_names:SoftclDiceLoss",),
-        family="topology",
-        summary="clDice: overlap of each centre line with the other mask, so that tubes stay "
-        "connected.",
-        cites=("arXiv:2003.07311",),
         alone=False,
         example={"softmax": True, "include_background": False, "iterations": 3},
     )
-    yield Loss(
+    yield loss(
         name="dice_cl_dice",
         target="medloss_topology.dice_cl_dice:DiceClDiceLoss",
         also=("medloss_topology.monai_names:SoftDiceclDiceLoss",),
-        family="topology",
-        summary="Dice loss mixed with clDice, under one activation.",
-        cites=("arXiv:2003.07311",),
         example={"softmax": True, "include_background": False, "iterations": 3},
     )
-    yield Loss(
+    yield loss(
         name="skeleton_recall",
         target="medloss_topology.skeleton_recall:SkeletonRecallLoss",
-        family="topology",
-        summary="Skeleton recall: share of the true tubed skeleton that the prediction misses.",
-        cites=("arXiv:2404.03010",),
         needs=("skeleton",),
         alone=False,
         example={"softmax": True, "include_background": False},
     )
-    yield Loss(
+    yield loss(
         name="blob",
         target="medloss_topology.blob:BlobLoss",
-        family="topology",
-        summary="Any loss on the image plus its mean over objects, so that small ones count like "
-        "large ones.",
-        cites=("arXiv:2205.08209",),
         example={"softmax": True, "loss": "dice_ce"},
     )
-    yield Loss(
+    yield loss(
         name="cc_dice_ce",
         target="medloss_topology.cc_dice_ce:CCDiceCELoss",
-        family="topology",
-        summary="Dice plus cross entropy, on the image and in the cell around each object.",
-        cites=("arXiv:2511.17146", "arXiv:2410.18684"),
         example={"softmax": True},
         exempt={
-            "flips_change_nothing": "a voxel that is equally near to two objects belongs to one of "
-            "them, the first in the order of the voxels",
-            "axis_order_changes_nothing": "a voxel that is equally near to two objects belongs to "
-            "one of them, the first in the order of the voxels",
+            "flips_change_nothing": _FIRST,
+            "axis_order_changes_nothing": _FIRST,
+        },
+    )
+
+
+@hookimpl
+def medloss_metrics() -> Iterator[Metric]:
+    """Yield the metrics of lesions and of centre lines."""
+    metric = partial(Metric, family="topology", facts=("components",), better="higher")
+    for name in ("lesion_f1", "lesion_sensitivity", "lesion_precision"):
+        yield metric(
+            name=name,
+            target=f"medloss_topology.metrics_lesions:{name}",
+            exempt={"worse_when_moved": _ANY_OVERLAP},
+        )
+    yield metric(
+        name="found_lesions",
+        target="medloss_topology.metrics_lesion_counts:found_lesions",
+        exempt={"worse_when_moved": _ANY_OVERLAP, "in_neither_map_is_undefined": _A_COUNT},
+    )
+    yield metric(
+        name="missed_lesions",
+        target="medloss_topology.metrics_lesion_counts:missed_lesions",
+        better="lower",
+        exempt={
+            "worse_when_moved": _ANY_OVERLAP,
+            "in_neither_map_is_undefined": _A_COUNT,
+            "missed_and_spurious_are_not_perfect": "a spurious class has no lesion to miss",
+        },
+    )
+    yield metric(
+        name="false_lesions",
+        target="medloss_topology.metrics_lesion_counts:false_lesions",
+        better="lower",
+        exempt={
+            "worse_when_moved": _ANY_OVERLAP,
+            "in_neither_map_is_undefined": _A_COUNT,
+            "missed_and_spurious_are_not_perfect": "a missed class has no false lesion",
+        },
+    )
+    yield metric(name="lesion_dice", target="medloss_topology.metrics_lesion_dice:lesion_dice")
+    for name in ("panoptic_quality", "recognition_quality", "segmentation_quality"):
+        yield metric(name=name, target=f"medloss_topology.metrics_panoptic:{name}")
+    yield metric(
+        name="cl_dice",
+        target="medloss_topology.metrics_cl_dice:cl_dice",
+        facts=("skeletons",),
+        exempt={
+            "symmetries_change_nothing": "thinning takes voxels away from one side after the "
+            "other, and where two are as good the order decides",
         },
     )

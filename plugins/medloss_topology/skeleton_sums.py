@@ -119,5 +119,4 @@ _operator = operator(
     "int skip, int iterations",
     of=Skeletons,
     fake=lambda p, *_: p.new_empty(p.shape[0], len(TERMS), p.shape[1]),
-    fake_slope=lambda p: torch.empty_like(p, memory_format=torch.contiguous_format),
 )

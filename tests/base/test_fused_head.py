@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import medloss
 from medloss import FusedHead
+from medloss.runtime.slabs import AtOnce
 
 LOSSES = {
     "dice": {},
@@ -58,7 +59,7 @@ def both(
 
 @pytest.fixture(autouse=True)
 def _small_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medloss.base.fused_sums.SLAB_BYTES", {"cpu": 50 * 4 * 8})
+    monkeypatch.setattr("medloss.runtime.slabs.BYTES", AtOnce(50 * 4 * 8, 0))
 
 
 @pytest.mark.parametrize("name", LOSSES)

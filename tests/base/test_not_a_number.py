@@ -13,7 +13,7 @@ from medloss.base import SegmentationLoss
 from medloss.offers.host import host
 from medloss.sums.numeric import power, ratio
 
-RECORDS = {o.record.name: o.record for o in host().losses() if o.plugin.distribution == "medloss"}
+RECORDS = {o.record.name: o.record for o in host().losses if o.plugin.distribution == "medloss"}
 SHAPE = (5, 4, 6)
 NAN = float("nan")
 MAPPED = ("boundary", "generalized_surface", "hausdorff_dt", "region_wise", "shape_aware")

@@ -16,7 +16,7 @@ import medloss
 from medloss.base import RegionLoss, options
 from medloss.offers.host import host
 
-CLASSES = {o.record.attribute: o.load() for o in host().losses() if o.record.name != "compound"}
+CLASSES = {o.record.attribute: o.load() for o in host().losses if o.record.name != "compound"}
 SHARED = sorted(name for name in dir(medloss.losses) if hasattr(monai.losses, name))
 VALUES: dict[str, Any] = {
     "include_background": False,

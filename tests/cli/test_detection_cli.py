@@ -14,7 +14,7 @@ from medloss.cli import main
 from medloss.offers.cards import argument_help
 from medloss.offers.host import host
 
-OFFERS = host().detection()
+OFFERS = [*host().detection]
 
 
 def run(*arguments: str) -> Result:

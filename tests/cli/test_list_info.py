@@ -17,7 +17,7 @@ from medloss.cli import COMMANDS, main
 from medloss.offers.cards import argument_help, read_card
 from medloss.offers.host import host
 
-OFFERS = [("loss", o) for o in host().losses()] + [("metric", o) for o in host().metrics()]
+OFFERS = [("loss", o) for o in host().losses] + [("metric", o) for o in host().metrics]
 
 
 def run(*arguments: str) -> Result:

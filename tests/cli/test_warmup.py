@@ -46,7 +46,7 @@ def test_what_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> None:
         raise ValueError("no such thing")
 
-    monkeypatch.setattr(warmup, "of_eval", lambda: iter([warmup.Step("eval", fails)]))
+    monkeypatch.setattr(warmup, "of_eval", lambda: iter([warmup.WarmupCall("eval", fails)]))
     done = run("eval")
     assert done.exit_code == 1
     assert "eval: no such thing" in done.output
@@ -56,7 +56,7 @@ def test_what_cannot_be_kept_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def loses() -> None:
         keeping._note(compiled=1, lost=1)
 
-    monkeypatch.setattr(warmup, "of_eval", lambda: iter([warmup.Step("eval", loses)]))
+    monkeypatch.setattr(warmup, "of_eval", lambda: iter([warmup.WarmupCall("eval", loses)]))
     done = run("eval")
     assert done.exit_code == 1
     assert "1 kernels compiled" in done.output

@@ -16,7 +16,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from medloss.distance import chosen_distance_backend, distances, edt, gpu, signed_distance
-from medloss.distance.choice import VARIABLE, load
+from medloss.distance.transform import CANDIDATES, VARIABLE
 
 SPACING_MM = (0.7, 2.5, 1.0)
 SHAPES = [(7, 5), (6, 1), (1, 1, 1), (1, 9, 2), (5, 3, 4), (9, 1, 3)]
@@ -121,7 +121,7 @@ def test_what_it_refuses() -> None:
 @pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device to wait for")
 def test_nothing_waits_for_the_device() -> None:
     mask = masks((8, 6, 4)).to(DEVICE)
-    assert load("triton") is gpu
+    assert CANDIDATES["triton"].load() is gpu
     signed_distance(mask, 1.0)
     torch.cuda.set_sync_debug_mode("error")
     try:

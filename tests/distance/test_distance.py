@@ -25,7 +25,8 @@ from medloss.distance import (
     edt,
     signed_distance,
 )
-from medloss.distance.choice import CANDIDATES, VARIABLE, load
+from medloss.distance.separable import Measurement
+from medloss.distance.transform import CANDIDATES, VARIABLE
 
 SPACINGS = st.sampled_from([0.3, 0.5, 0.78, 1.0, 2.5, 6.5, 10.0])
 BACKENDS = [  # of masks on the CPU
@@ -61,7 +62,12 @@ def test_every_backend_equals_brute_force(case: Case, radius: float) -> None:
     inside = brute_force(mask.numpy(), spacing_mm, radius)
     outside = brute_force(~mask.numpy(), spacing_mm, radius)
     for name in BACKENDS:
-        measure = load(name).distances
+        backend = CANDIDATES[name].load()
+
+        def measure(*given: Any, backend: Any = backend, **options: Any) -> Tensor:
+            found: Tensor = backend.distances(Measurement(*given, **options))
+            return found
+
         for dtype, rtol in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
             options: dict[str, Any] = {"radius": radius, "skip": 0, "dtype": dtype}
             both = measure(mask[None, None], [spacing_mm], inside=-1, outside=1, **options)
@@ -136,10 +142,9 @@ def test_distances_from_elsewhere_in_the_voxel() -> None:
     inside = brute_force(mask[0, 0].numpy(), spacing_mm, 0.5, shift)
     outside = brute_force(~mask[0, 0].numpy(), spacing_mm, 0.5, shift)
     np.testing.assert_allclose(got, inside + outside, rtol=1e-12, atol=1e-12)
+    asked = Measurement(mask, [spacing_mm], shift=shift, **options)
     with pytest.raises(ValueError, match="shift: expected 0 along every axis"):
-        load("numba").distances(
-            mask, [spacing_mm], inside=1, outside=1, skip=0, shift=shift, **options
-        )
+        CANDIDATES["numba"].load().distances(asked)
 
 
 def test_zero_lies_on_the_voxel_faces(backend: str) -> None:

@@ -21,7 +21,7 @@ from medloss.offers.host import host
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-OFFERS = [*host().losses(), *host().metrics(), *host().detection()]
+OFFERS = [*host().losses, *host().metrics, *host().detection]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_curves_are_the_values_of_the_loss(hooks: Any) -> None:
     import torch
 
     curves, scenes = hooks("curves"), hooks("scenes")
-    drawn = curves.curves_of(host().loss("dice_ce"))
+    drawn = curves.curves_of(host().losses.find("dice_ce"))
     moved, sized = drawn.curves
     z = torch.from_numpy(scenes.logits_of(scenes.DISC.paths[0].depth(moved.places[3])))
     truth = torch.from_numpy(scenes.mask_of(scenes.DISC.depth).astype(np.int64))[None, None]
@@ -139,7 +139,7 @@ def test_curves_are_the_values_of_the_loss(hooks: Any) -> None:
 def test_what_cannot_be_drawn_says_why(hooks: Any) -> None:
     curves = hooks("curves")
     with pytest.raises(curves.NotDrawnError, match="several resolutions"):
-        curves.curves_of(host().loss("deep_supervision"))
+        curves.curves_of(host().losses.find("deep_supervision"))
 
 
 def test_drawings_are_xml_that_the_page_colours(hooks: Any) -> None:
@@ -252,7 +252,7 @@ def test_what_the_migration_page_names_exists() -> None:
     for _, ours, _ in _cells(nnunet):
         name = re.match(r"`(\w+)`", ours)
         assert name
-        assert name[1] in ("ignore_index",) or host().loss(name[1])
+        assert name[1] in ("ignore_index",) or host().losses.find(name[1])
     for _, ours, _ in _cells(smp):
         code = ours.strip("`")
         if "..." not in code:
@@ -269,7 +269,7 @@ def test_every_loss_on_the_choosing_page_exists() -> None:
     text = (DOCS / "choosing.md").read_text(encoding="utf-8")
     table = text.partition("## By what your data are like")[2].partition("\n## ")[0]
     seen = [
-        host().loss(name)
+        host().losses.find(name)
         for row in re.findall(r"^\| (?!your|---).*$", table, flags=re.MULTILINE)
         for name in re.findall(r"`([a-z_]+)`", row.split(" | ")[1])
         if name not in ("fn_weight", "batch")

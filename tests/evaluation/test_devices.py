@@ -16,11 +16,10 @@ from medloss.cli.eval import eval_command
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
 from medloss.evaluation.outputs.tables import versions
 from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
-from medloss.evaluation.run import evaluate_all
+from medloss.evaluation.run import evaluate_all, evaluate_elsewhere
 from medloss.evaluation.score import EvalPlan
 from medloss.work import devices
 from medloss.work.devices import chosen_device, device_name, devices_in_turn
-from medloss.work.processes import evaluate_in_processes
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_a_device_gives_the_values_of_the_compiled_loops(pairs, preset):
 
 
 def test_workers_score_on_the_device_too(pairs):
-    found = evaluate_in_processes(pairs, study(DEVICE), workers=1)
+    found = evaluate_elsewhere(pairs, study(DEVICE), workers=1)
     assert [*found] == evaluate_all(pairs, study(DEVICE))
 
 

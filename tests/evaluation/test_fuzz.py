@@ -12,7 +12,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from medloss.evaluation.inputs.pairing import Pair, case_name
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.reading.images import case_name
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, evaluate_pair
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from medloss.evaluation.inputs.geometry import check_same_grid
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image, make_image
+from medloss.evaluation.reading.stored import CaseError
 
 
 def image(shape: tuple[int, ...], affine: np.ndarray) -> Image:

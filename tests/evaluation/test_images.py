@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
+from medloss.evaluation.reading.stored import CaseError
 
 FORMATS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd"]
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from medloss.evaluation.inputs.case_pair import Inputs, read_sides
+from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, evaluate_pair
 
@@ -24,14 +24,14 @@ def pair(save):
 
 
 def dice(pair: Pair, labels=None, regions=None, **inputs):
-    study = EvalPlan(DICE, labels=labels, regions=regions or {}, inputs=Inputs(**inputs))
+    study = EvalPlan(DICE, labels=labels, regions=regions or {}, inputs=CaseOptions(**inputs))
     case = evaluate_pair(pair, study)
     assert not case.error, case.error
     return {result.label: result.value for result in case.results}, case
 
 
 def sides(pair, **inputs):
-    return read_sides(pair, Inputs(**inputs))
+    return read_case_pair(pair, CaseOptions(**inputs))
 
 
 def test_labels_are_changed_all_at_once_and_in_one_side_or_both(pair):
@@ -79,7 +79,7 @@ def test_losses_do_not_see_ignored_voxels(pair):
     from medloss.evaluation.losses import choose_loss
 
     study = EvalPlan((), losses=(choose_loss(parse_request("dice")),))
-    inputs = Inputs(ignore_label=4)
+    inputs = CaseOptions(ignore_label=4)
     value = evaluate_pair(pair, study).results[0].value
     masked = evaluate_pair(pair, dataclasses.replace(study, inputs=inputs)).results[0].value
     assert value > 0.01
@@ -91,7 +91,7 @@ def test_losses_refuse_channels_of_their_own(save, pair):
 
     stack = save("p/s.nii.gz", np.ones((6, 7, 8, 2), np.uint8))
     losses = (choose_loss(parse_request("dice")),)
-    study = EvalPlan((), losses=losses, inputs=Inputs(channels="independent"))
+    study = EvalPlan((), losses=losses, inputs=CaseOptions(channels="independent"))
     case = evaluate_pair(Pair("a", stack, stack), study)
     assert "classes of their own, and losses are" in case.error
 
@@ -148,8 +148,8 @@ def test_channels_have_no_labels_to_change_or_ignore(save, pair):
 
 
 def test_only_what_was_asked_for_is_recorded():
-    assert Inputs().record() == {}
-    asked = Inputs({3: 1}, ignore_label=0, resample=True, left_out=("b",))
+    assert CaseOptions().record() == {}
+    asked = CaseOptions({3: 1}, ignore_label=0, resample=True, left_out=("b",))
     assert asked.record() == {
         "remap_prediction": {"3": 1},
         "ignore_label": 0,

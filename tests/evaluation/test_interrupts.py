@@ -8,9 +8,9 @@ import pytest
 
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.records import CaseResult
-from medloss.evaluation.run import Interrupted, evaluate_all
+from medloss.evaluation.run import evaluate_all
 from medloss.evaluation.score import EvalPlan
-from medloss.work.interrupts import Interrupts
+from medloss.work.engine import Interrupted, Interrupts
 
 
 def ctrl_c() -> None:

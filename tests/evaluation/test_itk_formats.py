@@ -11,10 +11,10 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
 from medloss.evaluation.reading.metaimage import read_metaimage
 from medloss.evaluation.reading.nrrd import read_nrrd
+from medloss.evaluation.reading.stored import CaseError
 
 READERS = {".nrrd": read_nrrd, ".mha": read_metaimage, ".mhd": read_metaimage}
 
@@ -37,7 +37,7 @@ def by_itk(path):
 
 
 def check(path):
-    array, affine, dimensions = READERS[path.suffix](path)
+    array, affine, dimensions = READERS[path.suffix](path)[:3]
     expected, matrix, space = by_itk(path)
     np.testing.assert_array_equal(array, expected)
     assert array.dtype == expected.dtype
@@ -153,7 +153,7 @@ def test_classes_may_be_the_last_axis_of_an_nrrd(tmp_path):
         kinds="domain domain domain list",
         space_directions="(2,0,0) (0,0,3) (0,-1.5,0) none",
     )
-    array, _, dimensions = read_nrrd(path)
+    array, _, dimensions = read_nrrd(path)[:3]
     assert dimensions == 3
     np.testing.assert_array_equal(array, VOXELS.reshape(2, 3, 2, 2, order="F"))
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from medloss.evaluation.inputs.case_pair import Inputs
+from medloss.evaluation.inputs.case_pair import CaseOptions
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal, plan_settings
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan
 from medloss.scoring import EmptyPolicy
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 STUDY = EvalPlan((choose_metric(parse_request("dice")),))
 
@@ -131,7 +131,7 @@ def test_settings_are_the_same_in_every_process():
 
 
 def test_which_references_are_left_out_is_no_setting():
-    fewer = dataclasses.replace(STUDY, inputs=Inputs(left_out=("case_7",)))
+    fewer = dataclasses.replace(STUDY, inputs=CaseOptions(left_out=("case_7",)))
     assert plan_settings(STUDY) == plan_settings(fewer)
-    other = dataclasses.replace(STUDY, inputs=Inputs(ignore_label=9))
+    other = dataclasses.replace(STUDY, inputs=CaseOptions(ignore_label=9))
     assert plan_settings(STUDY) != plan_settings(other)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medloss.evaluation.inputs.layers import ClassCases, disjoint, make_layers
-from medloss.evaluation.inputs.values import recode
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image, make_image
+from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.values import recode
 from medloss.scoring import Case
 
 GRID = np.diag([1.0, 2.0, 3.0, 1.0])

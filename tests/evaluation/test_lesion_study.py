@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from medloss.cli import main
-from medloss.evaluation.inputs.case_pair import Inputs
+from medloss.evaluation.inputs.case_pair import CaseOptions
 from medloss.evaluation.inputs.pairing import pair_paths
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, check_options, complete, evaluate
@@ -82,7 +82,7 @@ def test_channels_of_their_own_and_a_single_channel(save, tmp_path):
         [ECE],
         labels={"any": "any", "core": "core"},
         regions=regions,
-        inputs=Inputs(channels="independent"),
+        inputs=CaseOptions(channels="independent"),
     )
     assert values(case) == {"any": direct(p[..., 0], y > 0), "core": direct(p[..., 1], y == 2)}
     save("p/a.nii.gz", p[..., :1], classes=True)
@@ -115,7 +115,7 @@ def test_a_class_that_a_case_has_no_channel_for_has_probability_0(save, tmp_path
     first, second = run(tmp_path, [ECE])
     assert values(first) == {1: 0.25, 2: 0}
     assert values(second) == {1: 0.25, 2: 0.25}
-    _, case = run(tmp_path, [ECE], inputs=Inputs(channels="independent"))
+    _, case = run(tmp_path, [ECE], inputs=CaseOptions(channels="independent"))
     assert values(case) == {1: 0.5, 2: 0.25, 3: 0.25}
 
 
@@ -133,7 +133,7 @@ def test_ignored_voxels(save, tmp_path):
     y[:3] = 9
     save("r/a.nii.gz", y)
     save("p/a.nii.gz", p, classes=True)
-    (case,) = run(tmp_path, [ECE], inputs=Inputs(ignore_label=9))
+    (case,) = run(tmp_path, [ECE], inputs=CaseOptions(ignore_label=9))
     assert values(case) == {label: direct(p[3:][..., label], y[3:] == label) for label in (1, 2)}
 
 

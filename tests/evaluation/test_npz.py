@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
+from medloss.evaluation.reading.stored import CaseError
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from medloss.evaluation.inputs.case_pair import Inputs, Sides, read_sides
+from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import read_image
-from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 
 SIZES = (2.0, 1.5, 3.0)
 AFFINE = np.array([[-2, 0, 0, 19], [0, 1.5, 0, -12], [0, 0, 3, -22], [0, 0, 0, 1.0]])
@@ -69,8 +68,8 @@ def unplaced(request, tmp_path):
     return write
 
 
-def sides(prediction: Path, reference: Path, *, resample: bool = False) -> Sides:
-    return read_sides(Pair("a", prediction, reference), Inputs(resample=resample))
+def sides(prediction: Path, reference: Path, *, resample: bool = False) -> CasePair:
+    return read_case_pair(Pair("a", prediction, reference), CaseOptions(resample=resample))
 
 
 @pytest.mark.parametrize("resample", [False, True])

@@ -88,7 +88,7 @@ def test_the_time_is_that_of_the_results(study):
 
 
 def test_without_pictures_no_image_is_read(study, monkeypatch):
-    monkeypatch.setattr(pictures, "read_sides", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(pictures, "read_case_pair", lambda *_: pytest.fail("read"))
     page = check_page(write_report(study, pictures=False))
     assert page.count("g") == 0
     assert "#pictures" not in page.source

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from medloss.evaluation.inputs.geometry import check_same_grid
-from medloss.evaluation.inputs.resample import onto, reoriented
-from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.inputs.geometry import check_same_grid, onto, reoriented
 from medloss.evaluation.reading.images import Image, make_image
+from medloss.evaluation.reading.stored import CaseError
 
 LABELS = np.random.default_rng(0).integers(0, 4, (5, 6, 7)).astype(np.uint8)
 

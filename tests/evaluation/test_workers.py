@@ -11,10 +11,10 @@ import pytest
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
 from medloss.evaluation.journal import plan_settings
 from medloss.evaluation.requests import choose_metric, parse_request
-from medloss.evaluation.run import default_workers, evaluate_all
+from medloss.evaluation.run import default_workers, evaluate_all, evaluate_elsewhere, start_worker
 from medloss.evaluation.score import EvalPlan
-from medloss.scoring.surface import threads
-from medloss.work.processes import evaluate_in_processes, share_processors
+from medloss.runtime import threads
+from medloss.work.jobs import Share
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_case_whose_process_dies_once_is_scored_by_another(pairs, tmp_path):
     deadly = odd_metrics.choice(
         odd_metrics.deadly, voxels=3, marker=str(tmp_path / "died"), times=1
     )
-    found = list(evaluate_in_processes(pairs, EvalPlan((deadly,)), workers=2))
+    found = list(evaluate_elsewhere(pairs, EvalPlan((deadly,)), workers=2))
     assert (tmp_path / "died.0").exists()
     assert sorted(case.pair.name for case in found) == [pair.name for pair in pairs]
     assert values(found) == {f"c{n}": n + 1 for n in range(6)}
@@ -53,7 +53,7 @@ def test_a_case_that_kills_again_fails_alone(pairs, tmp_path):
     deadly = odd_metrics.choice(
         odd_metrics.deadly, voxels=3, marker=str(tmp_path / "died"), times=9
     )
-    found = list(evaluate_in_processes(pairs, EvalPlan((deadly,)), workers=2))
+    found = list(evaluate_elsewhere(pairs, EvalPlan((deadly,)), workers=2))
     (failed,) = [case for case in found if case.error]
     assert failed.pair.name == "c2"
     assert "killed by SIGKILL" in failed.error
@@ -64,7 +64,7 @@ def test_a_case_that_kills_again_fails_alone(pairs, tmp_path):
 def test_work_is_shared(pairs, tmp_path):
     log = tmp_path / "log"
     slow = odd_metrics.choice(odd_metrics.slow, seconds=0.3, log=str(log))
-    list(evaluate_in_processes(pairs, EvalPlan((slow,)), workers=2))
+    list(evaluate_elsewhere(pairs, EvalPlan((slow,)), workers=2))
     workers, cases = zip(*(line.split() for line in log.read_text().splitlines()), strict=True)
     assert len(set(workers)) == 2
     assert sorted(cases) == [str(n + 1) for n in range(6)]
@@ -72,7 +72,7 @@ def test_work_is_shared(pairs, tmp_path):
 
 def test_processes_are_gone_after_an_early_end(pairs, tmp_path):
     slow = odd_metrics.choice(odd_metrics.slow, seconds=0.05, log=str(tmp_path / "log"))
-    found = evaluate_in_processes(pairs, EvalPlan((slow,)), workers=2)
+    found = evaluate_elsewhere(pairs, EvalPlan((slow,)), workers=2)
     next(found)
     found.close()
     workers = {int(line.split()[0]) for line in (tmp_path / "log").read_text().splitlines()}
@@ -86,7 +86,7 @@ def test_what_cannot_be_sent_is_refused_at_once(pairs):
     local = odd_metrics.choice(odd_metrics.slow, seconds=0, log="x")
     local = dataclasses.replace(local, function=lambda counts: 0.0)
     with pytest.raises(ValueError, match="--workers 1 scores in this process"):
-        list(evaluate_in_processes(pairs, EvalPlan((local,)), workers=2))
+        list(evaluate_elsewhere(pairs, EvalPlan((local,)), workers=2))
 
 
 def test_losses_can_be_sent(pairs):
@@ -99,23 +99,23 @@ def test_losses_can_be_sent(pairs):
 
 
 def test_no_cases_need_no_process():
-    assert list(evaluate_in_processes((), EvalPlan(()), workers=2)) == []
+    assert list(evaluate_elsewhere((), EvalPlan(()), workers=2)) == []
 
 
 def test_a_small_study_stays_in_this_process(pairs, save, monkeypatch):
     assert default_workers(pairs) == 1
     monkeypatch.setattr("medloss.evaluation.run.SMALL_BYTES", 10)
-    assert default_workers(pairs) == threads.count()
+    assert default_workers(pairs) == threads.processors()
     assert default_workers([Pair("x", None, Path("missing"), "no prediction")]) == 1
 
 
 def test_a_limit_on_threads(monkeypatch):
     monkeypatch.setattr(threads, "_most", None)
-    before = threads.count()
+    before = threads.processors()
     threads.limit(1)
-    assert threads.count() == 1
+    assert threads.processors() == 1
     threads.limit(before + 5)
-    assert threads.count() == before
+    assert threads.processors() == before
 
 
 def test_a_process_takes_its_share_of_the_processors(monkeypatch):
@@ -124,8 +124,8 @@ def test_a_process_takes_its_share_of_the_processors(monkeypatch):
     monkeypatch.setattr(threads, "_most", None)
     given = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
-    share_processors(EvalPlan(()), 1)
-    assert threads.count() == 1
+    start_worker(EvalPlan(()), Share(1))
+    assert threads.processors() == 1
     assert given == []
-    share_processors(EvalPlan((), losses=("any",)), 1)
+    start_worker(EvalPlan((), losses=("any",)), Share(1))
     assert given == [1]

@@ -17,7 +17,7 @@ from integrations.bundle_folder import CONFIG, Folder, write_bundle
 from torch import nn
 
 import medloss
-from medloss.evaluation.inputs.case_pair import Inputs
+from medloss.evaluation.inputs.case_pair import CaseOptions
 from medloss.evaluation.losses import choose_loss
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import choose_metric, parse_request
@@ -140,7 +140,7 @@ def test_scores_are_those_of_the_written_files(folder: Folder) -> None:
 
 @pytest.mark.parametrize("ignore", [None, 2])
 def test_losses_are_those_of_the_whole_probability_map(folder: Folder, ignore: int | None) -> None:
-    what = study("dice_ce", "focal:gamma=1.5", inputs=Inputs(ignore_label=ignore))
+    what = study("dice_ce", "focal:gamma=1.5", inputs=CaseOptions(ignore_label=ignore))
     whole = folder.monai(until=2)
     for case in scored(folder, what):
         assert not case.error, case.trace
@@ -305,7 +305,7 @@ def test_losses_that_cannot_be_had_are_refused_before_the_work(folder: Folder) -
     with pytest.raises(ValueError, match=r"topk_cross_entropy_loss: .* expected a function of cl"):
         next(evaluate_bundle(bundle, pairs, study("topk_cross_entropy")))
     with pytest.raises(ValueError, match="cannot be remapped"):
-        next(evaluate_bundle(bundle, pairs, study("dice", inputs=Inputs({1: 2}))))
+        next(evaluate_bundle(bundle, pairs, study("dice", inputs=CaseOptions({1: 2}))))
     folder.postprocess(LINEAR, ARGMAX)
     bundle = read_bundle(folder.root)
     with pytest.raises(ValueError, match="a loss needs probabilities"):

@@ -14,8 +14,7 @@ from torch import nn
 
 import medloss
 from medloss.compound.breakdown import TermValue
-from medloss.integrations.loss_callback import LossCallback
-from medloss.integrations.term_table import TermTable
+from medloss.integrations.loss_callback import LossCallback, TermTable
 
 RAMP = {"schedule": "ramp", "start": 0.1, "end": 0.5, "steps": 4}
 

@@ -18,10 +18,10 @@ from monai.utils import LossReduction
 from torch import Tensor
 
 import medloss
-from medloss.cli.bundle import bundle_block, bundle_config
+from medloss.offers.bundle import bundle_block, bundle_config
 from medloss.offers.host import host
 
-OFFERS = [*host().losses(), *host().metrics()]
+OFFERS = [*host().losses, *host().metrics]
 
 
 def parse(config: dict[str, Any]) -> Any:
@@ -136,7 +136,7 @@ def test_opt_in_registration_gives_bare_names_and_shadows_nothing() -> None:
             "NACLLoss",
             "TverskyLoss",
         ],
-        "untouched": "medloss_region.focal_tversky",
+        "untouched": "medloss_region.tversky",
         "pickled": True,
     }
 
@@ -160,7 +160,7 @@ def labels_in_blocks(generator: torch.Generator) -> Tensor:
     return torch.kron(coarse, torch.ones(1, 4, 4, 4, dtype=coarse.dtype))
 
 
-@pytest.mark.parametrize("offer", host().losses(), ids=lambda o: o.record.name)
+@pytest.mark.parametrize("offer", [*host().losses], ids=lambda o: o.record.name)
 @pytest.mark.parametrize("prepare", ["pair of MetaTensors", "mapping as target"])
 @pytest.mark.filterwarnings("ignore:.*GradScaler:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")

@@ -56,7 +56,7 @@ def plugin(found: Host, distribution: str) -> Any:
 
 
 def everything_else_works(found: Host) -> bool:
-    return {"dice", "boundary", "dice_ce"} <= {offer.record.name for offer in found.losses()}
+    return {"dice", "boundary", "dice_ce"} <= {offer.record.name for offer in found.losses}
 
 
 def test_built_in_families_are_plugins_like_any_other() -> None:
@@ -69,7 +69,7 @@ def test_built_in_families_are_plugins_like_any_other() -> None:
 
 def test_a_third_party_plugin_is_found(add_plugin: AddPlugin) -> None:
     distribution = add_plugin("shiny")
-    offer = Host().loss("shiny")
+    offer = Host().losses.find("shiny")
     assert offer.full_name == f"{distribution}:shiny"
     assert offer.plugin.version == "1.2"
 
@@ -82,6 +82,10 @@ BREAKAGES = {
     "hook": (GOOD + "    raise KeyError('inside')", "KeyError: 'inside'"),
     "record": (GOOD + "    yield 'dice'", "expected medloss.Loss records, got 'dice'"),
     "bad_name": (GOOD.replace('"{name}"', '"Bad Name"'), "name: expected lower_case_words"),
+    "mute": (
+        GOOD.replace(', summary="Shiny."', ""),
+        "mute_losses:ShinyLoss cannot be read",
+    ),
     "twice": (GOOD + GOOD.split("medloss_losses():")[1], "twice offered twice"),
     "unknown_hook": (GOOD.replace("medloss_losses", "medloss_loses"), "unknown hook"),
     "arguments": (GOOD.replace("medloss_losses()", "medloss_losses(x)"), "argument"),
@@ -98,7 +102,7 @@ def test_a_broken_plugin_is_told_and_breaks_nothing(add_plugin: AddPlugin, kind:
     assert reason in plugin(found, broken).reason
     assert plugin(found, good).state == "ok"
     assert everything_else_works(found)
-    assert not [o for o in found.losses() if o.plugin.distribution == broken], "half registered"
+    assert not [o for o in found.losses if o.plugin.distribution == broken], "half registered"
 
 
 def test_strict_mode_raises_and_names_plugin_and_distribution(add_plugin: AddPlugin) -> None:
@@ -117,9 +121,9 @@ def test_a_disabled_plugin_is_not_even_imported(add_plugin: AddPlugin, name: str
 
 def test_built_in_families_can_be_disabled() -> None:
     found = Host(disabled=frozenset({"boundary"}))
-    assert "boundary" not in {offer.record.name for offer in found.losses()}
+    assert "boundary" not in {offer.record.name for offer in found.losses}
     with pytest.raises(medloss.PluginError, match=r"boundary.* is disabled"):
-        found.loss("boundary")
+        found.losses.find("boundary")
 
 
 def test_another_api_is_refused_before_import(add_plugin: AddPlugin) -> None:
@@ -136,7 +140,7 @@ def test_two_plugins_of_the_same_entry_name_are_both_kept(add_plugin: AddPlugin)
     add_plugin("one", entry="same")
     add_plugin("two", entry="same")
     found = Host()
-    assert {found.loss(n).plugin.distribution for n in ("one", "two")} == {
+    assert {found.losses.find(n).plugin.distribution for n in ("one", "two")} == {
         "medloss-one",
         "medloss-two",
     }
@@ -146,10 +150,10 @@ def test_a_name_offered_twice_must_be_said_in_full(add_plugin: AddPlugin) -> Non
     add_plugin("rival", GOOD.replace('"{name}"', '"dice"'))
     found = Host()
     with pytest.raises(medloss.PluginError, match=r"medloss:dice .* and medloss-rival:dice"):
-        found.loss("dice")
-    assert found.loss("medloss:dice").record.target == "medloss_region.dice:DiceLoss"
-    assert found.loss("medloss-rival:dice").plugin.distribution == "medloss-rival"
-    assert found.loss("tversky").plugin.distribution == "medloss"
+        found.losses.find("dice")
+    assert found.losses.find("medloss:dice").record.target == "medloss_region.dice:DiceLoss"
+    assert found.losses.find("medloss-rival:dice").plugin.distribution == "medloss-rival"
+    assert found.losses.find("tversky").plugin.distribution == "medloss"
 
 
 def test_a_typo_gets_the_nearest_name() -> None:
@@ -176,7 +180,7 @@ def test_a_mistyped_option_gets_the_nearest_option() -> None:
 def test_a_target_that_cannot_be_imported_names_the_plugin(add_plugin: AddPlugin) -> None:
     add_plugin("shiny")
     with pytest.raises(medloss.PluginError, match=r"medloss-shiny:shiny: .*medloss-shiny 1\.2"):
-        Host().loss("shiny").load()
+        Host().losses.find("shiny").load()
 
 
 def test_a_plugin_loss_is_an_attribute_of_medloss_losses(
@@ -207,7 +211,7 @@ def test_environment_variables(monkeypatch: pytest.MonkeyPatch, add_plugin: AddP
 
 
 def test_records_come_out_sorted() -> None:
-    offers: list[Offer[Any]] = list(Host().losses())
+    offers: list[Offer[Any]] = list(Host().losses)
     keys = [(o.record.family, o.record.name) for o in offers]
     assert keys == sorted(keys)
 
@@ -254,11 +258,11 @@ def test_a_plugin_with_parts_of_detectors_only(add_plugin: AddPlugin, tmp_path: 
     (tmp_path / "medloss_shiny_boxes.py").write_text("class ShinyBoxLoss: ...\n")
     host.cache_clear()
     try:
-        assert host().detection_part("shiny_box").full_name == f"{distribution}:shiny_box"
+        assert host().detection.find("shiny_box").full_name == f"{distribution}:shiny_box"
         assert isinstance(medloss.detection_part("shiny_box"), medloss.detection.ShinyBoxLoss)
         assert "ShinyBoxLoss" in dir(medloss.detection)
         assert "shiny_box" in {record.name for record in medloss.list_detection()}
-        assert not [o for o in host().losses() if o.plugin.distribution == distribution]
+        assert not [o for o in host().losses if o.plugin.distribution == distribution]
     finally:
         host.cache_clear()
 
@@ -269,9 +273,9 @@ def test_parts_of_detectors_have_their_own_names_and_errors(add_plugin: AddPlugi
     odd = add_plugin("odd", GOOD + "\n@hookimpl\ndef medloss_detection():\n    yield 'ciou'\n")
     found = Host()
     with pytest.raises(medloss.PluginError, match=r"medloss:ciou .* and medloss-rival:ciou"):
-        found.detection_part("ciou")
+        found.detection.find("ciou")
     with pytest.raises(medloss.PluginError, match="no detection part is called 'siou'; did you"):
-        found.detection_part("siou")
+        found.detection.find("siou")
     assert "role: expected one of box_loss," in plugin(found, bad).reason
     assert "expected medloss.Detection records, got 'ciou'" in plugin(found, odd).reason
-    assert "odd" not in {o.record.name for o in found.losses()}, "half registered"
+    assert "odd" not in {o.record.name for o in found.losses}, "half registered"

@@ -13,7 +13,7 @@ from monai.metrics.calibration import CalibrationErrorMetric
 
 import medloss.metrics
 from medloss.scoring import Case, Probabilities
-from medloss.scoring import probabilities as module
+from medloss_boundary.probabilities import probabilities as module
 from medloss_distribution.metrics import expected_calibration_error
 
 ECE = expected_calibration_error

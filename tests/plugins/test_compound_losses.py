@@ -10,7 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from worked_inputs import Y_MULTI, Z_MULTI, G, P, Z, block, f64, one_hot
+from worked_inputs import (
+    Y_MULTI,
+    Z_MULTI,
+    G,
+    P,
+    Z,
+    block,
+    f64,
+    gradient,
+    one_hot,
+    pair,
+    random_case,
+    value,
+)
 
 import medloss
 
@@ -27,28 +40,6 @@ NAMES = [
 ]
 every_loss = pytest.mark.parametrize("name", NAMES)
 derandomized = settings(max_examples=15, deadline=None, derandomize=True)
-
-
-def value(name: str, input: Tensor, target: Any, extras: Any = None, **options: Any) -> float:
-    return float(medloss.loss(name, **options)(input, target, **(extras or {})))
-
-
-def gradient(name: str, input: Tensor, target: Any, **options: Any) -> Tensor:
-    leaf = input.detach().clone().requires_grad_()
-    medloss.loss(name, **options)(leaf, target).backward()
-    assert leaf.grad is not None
-    return leaf.grad
-
-
-def pair(z: Tensor) -> Tensor:
-    """Two exclusive classes with logits 0 and z."""
-    return torch.cat([torch.zeros_like(z), z], 1)
-
-
-def random_case(seed: int, classes: int = 3) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    z = 3 * torch.randn(2, classes, 4, 5, 3, generator=generator, dtype=torch.float64)
-    return z, torch.randint(0, classes, (2, 1, 4, 5, 3), generator=generator)
 
 
 @pytest.mark.parametrize(

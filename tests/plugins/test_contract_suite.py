@@ -30,5 +30,5 @@ def test_contract_of_a_compound_with_a_boundary_term(check: BoundCheck) -> None:
 
 
 def test_every_offered_loss_is_reachable_as_an_attribute() -> None:
-    for offer in host().losses():
+    for offer in host().losses:
         assert getattr(medloss.losses, offer.record.attribute) is offer.load()

@@ -11,7 +11,7 @@ import medloss
 from medloss.offers.host import host
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-OFFERS = host().losses()
+OFFERS = [*host().losses]
 every_loss = pytest.mark.parametrize("offer", OFFERS, ids=[o.record.name for o in OFFERS])
 
 

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from medloss_detection import simota
 from medloss_detection.anchors import AnchorPyramid
-from medloss_detection.dynamic_k import dynamic_k_matching
-from medloss_detection.overlap import iou, pairwise
-from medloss_detection.simota import SimOTA
+from medloss_detection.boxes import iou, pairwise
+from medloss_detection.simota import SimOTA, dynamic_k_matching
 
 Cells = list[tuple[int, ...]]
 

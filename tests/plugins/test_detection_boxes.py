@@ -14,8 +14,19 @@ from torch import Tensor
 
 import medloss
 from medloss.testing.detection_subject import degenerate_boxes, random_boxes
-from medloss_detection.box_losses import BoxLoss, CIoULoss, DIoULoss, GIoULoss, IoULoss
-from medloss_detection.overlap import Overlap, ciou, diou, giou, iou, pairwise
+from medloss_detection.boxes import (
+    BoxLoss,
+    CIoULoss,
+    DIoULoss,
+    GIoULoss,
+    IoULoss,
+    Overlap,
+    ciou,
+    diou,
+    giou,
+    iou,
+    pairwise,
+)
 
 LOSSES = {iou: IoULoss, giou: GIoULoss, diou: DIoULoss, ciou: CIoULoss}
 FLAT_AND_TALL = 4 / math.pi**2 * (math.atan(4) - math.atan(1 / 4)) ** 2

@@ -17,9 +17,9 @@ from monai.losses import FocalLoss
 from monai.losses.giou_loss import BoxGIoULoss
 from torch import Tensor, nn
 
-from medloss.cli.bundle import bundle_config
+from medloss.offers.bundle import bundle_config
 from medloss.offers.host import host
-from medloss_detection.box_losses import CIoULoss, DIoULoss, GIoULoss
+from medloss_detection.boxes import CIoULoss, DIoULoss, GIoULoss
 from medloss_detection.retinanet import SimOTARetinaNetDetector
 from medloss_detection.simota import SimOTA
 
@@ -154,7 +154,7 @@ def test_the_grids_are_read_again_for_another_shape_of_images() -> None:
 
 
 def test_a_bundle_config_builds_and_trains() -> None:
-    block = bundle_config(host().detection_part("simota_retinanet"))
+    block = bundle_config(host().detection.find("simota_retinanet"))
     assert block["_target_"] == "medloss.detection.SimOTARetinaNetDetector"
     config = {
         "network": {

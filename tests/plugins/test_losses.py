@@ -10,18 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 from torch import Tensor
-from worked_inputs import Y_MULTI, Z_MULTI, G, P, block, f64, one_hot
+from worked_inputs import Y_MULTI, Z_MULTI, G, P, block, f64, one_hot, random_case
 
 import medloss
 from medloss.distance import signed_distance
 
 EXACT: dict[str, Any] = {"smooth_nr": 0, "smooth_dr": 0}
-
-
-def random_case(seed: int, classes: int = 3) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    z = 3 * torch.randn(2, classes, 4, 5, 3, generator=generator, dtype=torch.float64)
-    return z, torch.randint(0, classes, (2, 1, 4, 5, 3), generator=generator)
 
 
 @given(st.integers(0, 10**6))

@@ -236,7 +236,7 @@ def test_independent_classes_have_one_distance_penalty_for_labels_of_any_form() 
         assert float(loss(z, target)) == pytest.approx(1.5 * math.log(2), abs=1e-12)
 
 
-LOSSES = [LossSubject(o, {}) for o in host().losses() if o.plugin.distribution == "medloss"]
+LOSSES = [LossSubject(o, {}) for o in host().losses if o.plugin.distribution == "medloss"]
 
 
 def value_and_slope(subject: LossSubject, loss: Any, scene: Scene) -> tuple[Tensor, Tensor]:

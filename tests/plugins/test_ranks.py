@@ -29,7 +29,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 def cases() -> Iterator[tuple[str, LossSubject, dict[str, Any], Scene]]:
     """Every loss, its mean and its sum, with a class that one rank does not know."""
-    offers = {o.record.name: o for o in host().losses() if o.plugin.distribution == "medloss"}
+    offers = {o.record.name: o for o in host().losses if o.plugin.distribution == "medloss"}
     named = [(name, {}) for name in offers] + list(OPTIONS)
     for name, options in named:
         subject = LossSubject(offers[name], options)

@@ -20,7 +20,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "distance_penalized_cross_entropy": {"spacing_mm": SPACING_MM},
     "compound": {"terms": ["dice", "focal", {"name": "boundary", "spacing_mm": SPACING_MM}]},
 }
-RECORDS = [offer.record for offer in host().losses() if offer.plugin.distribution == "medloss"]
+RECORDS = [offer.record for offer in host().losses if offer.plugin.distribution == "medloss"]
 NAMES = [record.name for record in RECORDS]
 NEEDS_MAPS = {record.name: record.needs for record in RECORDS}
 every_loss = pytest.mark.parametrize("name", NAMES)
@@ -101,6 +101,6 @@ def test_wrong_options_are_refused_by_name(name: str, options: dict[str, Any], w
 
 
 def test_every_offered_loss_is_reachable_as_an_attribute() -> None:
-    offers: list[Offer[Any]] = list(host().losses())
+    offers: list[Offer[Any]] = list(host().losses)
     for offer in offers:
         assert getattr(medloss.losses, offer.record.attribute) is offer.load()

@@ -12,13 +12,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, multiprocessing
-from worked_inputs import Y_ABSENT, Y_MULTI, Z_MULTI, G, P, Z, block, f64, one_hot
+from worked_inputs import (
+    Y_ABSENT,
+    Y_MULTI,
+    Z_MULTI,
+    G,
+    P,
+    Z,
+    block,
+    f64,
+    gradient,
+    one_hot,
+    random_case,
+    value,
+)
 
 import medloss
 from medloss.histograms.plain import soft_histogram
 from medloss.sums import ClassSums, Term
-from medloss_region.lovasz import lovasz_weights
-from medloss_region.lovasz_histogram import lovasz_of_histogram
+from medloss_region.lovasz import lovasz_of_histogram, lovasz_weights
 
 EXACT: dict[str, Any] = {"smooth_nr": 0, "smooth_dr": 0}
 SOFTMAX: dict[str, Any] = {"softmax": True, **EXACT}
@@ -38,23 +50,6 @@ EACH_CLASS = (
     "lovasz_hinge",
 )
 close = torch.testing.assert_close
-
-
-def value(name: str, input: Tensor, target: Any, **options: Any) -> float:
-    return float(medloss.loss(name, **options)(input, target))
-
-
-def gradient(name: str, input: Tensor, target: Any, /, **options: Any) -> Tensor:
-    leaf = input.detach().clone().requires_grad_()
-    medloss.loss(name, **options)(leaf, target).sum().backward()
-    assert leaf.grad is not None
-    return leaf.grad
-
-
-def random_case(seed: int, classes: int = 3, scale: float = 3.0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    z = scale * torch.randn(2, classes, 4, 5, 3, generator=generator, dtype=torch.float64)
-    return z, torch.randint(0, classes, (2, 1, 4, 5, 3), generator=generator)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from medloss_region.metrics import (
     precision,
     sensitivity,
     specificity,
+    volume_difference,
+    volume_similarity,
 )
-from medloss_region.metrics_volume import volume_difference, volume_similarity
 
 FUNCTIONS = (dice, sensitivity, specificity)
 MORE = (jaccard, precision, accuracy, mcc, volume_similarity, volume_difference)

@@ -101,13 +101,13 @@ def test_empty_classes(maps, expected):
 
 def test_statuses_and_policies():
     reference, nothing = np.ones((3, 3), dtype=int), np.zeros((3, 3), dtype=int)
-    record = host().metric("lesion_f1").record
+    record = host().metrics.find("lesion_f1").record
     case = Case(nothing, nothing, labels=[1])
     assert math.isnan(score(lesion_f1, record, case, 1).value)
     perfect = score(lesion_f1, record, case, 1, EmptyPolicy(both_empty="perfect"))
     assert (perfect.value, perfect.status) == (1.0, Status.BOTH_EMPTY)
     assert score(lesion_f1, record, Case(reference, nothing, labels=[1]), 1).value == 0
-    counted = score(false_lesions, host().metric("false_lesions").record, case, 1)
+    counted = score(false_lesions, host().metrics.find("false_lesions").record, case, 1)
     assert (counted.value, counted.status) == (0.0, Status.BOTH_EMPTY)  # a scan without any counts
 
 

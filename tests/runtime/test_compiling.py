@@ -13,7 +13,7 @@ import numba
 import pytest
 from numba.core import caching
 
-from medloss.runtime import keeping, saying, sources
+from medloss.runtime import keeping
 
 LOOPS = """
 from medloss.runtime.compiling import Loops
@@ -36,8 +36,8 @@ def factor(x):
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Writes the two modules, and imports them as a new process would."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
-    monkeypatch.setattr(saying, "_said", set())
-    monkeypatch.setenv(saying.QUIET, "0")
+    monkeypatch.setattr(keeping, "_said", set())
+    monkeypatch.setenv(keeping.QUIET, "0")
 
     def module(name: str, text: str) -> ModuleType:
         path = tmp_path / f"{name}.py"
@@ -51,15 +51,15 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return made
 
     def both(factor: int = 2, what: str = "a test") -> Any:
-        sources._content.cache_clear()
-        saying._said.clear()
+        keeping._content.cache_clear()
+        keeping._said.clear()
         module("trial.part", PART.format(what=what, factor=factor))
         return module("trial.loops", LOOPS.format(what=what)).times
 
     return both
 
 
-def counts(before: keeping.Record) -> tuple[int, int, int]:
+def counts(before: keeping.CompiledKernels) -> tuple[int, int, int]:
     now = keeping.record()
     return now.compiled - before.compiled, now.loaded - before.loaded, now.lost - before.lost
 
@@ -89,7 +89,7 @@ def test_it_is_said_once_and_only_when_something_is_compiled(
 def test_silence(
     load: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(saying.QUIET, "1")
+    monkeypatch.setenv(keeping.QUIET, "1")
     assert load(what="silence")(3) == 6
     assert capsys.readouterr().err == ""
 

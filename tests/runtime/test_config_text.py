@@ -9,17 +9,23 @@ from typing import Any
 
 import pytest
 
-from medloss.cli.overrides import parse_override, parse_overrides
-from medloss.evaluation.inputs.label_files import read_labels
+from medloss.evaluation.inputs.labels import read_labels
 from medloss.evaluation.inputs.manifest import read_manifest
 from medloss.evaluation.outputs.results import FolderError, read_folder
 from medloss.evaluation.requests import parse_request
-from medloss.integrations.bundle.configs import config_files
+from medloss.integrations.bundle.files import config_files
 from medloss.integrations.nnunet_file import read_config
-from medloss.runtime.config_text import DuplicateKeyError, parse_file, parse_json, parse_yaml
+from medloss.runtime.config_text import (
+    DuplicateKeyError,
+    parse_file,
+    parse_json,
+    parse_override,
+    parse_overrides,
+    parse_yaml,
+)
 from medloss.workbench.bench.results import loads
 from medloss.workbench.study.folder import StudyFolder
-from medloss.workbench.study.losses import read_losses
+from medloss.workbench.study.runs import read_losses
 
 TWICE = '{"core": 1, "inner": {"key_9": 1, "key_9": 2}}'
 

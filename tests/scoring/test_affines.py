@@ -30,7 +30,7 @@ from medloss.scoring import Case, EmptyPolicy, score
 SPACINGS = [(1.0, 1.0, 1.0), (0.8, 0.8, 2.5), (0.7, 1.2, 1.2), (0.78125, 0.78125, 6.5)]
 OFFERS = {
     offer.record.name: offer
-    for offer in host().metrics()
+    for offer in host().metrics
     if "probabilities" not in offer.record.facts
 }
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scoring.shapes import blobs, by_distance, sides
 
+from medloss.runtime import threads
 from medloss.scoring import PRESETS, Case, surface_distances
-from medloss.scoring.surface import threads
 from medloss.scoring.surface.faces import near_faces
 from medloss.scoring.surface.far_search import far_distances
-from medloss.scoring.surface.offsets import near_steps
+from medloss.scoring.surface.grid import near_steps
 
 SURFACES = {"cells": "deepmind", "voxels": "monai", "faces": "exact"}
 

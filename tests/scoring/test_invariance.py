@@ -14,9 +14,9 @@ from scipy import ndimage
 import medloss.metrics
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, count_classes, score, surface_distances
-from medloss.scoring.probabilities import Probabilities
+from medloss.scoring.facts import Probabilities
 
-OFFERS = {offer.record.name: offer for offer in host().metrics()}
+OFFERS = {offer.record.name: offer for offer in host().metrics}
 OPTIONS = {
     "normalized_surface_dice": {"tolerance_mm": 1.1},
     "lesion_f1": {"min_reference_mm3": 20.0, "matching": "iou@0.2"},

@@ -212,7 +212,7 @@ def test_a_backend_that_cannot_run_is_no_choice(monkeypatch: pytest.MonkeyPatch)
         chosen_backend(z.to("meta"))
     with pytest.raises(ValueError, match="a target, mask or map needs one too"):
         class_sums(z, z.clone().requires_grad_(), ("p",), activation="softmax")
-    monkeypatch.setattr("medloss.sums.choice._HAS_NUMBA", False)
+    monkeypatch.setattr("medloss.runtime.backends.HAS_NUMBA", False)
     with pytest.raises(ValueError, match="numba is not installed"):
         chosen_backend(z)
     monkeypatch.delenv("MEDLOSS_BACKEND")

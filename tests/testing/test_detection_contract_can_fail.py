@@ -11,8 +11,7 @@ from torch import Tensor
 from medloss.offers.host import Offer, Plugin
 from medloss.offers.records import Detection
 from medloss.testing import run_checks
-from medloss_detection.box_losses import BoxLoss, CIoULoss
-from medloss_detection.overlap import iou
+from medloss_detection.boxes import BoxLoss, CIoULoss, iou
 from medloss_detection.retinanet import SimOTARetinaNetDetector
 
 PLUGIN = Plugin("odd", "medloss_detection", "medloss-odd", "1.0")

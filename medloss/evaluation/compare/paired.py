@@ -79,13 +79,25 @@ class Difference:
         return self.second if (self.mean > 0) == (self.measure.better == "higher") else self.first
 
 
-def differences(compared: ComparedTable, bootstrap: Bootstrap) -> tuple[Difference, ...]:
-    """Every pair of runs, for every metric and label, adjusted together."""
+def differences(
+    compared: ComparedTable, bootstrap: Bootstrap, baseline: str | None = None
+) -> tuple[Difference, ...]:
+    """Every pair of runs, for every metric and label, adjusted together.
+
+    Args:
+        compared: the runs.
+        bootstrap: how intervals are made.
+        baseline: only the others minus this run.
+    """
     names = [run.name for run in compared.runs]
+    pairs = [*itertools.combinations(range(len(names)), 2)]
+    if baseline is not None:
+        base = names.index(baseline)
+        pairs = [(base, other) for other in range(len(names)) if other != base]
     found = [
         difference(label, measure, (names[i], names[j]), (values[i], values[j]), bootstrap)
         for label, measure, values in compared.grid()
-        for i, j in itertools.combinations(range(len(names)), 2)
+        for i, j in pairs
     ]
     adjusted = holm([each.p for each in found])
     return tuple(replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True))

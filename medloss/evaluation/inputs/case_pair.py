@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.inputs import values
 from medloss.evaluation.inputs.geometry import check_same_grid, unknown_place
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Channels, Image, read_image
+from medloss.evaluation.reading.stored import CaseError
 
 
 @dataclass(frozen=True)
-class Inputs:
+class CaseOptions:
     """What is done to the files of every case before it is scored.
 
     Args:
@@ -55,7 +55,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
+class CasePair:
     """Both images of a case on one grid.
 
     Args:
@@ -71,7 +71,7 @@ class Sides:
     notes: tuple[str, ...] = ()
 
 
-def read_sides(pair: Pair, inputs: Inputs) -> Sides:
+def read_case_pair(pair: Pair, inputs: CaseOptions) -> CasePair:
     """Read both files, each once.
 
     Raises:
@@ -81,10 +81,10 @@ def read_sides(pair: Pair, inputs: Inputs) -> Sides:
         raise CaseError(pair.problem)
     reference = read_image(pair.reference, channels=inputs.channels)
     prediction = read_image(pair.prediction, channels=inputs.channels, grid=reference)
-    return make_sides(prediction, reference, inputs)
+    return make_case_pair(prediction, reference, inputs)
 
 
-def make_sides(prediction: Image, reference: Image, inputs: Inputs) -> Sides:
+def make_case_pair(prediction: Image, reference: Image, inputs: CaseOptions) -> CasePair:
     """Bring two images to one grid and to the labels asked for.
 
     Raises:
@@ -107,13 +107,13 @@ def make_sides(prediction: Image, reference: Image, inputs: Inputs) -> Sides:
             notes.append(f"{unknown}: shape and voxel size alone show that they belong together")
     prediction = _remapped(_as_map(prediction, inputs), inputs.remap_prediction)
     reference = _remapped(_as_map(reference, inputs), inputs.remap_reference)
-    return Sides(prediction, reference, _ignored(reference, inputs.ignore_label), tuple(notes))
+    return CasePair(prediction, reference, _ignored(reference, inputs.ignore_label), tuple(notes))
 
 
 def _onto(
     prediction: Image, reference: Image, error: CaseError, resample: bool
 ) -> tuple[Image, str]:
-    from medloss.evaluation.inputs.resample import onto, reoriented
+    from medloss.evaluation.inputs.geometry import onto, reoriented
 
     if resample:
         if unknown := unknown_place(prediction, reference):
@@ -127,7 +127,7 @@ def _onto(
     raise error
 
 
-def _as_map(image: Image, inputs: Inputs) -> Image:
+def _as_map(image: Image, inputs: CaseOptions) -> Image:
     """nnU-Net's channels of regions as its label map: a later channel overwrites an earlier one."""
     if not image.independent or not inputs.region_order:
         return image

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.inputs.pairing import Pair, case_name, unreachable
+from medloss.evaluation.inputs.pairing import Pair, unreachable
+from medloss.evaluation.reading.images import case_name
 from medloss.runtime.config_text import parse_file
 
 COLUMNS = ("case", "prediction", "reference")

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-PROBABILITIES = ".npz"
-"""What nnU-Net saves the probabilities of a prediction as, beside its label map."""
+from medloss.evaluation.reading.images import PROBABILITIES, SUFFIXES, case_name
+from medloss.evaluation.reading.opened import is_link
 
 PAPERS = (
     *(".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".xml", ".db"),
@@ -40,21 +39,6 @@ class Pair:
     reference: Path | None
     problem: str = ""
     missing: str = ""
-
-
-def case_name(path: Path) -> str | None:
-    """The file name without its image suffix, ``None`` for what is not an image.
-
-    Example:
-        >>> case_name(Path("labels/patient.01.nii.gz"))
-        'patient.01'
-        >>> case_name(Path("labels/notes.txt")) is None
-        True
-    """
-    for suffix in (*SUFFIXES, PROBABILITIES):
-        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
-            return path.name[: -len(suffix)]
-    return None
 
 
 def pair_paths(
@@ -115,14 +99,6 @@ def unreachable(path: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else error
         return f"{path} cannot be looked at: {reason or error}"
     return ""
-
-
-def is_link(path: Path) -> bool:
-    """Whether a path is a link, wherever it leads."""
-    try:
-        return path.is_symlink()
-    except (OSError, ValueError):
-        return False
 
 
 def only_predicted(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:

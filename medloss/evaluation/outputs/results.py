@@ -29,7 +29,7 @@ from medloss.evaluation.records import (
 )
 from medloss.runtime.config_text import parse_file
 from medloss.scoring import Status
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 
 CASES, SUMMARY = "cases.csv", "summary.json"
 CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "preset", "status", "message")

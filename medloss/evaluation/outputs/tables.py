@@ -19,8 +19,7 @@ from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slac
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
-from medloss.scoring.presets import PRESETS
-from medloss.scoring.status import BothEmpty, Missed
+from medloss.scoring.presets import PRESETS, BothEmpty, Missed
 from medloss.work.devices import device_name
 
 _CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")

@@ -5,7 +5,10 @@ Axes are in file order, (x, y, z), for every reader, and the affine leads to RAS
 
 from __future__ import annotations
 
+import functools
+import importlib
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +16,30 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.inputs import values
-from medloss.evaluation.inputs.pairing import is_link
-from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.reading import values
+from medloss.evaluation.reading.opened import is_link, look_for
+from medloss.evaluation.reading.stored import PATIENT, CaseError, Stored, Unplaced, by
 from medloss.objects.spacing import snapped
 
 Channels = Literal["exclusive", "independent"]
 """Whether one class of a stack excludes the others, or each is a class of its own."""
+
+PROBABILITIES = ".npz"
+"""What nnU-Net saves the probabilities of a prediction as, beside its label map."""
+
+READERS = {
+    ".nii.gz": "nifti:read_nifti",
+    ".nii": "nifti:read_nifti",
+    ".nrrd": "nrrd:read_nrrd",
+    ".nhdr": "nrrd:read_nrrd",
+    ".mha": "metaimage:read_metaimage",
+    ".mhd": "metaimage:read_metaimage",
+    PROBABILITIES: "npz:read_npz",
+}
+"""Who reads a suffix: the module here and its function, which takes the path of the file."""
+
+SUFFIXES = tuple(suffix for suffix in READERS if suffix != PROBABILITIES)
+"""Of images, which say where their voxels lie."""
 
 _LARGEST_COSINE = 0.01
 _FARTHEST_MM, _SHORTEST_MM = 1e9, 1e-9
@@ -69,10 +88,8 @@ class Image:
         return values.most_likely(self.array) if self.probabilities else self.array
 
 
-# Numbers of damaged headers may overflow on the way; what they lead to is checked.
-@np.errstate(over="ignore", invalid="ignore")
 def read_image(path: Path, *, channels: Channels | None = None, grid: Image | None = None) -> Image:
-    """Read an image file of any of ``pairing.SUFFIXES``, or nnU-Net's ``.npz`` of probabilities.
+    """Read an image file of any of :data:`SUFFIXES`, or nnU-Net's ``.npz`` of probabilities.
 
     Args:
         path: the file.
@@ -83,34 +100,50 @@ def read_image(path: Path, *, channels: Channels | None = None, grid: Image | No
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
             nor probabilities.
     """
-    name = path.name.lower()
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             raise CaseError(f"{path} is empty")
-        if name.endswith(".npz"):
-            from medloss.evaluation.reading.npz import load_npz
-
-            stored = load_npz(path, grid)
-        elif name.endswith((".nii", ".nii.gz")):
-            from medloss.evaluation.reading.nifti import load_nifti
-
-            stored = load_nifti(path)
-        elif name.endswith((".nrrd", ".nhdr")):
-            from medloss.evaluation.reading.nrrd import load_nrrd
-
-            stored = load_nrrd(path)
-        else:
-            from medloss.evaluation.reading.metaimage import load_metaimage
-
-            stored = load_metaimage(path)
+        # Numbers of damaged headers may overflow on the way; what they lead to is checked.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return make_image(path, *read_stored(path, grid), channels=channels)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error
         raise CaseError(f"{path} cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise CaseError(f"{path} takes more memory than there is") from error
-    return make_image(path, *stored, channels=channels)
+
+
+def read_stored(path: Path, grid: Image | None = None) -> Stored:
+    """What a file holds, before anything is made of it.
+
+    Args:
+        path: the file.
+        grid: as :func:`read_image`.
+
+    Raises:
+        CaseError: the file is damaged, leaves open what the numbers depend on, or is no image.
+        OSError: it cannot be opened.
+    """
+    suffix = _suffix(path)
+    if suffix is None:
+        raise CaseError(f"{path}: expected {', '.join(SUFFIXES)} or {PROBABILITIES}")
+    found = _reader(suffix)(path)
+    return _placed(path, found, grid) if isinstance(found, Unplaced) else found
+
+
+def case_name(path: Path) -> str | None:
+    """The file name without its image suffix, ``None`` for what is not an image.
+
+    Example:
+        >>> case_name(Path("labels/patient.01.nii.gz"))
+        'patient.01'
+        >>> case_name(Path("labels/notes.txt")) is None
+        True
+    """
+    suffix = _suffix(path)
+    return None if suffix is None else path.name[: -len(suffix)] or None
 
 
 def make_image(
@@ -155,6 +188,38 @@ def make_image(
         return Image(path, array, spacing_mm, affine, True, not exclude, note, space)
     array = values.whole_numbers(path, array, low, high)
     return Image(path, array, spacing_mm, affine, note=note, space=space)
+
+
+def _suffix(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((suffix for suffix in READERS if name.endswith(suffix)), None)
+
+
+@functools.cache
+def _reader(suffix: str) -> Callable[[Path], Stored | Unplaced]:
+    module, _, name = READERS[suffix].partition(":")
+    read: Callable[[Path], Stored | Unplaced]
+    read = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    return read
+
+
+def _placed(path: Path, found: Unplaced, grid: Image | None) -> Stored:
+    """Voxels where the image of the same name beside them lies, and without one ``grid``."""
+    name = case_name(path) or path.stem
+    others = (path.with_name(name + suffix) for suffix in SUFFIXES)
+    beside = next((other for other in others if look_for(other)), None)
+    image = grid if beside is None else read_image(beside)
+    if image is None:
+        raise CaseError(f"{path} says nothing of space, and no image of its name is beside it")
+    array = found.array
+    if len(image.shape) == 2 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.shape[:-1] != image.shape:
+        raise CaseError(
+            f"{path} holds {by(array.shape[:-1])} voxels and {image.path} {by(image.shape)}"
+        )
+    note = f"place of {path.name} from {image.path}"
+    return Stored(array, image.affine, len(image.shape), note, image.space)
 
 
 def _spacing_mm(path: Path, affine: NDArray[np.float64], dimensions: int) -> tuple[float, ...]:

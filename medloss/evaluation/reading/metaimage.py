@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.opened import read_file
-from medloss.evaluation.reading.stored import PATIENT, Stored
+from medloss.evaluation.reading.stored import PATIENT, CaseError, Stored
 from medloss.evaluation.reading.voxel_files import (
     LONGEST_HEADER,
-    beside,
+    check_one_file,
     numbers,
+    read_beside,
     read_voxels,
     whole_numbers,
 )
@@ -41,22 +40,13 @@ _MOVED = ("Offset", "Position", "Origin")
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_metaimage(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
-    """Array with the classes last, affine in RAS+ millimetres, and the number of spatial axes.
-
-    Raises:
-        CaseError: the file is damaged, or leaves open what the numbers depend on.
-    """
-    return load_metaimage(path)[:3]
-
-
-def load_metaimage(path: Path) -> Stored:
-    """The same, and whether the file says where its voxels lie.
+def read_metaimage(path: Path) -> Stored:
+    """Voxels with the classes last, and whether the file says where they lie.
 
     It does with an origin and directions; ITK would take 0 and the axes of the patient.
 
     Raises:
-        CaseError: as :func:`read_metaimage`.
+        CaseError: the file is damaged, or leaves open what the numbers depend on.
     """
     content = read_file(path)
     end = re.search(
@@ -79,10 +69,9 @@ def load_metaimage(path: Path) -> Stored:
     name, skip = fields["ElementDataFile"], _one(path, fields, "HeaderSize", 0, least=-1)
     if name.lower() == "local":
         voxels, skip = memoryview(content)[end.end() :], 0
-    elif name.startswith("LIST") or "%" in name or len(name.split()) > 1:
-        raise CaseError(f"{path} keeps its voxels in several files; save it as one .mha file")
     else:
-        voxels = memoryview(read_file(beside(path, name)))
+        check_one_file(path, name, ".mha")
+        voxels = read_beside(path, name)
     array = read_voxels(
         path,
         voxels,

@@ -11,12 +11,15 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.inputs.pairing import SUFFIXES, case_name
-from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.images import Image, read_image
-from medloss.evaluation.reading.limits import DEFLATE_RATIO, by, check_stored, voxel_bytes
-from medloss.evaluation.reading.opened import look_for, open_file
-from medloss.evaluation.reading.stored import Stored
+from medloss.evaluation.reading.opened import open_file
+from medloss.evaluation.reading.stored import (
+    DEFLATE_RATIO,
+    CaseError,
+    Unplaced,
+    as_array,
+    check_stored,
+    voxel_bytes,
+)
 
 NAMES = ("probabilities", "softmax")
 """What nnU-Net 2 and nnU-Net 1 call the array."""
@@ -28,35 +31,13 @@ _HEADER = re.compile(
 _LONGEST_HEADER = 1 << 12
 
 
-def load_npz(path: Path, grid: Image | None = None) -> Stored:
-    """Array with the classes last, and the place of the image that it takes it from.
-
-    The file says nothing of space: the image of the same name beside it does, which nnU-Net writes
-    too, and without one ``grid``.
+def read_npz(path: Path) -> Unplaced:
+    """Probabilities with the classes last; their place the file does not say.
 
     Raises:
-        CaseError: the file is damaged, holds something else, or does not fit the image.
+        CaseError: the file is damaged, or holds something else.
     """
-    array = _read(path)
-    beside = _beside(path)
-    image = read_image(beside) if beside else grid
-    if image is None:
-        raise CaseError(f"{path} says nothing of space, and no image of its name is beside it")
-    array = array.transpose(3, 2, 1, 0)  # (C, z, y, x) to (x, y, z, C), a view
-    if len(image.shape) == 2 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.shape[:-1] != image.shape:
-        raise CaseError(
-            f"{path} holds {by(array.shape[:-1])} voxels and {image.path} {by(image.shape)}"
-        )
-    note = f"place of {path.name} from {image.path}"
-    return Stored(array, image.affine, len(image.shape), note, image.space)
-
-
-def _beside(path: Path) -> Path | None:
-    name = case_name(path) or path.stem
-    found = [path.with_name(name + suffix) for suffix in SUFFIXES]
-    return next((other for other in found if look_for(other)), None)
+    return Unplaced(_read(path).transpose(3, 2, 1, 0))  # (C, z, y, x) to (x, y, z, C), a view
 
 
 def _read(path: Path) -> NDArray[Any]:
@@ -95,8 +76,7 @@ def _array(path: Path, file: IO[bytes], size: int) -> NDArray[Any]:
     check_stored(path, expected, len(content))
     if file.read(1):
         raise CaseError(f"{path} is damaged: it holds more bytes than its header says")
-    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return as_array(content, shape, dtype, "F" if fortran else "C")
 
 
 def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.opened import read_file
-from medloss.evaluation.reading.stored import PATIENT, Stored
+from medloss.evaluation.reading.stored import PATIENT, CaseError, Stored
 from medloss.evaluation.reading.voxel_files import (
     LONGEST_HEADER,
-    beside,
+    check_one_file,
     numbers,
+    read_beside,
     read_voxels,
     whole_numbers,
 )
@@ -41,23 +41,14 @@ _DOMAIN = ("domain", "space", "time", "???", "none")
 _MILLIMETRES = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???")
 
 
-def read_nrrd(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int]:
-    """Array with the classes last, affine in RAS+ millimetres, and the number of spatial axes.
-
-    Raises:
-        CaseError: the file is damaged, or leaves open what the numbers depend on.
-    """
-    return load_nrrd(path)[:3]
-
-
-def load_nrrd(path: Path) -> Stored:
-    """The same, and what space the voxels lie in as far as the file says it.
+def read_nrrd(path: Path) -> Stored:
+    """Voxels with the classes last, and what space they lie in as far as the file says it.
 
     It is the patient's where the file names one of those spaces and says directions and origin in
     it. ITK takes any other space for left-posterior-superior, and what is missing for 0.
 
     Raises:
-        CaseError: as :func:`read_nrrd`.
+        CaseError: the file is damaged, or leaves open what the numbers depend on.
     """
     content = read_file(path)
     if not content.startswith(b"NRRD"):
@@ -70,8 +61,8 @@ def load_nrrd(path: Path) -> Stored:
     name = fields.get("data file", fields.get("datafile"))
     if name is None and end is None:
         raise CaseError(f"{path} is truncated: its header has no end")
-    if name is not None and (name.startswith("LIST") or "%" in name or len(name.split()) > 1):
-        raise CaseError(f"{path} keeps its voxels in several files; save it as one .nrrd file")
+    if name is not None:
+        check_one_file(path, name, ".nrrd")
     encoding = fields.get("encoding", "").lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise CaseError(f"{path} has voxels encoded as {encoding[:40]!r}; expected raw or gzip")
@@ -84,7 +75,7 @@ def load_nrrd(path: Path) -> Stored:
     if name is None:
         voxels = memoryview(content)[end.end() if end else 0 :]
     else:
-        voxels = memoryview(read_file(beside(path, name)))
+        voxels = read_beside(path, name)
     spatial, affine = _space(path, fields, len(shape))
     array = read_voxels(
         path, voxels, shape, _dtype(path, fields), compressed=encoding != "raw", skip=skip

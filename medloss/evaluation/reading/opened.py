@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-from medloss.evaluation.reading.errors import CaseError
+from medloss.evaluation.reading.stored import CaseError
 
 Opened = tuple[str, int | None, int | None, int | None]
 """Absolute path, size, and times in ns of the last change of the content and of the file itself;
@@ -70,6 +70,14 @@ def look_for(path: Path) -> bool:
         return True
     _note(path, None)
     return False
+
+
+def is_link(path: Path) -> bool:
+    """Whether a path is a link, wherever it leads."""
+    try:
+        return path.is_symlink()
+    except (OSError, ValueError):
+        return False
 
 
 def note(path: Path) -> None:

@@ -1,14 +1,37 @@
-"""What a file holds, before anything is made of it."""
+"""What a file holds, before anything is made of it, and how much it may say that it holds."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import functools
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+DEFLATE_RATIO = 1032
+"""What deflate makes of one byte at most."""
+
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+Order = Literal["F", "C"]
+"""Which axis is the fastest: the first or the last."""
+
 PATIENT = "patient"
 """Right, anterior and superior of the patient are known: what NIfTI's affine and ITK's say."""
+
+
+class CaseError(ValueError):
+    """A case cannot be evaluated; the text is one sentence that names the file and the reason."""
+
+
+class Unplaced(NamedTuple):
+    """Voxels of a file that says nothing of space: (x, y, z) and an axis of classes."""
+
+    array: NDArray[Any]
 
 
 class Stored(NamedTuple):
@@ -28,3 +51,78 @@ class Stored(NamedTuple):
     dimensions: int
     note: str = ""
     space: str = PATIENT
+
+
+def voxel_bytes(path: Path, shape: Sequence[int], itemsize: int) -> int:
+    """Bytes of the voxels that a header declares.
+
+    Raises:
+        CaseError: an axis without voxels, or more than memory holds.
+
+    Example:
+        >>> voxel_bytes(Path("a.nii"), (4, 5, 6), 2)
+        240
+        >>> voxel_bytes(Path("a"), (30000, -1), 8)
+        Traceback (most recent call last):
+        medloss.evaluation.reading.stored.CaseError: a holds no voxels: its header says 30000 x -1
+    """
+    if not shape or min(shape) < 1:
+        raise CaseError(f"{path} holds no voxels: its header says {by(shape) or 'nothing'}")
+    # Python's integers: the product of damaged sizes has more than 64 bits.
+    size = itemsize * math.prod(int(length) for length in shape)
+    if size > largest_bytes():
+        raise CaseError(
+            f"{path} says that it holds {by(shape)} voxels, which take {size / 2**30:.4g} GiB and "
+            f"more than the memory of this machine ({largest_bytes() / 2**30:.3g} GiB)"
+        )
+    return size
+
+
+def check_stored(path: Path, expected: int, stored: int, ratio: int = 1) -> None:
+    """Raise if ``stored`` bytes cannot hold what the header says.
+
+    Args:
+        path: for the error text.
+        expected: bytes of all voxels.
+        stored: bytes that the file has for them.
+        ratio: how many bytes one stored byte stands for at most.
+
+    Raises:
+        CaseError: see above.
+    """
+    if expected > stored * ratio:
+        compressed = "" if ratio == 1 else " compressed"
+        raise CaseError(
+            f"{path} is truncated: {stored}{compressed} bytes of voxels where its header says "
+            f"{expected}"
+        )
+
+
+def as_array(
+    voxels: bytes | memoryview, shape: Sequence[int], dtype: np.dtype[Any], order: Order = "F"
+) -> NDArray[Any]:
+    """Voxels in this machine's byte order; not copied where they have it."""
+    array = np.frombuffer(voxels, dtype).reshape(tuple(shape), order=order)
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def by(sizes: Sequence[int]) -> str:
+    """Sizes as text.
+
+    Example:
+        >>> by((4, 5, 6))
+        '4 x 5 x 6'
+    """
+    return " x ".join(f"{size:d}" for size in sizes)
+
+
+@functools.cache
+def largest_bytes() -> int:
+    """Memory of this machine or of the container, whichever is less."""
+    sizes = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    if _CGROUP_LIMIT.is_file():
+        limit = _CGROUP_LIMIT.read_text(encoding="ascii").strip()
+        sizes.append(int(limit) if limit.isdigit() else 1 << 62)
+    return min((size for size in sizes if size > 0), default=1 << 36)

@@ -6,24 +6,26 @@ import dataclasses
 import functools
 import glob
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
 from medloss.base import LossInParts, NotAdditiveError
-from medloss.evaluation.inputs.case_pair import make_sides
+from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.geometry import check_same_grid
-from medloss.evaluation.inputs.pairing import Pair, case_name
-from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.images import read_image
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.files import write_nifti
+from medloss.evaluation.reading.images import Image, case_name, read_image
 from medloss.evaluation.reading.opened import note
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.evaluation.records import CaseResult
-from medloss.evaluation.score import EvalPlan, attempt, evaluate_sides
+from medloss.evaluation.score import EvalPlan, attempt, evaluate_case_pair
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
-from medloss.integrations.bundle.write import write_prediction
 
 _HEADERS = (".mhd", ".nhdr", ".hdr", ".img")
 IMAGE, LABEL = "image", "label"
@@ -54,6 +56,34 @@ def bundle_pairs(
     if not pairs:
         raise ValueError(f"{bundle.folder}: its list of cases is empty")
     return tuple(pairs)
+
+
+@dataclass(frozen=True)
+class BundleCases:
+    """The cases of a bundle, to be predicted and scored.
+
+    Args:
+        bundle: says how.
+        pairs: the cases.
+        source: what predicts, to be written into the results.
+    """
+
+    bundle: BundleInference
+    pairs: tuple[Pair, ...]
+    source: tuple[tuple[str, str], ...]
+
+    def extend(self, plan: EvalPlan) -> EvalPlan:
+        """The study with what predicts.
+
+        Raises:
+            ValueError: a loss cannot be had from this bundle.
+        """
+        check_losses(self.bundle, plan)
+        return dataclasses.replace(plan, source=self.source)
+
+    def evaluate(self, pairs: Sequence[Pair], plan: EvalPlan) -> Iterator[CaseResult]:
+        """Predict and score these cases, in order."""
+        return evaluate_bundle(self.bundle, pairs, plan)
 
 
 def evaluate_bundle(
@@ -174,14 +204,21 @@ def _evaluate(
     if plan.losses:
         # the reference as it will be scored
         plain = dataclasses.replace(plan.inputs, remap_prediction={})
-        own = make_sides(reference, reference, plain)
+        own = make_case_pair(reference, reference, plain)
         losses = WholeLosses(plan.losses, own.reference, own.ignored)
     with torch.no_grad():
         prediction = predict(bundle, image, path, losses)
     if losses is not None:
         check_same_grid(prediction, reference)
     if pair.prediction is not None:
-        write_prediction(pair.prediction, prediction)
-    sides = make_sides(prediction, reference, plan.inputs)
+        _write(pair.prediction, prediction)
+    sides = make_case_pair(prediction, reference, plan.inputs)
     values = None if losses is None else losses.values()
-    return evaluate_sides(pair, sides, plan, values)
+    return evaluate_case_pair(pair, sides, plan, values)
+
+
+def _write(path: Path, prediction: Image) -> None:
+    """A label map, or channels of independent classes as the last axis."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.asarray(prediction.array)
+    write_nifti(path, array, prediction.affine, placed=prediction.space == PATIENT)

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from medloss.base import LossInParts
 from medloss.evaluation.losses import LossChoice
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
-from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.integrations.bundle.postprocessing import PREDICTION, Decision
-from medloss.integrations.bundle.regrid import OntoGrid, Piece
+from medloss.integrations.bundle.regrid import GridPiece, OntoGrid
 from medloss.integrations.bundle.settings import BundleInference
 from medloss.integrations.sliding_window.labels import decide
 
@@ -44,7 +43,7 @@ class WholeLosses:
         except (TypeError, ValueError) as error:
             raise CaseError(str(error)) from error
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: GridPiece) -> None:
         """Take in the probabilities of some voxels.
 
         Raises:
@@ -133,7 +132,7 @@ def _space(image: MetaTensor) -> str:
 
 def _pieces(
     bundle: BundleInference, image: MetaTensor, affine: NDArray[np.float64], shape: tuple[int, ...]
-) -> Iterator[Piece]:
+) -> Iterator[GridPiece]:
     decision, onto = bundle.decision, None
     for rows in bundle.score.rows(_on_device(bundle, image), _network(bundle)):
         values = decision.activate(rows.values)[0]

@@ -23,7 +23,7 @@ _WHOLE = 1e-4
 
 
 @dataclass(frozen=True)
-class Piece:
+class GridPiece:
     r"""Finished voxels of the target grid.
 
     Args:
@@ -85,7 +85,7 @@ class OntoGrid:
         self.end = 0
         self.last: Tensor | None = None
 
-    def add(self, slab: Tensor) -> Iterator[Piece]:
+    def add(self, slab: Tensor) -> Iterator[GridPiece]:
         r"""The voxels of the target for which these are the last rows that they need.
 
         Args:
@@ -104,7 +104,7 @@ class OntoGrid:
             part = slice(int(found[at]), int(found[min(at + room, len(found)) - 1]) + 1)
             yield self._piece(slab, start, part)
 
-    def _piece(self, slab: Tensor, start: int, part: slice) -> Piece:
+    def _piece(self, slab: Tensor, start: int, part: slice) -> GridPiece:
         axes = (self.rows.cut(part, start), *self.others)
         for number, axis in enumerate(axes):
             slab = axis.take(slab, number + 1)
@@ -118,7 +118,7 @@ class OntoGrid:
         where = [slice(None)] * len(axes)
         where[self.along[0]] = part
         order = [self.along.index(axis) + 1 for axis in range(len(axes))]
-        return Piece(tuple(where), slab.permute(0, *order))
+        return GridPiece(tuple(where), slab.permute(0, *order))
 
 
 @dataclass(frozen=True, eq=False)

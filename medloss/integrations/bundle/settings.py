@@ -15,8 +15,13 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.transforms import Compose
 from torch import nn
 
-from medloss.integrations.bundle.checkpoint import checkpoint_of, load_weights
-from medloss.integrations.bundle.configs import config_file, config_files, digest
+from medloss.integrations.bundle.files import (
+    checkpoint_of,
+    config_file,
+    config_files,
+    digest,
+    load_weights,
+)
 from medloss.integrations.bundle.postprocessing import Decision, read_postprocessing
 from medloss.integrations.sliding_window import SlidingWindowScore
 
@@ -76,12 +81,7 @@ def read_bundle(
     """
     files = _files(folder, configs)
     _see_scripts(folder)
-    parser = ConfigParser()
-    try:
-        parser.read_config([str(file) for file in files])
-        parser.update({"bundle_root": str(folder), **(overrides or {})})
-    except Exception as error:
-        raise _unusable(folder, "its configuration", error) from error
+    parser = parse_configs(folder, files, overrides)
     reader = ConfigReader(folder, parser, "" if "dataset" in parser else "validate#")
     network = reader.required("network_def", plain=True)
     if not isinstance(network, nn.Module):
@@ -96,6 +96,24 @@ def read_bundle(
         ("checkpoint_sha256", _sha256(weights)),
     )
     return read_inference(reader, network, source)
+
+
+def parse_configs(
+    folder: Path, files: Sequence[Path], overrides: Mapping[str, Any] | None = None
+) -> ConfigParser:
+    """The entries of a bundle's configuration; nothing is built yet.
+
+    Raises:
+        ValueError: a file or a value cannot be used; says why.
+    """
+    parser = ConfigParser()
+    try:
+        parser.read_config([str(file) for file in files])
+        parser.update({"bundle_root": str(folder), **(overrides or {})})
+    # A bundle's own code may raise anything.
+    except Exception as error:
+        raise unusable(folder, "its configuration", error) from error
+    return parser
 
 
 def read_inference(
@@ -157,7 +175,7 @@ class ConfigReader:
             return self.parser.get_parsed_content(name)
         # A bundle's own code may raise anything.
         except Exception as error:
-            raise _unusable(self.folder, name, error) from error
+            raise unusable(self.folder, name, error) from error
 
     def optional(self, name: str, otherwise: Any, *, plain: bool = False) -> Any:
         """Build an entry, if there is one."""
@@ -194,7 +212,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unusable(folder: Path, name: str, error: Exception) -> ValueError:
+def unusable(folder: Path, what: str, error: BaseException) -> ValueError:
+    """The error of an entry or file of a bundle, with what caused it."""
+    return ValueError(f"{folder}: {what} cannot be used: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, with what caused it."""
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
-    reason = "; ".join(" ".join(f"{type(e).__name__}: {e}".split()) for e in causes)
-    return ValueError(f"{folder}: {name} cannot be used: {reason}")
+    return "; ".join(" ".join(f"{type(e).__name__}: {e}".split()) for e in causes)

@@ -19,9 +19,7 @@ from torch import Tensor
 from medloss.base import LossInParts, SegmentationLoss
 from medloss.base.targets import Target
 from medloss.integrations.sliding_window.labels import LabelMap, plain
-from medloss.integrations.sliding_window.stitch import Rows, finished_rows
-from medloss.integrations.sliding_window.target import WholeTarget
-from medloss.integrations.sliding_window.windows import lay_windows
+from medloss.integrations.sliding_window.stitch import Rows, finished_rows, lay_windows
 
 _SHARED = (
     "roi_size",
@@ -37,9 +35,12 @@ _SHARED = (
 )
 """Options of MONAI's inferer that are ours too."""
 
+_ALONG_ROWS = ("label", "mask", "distance_map", "skeleton", "components")
+"""What of a target has voxels."""
+
 
 @dataclass(frozen=True)
-class Score:
+class VolumeScore:
     """What :meth:`SlidingWindowScore.score` found.
 
     Args:
@@ -179,7 +180,7 @@ class SlidingWindowScore(Inferer):  # type: ignore[misc]
         target: Target,
         *args: Any,
         **kwargs: Any,
-    ) -> Score:
+    ) -> VolumeScore:
         """The label map of one volume and the value of every loss.
 
         Args:
@@ -198,12 +199,14 @@ class SlidingWindowScore(Inferer):  # type: ignore[misc]
             raise ValueError(f"inputs: expected one volume to score, got {inputs.shape[0]}")
         labels = self._label_map(inputs)
         losses = {name: LossInParts(loss) for name, loss in self.losses.items()}
-        whole = WholeTarget(target, inputs.shape[2:])
+        whole = _WholeTarget(target, inputs.shape[2:])
         for rows in self.rows(inputs, network, *args, **kwargs):
             labels.add(rows)
             for loss in losses.values():
                 loss.add(rows.values, whole.rows(rows.where))
-        return Score(labels.like(inputs), {name: loss.value() for name, loss in losses.items()})
+        return VolumeScore(
+            labels.like(inputs), {name: loss.value() for name, loss in losses.items()}
+        )
 
     @torch.no_grad()
     def rows(
@@ -238,3 +241,28 @@ class SlidingWindowScore(Inferer):  # type: ignore[misc]
         return LabelMap(
             (inputs.shape[0], *inputs.shape[2:]), sigmoid=self.sigmoid, threshold=self.threshold
         )
+
+
+class _WholeTarget:
+    """Gives the rows of everything in a target that has voxels.
+
+    Args:
+        target: label, or mapping, as losses take it.
+        spatial: size of the volume.
+
+    Raises:
+        ValueError: something has another size, which cutting rows would hide.
+    """
+
+    def __init__(self, target: Target, spatial: Sequence[int]) -> None:
+        whole = target if isinstance(target, Mapping) else {"label": target}
+        given = {name: value for name, value in whole.items() if value is not None}
+        self.whole = {k: plain(v) if k in _ALONG_ROWS else v for k, v in given.items()}
+        for name in _ALONG_ROWS:
+            size = list(self.whole[name].shape[2:]) if name in self.whole else list(spatial)
+            if size != list(spatial):
+                raise ValueError(f"target: expected {name} of {list(spatial)} voxels, got {size}")
+
+    def rows(self, where: slice) -> dict[str, Any]:
+        """The target of these rows."""
+        return {k: v[:, :, where] if k in _ALONG_ROWS else v for k, v in self.whole.items()}

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.objects.spacing import below, reach, within
-from medloss.scoring.counts import Counts
+from medloss.runtime.compiling import Loops
+from medloss.scoring.facts import Counts
 from medloss.scoring.maps import LabelMaps
-from medloss.scoring.surface.compiling import kernel
-from medloss.scoring.surface.offsets import Spacing, all_steps, lengths
-from medloss.scoring.surface.rows import is_ignored, label_row
+from medloss.scoring.surface.grid import Spacing, all_steps, is_ignored, label_row, lengths
+
+_loops = Loops("metrics")
 
 
 class Bands:
@@ -34,9 +35,7 @@ class Bands:
         """Voxels of a class that lie in both bands, in the prediction's or the reference's only."""
         if width_mm not in self._found:
             self._found[width_mm] = self._count(width_mm)
-        reference, prediction, both = (int(n) for n in self._found[width_mm][:, code])
-        rest = self._maps.voxels - reference - prediction + both
-        return Counts(tp=both, fp=prediction - both, fn=reference - both, tn=rest)
+        return Counts.of(self._found[width_mm][:, code], self._maps.voxels)
 
     def _count(self, width_mm: float) -> NDArray[np.int64]:
         maps = self._maps
@@ -56,11 +55,8 @@ class Bands:
         return totals
 
 
-# mypy: disable-error-code="no-untyped-def"
-
-
-@kernel
-def _stamp(labels: Any, box, flat, outside, steps, bit, band):
+@_loops.kernel
+def _stamp(labels: Any, box: Any, flat: Any, outside: Any, steps: Any, bit: Any, band: Any) -> None:
     """Set a bit at the voxels around each border voxel that have its label."""
     for i in range(box[3]):
         for j in range(box[4]):
@@ -92,8 +88,8 @@ def _stamp(labels: Any, box, flat, outside, steps, bit, band):
                         band[x, y, z] |= bit
 
 
-@kernel
-def _tally(reference, prediction, ignored, box, band, totals):
+@_loops.kernel
+def _tally(reference: Any, prediction: Any, ignored: Any, box: Any, band: Any, totals: Any) -> None:
     """Count the voxels of each class in the reference's band, the prediction's, and both."""
     for i in range(box[3]):
         for j in range(box[4]):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from medloss.scoring.surface.compiling import kernel, part
-from medloss.scoring.surface.rows import (
+from medloss.runtime.compiling import Loops
+from medloss.scoring.surface.grid import (
     FAR,
     IGNORED,
+    Frame,
+    Sought,
+    first_step,
     is_ignored,
     label_row,
     remember,
@@ -15,11 +20,13 @@ from medloss.scoring.surface.rows import (
     worth_a_try,
 )
 
-# mypy: disable-error-code="no-untyped-def"
+_loops = Loops("metrics")
 
 
-@part
-def _mixed_row(labels, box, i, j, flat, outside, rows, out):
+@_loops.part
+def _mixed_row(
+    labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any, rows: Any, out: Any
+) -> Any:
     """Read the four rows around a line of corners, and mark those whose 8 voxels differ.
 
     Corner ``k`` lies between the voxels ``rows[:, k]`` and ``rows[:, k + 1]``, whose first and last
@@ -53,9 +60,10 @@ def _mixed_row(labels, box, i, j, flat, outside, rows, out):
     return True
 
 
-@kernel
-def mark(labels, box, flat, pad, outside, bits, first, last, volume):
+@_loops.kernel
+def mark(labels: Any, frame: Frame, bits: Any, first: int, last: int, volume: Any) -> None:
     """Write into the padded volume, at each mixed corner, the bits of the classes that meet."""
+    box, flat, pad, outside = frame
     rows = np.zeros((4, box[5] + 2), labels.dtype)
     for i in range(first, last):
         for j in range(box[4] + 1):
@@ -71,8 +79,8 @@ def mark(labels, box, flat, pad, outside, bits, first, last, volume):
                     out[k] = met
 
 
-@part
-def _holds(labels, box, flat, i, j, k, c):
+@_loops.part
+def _holds(labels: Any, box: Any, flat: Any, i: Any, j: Any, k: Any, c: Any) -> Any:
     """Whether one of the 8 voxels around a corner has the label ``c``."""
     for q in range(8):
         x = i if flat else i - 1 + (q >> 2)
@@ -87,8 +95,8 @@ def _holds(labels, box, flat, i, j, k, c):
     return False
 
 
-@part
-def _touches(ignored, box, flat, i, j, k):
+@_loops.part
+def _touches(ignored: Any, box: Any, flat: Any, i: Any, j: Any, k: Any) -> Any:
     """Whether one of the 8 voxels around a corner is ignored."""
     for q in range(8):
         x = i if flat else i - 1 + (q >> 2)
@@ -97,8 +105,8 @@ def _touches(ignored, box, flat, i, j, k):
     return False
 
 
-@part
-def _code(rows, k, c):
+@_loops.part
+def _code(rows: Any, k: Any, c: Any) -> Any:
     """Bits of the corners of a cell that have the label ``c``."""
     code = 0
     for n in range(8):
@@ -107,30 +115,15 @@ def _code(rows, k, c):
     return code
 
 
-@kernel
-def search(
-    labels,
-    other,
-    box,
-    flat,
-    pad,
-    outside,
-    ignored,
-    wanted,
-    bits,
-    shape,
-    flat_volume,
-    near,
-    first,
-    last,
-):
+@_loops.kernel
+def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
     """Nearest corner of the other map with the same class for each one of some slices.
 
-    The arguments and results are those of
-    :class:`medloss.scoring.surface.surface_elements.Kind`. Several
-    classes may share a bit; then a corner with the bit is looked up in the ``other`` map.
+    Several classes may share a bit; then a corner with the bit is looked up in the ``other`` map.
     """
-    offsets, steps, mm, start_at, per_mm, step_mm = near
+    box, flat, pad, outside = frame
+    ignored, wanted, bits, shape, volume, near = sought
+    offsets, steps, mm, _, _, _ = near
     sole = np.zeros(256, np.int64)
     for c in range(bits.size):
         sole[bits[c]] += 1
@@ -145,7 +138,7 @@ def search(
             if not _mixed_row(labels, box, i, j, flat, outside, rows, mixed):
                 continue
             row = ((i + pad[0]) * shape[1] + j + pad[1]) * shape[2] + pad[2]
-            last_k, last_c, last_mm = 0, 0, -1.0
+            last_found = (0, np.int64(0), -1.0)
             for k in range(box[5] + 1):
                 if not mixed[k]:
                     continue
@@ -163,13 +156,9 @@ def search(
                     if ignored.size and _touches(ignored, box, flat, i, j, k):
                         found = IGNORED
                     elif worth_a_try(c, seen, tried, failed):
-                        bit, n = bits[c], 0
-                        # Distances differ by no more than the way from the last element here.
-                        at_least = last_mm - (k - last_k) * step_mm
-                        if last_c == c and at_least > 0:
-                            n = start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
+                        bit, n = bits[c], first_step(c, k, last_found, near)
                         while n < offsets.size:
-                            if flat_volume[place + offsets[n]] & bit and (
+                            if volume[place + offsets[n]] & bit and (
                                 sole[bit] == 1
                                 or _holds(
                                     other,
@@ -184,7 +173,7 @@ def search(
                                 break
                             n += 1
                         remember(c, n < offsets.size, tried, failed)
-                        last_k, last_c, last_mm = k, c, mm[min(n, offsets.size - 1)]
+                        last_found = (k, np.int64(c), mm[min(n, offsets.size - 1)])
                         if n < offsets.size:
                             found = n
                     keys[used] = (np.int64(c) << 32) | (code << 16) | found

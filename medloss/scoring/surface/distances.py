@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.objects.spacing import reach
-from medloss.scoring.counts import Counts
+from medloss.scoring.facts import Counts
 from medloss.scoring.presets import PRESETS, Preset
 
 Floats = NDArray[np.float64]

@@ -12,19 +12,20 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.runtime import threads
+from medloss.runtime.compiling import Loops
 from medloss.scoring.maps import Box, LabelMaps
 from medloss.scoring.presets import Preset
-from medloss.scoring.surface import threads
-from medloss.scoring.surface.compiling import kernel
 from medloss.scoring.surface.far_search import far_distances
-from medloss.scoring.surface.offsets import Spacing
-from medloss.scoring.surface.rows import FAR, IGNORED
+from medloss.scoring.surface.grid import FAR, IGNORED, Frame, Sought, Spacing
 from medloss.scoring.surface.surface_elements import Kind, make_kind
+
+_loops = Loops("metrics")
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.int64]
@@ -32,8 +33,6 @@ Elements = tuple[Keys, NDArray[np.uint32]]
 """Key and place of each element, see :mod:`medloss.scoring.surface.surface_elements`."""
 Directed = tuple[Floats, Floats]
 """Distances in mm in ascending order, and how much of the surface has each."""
-
-T = TypeVar("T")
 
 _VOXELS_OF_A_TASK = 1 << 17
 NOTHING: Directed = np.empty(0), np.empty(0)
@@ -64,20 +63,15 @@ def directed_distances(
         _Side(prediction, reference, sweep, spacing),
     ]
     # Between threads that have little to do, Python's lock changes hands slowly.
-    run = threads.run if len(sweep.pieces) > 1 else _in_turn
-    tables = run([side.near for side in sides])
-    found = run(
-        [
-            partial(side.distances, code, table[row])
-            for row, code in enumerate(codes)
-            for side, table in zip(sides, tables, strict=True)
-        ]
-    )
+    run = partial(threads.run, elements=None if len(sweep.pieces) > 1 else 0)
+    tables = run(2, lambda n: sides[n].near())
+
+    def of_class(n: int) -> Directed:
+        row, side = divmod(n, 2)
+        return sides[side].distances(codes[row], tables[side][row])
+
+    found = run(2 * len(codes), of_class)
     return {code: (found[2 * row], found[2 * row + 1]) for row, code in enumerate(codes)}
-
-
-def _in_turn(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    return [task() for task in tasks]
 
 
 class _Sweep:
@@ -102,27 +96,14 @@ class _Sweep:
     def search(self, own: NDArray[Any], other: NDArray[Any]) -> list[Elements]:
         """Elements of the surface of one map, searched on the other's; piece by piece."""
         kind, maps = self.kind, self.maps
-        frame = (self.box, maps.flat, kind.pad, self.outside)
+        frame = Frame(self.box, maps.flat, kind.pad, self.outside)
+        many = len(self.pieces)
         threads.run(
-            [
-                partial(kind.mark, other, *frame, self.bits, first, last, self.volume)
-                for first, last in self.pieces
-            ]
+            many, lambda n: kind.mark(other, frame, self.bits, *self.pieces[n], self.volume)
         )
-        rest = (
-            maps.ignored,
-            self.wanted,
-            self.bits,
-            kind.shape,
-            self.volume.reshape(-1),
-            kind.near,
-        )
-        return threads.run(
-            [
-                partial(kind.search, own, other, *frame, *rest, first, last)
-                for first, last in self.pieces
-            ]
-        )
+        volume = self.volume.reshape(-1)
+        sought = Sought(maps.ignored, self.wanted, self.bits, kind.shape, volume, kind.near)
+        return threads.run(many, lambda n: kind.search(own, other, frame, sought, *self.pieces[n]))
 
 
 class _Side:
@@ -211,15 +192,15 @@ def _by_class(keys: Keys, places: NDArray[np.uint32]) -> dict[int, Elements]:
     }
 
 
-@kernel
-def _add(keys, rows, area, table):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _add(keys: Any, rows: Any, area: Any, table: Any) -> None:
     for key in keys:
         if key & FAR < IGNORED:
             table[rows[key >> 32], key & FAR] += area[(key >> 16) & FAR]
 
 
-@kernel
-def _locate(places, codes, shape, points, where):  # type: ignore[no-untyped-def]
+@_loops.kernel
+def _locate(places: Any, codes: Any, shape: Any, points: Any, where: Any) -> None:
     for n in range(places.size):
         row = places[n] // shape[2]
         where[0, n] = row // shape[1] + points[0, codes[n]]

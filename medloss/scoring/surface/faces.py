@@ -12,15 +12,28 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.surface.compiling import kernel
-from medloss.scoring.surface.offsets import Spacing, all_steps, lengths, radius_mm
-from medloss.scoring.surface.rows import FAR, IGNORED, is_ignored, label_row, with_room, worth_a_try
+from medloss.runtime.compiling import Loops
+from medloss.scoring.surface.grid import (
+    FAR,
+    IGNORED,
+    Frame,
+    Sought,
+    Spacing,
+    all_steps,
+    is_ignored,
+    label_row,
+    lengths,
+    radius_mm,
+    with_room,
+    worth_a_try,
+)
 
-# mypy: disable-error-code="no-untyped-def"
+_loops = Loops("metrics")
 
 PARTS = 4
 """Parts of the shortest side of a voxel; the others are cut in parts that are about as long."""
@@ -93,7 +106,7 @@ def near_faces(spacing: Spacing) -> NearFaces:
     # Rounded only to be told apart: equal lengths may differ in their last bit.
     _, found, bins = np.unique(np.round(mm, 9), return_index=True, return_inverse=True)
     near = steps[order]
-    pad = tuple(int(most) for most in np.abs(near).max(axis=(0, 1)))
+    a, b, c = (int(most) for most in np.abs(near).max(axis=(0, 1)))
     sides = np.array([size if math.isfinite(size) else 1.0 for size in spacing])
     return NearFaces(
         near,
@@ -102,13 +115,14 @@ def near_faces(spacing: Spacing) -> NearFaces:
         np.append(area, sides.prod() / sides),
         np.concatenate([every, np.eye(3) / 2]),
         np.array(first),
-        pad,  # type: ignore[arg-type]
+        (a, b, c),
     )
 
 
-@kernel
-def mark(labels, box, flat, pad, outside, bits, first, last, volume):
+@_loops.kernel
+def mark(labels: Any, frame: Frame, bits: Any, first: int, last: int, volume: Any) -> None:
     """Copy the labels into the padded volume."""
+    box, _flat, pad, outside = frame
     for i in range(first, last):
         if i == box[3]:
             continue
@@ -119,29 +133,14 @@ def mark(labels, box, flat, pad, outside, bits, first, last, volume):
                 out[k] = line[k]
 
 
-@kernel
-def search(
-    labels,
-    other,
-    box,
-    flat,
-    pad,
-    outside,
-    ignored,
-    wanted,
-    bits,
-    shape,
-    flat_volume,
-    near,
-    first,
-    last,
-):
+@_loops.kernel
+def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
     """Distance of each point of the faces in some slices to the other map's boundary.
 
-    The arguments and results are those of
-    :class:`medloss.scoring.surface.surface_elements.Kind`. Slice ``i``
-    holds the faces after the voxels of slice ``i - 1``.
+    Slice ``i`` holds the faces after the voxels of slice ``i - 1``.
     """
+    box, _flat, pad, outside = frame
+    ignored, wanted, _bits, shape, volume, near = sought
     offsets, bins, first_point = near
     keys, used = np.empty(1024, np.int64), 0
     places = np.empty(1024, np.uint32)
@@ -186,7 +185,7 @@ def search(
                     for c in pair:
                         if not wanted[c]:
                             continue
-                        if (flat_volume[place] == c) != (flat_volume[place + beyond[axis]] == c):
+                        if (volume[place] == c) != (volume[place + beyond[axis]] == c):
                             # The other boundary has this face too: all of it is 0 away.
                             code = np.int64(first_point[3] + axis)
                             keys[used] = (np.int64(c) << 32) | (code << 16)
@@ -198,11 +197,11 @@ def search(
                         for point in range(first_point[axis], first_point[axis + 1]):
                             found = FAR if counts else IGNORED
                             if counts and worth_a_try(c, seen, tried, failed):
-                                inside = flat_volume[place] == c
+                                inside = volume[place] == c
                                 n = 0
                                 while (
                                     n < offsets.shape[1]
-                                    and (flat_volume[place + offsets[point, n]] == c) == inside
+                                    and (volume[place + offsets[point, n]] == c) == inside
                                 ):
                                     n += 1
                                 tried[c] += 1

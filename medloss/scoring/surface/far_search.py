@@ -10,12 +10,14 @@ the best target so far.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloss.runtime.compiling import Loops
-from medloss.scoring.surface.compiling import part
+
+_loops = Loops("metrics")
 
 TILE_VOXELS = 6
 """Side of a tile, in voxels of the same volume that are cubes."""
@@ -79,20 +81,19 @@ def _boxes(low: Floats, high: Floats, starts: NDArray[np.int64]) -> tuple[Floats
     )
 
 
-# mypy: disable-error-code="no-untyped-def"
 _BIG = 1e300
 _ROUNDING = 1 + 1e-9
 
 
-@part
-def _gap(low, high, other_low, other_high, step):
+@_loops.part
+def _gap(low: Any, high: Any, other_low: Any, other_high: Any, step: Any) -> Any:
     """Square of the way between two stretches of an axis."""
     away = max(other_low - high, low - other_high) * step
     return away * away if away > 0 else 0.0
 
 
-@part
-def _scan(a, b, c, low, high, first, last, mm):
+@_loops.part
+def _scan(a: Any, b: Any, c: Any, low: Any, high: Any, first: Any, last: Any, mm: Any) -> Any:
     """Square of the distance of a point to the nearest of some boxes."""
     found = _BIG
     for m in range(first, last):
@@ -107,7 +108,18 @@ def _scan(a, b, c, low, high, first, last, mm):
 
 # Sums may be taken in any order, and nothing here is NaN or infinite.
 @Loops("metrics", fastmath=True).kernel
-def _nearest(queries, q_starts, q_low, q_high, low, high, starts, t_low, t_high, mm):
+def _nearest(
+    queries: Any,
+    q_starts: Any,
+    q_low: Any,
+    q_high: Any,
+    low: Any,
+    high: Any,
+    starts: Any,
+    t_low: Any,
+    t_high: Any,
+    mm: Any,
+) -> Any:
     tiles = starts.size - 1
     out = np.empty(queries.shape[1])
     bound = np.empty(tiles)

@@ -12,12 +12,15 @@ returned is attained at a point, and less than :data:`CLOSENESS` of a side below
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.surface.compiling import kernel, part
+from medloss.runtime.compiling import Loops
 from medloss.scoring.surface.far_search import far_distances
+
+_loops = Loops("metrics")
 
 CLOSENESS = 1e-3
 """Largest error, as a share of the shortest side of a voxel."""
@@ -55,8 +58,8 @@ def farthest_mm(
         return 0.0
     flat = 3 - len(spacing_mm)
     mm = np.array((0.0,) * flat + spacing_mm)
-    sizes = (math.inf,) * flat + spacing_mm
-    away = far_distances((start + stop) / 2, low, high, sizes)  # type: ignore[arg-type]
+    a, b, c = (math.inf,) * flat + spacing_mm
+    away = far_distances((start + stop) / 2, low, high, (a, b, c))
     half = np.sqrt((((stop - start) / 2 * mm[:, None]) ** 2).sum(axis=0))
     order = np.argsort(-(away + half), kind="stable")
     closeness = CLOSENESS * min(spacing_mm)
@@ -94,11 +97,8 @@ def _faces(
     return np.concatenate(low, axis=1), np.concatenate(high, axis=1), np.concatenate(shared)
 
 
-# mypy: disable-error-code="no-untyped-def"
-
-
-@part
-def _squared(x, y, z, low, high, j, mm):
+@_loops.part
+def _squared(x: Any, y: Any, z: Any, low: Any, high: Any, j: Any, mm: Any) -> Any:
     """Square of the distance of a point to a face."""
     a = max(low[0, j] - x, x - high[0, j], 0.0) * mm[0]
     b = max(low[1, j] - y, y - high[1, j], 0.0) * mm[1]
@@ -106,8 +106,10 @@ def _squared(x, y, z, low, high, j, mm):
     return a * a + b * b + c * c
 
 
-@part
-def _within(start, stop, away, reach, low, high, mm, near):
+@_loops.part
+def _within(
+    start: Any, stop: Any, away: Any, reach: Any, low: Any, high: Any, mm: Any, near: Any
+) -> Any:
     """Faces that may be nearest to a point of a rectangle, whose middle is ``away`` from them."""
     many = 0
     limit = ((away + 2 * reach) * (1 + 1e-9)) ** 2
@@ -119,8 +121,10 @@ def _within(start, stop, away, reach, low, high, mm, near):
     return many
 
 
-@kernel
-def _branch(start, stop, away, half, low, high, mm, closeness):
+@_loops.kernel
+def _branch(
+    start: Any, stop: Any, away: Any, half: Any, low: Any, high: Any, mm: Any, closeness: Any
+) -> Any:
     """Largest distance on some rectangles, the most promising first."""
     levels = 64
     best = 0.0

@@ -1,16 +1,16 @@
 """Three kinds of surface elements, made one thing for the engine.
 
-Each has two kernels, which work on some slices of a box:
+Each has two kernels, which work on the slices ``first`` to ``last`` of a box:
 
-``mark(labels, box, flat, pad, outside, bits, first, last, volume)``
-    writes the surface of a map into a volume that is padded by ``pad`` on each side.
+``mark(labels, frame, bits, first, last, volume)``
+    writes the surface of a map into a volume that is padded on each side.
 
-``search(labels, other, box, flat, pad, outside, ignored, wanted, bits, shape, flat_volume, ...)``
+``search(labels, other, frame, sought, first, last)``
     finds, for each element of the surface of ``labels``, the nearest one of the same class in the
-    volume of this ``shape`` that was marked from the ``other`` map; ``near, first, last`` follow.
-    ``wanted`` says which classes are searched, ``ignored`` which voxels do not count. It returns a
-    key for each element in the order of the image, ``class << 32 | code << 16 | bin of the
-    distance``, and its place in the volume.
+    volume that was marked from the ``other`` map. It returns a key for each element in the order of
+    the image, ``class << 32 | code << 16 | bin of the distance``, and its place in the volume.
+
+See :class:`medloss.scoring.surface.grid.Frame` and :class:`medloss.scoring.surface.grid.Sought`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from medloss.scoring.maps import Box
 from medloss.scoring.presets import Surface
 from medloss.scoring.surface import cells, faces, voxels
 from medloss.scoring.surface.faces import near_faces
-from medloss.scoring.surface.offsets import Spacing, linear, near_steps
+from medloss.scoring.surface.grid import Spacing, linear, near_steps
 from medloss.scoring.surfels import element_areas
 
 Floats = NDArray[np.float64]

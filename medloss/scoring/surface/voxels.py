@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from medloss.scoring.surface.compiling import kernel, part
-from medloss.scoring.surface.rows import (
+from medloss.runtime.compiling import Loops
+from medloss.scoring.surface.grid import (
     FAR,
     IGNORED,
+    Frame,
+    Sought,
+    first_step,
     is_ignored,
     label_row,
     remember,
@@ -15,11 +20,11 @@ from medloss.scoring.surface.rows import (
     worth_a_try,
 )
 
-# mypy: disable-error-code="no-untyped-def"
+_loops = Loops("metrics")
 
 
-@part
-def _surface_row(labels, box, i, j, flat, outside, out):
+@_loops.part
+def _surface_row(labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any, out: Any) -> Any:
     """Write each voxel's label where it is surface, else 0; False if the row is empty."""
     here = label_row(labels, box, i, j, outside)
     n = here.size
@@ -48,9 +53,10 @@ def _surface_row(labels, box, i, j, flat, outside, out):
     return True
 
 
-@kernel
-def mark(labels, box, flat, pad, outside, bits, first, last, volume):
+@_loops.kernel
+def mark(labels: Any, frame: Frame, bits: Any, first: int, last: int, volume: Any) -> None:
     """Write the surface of slices ``first`` to ``last`` into the padded volume."""
+    box, flat, pad, outside = frame
     for i in range(first, last):
         for j in range(box[4]):
             out = volume[i + pad[0], j + pad[1]][pad[2] : pad[2] + box[5]]
@@ -58,8 +64,8 @@ def mark(labels, box, flat, pad, outside, bits, first, last, volume):
                 out[:] = 0
 
 
-@part
-def _touches(ignored, box, i, j, k):
+@_loops.part
+def _touches(ignored: Any, box: Any, i: Any, j: Any, k: Any) -> Any:
     """Whether a voxel or one of its face neighbours is ignored."""
     return (
         is_ignored(ignored, box, i, j, k)
@@ -72,28 +78,12 @@ def _touches(ignored, box, i, j, k):
     )
 
 
-@kernel
-def search(
-    labels,
-    other,
-    box,
-    flat,
-    pad,
-    outside,
-    ignored,
-    wanted,
-    bits,
-    shape,
-    flat_volume,
-    near,
-    first,
-    last,
-):
-    """Nearest surface voxel of the same class in ``volume`` for each one of some slices.
-
-    The arguments and results are those of :class:`medloss.scoring.surface.surface_elements.Kind`.
-    """
-    offsets, _, mm, start_at, per_mm, step_mm = near
+@_loops.kernel
+def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
+    """Nearest surface voxel of the same class for each one of some slices."""
+    box, flat, pad, outside = frame
+    ignored, wanted, _bits, shape, volume, near = sought
+    offsets, _, mm, _, _, _ = near
     line = np.empty(box[5], labels.dtype)
     keys, used = np.empty(1024, np.int64), 0
     places = np.empty(1024, np.uint32)
@@ -106,7 +96,7 @@ def search(
             keys = with_room(keys, used, box[5])
             places = with_room(places, used, box[5])
             row = ((i + pad[0]) * shape[1] + j + pad[1]) * shape[2] + pad[2]
-            last_k, last_c, last_mm = 0, 0, -1.0
+            last_found = (0, np.int64(0), -1.0)
             for k in range(box[5]):
                 c = line[k]
                 if not wanted[c]:
@@ -116,17 +106,11 @@ def search(
                 if ignored.size and _touches(ignored, box, i, j, k):
                     found = IGNORED
                 elif worth_a_try(c, seen, tried, failed):
-                    n = 0
-                    if flat_volume[place] != c:
-                        n = 1
-                        # Distances differ by no more than the way from the last element here.
-                        at_least = last_mm - (k - last_k) * step_mm
-                        if last_c == c and at_least > 0:
-                            n = start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
-                        while n < offsets.size and flat_volume[place + offsets[n]] != c:
-                            n += 1
+                    n = first_step(c, k, last_found, near) if volume[place] != c else 0
+                    while n < offsets.size and volume[place + offsets[n]] != c:
+                        n += 1
                     remember(c, n < offsets.size, tried, failed)
-                    last_k, last_c, last_mm = k, c, mm[min(n, offsets.size - 1)]
+                    last_found = (k, np.int64(c), mm[min(n, offsets.size - 1)])
                     if n < offsets.size:
                         found = n
                 keys[used] = (np.int64(c) << 32) | found

@@ -5,8 +5,7 @@ distance transform. Nothing in :mod:`medloss.scoring` imports this before it is 
 device: scoring on the CPU needs no torch.
 """
 
-from medloss.scoring.tensors.bands import TensorBands
-from medloss.scoring.tensors.distances import tensor_distances
 from medloss.scoring.tensors.maps import TensorMaps, tensor_of
+from medloss.scoring.tensors.surfaces import TensorBands, tensor_distances
 
 __all__ = ["TensorBands", "TensorMaps", "tensor_distances", "tensor_of"]

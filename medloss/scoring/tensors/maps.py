@@ -13,10 +13,9 @@ from torch import Tensor
 
 from medloss.objects.labels import held, readable
 from medloss.scoring.inputs import signed
+from medloss.scoring.maps import MOST_CODES
 
 Cut = tuple[slice, ...]
-
-MOST_CODES = 1 << 16
 
 
 def tensor_of(array: NDArray[Any] | Tensor, device: Any = None) -> Tensor:
@@ -57,7 +56,7 @@ def equals(tensor: Tensor, value: int) -> Tensor:
     return readable(tensor) == number
 
 
-class ClassMasks(NamedTuple):
+class TensorMasks(NamedTuple):
     """One class in the smallest box that holds it in both maps.
 
     Args:
@@ -134,7 +133,7 @@ class TensorMaps:
         ignored = 0 if self.ignored is None else int(self.ignored.count_nonzero())
         return self.reference.numel() - ignored
 
-    def masks(self, code: int) -> ClassMasks | None:
+    def masks(self, code: int) -> TensorMasks | None:
         """A class by its code; ``None`` if neither map has it. Waits for the device."""
         reference, prediction = equals(self.reference, code), equals(self.prediction, code)
         either, cut = reference | prediction, []
@@ -145,7 +144,7 @@ class TensorMaps:
                 return None
             cut.append(slice(int(held[0]), int(held[-1]) + 1))
         box = tuple(cut)
-        return ClassMasks(reference[box], prediction[box], box)
+        return TensorMasks(reference[box], prediction[box], box)
 
 
 def _coded(

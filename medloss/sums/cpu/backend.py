@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medloss.runtime.pages import use_large_pages
+from medloss.runtime.memory import use_large_pages
 from medloss.runtime.threads import run
 from medloss.sums.cpu import exclusive, independent
 from medloss.sums.cpu.plan import Plan

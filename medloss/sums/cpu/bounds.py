@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medloss.sums.cpu.compiling import kernel
+from medloss.sums.cpu import kernel
 
 
 @kernel

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.sums.cpu.compiling import part
+from medloss.sums.cpu import part
 from medloss.sums.cpu.rows import fill, logarithm
 from medloss.sums.cpu.scalars import ONE, ZERO, exp
 from medloss.sums.cpu.tiles import NEED_M, NOTHING

@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from medloss.sums.cpu import complement_of_best as other_classes
-from medloss.sums.cpu import tiles, voxels
-from medloss.sums.cpu.compiling import kernel, part
+from medloss.sums.cpu import kernel, part, tiles, voxels
 from medloss.sums.cpu.rows import (
     add_scaled,
     complement,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.sums.cpu import tiles, voxels
-from medloss.sums.cpu.compiling import kernel, part
+from medloss.sums.cpu import kernel, part, tiles, voxels
 from medloss.sums.cpu.rows import (
     complement,
     dot,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medloss.runtime.scratch import Scratch, scratch
+from medloss.runtime.memory import Scratch, scratch
 from medloss.sums.cpu import exclusive, independent, tiles
 from medloss.sums.cpu.terms import CODES, CONSTANT, MAPPED_OF_TRUE_CLASS, NEEDS, OF_TRUE_CLASS
 from medloss.sums.cpu.views import index, stored, view

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medloss.sums.cpu.compiling import part
+from medloss.sums.cpu import part
 from medloss.sums.cpu.scalars import ONE, ZERO, exp, log, log1p
 from medloss.sums.cpu.stored import decode, encode
 from medloss.sums.cpu.views import BFLOAT16, FLOAT16, OWN

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from medloss.sums.cpu.compiling import as_bits, as_float, exact_part, means
+from medloss.runtime.compiling import as_bits, as_float
+from medloss.sums.cpu import exact_part, means
 
 LOWEST = np.float32(-87.0)
 LOG2_E = np.float32(1.4426950408889634)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from medloss.sums.cpu.compiling import as_bits, as_float, means
+from medloss.runtime.compiling import as_bits, as_float
+from medloss.sums.cpu import means
 from medloss.sums.cpu.scalars import ROUND
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.sums.cpu.compiling import part
+from medloss.sums.cpu import part
 from medloss.sums.cpu.rows import fill, load, power, power_slope
 from medloss.sums.cpu.scalars import ONE, ZERO
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medloss.sums.cpu import voxels
-from medloss.sums.cpu.compiling import part
+from medloss.sums.cpu import part, voxels
 from medloss.sums.cpu.rows import complement, fill, load, load_converted, logarithm, multiply, total
 from medloss.sums.cpu.scalars import ONE, ZERO, exp
 from medloss.sums.cpu.views import OWN

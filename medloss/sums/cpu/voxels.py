@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medloss.sums.cpu.compiling import part
+from medloss.sums.cpu import part
 from medloss.sums.cpu.rows import fill, load, load_from
 from medloss.sums.cpu.scalars import ONE, ZERO
 from medloss.sums.cpu.stored import decode

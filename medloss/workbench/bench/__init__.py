@@ -1,5 +1,5 @@
 """Benchmarks: time and memory of ours beside others', in one process, as ratios with spread.
 
-``measure``, ``results`` and the reports (``terminal``, ``markdown``, ``plot``) know no losses; a
-suite, such as ``suite``, says what is compared.
+``contest`` runs one, whatever it is about; ``losses``, ``metrics`` and ``distances`` say who takes
+part in what. ``results`` holds what was found, ``report`` and ``plot`` show it.
 """

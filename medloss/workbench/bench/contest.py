@@ -1,138 +1,238 @@
-"""One contest of losses: first calls, comparison of the values, alternating rounds, memory."""
+"""One contest: ours and its rivals do the same work in turn, and their answers are compared.
+
+A suite (``losses``, ``metrics``, ``distances``) says who competes, in what, and when two answers
+agree; the first calls, the rounds, the memory and the records are the same for all.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Generic, Protocol, TypeVar
 
-from torch import Tensor
-
-import medloss
 from medloss.workbench.bench import measure
-from medloss.workbench.bench.agreement import Outcome, differences, outcome
-from medloss.workbench.bench.copy_speed import Copy
 from medloss.workbench.bench.devices import Device
-from medloss.workbench.bench.entries import failed, measured
-from medloss.workbench.bench.inputs import Inputs
-from medloss.workbench.bench.kernels import kernels
-from medloss.workbench.bench.peers import SOURCES, Loss, Rival, Variant
-from medloss.workbench.bench.results import Contest, Entry
+from medloss.workbench.bench.environment import PACKAGES, environment
+from medloss.workbench.bench.results import BenchReport, Contest, Entry, Table
 
-OURS = "medloss"
-COPY = "copy"
-NOTABLE = 0.01
-"""Relative error of a rival's 16-bit value that is worth a note."""
+OURS, COPY = "medloss", "copy"
 
-_ERRORS = (RuntimeError, TypeError, ValueError, ArithmeticError, ImportError, AttributeError)
-"""What building or calling a loss may raise; torch's errors, memory included, are RuntimeErrors."""
+ERRORS = (RuntimeError, TypeError, ValueError, ArithmeticError, ImportError, AttributeError,
+          LookupError)  # fmt: skip
+"""What building or calling an implementation may raise; torch's errors, of memory too, are
+RuntimeErrors."""
 
-
-class Subject:
-    """A loss that takes part.
-
-    Args:
-        entry: what is known of it so far.
-        loss: ours or another's.
-        inputs: what it is called with.
-    """
-
-    def __init__(self, entry: Entry, loss: Loss, inputs: Inputs) -> None:
-        self.entry, self.loss, self.inputs = entry, loss, inputs
-        self._value: Tensor | None = None
-
-    def step(self) -> None:
-        """Forward and backward."""
-        value = self.loss(self.inputs.logits, self.inputs.labels)
-        value.backward()  # type: ignore[no-untyped-call]
-        self._value = value.detach()
-
-    @property
-    def value(self) -> float:
-        """The value of the last step."""
-        return math.nan if self._value is None else float(self._value)
-
-    def first(self, device: Device) -> Tensor:
-        """Run and note the first step; returns its gradient.
-
-        Raises:
-            RuntimeError: there is no gradient.
-        """
-        self.inputs.drop_gradient()
-        first_s = device.time(self.step).wall_s
-        self.entry = replace(self.entry, first_s=first_s, numbers={"value": finite(self.value)})
-        gradient = self.inputs.logits.grad
-        if gradient is None:
-            raise RuntimeError("its backward gives the logits no gradient")
-        self.inputs.drop_gradient()
-        return gradient
-
-    def entrant(self) -> measure.Entrant:
-        """For the rounds."""
-        return measure.Entrant(self.entry.name, self.step, self.inputs.drop_gradient)
+Tell = Callable[[str], None]
+Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What all contests of a table share.
+class Verdict:
+    """What comparing an answer with ours found.
 
     Args:
-        inputs: for every loss.
-        device: where they are.
+        wrong: how it disagrees, or nothing.
+        remark: what else a reader must know.
+        numbers: that were compared.
+    """
+
+    wrong: str = ""
+    remark: str = ""
+    numbers: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contestant(Generic[Result, Answer]):
+    """Whoever takes part.
+
+    Args:
+        name: in tables.
+        computes: what it computes, in words.
+        setup: makes the call that is measured; it may raise.
+        judge: compares what the first call gave with the answer of ours; it may raise.
+        missing: why it does not take part, or nothing.
+        differs: how its definition differs from ours; it is not judged then.
+    """
+
+    name: str
+    computes: str
+    setup: Callable[[], Callable[[], Result]]
+    judge: Callable[[Result, Answer], Verdict] = lambda result, answer: Verdict()
+    missing: str = ""
+    differs: str = ""
+
+
+@dataclass(frozen=True)
+class Work(Generic[Result, Answer]):
+    """What all contestants do.
+
+    Args:
+        name: of the contest.
+        unit_bytes: what memory is counted in.
+        floor_bytes: what any implementation has to read and write.
+        number: the value of a call, to read.
+        answer: what the rivals are compared with, from the first call of ours.
+        note: what happened in that call.
+        reset: run before every call, and not measured.
+    """
+
+    name: str
+    unit_bytes: int
+    floor_bytes: int
+    number: Callable[[Result], float]
+    answer: Callable[[Result], Answer]
+    note: Callable[[], str]
+    reset: Callable[[], object] = lambda: None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How all contests of a benchmark are measured.
+
+    Args:
+        device: where the work is done.
         copy: stands for the memory's speed.
         rounds: of time measurements.
         memory: whether to measure memory.
+        tell: hears what is being done.
     """
 
-    inputs: Inputs
     device: Device
-    copy: Copy
+    copy: measure.MemoryCopy
     rounds: int
     memory: bool
+    tell: Tell
+
+    def contest(
+        self,
+        title: str,
+        work: Work[Result, Answer],
+        ours: Contestant[Result, Answer],
+        rivals: Iterable[Contestant[Result, Answer]],
+    ) -> Contest:
+        """Measure ours beside its rivals; ``title`` is that of the table."""
+
+        def tell(text: str) -> None:
+            self.tell(f"{title}: {work.name}: {text}")
+
+        answers: list[Answer] = []
+
+        def keep(entry: Entry, result: Result) -> Entry:
+            answers.append(work.answer(result))
+            return entry
+
+        tell("first calls")
+        firsts = [self._first_call(ours, work, keep)]
+        for rival in rivals:
+            tell(f"first call of {rival.name}")
+            firsts.append(self._first_call(rival, work, partial(_judged, rival, answers)))
+        answers.clear()  # they must not lie in memory from here on
+        running = [entrant for _, entrant in firsts if entrant is not None]
+        copy = measure.Entrant(COPY, self.copy)
+        times = measure.rounds([*running, copy], self.rounds, self.device, tell)
+        work.reset()
+        extra: dict[str, int] = {}
+        if self.memory and not self.device.no_memory:
+            tell("memory")
+            extra = measure.memory(running, self.device)
+        own, *others = (_measured(entry, times, extra) for entry, _ in firsts)
+        return Contest(
+            work.name,
+            own,
+            tuple(others),
+            unit_bytes=work.unit_bytes,
+            floor_bytes=work.floor_bytes,
+            copy_bytes=self.copy.moved_bytes,
+            copy_s=tuple(times[COPY].wall_s),
+            notes=(work.note(),),
+        )
+
+    def _first_call(
+        self,
+        contestant: Contestant[Result, Answer],
+        work: Work[Result, Answer],
+        then: Callable[[Entry, Result], Entry],
+    ) -> tuple[Entry, measure.Entrant | None]:
+        """The entry after the first call; with what to measure, unless it is missing or failed."""
+        entry = Entry(contestant.name, contestant.computes)
+        if contestant.missing:
+            return replace(entry, status="missing", reason=contestant.missing), None
+        try:
+            call, results = contestant.setup(), list[Result]()
+            work.reset()
+            first_s = self.device.time(lambda: results.append(call())).wall_s
+            numbers = {"value": finite(work.number(results[0]))}
+            entry = then(replace(entry, first_s=first_s, numbers=numbers), results[0])
+            work.reset()
+        except ERRORS as error:
+            text = " ".join(str(error).split())
+            reason = f"{type(error).__name__}: {text}"[:400]
+            return replace(entry, status="failed", reason=reason), None
+        return entry, measure.Entrant(entry.name, call, work.reset)
 
 
-def contest(
-    name: str,
-    variant: Variant,
-    rivals: Sequence[Rival],
-    conditions: Conditions,
-    tell: Callable[[str], None],
-) -> Contest:
-    """Measure our loss ``name`` beside its rivals."""
-    inputs = conditions.inputs
-    title = ", ".join(filter(None, (name, variant.name)))
-    tell(f"{title}: first calls")
-    before = kernels()
-    ours, expected = _ours(name, variant, conditions)
-    note = kernels().since(before)
-    subjects = [ours, *(_rival(rival, expected, conditions) for rival in rivals)]
-    expected = None  # its gradient must not lie in memory from here on
-    running = [each.entrant() for each in subjects if each.entry.status in ("ok", "disagrees")]
+class BenchPlan(Protocol):
+    """What to measure; a suite's has options of its own."""
 
-    copy = measure.Entrant(COPY, conditions.copy)
-    times = measure.rounds(
-        [*running, copy],
-        conditions.rounds,
-        conditions.device,
-        lambda text: tell(f"{title}: {text}"),
-    )
-    inputs.drop_gradient()
-    extra: dict[str, int] = {}
-    if conditions.memory and not conditions.device.no_memory:
-        tell(f"{title}: memory")
-        extra = measure.memory(running, conditions.device)
-    entries = [measured(each.entry, times, extra) for each in subjects]
-    return Contest(
-        title,
-        entries[0],
-        tuple(entries[1:]),
-        unit_bytes=inputs.logits.nbytes,
-        floor_bytes=inputs.floor_bytes,
-        copy_bytes=conditions.copy.moved_bytes,
-        copy_s=tuple(times[COPY].wall_s),
-        notes=(note,),
-    )
+    @property
+    def rounds(self) -> int:
+        """Of time measurements."""
+
+    @property
+    def memory(self) -> bool:
+        """Whether to measure memory."""
+
+    @property
+    def copy_bytes(self) -> int:
+        """Size of the buffer whose copying stands for the memory's speed."""
+
+
+def benchmark(
+    suite: str,
+    plan: BenchPlan,
+    device: Device,
+    tables: Callable[[Bench], Iterable[Table]],
+    *,
+    packages: tuple[str, ...] = PACKAGES,
+    tell: Tell = lambda text: None,
+) -> BenchReport:
+    """Measure everything; ``tell`` hears what is being done."""
+    found = {**environment(packages), **device.describe()}
+    copy = measure.MemoryCopy(device.name, plan.copy_bytes)
+    bench = Bench(device, copy, plan.rounds, plan.memory, tell)
+    settings = {**settings_of(plan), "device": device.name}
+    return BenchReport(suite, settings, found, tuple(tables(bench)))
+
+
+def settings_of(plan: BenchPlan) -> dict[str, str | int | float | bool]:
+    """A plan in words and numbers."""
+    found: dict[str, str | int | float | bool] = {}
+    for name, value in vars(plan).items():
+        if isinstance(value, tuple):
+            parts = [shape_text(each) if isinstance(each, tuple) else str(each) for each in value]
+            found[name] = " ".join(parts) or "none"
+        elif name != "copy_bytes":
+            found[name] = value
+    return found
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """As ``--shape`` reads it.
+
+    Example:
+        >>> shape_text((2, 14, 96, 96, 96))
+        '2,14,96,96,96'
+    """
+    return ",".join(map(str, shape))
+
+
+def not_installed(module: str, how: str) -> str:
+    """Why a contestant is missing that needs a module, or nothing."""
+    return "" if not module or find_spec(module) else f"{module} is not installed ({how})"
 
 
 def finite(value: float) -> float | None:
@@ -140,64 +240,29 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _ours(name: str, variant: Variant, conditions: Conditions) -> tuple[Subject, Outcome | None]:
-    options: Mapping[str, Any] = {"softmax": True, **variant.options}
-    call = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in options.items())])
-    entry = Entry(OURS, f"medloss.loss({call})")
-    subject = Subject(entry, _refuse, conditions.inputs)
-    try:
-        subject.loss = medloss.loss(name, **options)
-        gradient = subject.first(conditions.device)
-    except _ERRORS as error:
-        subject.entry = failed(entry, error)
-        return subject, None
-    return subject, Outcome(subject.value, gradient)
+def _judged(
+    rival: Contestant[Result, Answer], ours: Sequence[Answer], entry: Entry, result: Result
+) -> Entry:
+    """The entry with what comparing it found; ``ours`` is empty where ours failed."""
+    if rival.differs:
+        return replace(entry, check="other definition", reason=rival.differs)
+    if not ours:
+        return entry
+    found = rival.judge(result, ours[0])
+    numbers = {**entry.numbers, **found.numbers}
+    if found.wrong:
+        return replace(entry, status="disagrees", reason=found.wrong, numbers=numbers)
+    return replace(entry, check="equal", reason=found.remark, numbers=numbers)
 
 
-def _rival(rival: Rival, expected: Outcome | None, conditions: Conditions) -> Subject:
-    entry = Entry(rival.name, rival.computes)
-    subject = Subject(entry, _refuse, conditions.inputs)
-    missing = SOURCES[rival.source].why_missing
-    if missing:
-        subject.entry = replace(entry, status="missing", reason=missing)
-        return subject
-    try:
-        subject.loss = rival.build(conditions.inputs.classes)
-        subject.first(conditions.device)
-        if rival.differs:
-            check: Any = {"check": "other definition", "reason": rival.differs}
-            subject.entry = replace(subject.entry, **check)
-        elif expected is not None:
-            subject.entry = _checked(subject, expected, unique=rival.unique)
-    except _ERRORS as error:
-        subject.entry = failed(entry, error)
-    return subject
-
-
-def _refuse(logits: Tensor, labels: Tensor) -> Tensor:
-    raise RuntimeError("the loss was not built")
-
-
-def _checked(subject: Subject, ours: Outcome, *, unique: bool) -> Entry:
-    """The entry with what the comparison found."""
-    inputs = subject.inputs
-    theirs = outcome(subject.loss, inputs.logits, inputs.labels)
-    found = differences(ours, theirs, gradients=unique)
-    numbers = {
-        **subject.entry.numbers,
-        "value_in_float32": finite(theirs.value),
-        "value_difference": finite(found.value),
-        "gradient_difference": None if found.gradient is None else finite(found.gradient),
-    }
-    wrong = found.exceed(inputs.logits.dtype)
-    if wrong:
-        reason = f"{wrong}: ours {ours.value:.9g}, theirs {theirs.value:.9g}"
-        return replace(subject.entry, status="disagrees", reason=reason, numbers=numbers)
-    reason = ""
-    if not abs(subject.value - theirs.value) <= NOTABLE * max(abs(theirs.value), 1.0):
-        dtype = str(inputs.logits.dtype).removeprefix("torch.")
-        reason = (
-            f"gives {subject.value:.6g} in {dtype}; the same logits in float32 give it "
-            f"{theirs.value:.6g}, and ours {ours.value:.6g} in {dtype}"
-        )
-    return replace(subject.entry, check="equal", reason=reason, numbers=numbers)
+def _measured(
+    entry: Entry, times: Mapping[str, measure.Measured], extra: Mapping[str, int]
+) -> Entry:
+    """The entry with its times and memory, as far as it took part."""
+    found = times.get(entry.name, measure.Measured())
+    return replace(
+        entry,
+        wall_s=tuple(found.wall_s),
+        cpu_s=tuple(found.cpu_s),
+        extra_bytes=extra.get(entry.name),
+    )

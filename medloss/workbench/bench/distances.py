@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -15,18 +14,24 @@ from torch.nn import functional
 
 from medloss.distance import chosen_distance_backend, edt
 from medloss.objects.spacing import parse_spacing
-from medloss.workbench.bench import measure
-from medloss.workbench.bench.copy_speed import LARGE, Copy
+from medloss.workbench.bench.contest import (
+    OURS,
+    Bench,
+    Contestant,
+    Tell,
+    Verdict,
+    Work,
+    benchmark,
+    not_installed,
+    shape_text,
+)
 from medloss.workbench.bench.devices import Device
-from medloss.workbench.bench.entries import failed, measured
-from medloss.workbench.bench.environment import DISTANCE_PACKAGES, PACKAGES, environment
-from medloss.workbench.bench.results import Contest, Entry, Report, Table
-from medloss.workbench.bench.suite import Tell, shape_text
+from medloss.workbench.bench.environment import DISTANCE_PACKAGES, PACKAGES
+from medloss.workbench.bench.measure import LARGE
+from medloss.workbench.bench.results import BenchReport, Table
 
-OURS, COPY = "medloss", "copy"
 CLOSE = 1e-5
 """Relative difference that float32 explains."""
-_ERRORS = (RuntimeError, TypeError, ValueError, ImportError, AttributeError)
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -53,20 +58,9 @@ class DistancePlan:
     seed: int = 0
     copy_bytes: int = LARGE
 
-    def settings(self) -> dict[str, str | int | float | bool]:
-        """The plan in words and numbers."""
-        return {
-            "shapes": " ".join(map(shape_text, self.shapes)),
-            "spacing_mm": " ".join(map(str, self.spacing_mm)),
-            "rivals": self.rivals,
-            "rounds": self.rounds,
-            "memory": self.memory,
-            "seed": self.seed,
-        }
-
 
 @dataclass(frozen=True)
-class Peer:
+class DistanceRival:
     """Another way to the same distances.
 
     Args:
@@ -81,13 +75,27 @@ class Peer:
     transform: Transform
     why_not: str = ""
 
+    def contestant(self, masks: Tensor) -> Contestant[Tensor, Tensor]:
+        """It with these masks."""
+        return Contestant(
+            self.name,
+            self.computes,
+            lambda: functools.partial(self.transform, masks),
+            _judged,
+            missing=self.why_not,
+        )
 
-def run(plan: DistancePlan, device: Device, tell: Tell = lambda text: None) -> Report:
+
+def run(plan: DistancePlan, device: Device, tell: Tell = lambda text: None) -> BenchReport:
     """Measure everything; ``tell`` hears what is being done."""
-    found = {**environment((*PACKAGES, *DISTANCE_PACKAGES)), **device.describe()}
-    copy = Copy(device.name, plan.copy_bytes)
-    tables = tuple(_table(shape, plan, device, copy, tell) for shape in plan.shapes)
-    return Report("distances", {**plan.settings(), "device": device.name}, found, tables)
+    return benchmark(
+        "distances",
+        plan,
+        device,
+        lambda bench: (_table(shape, plan, bench) for shape in plan.shapes),
+        packages=(*PACKAGES, *DISTANCE_PACKAGES),
+        tell=tell,
+    )
 
 
 def label_masks(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -100,33 +108,35 @@ def label_masks(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.cat([labels == label for label in range(classes)], 1)
 
 
-def peers(device: str, spacing_mm: Sequence[float]) -> list[Peer]:
+def rivals(device: str, spacing_mm: Sequence[float]) -> list[DistanceRival]:
     """Whoever measures Euclidean distances, those of this device first."""
     one = f"; one mask after another{', by way of the host' * (device == 'cuda')}"
     found = [
-        Peer(
+        DistanceRival(
             "plain torch",
             "medloss's own separable transform in plain torch",
             functools.partial(_plain, spacing_mm=spacing_mm),
         ),
-        Peer(
+        DistanceRival(
             "scipy",
             f"scipy.ndimage.distance_transform_edt{one}",
             _each(_scipy, spacing_mm),
         ),
-        Peer(
+        DistanceRival(
             "edt",
             f"the package edt, all cores{one}",
             _each(_edt_package, spacing_mm),
-            "" if find_spec("edt") else "edt is not installed (pip install edt)",
+            not_installed("edt", "pip install edt"),
         ),
     ]
     if device != "cuda":
         return found
-    cucim = "" if find_spec("cucim") else "cucim is not installed (pip install cucim-cu12)"
+    cucim = not_installed("cucim", "pip install cucim-cu12")
     return [
-        Peer("cucim", "cuCIM's transform; one mask after another", _cucim(spacing_mm), cucim),
-        Peer(
+        DistanceRival(
+            "cucim", "cuCIM's transform; one mask after another", _cucim(spacing_mm), cucim
+        ),
+        DistanceRival(
             "medloss, CPU",
             "medloss's transform on the processor, by way of the host",
             lambda masks: edt(masks.cpu(), tuple(spacing_mm)).to(masks.device),
@@ -135,39 +145,30 @@ def peers(device: str, spacing_mm: Sequence[float]) -> list[Peer]:
     ]
 
 
-def _table(
-    shape: tuple[int, ...], plan: DistancePlan, device: Device, copy: Copy, tell: Tell
-) -> Table:
-    masks = label_masks(shape, plan.seed).to(device.name)
+def _table(shape: tuple[int, ...], plan: DistancePlan, bench: Bench) -> Table:
+    device = bench.device.name
+    masks = label_masks(shape, plan.seed).to(device)
     spacing = plan.spacing_mm[: len(shape) - 2]
     backend = chosen_distance_backend(masks).name
-    title = f"{shape_text(shape)} masks, {' x '.join(map(str, spacing))} mm, {device.name}"
-    entry = Entry(OURS, f"medloss.distance.edt, backend {backend}")
-    own = _Subject(entry, lambda given: edt(given, spacing), masks)
-    expected = own.first(device)
-    subjects = [own]
-    for peer in peers(device.name, spacing) if plan.rivals else ():
-        tell(f"{title}: {peer.name}, first call")
-        subjects.append(_rival(peer, masks, expected, device))
-    running = [each.entrant() for each in subjects if each.entry.status in ("ok", "disagrees")]
-    rounds = [*running, measure.Entrant(COPY, copy)]
-    times = measure.rounds(rounds, plan.rounds, device, lambda text: tell(f"{title}: {text}"))
-    measures_memory = plan.memory and not device.no_memory
-    extra = measure.memory(running, device) if measures_memory else {}
-    entries = [measured(each.entry, times, extra) for each in subjects]
-    contest = Contest(
+    title = f"{shape_text(shape)} masks, {' x '.join(map(str, spacing))} mm, {device}"
+    work: Work[Tensor, Tensor] = Work(
         "edt",
-        entries[0],
-        tuple(entries[1:]),
-        unit_bytes=4 * masks.numel(),
-        floor_bytes=5 * masks.numel(),  # a mask is read, a map written
-        copy_bytes=copy.moved_bytes,
-        copy_s=tuple(times[COPY].wall_s),
-        notes=("kernels compiled, or from a cache",),
+        4 * masks.numel(),
+        5 * masks.numel(),  # a mask is read, a map written
+        number=lambda found: float(found.double().mean()),
+        answer=lambda found: found,
+        note=lambda: "kernels compiled, or from a cache",
+    )
+    own = DistanceRival(
+        OURS, f"medloss.distance.edt, backend {backend}", lambda given: edt(given, spacing)
+    )
+    others = rivals(device, spacing) if plan.rivals else []
+    contest = bench.contest(
+        title, work, own.contestant(masks), [each.contestant(masks) for each in others]
     )
     settings: dict[str, str | int] = {
         "shape": shape_text(shape),
-        "device": device.name,
+        "device": device,
         "backend": backend,
         "unit": "map",
     }
@@ -175,56 +176,18 @@ def _table(
     return Table(settings, title, (contest,), notes)
 
 
-class _Subject:
-    """A transform that takes part."""
-
-    def __init__(self, entry: Entry, transform: Transform, masks: Tensor) -> None:
-        self.entry, self._transform, self._masks = entry, transform, masks
-
-    def first(self, device: Device) -> Tensor | None:
-        """Run and note the first call; its map, or None and why it failed."""
-        found: list[Tensor] = []
-        try:
-            first_s = device.time(lambda: found.append(self._transform(self._masks))).wall_s
-        except _ERRORS as error:
-            self.entry = failed(self.entry, error)
-            return None
-        value = float(found[0].double().mean())
-        number = value if np.isfinite(value) else None
-        self.entry = replace(self.entry, first_s=first_s, numbers={"value": number})
-        return found[0]
-
-    def entrant(self) -> measure.Entrant:
-        """For the rounds."""
-        return measure.Entrant(self.entry.name, lambda: self._transform(self._masks))
-
-
-def _rival(peer: Peer, masks: Tensor, expected: Tensor | None, device: Device) -> _Subject:
-    entry = Entry(peer.name, peer.computes)
-    subject = _Subject(entry, peer.transform, masks)
-    if peer.why_not:
-        subject.entry = replace(entry, status="missing", reason=peer.why_not)
-        return subject
-    found = subject.first(device)
-    if found is None or expected is None:
-        return subject
-    both = torch.isfinite(found) & torch.isfinite(expected)
-    far = (found - expected)[both].abs() > CLOSE * expected[both].clamp_min(1)
-    if bool(far.any()):
-        reason = f"{int(far.sum())} of {masks.numel()} distances differ"
-        subject.entry = replace(subject.entry, status="disagrees", reason=reason)
-    else:
-        subject.entry = replace(subject.entry, check="equal")
-    return subject
+def _judged(theirs: Tensor, ours: Tensor) -> Verdict:
+    both = torch.isfinite(theirs) & torch.isfinite(ours)
+    far = (theirs - ours)[both].abs() > CLOSE * ours[both].clamp_min(1)
+    count = int(far.sum())
+    return Verdict(f"{count} of {ours.numel()} distances differ" if count else "")
 
 
 def _plain(masks: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     from medloss.distance import separable
 
     rows = parse_spacing(tuple(spacing_mm), batch=masks.shape[0], axes=masks.ndim - 2)
-    return separable.distances(
-        masks, rows, radius=0.0, inside=1, outside=0, skip=0, dtype=torch.float32
-    )
+    return separable.distances(separable.Measurement(masks, rows, outside=0))
 
 
 Single = Callable[["np.ndarray", Sequence[float]], "np.ndarray"]

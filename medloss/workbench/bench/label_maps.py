@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Scene:
+class OrganScene:
     """What a pair is made of.
 
     Args:
@@ -40,16 +40,16 @@ class Scene:
 
 THICK = ((256, 256, 128), (0.8, 0.8, 2.5))
 SCENES = {
-    "a": Scene("one organ", *THICK, 1, (50, 70), false_positives=1.0, seed=1),
-    "b": Scene("14 organs", *THICK, 14, (9, 55), seed=2),
-    "c": Scene("105 structures", (256,) * 3, (1.5,) * 3, 105, (9, 60), seed=3),
-    "d": Scene("14 organs, hopeless", *THICK, 14, (9, 55), shift=(20, 15, 5), seed=2),
-    "tiny": Scene("4 small organs", (40, 36, 30), (1.0, 1.0, 2.5), 4, (5, 9), seed=4),
+    "a": OrganScene("one organ", *THICK, 1, (50, 70), false_positives=1.0, seed=1),
+    "b": OrganScene("14 organs", *THICK, 14, (9, 55), seed=2),
+    "c": OrganScene("105 structures", (256,) * 3, (1.5,) * 3, 105, (9, 60), seed=3),
+    "d": OrganScene("14 organs, hopeless", *THICK, 14, (9, 55), shift=(20, 15, 5), seed=2),
+    "tiny": OrganScene("4 small organs", (40, 36, 30), (1.0, 1.0, 2.5), 4, (5, 9), seed=4),
 }
 """By the name in ``--case``."""
 
 
-def make_pair(scene: Scene) -> tuple[Labels, Labels]:
+def make_pair(scene: OrganScene) -> tuple[Labels, Labels]:
     """Reference and prediction: ellipsoids that share one noise on their borders, not the other."""
     rng = np.random.default_rng(scene.seed)
     field = _Field(scene, rng)
@@ -77,7 +77,7 @@ def make_pair(scene: Scene) -> tuple[Labels, Labels]:
 class _Field:
     """Smooth noise in the shape of a scene, and distances to centres."""
 
-    def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
+    def __init__(self, scene: OrganScene, rng: np.random.Generator) -> None:
         self._scene = scene
         self.shared, self.own = (self._noise(rng, 9) for _ in range(2))
         self.fine = self._noise(rng, 3)
@@ -107,7 +107,7 @@ class _Field:
         return noise
 
 
-def _ellipsoids(scene: Scene, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+def _ellipsoids(scene: OrganScene, rng: np.random.Generator) -> list[tuple[Any, Any]]:
     """Centres and radii in mm."""
     extent = np.array(scene.shape) * scene.spacing_mm
     if scene.classes == 1:

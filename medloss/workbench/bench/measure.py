@@ -1,4 +1,7 @@
-"""Alternating rounds: every entrant once in each round, each time from another start."""
+"""Alternating rounds: every entrant once in each round, each time from another start.
+
+What moving memory takes is measured in the same rounds, by a copy.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import torch
+
 from medloss.workbench.bench.devices import Device
 
 T = TypeVar("T")
+
+
+LARGE = 256 << 20
+"""Bytes of a buffer to copy: larger than any cache."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,24 @@ class Measured:
 
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
+
+
+class MemoryCopy:
+    """A copy between two warm buffers, which tells how fast a machine moves memory.
+
+    Args:
+        device: where the buffers are.
+        size: bytes of each.
+    """
+
+    def __init__(self, device: str, size: int = LARGE) -> None:
+        self._from = torch.ones(size // 4, device=device)
+        self._to = torch.ones_like(self._from)
+        self.moved_bytes = 2 * self._from.nbytes
+
+    def __call__(self) -> None:
+        """Copy once."""
+        self._to.copy_(self._from)
 
 
 def rounds(

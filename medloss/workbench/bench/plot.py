@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from medloss.workbench.bench.cells import number
-from medloss.workbench.bench.results import Contest, Entry, Report, Table
+from medloss.workbench.bench.report import number
+from medloss.workbench.bench.results import BenchReport, Contest, Entry, Table
 
 FORMATS = (".png", ".svg")
 _OURS, _RIVAL = "#1b6ca8", "#c9802b"
@@ -27,7 +27,7 @@ def check_plot(path: Path) -> None:
         raise ValueError("--plot needs matplotlib: the extra bench of medloss")
 
 
-def save_plot(report: Report, path: Path) -> None:
+def save_plot(report: BenchReport, path: Path) -> None:
     """Draw one row of two panels, time and memory, for each table."""
     from matplotlib.figure import Figure
 

@@ -8,7 +8,7 @@ import statistics
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from medloss.runtime.config_text import DuplicateKeyError, parse_json
 
@@ -17,7 +17,6 @@ FORMAT = 1
 
 Status = Literal["ok", "missing", "failed", "disagrees"]
 Check = Literal["", "equal", "other definition"]
-T = TypeVar("T")
 
 
 class Spread(NamedTuple):
@@ -128,7 +127,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """A whole benchmark.
 
     Args:
@@ -179,12 +178,12 @@ def paired(theirs: Sequence[float], ours: Sequence[float]) -> Spread | None:
     return spread([a / b for a, b in zip(theirs, ours, strict=True)] if theirs and ours else [])
 
 
-def dumps(report: Report) -> str:
+def dumps(report: BenchReport) -> str:
     """The report as JSON."""
     return json.dumps(dataclasses.asdict(report), indent=1, allow_nan=False) + "\n"
 
 
-def loads(text: str) -> Report:
+def loads(text: str) -> BenchReport:
     """The report that :func:`dumps` wrote.
 
     Raises:
@@ -200,20 +199,20 @@ def loads(text: str) -> Report:
     if found != FORMAT:
         raise ValueError(f"format: this medloss reads {FORMAT}, the file has {found!r}")
     try:
-        return _read(Report, data)
+        report: BenchReport = _read(BenchReport, data)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not the JSON of a whole benchmark: {error!r}") from error
+    return report
 
 
-def _read(kind: type[T], data: Any) -> T:
-    hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: _value(hints[name], data[name]) for name in names})
-
-
-def _value(hint: Any, data: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _read(hint, data)  # type: ignore[arg-type]
-    if typing.get_origin(hint) is tuple:
-        return tuple(_value(typing.get_args(hint)[0], each) for each in data)
+def _read(kind: Any, data: Any) -> Any:
+    """Data of a JSON file as a type of these records."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        found = {
+            each.name: _read(hints[each.name], data[each.name]) for each in dataclasses.fields(kind)
+        }
+        return typing.cast(type, kind)(**found)
+    if typing.get_origin(kind) is tuple:
+        return tuple(_read(typing.get_args(kind)[0], each) for each in data)
     return data

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from medloss.base import SegmentationLoss
-from medloss.workbench.preflight.findings import Finding
-from medloss.workbench.preflight.passes import Pass, Term
+from medloss.workbench.preflight.passes import Pass, TriedTerm
+from medloss.workbench.preflight.report import Applied, Finding
 from medloss.workbench.preflight.trial import Trial
-
-Applied = Literal["softmax", "sigmoid", "none", "other", "unknown"]
 
 _INVARIANT = 1e-3
 """Gradient summed over the channels, as a share of the gradient: below, adding a number to all
@@ -39,20 +37,20 @@ def applied_by(trial: Trial) -> dict[str, Applied]:
     return found
 
 
-def _channel_sum(term: Term) -> float:
+def _channel_sum(term: TriedTerm) -> float:
     """Norm of the gradient summed over the channels, by that of the gradient."""
     gradient = term.gradient.double()
     norm = float(gradient.norm())
     return float(gradient.sum(1).norm()) / norm if norm else 1.0
 
 
-def _measured_softmax(term: Term) -> Applied | None:
+def _measured_softmax(term: TriedTerm) -> Applied | None:
     if term.gradient.shape[1] > 1 and _channel_sum(term) < _INVARIANT:
         return "softmax"
     return None
 
 
-def _certain(trial: Trial, term: Term) -> Applied | None:
+def _certain(trial: Trial, term: TriedTerm) -> Applied | None:
     """What the options of a term say, or a clamp gives away."""
     logits, gradient = trial.batch.logits, term.gradient
     if logits.shape == gradient.shape and term.norm:
@@ -85,7 +83,7 @@ def _declared(module: nn.Module | None) -> Applied | None:
     return "softmax" if options[1] else "sigmoid" if options[0] else "none"
 
 
-def _measured_others(term: Term, probes: list[Pass | str]) -> Applied:
+def _measured_others(term: TriedTerm, probes: list[Pass | str]) -> Applied:
     """Sigmoid where far logits have no gradient; none where a ratio of far inputs stays."""
     seen = [None if isinstance(probe, str) else probe.find(term.name) for probe in probes]
     if any(one is None for one in seen) or not term.norm:

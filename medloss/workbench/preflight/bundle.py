@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from torch import nn
 
-from medloss.integrations.bundle.checkpoint import load_weights
-from medloss.integrations.bundle.configs import config_files
+from medloss.integrations.bundle.files import config_files, load_weights
+from medloss.integrations.bundle.settings import ConfigReader, parse_configs, reason
 from medloss.workbench.preflight.batch import mapped, plain, tensors
-from medloss.workbench.preflight.files import reason
 from medloss.workbench.preflight.trial import Surroundings
 
 _TRAINER = "train#trainer"
@@ -68,18 +66,11 @@ def first_step(
         ValueError: a file or an entry is missing, or cannot be used; says which.
     """
     files = config_files(folder, configs or ("train",))
-    parser = ConfigParser()
     with _imports_from(folder), torch.random.fork_rng():
         torch.manual_seed(seed)
-        try:
-            parser.read_config([str(file) for file in files])
-            parser.update({"bundle_root": str(folder), **(overrides or {})})
-        except Exception as error:
-            raise ValueError(
-                f"{folder}: its configuration cannot be used: {reason(error)}"
-            ) from error
+        parser = parse_configs(folder, files, overrides)
         _without_cache(parser.get())
-        entries = _Entries(folder, parser)
+        entries = _TrainerReader(folder, parser, f"{_TRAINER}#")
         loss, network = (
             entries.module("loss_function", "loss"),
             entries.module("network", "network"),
@@ -118,22 +109,16 @@ def bundle_loss(folder: Path) -> nn.Module:
     Raises:
         ValueError: the ``train`` configuration cannot be read, or has no loss that can be built.
     """
-    parser = ConfigParser()
     with _imports_from(folder):
-        try:
-            parser.read_config([str(file) for file in config_files(folder, ("train",))])
-            parser.update({"bundle_root": str(folder)})
-        except Exception as error:
-            raise ValueError(
-                f"{folder}: its configuration cannot be used: {reason(error)}"
-            ) from error
-        return _Entries(folder, parser).module("loss_function", "loss")
+        parser = parse_configs(folder, config_files(folder, ("train",)))
+        entries = _TrainerReader(folder, parser, f"{_TRAINER}#")
+        return entries.module("loss_function", "loss")
 
 
 class _Step:
     """The trainer's way from a batch of its loader to the network's output."""
 
-    def __init__(self, entries: _Entries, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, entries: _TrainerReader, network: nn.Module, device: torch.device) -> None:
         from monai.engines.utils import default_prepare_batch
         from monai.inferers import SimpleInferer
 
@@ -163,15 +148,12 @@ class _Step:
     def both_ways(self, inputs: Any) -> None:
         """Forward and backward."""
         self.network.zero_grad(set_to_none=True)
-        torch.stack(
-            [plain(one).float().mean() for one in tensors(self.forward(inputs))]
-        ).sum().backward()  # type: ignore[no-untyped-call]
+        means = [plain(one).float().mean() for one in tensors(self.forward(inputs))]
+        torch.autograd.backward(torch.stack(means).sum())
 
 
-@dataclass(frozen=True)
-class _Entries:
-    folder: Path
-    parser: ConfigParser
+class _TrainerReader(ConfigReader):
+    """Arguments of the trainer, or the entries that they are usually made of."""
 
     def trainer(self, name: str, fallback: str = "", otherwise: Any = ...) -> Any:
         """Build an argument of the trainer; or another entry; or a default.
@@ -179,19 +161,12 @@ class _Entries:
         Raises:
             ValueError: there is none, or it cannot be built.
         """
-        for entry in (f"{_TRAINER}#{name}", fallback):
-            if not entry or entry not in self.parser:
-                continue
-            try:
-                return self.parser.get_parsed_content(entry)
-            # A bundle's own code may raise anything.
-            except Exception as error:
-                raise ValueError(
-                    f"{self.folder}: {entry} cannot be used: {reason(error)}"
-                ) from error
+        for entry in (self.prefix + name, fallback):
+            if entry and entry in self.parser:
+                return self.required(entry, plain=True)
         if otherwise is ...:
             raise ValueError(
-                f"{self.folder}: its configuration has neither {_TRAINER}#{name} nor {fallback}"
+                f"{self.folder}: its configuration has neither {self.prefix}{name} nor {fallback}"
             )
         return otherwise
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medloss.base.targets import Extras
-from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.images import Image
+from medloss.evaluation.reading.images import Image, read_stored
+from medloss.evaluation.reading.stored import CaseError
+from medloss.integrations.bundle.settings import reason
 from medloss.objects.spacing import snapped
 
 INPUT_NAMES = ("input", "logits", "pred", "probabilities")
@@ -112,19 +113,13 @@ def read_volumes(prediction: Path, label: Path) -> tuple[Tensor, Tensor]:
         if not path.is_file():
             raise ValueError(f"{path} does not exist")
     try:
-        target, affine, dimensions = _read(label, None)
+        target, affine, dimensions, *_ = read_stored(label)
         image = Image(label, target, _spacing(affine, dimensions), affine)
-        values, _, _ = _read(prediction, image)
+        values = read_stored(prediction, image).array
     except (CaseError, OSError) as error:
         raise ValueError(str(error)) from error
     meta = MetaTensor(_batch(target, dimensions), affine=torch.from_numpy(affine))
     return _batch(values, dimensions).float(), meta
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, with what caused it."""
-    causes = [error, *([error.__cause__] if error.__cause__ else [])]
-    return "; ".join(" ".join(f"{type(e).__name__}: {e}".split()) for e in causes)
 
 
 def _one(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Any:
@@ -132,24 +127,6 @@ def _one(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     if len(found) != 1:
         raise ValueError(f"{path}: expected one of {', '.join(names)}, got {found or 'none'}")
     return content[found[0]]
-
-
-def _read(path: Path, grid: Image | None) -> tuple[NDArray[Any], NDArray[np.float64], int]:
-    name = path.name.lower()
-    if name.endswith(".npz"):
-        from medloss.evaluation.reading.npz import load_npz
-
-        return load_npz(path, grid)[:3]
-    if name.endswith((".nii", ".nii.gz")):
-        from medloss.evaluation.reading.nifti import read_nifti as read
-    elif name.endswith((".nrrd", ".nhdr")):
-        from medloss.evaluation.reading.nrrd import read_nrrd as read
-    elif name.endswith((".mha", ".mhd")):
-        from medloss.evaluation.reading.metaimage import read_metaimage as read
-    else:
-        raise ValueError(f"{path}: expected .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd or .npz")
-    array, affine, dimensions = read(path)
-    return array, affine, dimensions
 
 
 def _spacing(affine: NDArray[np.float64], dimensions: int) -> tuple[float, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from medloss.workbench.preflight.findings import Finding
-from medloss.workbench.preflight.passes import Pass, Term
+from medloss.workbench.preflight.passes import Pass, TriedTerm
+from medloss.workbench.preflight.report import Finding
 from medloss.workbench.preflight.trial import Trial
 
 _WEAK = 1e-3
@@ -45,7 +45,7 @@ def check_gradients(trial: Trial) -> Iterator[Finding]:
     yield from _directions(trial)
 
 
-def is_finite(term: Term) -> bool:
+def is_finite(term: TriedTerm) -> bool:
     """Whether value and gradient of a term are numbers."""
     return math.isfinite(term.value) and math.isfinite(term.norm)
 
@@ -57,7 +57,7 @@ def shares(seen: Pass) -> dict[str, float]:
     return {name: norm / total if total else math.nan for name, norm in norms.items()}
 
 
-def direction(trial: Trial, term: Term) -> float:
+def direction(trial: Trial, term: TriedTerm) -> float:
     """Cosine between a term's gradient and the way to the label; negative: it pulls there."""
     way = 2 * trial.batch.truth - 1
     if term.gradient.shape != way.shape:  # of another resolution
@@ -66,7 +66,7 @@ def direction(trial: Trial, term: Term) -> float:
     return float((term.gradient.double() * way.double()).sum()) / length if length else 0.0
 
 
-def _dead(trial: Trial, dead: list[Term]) -> Iterator[Finding]:
+def _dead(trial: Trial, dead: list[TriedTerm]) -> Iterator[Finding]:
     if not dead:
         return
     batch = trial.batch

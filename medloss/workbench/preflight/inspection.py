@@ -4,27 +4,46 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from medloss.base import SegmentationLoss
+from medloss.workbench.bench.devices import Device, find_device
+from medloss.workbench.bench.measure import Entrant, memory, rounds
 from medloss.workbench.preflight.activation import applied_by, check_activation
-from medloss.workbench.preflight.batch import Batch
-from medloss.workbench.preflight.cost import check_cost, measure
-from medloss.workbench.preflight.empty import check_empty, empty_rows
-from medloss.workbench.preflight.findings import SEVERITIES, Finding
+from medloss.workbench.preflight.batch import Batch, mapped, tensors
 from medloss.workbench.preflight.gradients import check_gradients, direction, shares
-from medloss.workbench.preflight.labels import ClassRow, check_labels, class_rows
+from medloss.workbench.preflight.labels import check_labels, class_rows
 from medloss.workbench.preflight.passes import Pass
-from medloss.workbench.preflight.pooling import batch_rows, check_batch
-from medloss.workbench.preflight.precision import DTYPES, check_precision, half_rows
-from medloss.workbench.preflight.report import Report, TermRow
+from medloss.workbench.preflight.report import (
+    SEVERITIES,
+    ClassRow,
+    Cost,
+    Finding,
+    Report,
+    TermRow,
+)
 from medloss.workbench.preflight.trial import Surroundings, Trial
+from medloss.workbench.preflight.variations import (
+    DTYPES,
+    batch_rows,
+    check_batch,
+    check_empty,
+    check_precision,
+    empty_rows,
+    half_rows,
+)
 
 _DESCRIPTION = 400
+
+_ROUNDS = 3
+_DEAR = 0.5
+"""Share of a training step from which on the loss is worth a word."""
 
 
 def preflight(
@@ -68,46 +87,43 @@ def preflight(
     rows = class_rows(batch)
     findings = list(check_labels(loss, batch, rows))
     trial = Trial(_independent(loss), batch, around or Surroundings())
+    report = _described(loss, trial, rows, source)
     spoiled = any(finding.severity == "defect" for finding in findings)
-    if spoiled and batch.logits.is_cuda:  # a label that is no class ends the process's use of CUDA
-        return _report(loss, trial, findings, rows, source)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        seen = trial.attempt(lambda: trial.actual)
-    findings += _warned(caught)
-    if isinstance(seen, str):
-        findings.append(
-            Finding(
-                "defect",
-                "refusal",
-                f"the loss cannot be called with this batch: {seen}",
-                "read the message; the findings on the labels may tell the cause",
+    # on CUDA a label that is no class ends the process's use of the device
+    if not (spoiled and batch.logits.is_cuda):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            seen = trial.attempt(lambda: trial.actual)
+        findings += _warned(caught)
+        if isinstance(seen, str):
+            findings.append(
+                Finding(
+                    "defect",
+                    "refusal",
+                    f"the loss cannot be called with this batch: {seen}",
+                    "read the message; the findings on the labels may tell the cause",
+                )
             )
-        )
-        return _report(loss, trial, findings, rows, source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _inspected(loss, trial, seen, findings, rows, source)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                report = _inspected(report, trial, seen, findings)
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return replace(report, findings=findings)
 
 
-def _inspected(
-    loss: nn.Module,
-    trial: Trial,
-    seen: Pass,
-    findings: list[Finding],
-    rows: Sequence[ClassRow],
-    source: Mapping[str, str] | None,
-) -> Report:
+def _inspected(report: Report, trial: Trial, seen: Pass, findings: list[Finding]) -> Report:
+    """The report with what every check found out; their findings are added."""
     applied = applied_by(trial)
     findings += check_activation(trial, applied)
     findings += check_gradients(trial)
     empty, halves = empty_rows(trial), {name: half_rows(trial, name) for name in DTYPES}
-    pairs, cost = batch_rows(trial), measure(trial)
+    pairs, cost = batch_rows(trial), _cost(trial)
     findings += check_empty(trial, empty)
     for name, half in halves.items():
         findings += check_precision(trial, name, half)
     findings += check_batch(pairs)
-    findings += check_cost(cost)
+    findings += _check_cost(cost)
     share = shares(seen)
     terms = [
         TermRow(
@@ -129,25 +145,20 @@ def _inspected(
         )
         for term in seen
     ]
-    return _report(loss, trial, findings, rows, source, seen=seen, terms=terms, cost=cost)
+    total = seen.total
+    return replace(report, value=total.value, gradient_norm=total.norm, terms=terms, cost=cost)
 
 
-def _report(
-    loss: nn.Module,
-    trial: Trial,
-    findings: Sequence[Finding],
-    rows: Sequence[ClassRow],
-    source: Mapping[str, str] | None,
-    *,
-    seen: Pass | None = None,
-    **found: Any,
+def _described(
+    loss: nn.Module, trial: Trial, rows: Sequence[ClassRow], source: Mapping[str, str] | None
 ) -> Report:
+    """What is known before the loss is called."""
     logits, output = trial.batch.logits, trial.output
     text = " ".join(repr(loss).split())
     return Report(
         loss=text if len(text) <= _DESCRIPTION else text[:_DESCRIPTION] + "...",
-        value=seen.total.value if seen else math.nan,
-        gradient_norm=seen.total.norm if seen else math.nan,
+        value=math.nan,
+        gradient_norm=math.nan,
         input={
             "shape": list(logits.shape),
             "dtype": str(logits.dtype).removeprefix("torch."),
@@ -159,11 +170,52 @@ def _report(
             "label_dtype": str(trial.batch.label.dtype).removeprefix("torch."),
         },
         classes=rows,
-        terms=found.get("terms", ()),
-        cost=found.get("cost"),
-        findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
+        terms=(),
+        cost=None,
+        findings=(),
         source=dict(source or {}),
     )
+
+
+def _cost(trial: Trial) -> Cost | None:
+    """Time and memory of a step, None on a device that cannot be measured."""
+    device: Device
+    try:
+        device = find_device(trial.batch.logits.device.type)
+    except ValueError:
+        return None
+
+    def step() -> None:
+        leaves = mapped(trial.batch.input, lambda one: one.detach().requires_grad_())
+        value = trial.loss(leaves, trial.batch.target)
+        (value.mean() if value.ndim else value).backward()
+
+    entrants = [Entrant("loss", step)]
+    if trial.around.network_step is not None:
+        entrants.append(Entrant("network", trial.around.network_step))
+    timed = {
+        name: statistics.median(m.wall_s) for name, m in rounds(entrants, _ROUNDS, device).items()
+    }
+    extra = None if device.no_memory else memory(entrants[:1], device)["loss"]
+    size = sum(one.numel() * one.element_size() for one in tensors(trial.batch.input))
+    return Cost(timed["loss"], extra, size, timed.get("network"))
+
+
+def _check_cost(cost: Cost | None) -> Iterator[Finding]:
+    """A loss that takes most of a training step."""
+    if cost is None or cost.network_seconds is None:
+        return
+    share = cost.seconds / (cost.seconds + cost.network_seconds)
+    if share > _DEAR:
+        yield Finding(
+            "note",
+            "cost",
+            f"the loss takes {share:.0%} of a training step: {1e3 * cost.seconds:.0f} ms beside "
+            f"{1e3 * cost.network_seconds:.0f} ms of the network",
+            "make distance maps and skeletons once, with the data (DistanceMapd, SkeletonMapd), or "
+            "use a cheaper loss",
+            evidence={"share": share},
+        )
 
 
 def _independent(loss: nn.Module) -> nn.Module:

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from medloss.workbench.preflight.batch import Batch, plain
-from medloss.workbench.preflight.findings import Finding
+from medloss.workbench.preflight.report import ClassRow, Finding
 
 _MANY = 10
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """One channel of the label.
-
-    Args:
-        index: of the class.
-        share: of the voxels of the batch.
-        samples: how many of the samples have it.
-    """
-
-    index: int
-    share: float
-    samples: int
 
 
 def class_rows(batch: Batch) -> list[ClassRow]:

@@ -1,4 +1,4 @@
-"""Everything that a preflight found out, as one record."""
+"""What a preflight finds: findings, the numbers that they rest on, and all of it as one record."""
 
 from __future__ import annotations
 
@@ -6,15 +6,100 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from medloss.workbench.preflight.activation import Applied
-from medloss.workbench.preflight.cost import Cost
-from medloss.workbench.preflight.empty import EmptyRow
-from medloss.workbench.preflight.findings import SEVERITIES, Finding
-from medloss.workbench.preflight.labels import ClassRow
-from medloss.workbench.preflight.pooling import BatchRow
-from medloss.workbench.preflight.precision import HalfRow
+Severity = Literal["defect", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("defect", "warning", "note")
+"""A defect spoils the training; a warning may; a note is to be known."""
+
+Applied = Literal["softmax", "sigmoid", "none", "other", "unknown"]
+Teaches = Literal["less foreground", "more foreground", "nothing", "not finite"]
+Over = Literal["mean", "sum", "pooled", "untold"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Args:
+        severity: how bad it is.
+        check: what looked for it.
+        message: what was found.
+        advice: what to do.
+        terms: of the loss that it concerns; none where it is the loss as a whole, or the batch.
+        evidence: the numbers that it rests on, by name.
+    """
+
+    severity: Severity
+    check: str
+    message: str
+    advice: str
+    terms: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One channel of the label.
+
+    Args:
+        index: of the class.
+        share: of the voxels of the batch.
+        samples: how many of the samples have it.
+    """
+
+    index: int
+    share: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class EmptyRow:
+    """A term on the batch's input with background as label.
+
+    Args:
+        value: of the term.
+        gradient: its norm by the norm on the batch.
+        teaches: where a step of descent leads.
+    """
+
+    value: float
+    gradient: float
+    teaches: Teaches
+
+
+@dataclass(frozen=True)
+class HalfRow:
+    """A term on logits in half precision, beside the same numbers in float32.
+
+    Args:
+        value: in half precision.
+        value_error: relative.
+        gradient_error: norm of the difference by the norm of the gradient.
+        good: both are rounding.
+    """
+
+    value: float
+    value_error: float
+    gradient_error: float
+    good: bool
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """A term on two samples together and one by one.
+
+    Args:
+        pair: value of both together.
+        first: value of the first alone.
+        second: value of the second alone.
+        over: how the two become one.
+    """
+
+    pair: float
+    first: float
+    second: float
+    over: Over
 
 
 @dataclass(frozen=True)
@@ -46,6 +131,23 @@ class TermRow:
     empty: EmptyRow | None = None
     halves: Mapping[str, HalfRow] = field(default_factory=dict)
     batch: BatchRow | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Forward and backward of a loss as far as the input.
+
+    Args:
+        seconds: median.
+        extra_bytes: the most memory it held, None where it cannot be measured.
+        input_bytes: size of the input, to compare.
+        network_seconds: the same of the network, None where there is none.
+    """
+
+    seconds: float
+    extra_bytes: int | None
+    input_bytes: int
+    network_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from medloss.workbench.preflight.findings import Severity
-from medloss.workbench.preflight.pooling import Over
-from medloss.workbench.preflight.report import Report, TermRow
+from medloss.workbench.preflight.report import Over, Report, Severity, TermRow
 
 STYLE: dict[Severity, str] = {"defect": "bold red", "warning": "yellow", "note": "cyan"}
 _OVER: dict[Over, str] = {"mean": "mean", "sum": "sum", "pooled": "pooled", "untold": "?"}

@@ -1,17 +1,82 @@
-"""What is tried with a loss and a batch: each pass once, for every check that needs it."""
+"""What is tried with a loss and a batch, and whether its input is logits or probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from medloss.workbench.preflight.batch import Batch
-from medloss.workbench.preflight.outputs import Output, output_of
 from medloss.workbench.preflight.passes import Pass, run
+
+Kind = Literal["logits", "softmax", "sigmoid"]
+
+_SUM = 0.01
+"""How far the sum of probabilities over the channels may be from 1, in half precision too."""
+
+_VIEWS = ("Alias", "View", "Slice", "Select", "Clone", "ToCopy", "Unsqueeze", "Squeeze", "Permute")
+"""Operations that pass values on."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is known of an output.
+
+    Args:
+        kind: logits, or probabilities of which activation.
+        certain: whether its history or the sums over its channels prove it.
+        low: smallest value.
+        high: largest value.
+        why: the evidence in words.
+    """
+
+    kind: Kind
+    certain: bool
+    low: float
+    high: float
+    why: str
+
+
+def output_of(logits: Tensor, raw: Tensor | None = None) -> Output:
+    """What an output is, by its values, and by its last operation where the graph is there.
+
+    Example:
+        >>> import torch
+        >>> z = torch.linspace(-2, 2, 24).reshape(1, 3, 2, 4)
+        >>> output_of(z).kind, output_of(z.softmax(1)).kind, output_of(z.sigmoid()).kind
+        ('logits', 'softmax', 'sigmoid')
+        >>> output_of(z.sigmoid()).certain
+        False
+    """
+    wide = logits.detach().float()
+    low, high = (float(one) for one in wide.aminmax())
+    within = f"all values lie in [{low:.3g}, {high:.3g}]"
+    if not (low >= 0 and high <= 1):
+        return Output("logits", True, low, high, within)
+    operation = _last_operation(raw)
+    if operation.startswith("Softmax"):
+        return Output("softmax", True, low, high, "the network ends in a softmax")
+    if operation.startswith("Sigmoid"):
+        return Output("sigmoid", True, low, high, "the network ends in a sigmoid")
+    if wide.shape[1] > 1 and float((wide.sum(1) - 1).abs().max()) < _SUM and low < high:
+        why = f"{within} and sum to 1 over the channels at every voxel"
+        return Output("softmax", True, low, high, why)
+    if operation or not low < high:  # another operation, which happens to end in [0, 1]
+        return Output("logits", True, low, high, within)
+    return Output("sigmoid", False, low, high, within)
+
+
+def _last_operation(raw: Tensor | None) -> str:
+    """Name of the last operation that changed values, as autograd knows it, or nothing."""
+    node: Any = None if raw is None else raw.grad_fn
+    while node is not None and type(node).__name__.startswith(_VIEWS):
+        parents = [parent for parent, _ in node.next_functions if parent is not None]
+        node = parents[0] if len(parents) == 1 else None
+    return "" if node is None else type(node).__name__
 
 
 @dataclass(frozen=True, eq=False)

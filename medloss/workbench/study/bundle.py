@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medloss.integrations.bundle.configs import config_files
+from medloss.integrations.bundle.files import config_files
 from medloss.integrations.bundle.postprocessing import read_postprocessing
-from medloss.integrations.bundle.settings import ConfigReader
+from medloss.integrations.bundle.settings import ConfigReader, unusable
 from medloss.runtime.config_text import DuplicateKeyError, parse_json
-from medloss.workbench.preflight.files import reason
-from medloss.workbench.study.conditions import Conditions, Run
+from medloss.workbench.study.runs import StudyConditions, StudyRun
 
 TRAINER, DATASET = "train#trainer", "train#dataset"
 LEFT_OUT = (
@@ -37,7 +36,9 @@ NEEDED = (
     "validate#inferer",
 )
 
-Case = Mapping[str, Any]
+BundleCase = Mapping[str, Any]
+BundleSplit = tuple[list[BundleCase], list[BundleCase]]
+"""Cases that train, and cases held out."""
 
 
 class StudyBundle:
@@ -50,7 +51,7 @@ class StudyBundle:
         ValueError: a file or an entry is missing or cannot be used; says which.
     """
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: StudyConditions) -> None:
         self.conditions = conditions
         self.folder = Path(conditions.bundle)
         self.files = config_files(self.folder, conditions.configs)
@@ -74,9 +75,7 @@ class StudyBundle:
             if self.conditions.device:
                 parser.update({"device": f"$torch.device('{self.conditions.device}')"})
         except Exception as error:
-            raise ValueError(
-                f"{self.folder}: its configuration cannot be used: {reason(error)}"
-            ) from error
+            raise unusable(self.folder, "its configuration", error) from error
         return parser
 
     def build(self, parser: ConfigParser, entry: str) -> Any:
@@ -89,7 +88,7 @@ class StudyBundle:
             return parser.get_parsed_content(entry)
         # A bundle's own code may raise anything.
         except Exception as error:
-            raise ValueError(f"{self.folder}: {entry} cannot be used: {reason(error)}") from error
+            raise unusable(self.folder, entry, error) from error
 
     def own_epochs(self) -> int:
         """How long the bundle itself trains."""
@@ -105,7 +104,7 @@ class StudyBundle:
         found = read_postprocessing(self.folder, reader.optional("postprocessing", None))
         return found.activation or "softmax"
 
-    def split(self, fold: int) -> tuple[list[Case], list[Case]] | None:
+    def split(self, fold: int) -> BundleSplit | None:
         """Cases that train and cases held out; None for the bundle's own split.
 
         Fold k holds out every case whose place in the training list is k modulo the folds.
@@ -130,9 +129,7 @@ class StudyBundle:
             )
         return [x for n, x in enumerate(cases) if n % folds != fold], list(cases[fold::folds])
 
-    def changes(
-        self, run: Run, folder: Path, split: tuple[Sequence[Case], Sequence[Case]] | None
-    ) -> dict[str, Any]:
+    def changes(self, run: StudyRun, folder: Path, split: BundleSplit | None) -> dict[str, Any]:
         """What a run changes in the configuration, beyond the overrides of the study."""
         parser = self.parser()
         made: dict[str, Any] = {}

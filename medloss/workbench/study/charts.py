@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medloss.evaluation.outputs.pages.axes import Axis, axis_of
-from medloss.workbench.study.ranks import RankPlot
+from medloss.workbench.study.tables import RankPlot
 
 WIDE, NARROW, ROW, TOP, BOTTOM, END = 880, 380, 22, 20, 26, 12
 CURVE_WIDTH, CURVE_HEIGHT = 300, 170

@@ -12,15 +12,15 @@ import numpy as np
 from monai.bundle import ConfigParser
 from torch import nn
 
-from medloss.evaluation.inputs.case_pair import make_sides
+from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.folder import write_tables
 from medloss.evaluation.outputs.tables import make_table, with_origin
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import choose_metric, parse_request
-from medloss.evaluation.score import EvalPlan, attempt, complete, evaluate_sides
+from medloss.evaluation.score import EvalPlan, attempt, complete, evaluate_case_pair
 from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle
 from medloss.integrations.bundle.settings import ConfigReader, read_inference
 from medloss.workbench.study.bundle import StudyBundle
@@ -51,7 +51,7 @@ def inference_of(bundle: StudyBundle, parser: ConfigParser, network: nn.Module) 
     return dataclasses.replace(found, transform=_Remembered(found.transform))
 
 
-def study_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> EvalPlan:
+def plan_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> EvalPlan:
     """What is computed for every held-out case.
 
     Raises:
@@ -65,7 +65,7 @@ def study_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> E
 def score(
     inference: BundleInference,
     network: nn.Module | None,
-    study: EvalPlan,
+    plan: EvalPlan,
     predictions: Path | None = None,
     most: int | None = None,
 ) -> tuple[CaseResult, ...]:
@@ -75,22 +75,22 @@ def score(
         inference: of the fold.
         network: that was trained; None scores empty predictions instead, which is what a diverged
             run counts.
-        study: what is computed.
+        plan: what is computed.
         predictions: folder for label maps, or None.
         most: only so many of the cases.
     """
     pairs = bundle_pairs(inference, None, predictions)[:most]
     if network is None:
-        cases = [attempt(pair, functools.partial(_empty, pair, study)) for pair in pairs]
-        return complete(cases, study)
+        cases = [attempt(pair, functools.partial(_empty, pair, plan)) for pair in pairs]
+        return complete(cases, plan)
     trained = dataclasses.replace(inference, network=network.to(inference.device).eval())
-    return complete(evaluate_bundle(trained, pairs, study), study)
+    return complete(evaluate_bundle(trained, pairs, plan), plan)
 
 
-def write(folder: Path, cases: Sequence[CaseResult], study: EvalPlan, command: str) -> None:
+def write(folder: Path, cases: Sequence[CaseResult], plan: EvalPlan, command: str) -> None:
     """Write the same files as ``medloss eval --output``."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_tables(folder, with_origin(make_table(cases, study), study, command))
+    write_tables(folder, with_origin(make_table(cases, plan), plan, command))
 
 
 def foreground(cases: Sequence[CaseResult]) -> Iterator[int]:
@@ -99,11 +99,11 @@ def foreground(cases: Sequence[CaseResult]) -> Iterator[int]:
         yield sum(counts.prediction for _, counts in case.counts)
 
 
-def _empty(pair: Pair, study: EvalPlan) -> CaseResult:
+def _empty(pair: Pair, plan: EvalPlan) -> CaseResult:
     if pair.reference is None:
         raise CaseError(pair.problem)
     reference = read_image(pair.reference)
     nothing = np.zeros(reference.shape, dtype=np.uint8)
     path = pair.prediction or Path("empty")
     prediction = Image(path, nothing, reference.spacing_mm, reference.affine, space=reference.space)
-    return evaluate_sides(pair, make_sides(prediction, reference, study.inputs), study)
+    return evaluate_case_pair(pair, make_case_pair(prediction, reference, plan.inputs), plan)

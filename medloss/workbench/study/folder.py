@@ -13,12 +13,16 @@ from typing import Any
 from medloss._version import __version__
 from medloss.evaluation.outputs.files import whole_file
 from medloss.runtime.config_text import DuplicateKeyError, parse_file, parse_json
-from medloss.workbench.study.conditions import Conditions, Run
-from medloss.workbench.study.losses import StudyLoss
+from medloss.work.journal import append_text, differences
+from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun
 
-SETTINGS, JOURNAL, RUNS, RESULT = "study.json", "journal.jsonl", "runs", "result.json"
+SETTINGS, JOURNAL, RUNS = "study.json", "journal.jsonl", "runs"
 RUN_TABLE, CASE_TABLE, SUMMARY = "study.csv", "cases.csv", "summary.json"
 REPORT, TABLES = "report.html", "tables.md"
+RESULT, CURVE, LOG, CONFIG = "result.json", "curve.csv", "log.txt", "config.json"
+WEIGHTS, EVALUATION, PREDICTIONS = "model.pt", "evaluation", "predictions"
+"""Of a run, in a folder of its own."""
+
 FORMAT = 1
 _OWN = (SETTINGS, JOURNAL, RUN_TABLE, CASE_TABLE, SUMMARY, REPORT, TABLES)
 
@@ -79,7 +83,7 @@ class StudyFolder:
 
     def write(
         self,
-        conditions: Conditions,
+        conditions: StudyConditions,
         losses: Sequence[StudyLoss],
         seeds: Sequence[int],
         facts: Mapping[str, Any],
@@ -97,36 +101,40 @@ class StudyFolder:
             json.dump(content, file, indent=1, default=str)
             file.write("\n")
 
-    def run(self, run: Run) -> Path:
+    def run(self, run: StudyRun) -> Path:
         """Folder of a run."""
         return self.path / RUNS / run.name
 
-    def results(self) -> list[tuple[Path, dict[str, Any]]]:
-        """Every run that has ended, with its facts; by path."""
-        found = []
-        for file in sorted((self.path / RUNS).glob(f"*/*/{RESULT}")):
-            found.append((file.parent, parse_file(file.read_text("utf-8"), file)))
+    def facts(self, run: StudyRun) -> dict[str, Any] | None:
+        """The result of a run; None as long as it has not ended.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        file = self.run(run) / RESULT
+        try:
+            found: dict[str, Any] = parse_file(file.read_text("utf-8"), file)
+        except FileNotFoundError:
+            return None
         return found
 
-    def done(self, run: Run) -> bool:
+    def done(self, run: StudyRun) -> bool:
         """Whether a run has ended otherwise than by an error, which may be gone by now."""
         try:
-            facts = parse_json((self.run(run) / RESULT).read_text("utf-8"))
+            facts = self.facts(run)
         except (OSError, ValueError):
             return False
-        return bool(facts.get("status") != "failed")
+        return facts is not None and facts.get("status") != "failed"
 
     def note(self, event: str, **facts: Any) -> None:
         """Append a line to the journal; it is on the disk when this returns."""
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "event": event, **facts}
-        with (self.path / JOURNAL).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, default=str) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with (self.path / JOURNAL).open("ab") as file:
+            append_text(file, json.dumps(line, default=str))
 
 
 def check_same(
-    path: Path, there: Mapping[str, Any], conditions: Conditions, losses: Sequence[StudyLoss]
+    path: Path, there: Mapping[str, Any], conditions: StudyConditions, losses: Sequence[StudyLoss]
 ) -> None:
     """Refuse to go on with a study under other conditions.
 
@@ -144,23 +152,13 @@ def check_same(
     was, now = dict(there["conditions"]), json.loads(json.dumps(conditions.as_json(), default=str))
     if not conditions.epochs:
         now["epochs"] = was.get("epochs")
-    differ = [
-        f"{name} is {_short(was.get(name))} there, {_short(now.get(name))} now"
-        for name in sorted(was.keys() | now.keys())
-        if was.get(name) != now.get(name)
-    ]
+    differ = [f"{name} is {both}" for name, both in differences(was, now)]
     blocks = json.loads(json.dumps({loss.name: dict(loss.block) for loss in losses}))
-    differ += [
-        f"the loss {name} is {_short(there['losses'][name])} there, {_short(block)} now"
-        for name, block in blocks.items()
-        if name in there["losses"] and there["losses"][name] != block
-    ]
+    known = there["losses"]
+    shared = {name: block for name, block in blocks.items() if name in known}
+    before = {name: known[name] for name in shared}
+    differ += [f"the loss {name} is {both}" for name, both in differences(before, shared)]
     if differ:
         raise ValueError(
             f"{path} holds a study under other conditions: {'; '.join(differ)}; --force begins anew"
         )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 160 else f"{text[:160]}..."

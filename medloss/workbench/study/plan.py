@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medloss.workbench.study.conditions import Run
+from medloss.workbench.study.runs import StudyRun
 
 START_S = 8.0
 """A worker process begins: imports, first compilation."""
@@ -16,7 +16,7 @@ RESERVE = 0.12
 
 
 @dataclass(frozen=True)
-class Timing:
+class LossTiming:
     """What a pilot measured for a loss, in seconds.
 
     Args:
@@ -44,7 +44,9 @@ class Timing:
         return self.cases * self.case
 
 
-def seconds(runs: Sequence[Run], timings: Mapping[str, Timing], epochs: int, workers: int) -> float:
+def seconds(
+    runs: Sequence[StudyRun], timings: Mapping[str, LossTiming], epochs: int, workers: int
+) -> float:
     """How long runs take on several workers, of which each begins once.
 
     Args:
@@ -65,7 +67,7 @@ def seconds(runs: Sequence[Run], timings: Mapping[str, Timing], epochs: int, wor
 
 
 def epochs_within(
-    budget_s: float, runs: Sequence[Run], timings: Mapping[str, Timing], workers: int
+    budget_s: float, runs: Sequence[StudyRun], timings: Mapping[str, LossTiming], workers: int
 ) -> int:
     """Most epochs, equal for all runs, with which everything fits.
 
@@ -73,9 +75,9 @@ def epochs_within(
         ValueError: not even one epoch fits; says what would.
 
     Example:
-        >>> from medloss.workbench.study.losses import StudyLoss
-        >>> runs = [Run(StudyLoss("dice", {}), 0, seed) for seed in range(3)]
-        >>> epochs_within(600, runs, {"dice": Timing(0, 1, 0.1, 0.5, 10, 20)}, workers=1)
+        >>> from medloss.workbench.study.runs import StudyLoss
+        >>> runs = [StudyRun(StudyLoss("dice", {}), 0, seed) for seed in range(3)]
+        >>> epochs_within(600, runs, {"dice": LossTiming(0, 1, 0.1, 0.5, 10, 20)}, workers=1)
         162
     """
     room = budget_s * (1 - RESERVE)

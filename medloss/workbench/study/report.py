@@ -1,26 +1,21 @@
-"""The page of a study."""
+"""The page of a study: figures, and in sentences what a reader has to know."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.compare.page import NARROW, WIDE, forest
-from medloss.evaluation.outputs.files import finite
 from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report import pictures
 from medloss.evaluation.outputs.results import FolderError, read_folder
+from medloss.evaluation.records import ResultTable
 from medloss.workbench.study import charts
-from medloss.workbench.study.conditions import Run
-from medloss.workbench.study.folder import REPORT, StudyFolder
-from medloss.workbench.study.losses import StudyLoss
-from medloss.workbench.study.ranks import rank_plots
-from medloss.workbench.study.results import Results
+from medloss.workbench.study.folder import CURVE, EVALUATION, PREDICTIONS, REPORT, StudyFolder
+from medloss.workbench.study.results import Results, RunLine
 from medloss.workbench.study.tables import Tables
-from medloss.workbench.study.words import limits, policies
 
 _MOST_PICTURES = 8
 
@@ -36,7 +31,7 @@ def write_report(folder: StudyFolder, tables: Tables, settings: Mapping[str, Any
     results, ground = tables.results, tables.ground
     cases = len(ground.cases)
     several = cases > 1 and len(results.losses) > 1
-    plots = rank_plots(ground) if several else []
+    plots = tables.rank_plots if several else ()
     groups = []
     for measure in results.measures:
         found = [row.against[measure.name] for row in tables.rows if measure.name in row.against]
@@ -60,7 +55,15 @@ def write_report(folder: StudyFolder, tables: Tables, settings: Mapping[str, Any
         ]
         if several
         else [],
-        "curves": [figure for figure in _curves(folder, results, tables) if figure],
+        "curves": [
+            figure
+            for row in tables.rows
+            if (
+                figure := charts.curve_figure(
+                    row.loss, [folder.run(line.run) / CURVE for line in results.of(row.loss)]
+                )
+            )
+        ],
         "pictures": _pictures(folder, tables),
         "limits": limits(tables, settings),
         "policies": policies(tables),
@@ -70,21 +73,6 @@ def write_report(folder: StudyFolder, tables: Tables, settings: Mapping[str, Any
         "mega": 1 / 2**20,
     }
     return write_page(folder.path / REPORT, render("study.html", context))
-
-
-def _run_folder(folder: StudyFolder, loss: str, fold: int, seed: int) -> Path:
-    return folder.run(Run(StudyLoss(loss, {}), fold, seed))
-
-
-def _curves(
-    folder: StudyFolder, results: Results, tables: Tables
-) -> Iterator[charts.CurveFigure | None]:
-    for row in tables.rows:
-        files = [
-            _run_folder(folder, run.loss, run.fold, run.seed) / "curve.csv"
-            for run in results.of(row.loss)
-        ]
-        yield charts.curve_figure(row.loss, files)
 
 
 def _pictures(folder: StudyFolder, tables: Tables) -> list[tuple[str, Any]]:
@@ -97,15 +85,11 @@ def _pictures(folder: StudyFolder, tables: Tables) -> list[tuple[str, Any]]:
     found = []
     for loss in chosen:
         worst: tuple[float, Any, Any] | None = None
-        for run in tables.results.of(loss):
-            path = _run_folder(folder, run.loss, run.fold, run.seed)
-            if not (path / "predictions").is_dir():
-                continue
-            try:
-                own = read_folder(path / "evaluation")
-            except FolderError:
-                continue
-            choices, _ = pictures.choose(own)
+        for line in tables.results.of(loss):
+            own = (
+                _evaluation(folder, line) if (folder.run(line.run) / PREDICTIONS).is_dir() else None
+            )
+            choices, _ = pictures.choose(own) if own else ((), ())
             for choice in choices[:1]:
                 if worst is None or choice.value.value < worst[0]:
                     worst = choice.value.value, choice, own
@@ -114,50 +98,114 @@ def _pictures(folder: StudyFolder, tables: Tables) -> list[tuple[str, Any]]:
     return found
 
 
+def _evaluation(folder: StudyFolder, line: RunLine) -> ResultTable | None:
+    """The evaluation of a run; None where it is gone or was never there."""
+    try:
+        return read_folder(folder.run(line.run) / EVALUATION)
+    except FolderError:
+        return None
+
+
 def _definitions(folder: StudyFolder, results: Results) -> list[tuple[str, str]]:
     """What the metrics mean, as the evaluation of any run says it."""
-    for run in results.runs:
-        path = _run_folder(folder, run.loss, run.fold, run.seed) / "evaluation"
-        try:
-            return definitions(read_folder(path), intervals=False)
-        except FolderError:
-            continue
-    return []
+    found = next(filter(None, (_evaluation(folder, line) for line in results.runs)), None)
+    return definitions(found, intervals=False) if found else []
 
 
-def summary(tables: Tables, settings: Mapping[str, Any]) -> str:
-    """Everything in numbers, as JSON; NaN is null."""
-    content = {
-        "medloss": __version__,
-        "settings": dict(settings),
-        "baseline": tables.baseline,
-        "cases": len(tables.ground.cases),
-        "losses": [
-            {
-                "loss": row.loss,
-                "place": row.place,
-                "mean_rank": row.mean_rank,
-                "broken": row.broken,
-                "step_seconds": row.step_seconds,
-                "step_bytes": row.step_bytes,
-                "scores": {name: vars(score) for name, score in row.scores.items()},
-                "against_baseline": {
-                    name: {
-                        "difference": d.mean,
-                        "ci_low": d.ci_low,
-                        "ci_high": d.ci_high,
-                        "n": d.n,
-                        "p": d.p,
-                        "p_holm": d.p_holm,
-                    }
-                    for name, d in row.against.items()
-                },
-            }
-            for row in tables.rows
-        ],
-        "friedman": [
-            {"metric": p.measure.name, "n": p.n, "p": p.p, "critical_difference": p.critical}
-            for p in rank_plots(tables.ground)
-        ],
-    }
-    return json.dumps(finite(content), indent=1, default=str) + "\n"
+def limits(tables: Tables, settings: Mapping[str, Any]) -> list[str]:
+    """What the study cannot tell."""
+    results = tables.results
+    steps = sorted({int(n) for run in results.runs if (n := run.number("steps")) == n})
+    found = []
+    if steps:
+        found.append(
+            f"Every run trained {_range(steps)} steps. A loss that is slow at first may overtake "
+            f"others later; a short study tells how fast losses learn, not where they end."
+        )
+    found.append(
+        "Learning rate, schedule, batch size and network are the bundle's, the same for all "
+        "losses. None was tuned for any of them: a loss on another scale might want another "
+        "learning rate."
+    )
+    found.append("Final weights are scored, without choosing a checkpoint by the held-out cases.")
+    if len(results.seeds) < 3:
+        found.append(
+            f"{len(results.seeds)} {'seeds say' if len(results.seeds) > 1 else 'seed says'} little "
+            f"about how much chance decides."
+        )
+    if len(tables.ground.cases) < 20:
+        count = len(tables.ground.cases)
+        found.append(
+            f"Only {count} {'cases were' if count > 1 else 'case was'} held out: "
+            f"{'intervals are wide' if count > 1 else 'no interval and no test is possible'}."
+        )
+    if not settings["conditions"].get("folds"):
+        found.append("The bundle's own split: one set of held-out cases.")
+    return found
+
+
+def policies(tables: Tables) -> list[tuple[str, str]]:
+    """How the numbers are made."""
+    return [
+        (
+            "A case",
+            f"counts once: its value is the mean over {_count(len(tables.results.seeds), 'seed')} "
+            f"and {_count(len(tables.results.labels), 'label')}, of those that have a number.",
+        ),
+        *(_comparisons(tables) if len(tables.ground.cases) > 1 else ()),
+        (
+            "Diverged runs",
+            "ended when their loss was no finite number. They count as empty predictions: Dice and "
+            "sensitivity 0, specificity 1, distances by the policy for missed labels.",
+        ),
+        (
+            "Runs without foreground",
+            "predicted background only, in all held-out cases. They count as they are.",
+        ),
+        (
+            "Failed runs",
+            "ended by an error. They have no values: means are over the other seeds, and in ranks "
+            "a case without any value is last.",
+        ),
+        (
+            "Time of a step",
+            "median over steps, forward, backward and update, without loading data; other work on "
+            "the machine makes it longer.",
+        ),
+        (
+            "Memory of a step",
+            "peak of forward and backward on one batch beyond what is there before.",
+        ),
+    ]
+
+
+def _comparisons(tables: Tables) -> list[tuple[str, str]]:
+    tests = sum(d.p == d.p for row in tables.rows for d in row.against.values())
+    return [
+        (
+            "Interval",
+            f"bootstrap over cases ({tables.bootstrap.resamples} resamples, bias-corrected and "
+            f"accelerated); it does not hold the chance of training, which the standard deviation "
+            f"from seed to seed shows.",
+        ),
+        (
+            "Test",
+            f"Wilcoxon's signed-rank test of each loss against {tables.baseline}, case by case; "
+            f"Holm's rule adjusts for all {tests} of them. Cases of one fold share their networks, "
+            f"so p values are smaller than they should be.",
+        ),
+        (
+            "Ranks",
+            "In each case the losses are ranked and the ranks averaged; 1 is best. Friedman's test "
+            "asks whether all losses are alike; two differ by Nemenyi's test where their bars do "
+            "not overlap.",
+        ),
+    ]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _range(found: list[int]) -> str:
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"

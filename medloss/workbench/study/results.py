@@ -1,4 +1,4 @@
-"""The tables of a study, read again: what every loss scored on every case that was held out."""
+"""The tables of a study, written and read again: a line for each run, one for each value."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import csv
 import gzip
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from medloss.evaluation.compare.runs import ComparedRun, ComparedTable
 from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.files import whole_file
+from medloss.evaluation.outputs.results import CSV_COLUMNS, read_folder, rows
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, ScoredLabel
 from medloss.offers.host import host
-from medloss.workbench.study.folder import CASE_TABLE, RUN_TABLE
+from medloss.workbench.study.folder import CASE_TABLE, EVALUATION, RUN_TABLE, SUMMARY, StudyFolder
+from medloss.workbench.study.runs import StudyLoss, StudyRun
 
 Key = tuple[str, str]
 """Label and metric."""
@@ -30,6 +33,11 @@ class RunLine:
     seed: int
     status: str
     facts: Mapping[str, str]
+
+    @property
+    def run(self) -> StudyRun:
+        """The run, by its name alone."""
+        return StudyRun(StudyLoss(self.loss, {}), self.fold, self.seed)
 
     def number(self, name: str) -> float:
         """A column; NaN where it is empty."""
@@ -202,7 +210,7 @@ def _run(row: Mapping[str, str]) -> RunLine:
 
 
 def _measure(name: str, unit: str) -> Measure:
-    record = host().metric(name.partition("[")[0]).record
+    record = host().metrics.find(name.partition("[")[0]).record
     return Measure(name, unit, record.better)
 
 
@@ -213,3 +221,53 @@ def _open(path: Path) -> TextIO:
     if not path.is_file():
         raise ValueError(f"{path} does not exist")
     return path.open(encoding="utf-8", newline="")
+
+
+RUN_COLUMNS = (
+    *("loss", "fold", "seed", "status", "epochs", "steps", "cases", "last_loss", "step_seconds"),
+    *("step_bytes", "seconds_training", "seconds_scoring", "threads", "device", "message"),
+)
+CASE_COLUMNS = (
+    *("loss", "fold", "seed", "case", "label", "name", "metric", "value", "unit", "status"),
+    *("message",),
+)
+_DIGITS = 6
+"""More than any difference between two seeds is worth."""
+
+
+def write_tables(folder: StudyFolder, runs: Sequence[StudyRun]) -> tuple[Path, Path]:
+    """Write ``study.csv`` and ``cases.csv`` from the folders of the runs that have ended.
+
+    Args:
+        folder: of the study.
+        runs: in the order of the tables.
+
+    Returns:
+        The two files.
+    """
+    paths = folder.path / RUN_TABLE, folder.path / CASE_TABLE
+    ended = [(run, facts) for run in runs if (facts := folder.facts(run))]
+    _write(paths[0], RUN_COLUMNS, (facts for _, facts in ended))
+    _write(paths[1], CASE_COLUMNS, (row for run, _ in ended for row in _cases(folder, run)))
+    return paths
+
+
+def _cases(folder: StudyFolder, run: StudyRun) -> Iterator[dict[str, Any]]:
+    path = folder.run(run) / EVALUATION
+    if not (path / SUMMARY).is_file():  # a run that failed has no cases
+        return
+    for row in rows(read_folder(path)):
+        yield {**dict(zip(CSV_COLUMNS, row, strict=True)), **run.facts()}
+
+
+def _write(path: Path, columns: Sequence[str], lines: Iterator[dict[str, Any]]) -> None:
+    with whole_file(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in lines:
+            cells = (row.get(name, "") for name in columns)
+            writer.writerow("" if cell is None else _cell(cell) for cell in cells)
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.{_DIGITS}g}" if isinstance(value, float) else value

@@ -1,70 +1,57 @@
-"""A study from plan to tables: what is done already, what is left, and who does it."""
+"""The runs of a study, given away: timed, trained, and those that are done already left alone."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from medloss.evaluation.outputs.files import whole_file
-from medloss.workbench.study.conditions import Conditions, Run
+from medloss.work.engine import Crew, work_through
+from medloss.work.jobs import Failed, Job, Share
 from medloss.workbench.study.folder import RESULT, StudyFolder
-from medloss.workbench.study.plan import Timing
-from medloss.workbench.study.workers import Done, Task, in_processes
+from medloss.workbench.study.plan import LossTiming
+from medloss.workbench.study.runs import StudyConditions, StudyRun
 
+if TYPE_CHECKING:
+    from medloss.workbench.study.worker import Worker
 
-@dataclass(frozen=True)
-class Engine:
-    """Who trains.
+Facts = Mapping[str, Any]
+"""What ``result.json`` holds of a run."""
 
-    Args:
-        workers: processes of this machine.
-        threads: of each.
-        scheduler: address of a Dask scheduler whose workers train instead.
-    """
-
-    workers: int = 1
-    threads: int = 1
-    scheduler: str | None = None
-
-    def do(self, tasks: Sequence[Task], conditions: Conditions) -> Generator[Done]:
-        """Do all tasks, in the order in which they end."""
-        if self.scheduler is not None:
-            from medloss.workbench.study.cluster import on_cluster
-
-            return on_cluster(tasks, conditions, self.scheduler)
-        return in_processes(tasks, conditions, self.workers, self.threads)
+StudyJob = Job["Worker", StudyRun, Facts]
 
 
 def pilot(
-    runs: Sequence[Run], conditions: Conditions, engine: Engine, on_done: Callable[[Done], None]
-) -> dict[str, Timing]:
+    runs: Sequence[StudyRun], conditions: StudyConditions, crew: Crew
+) -> dict[str, LossTiming]:
     """Time a few steps with every loss, by the processes that will train.
 
     Raises:
         ValueError: a loss cannot be trained in this bundle; says which and why.
     """
     firsts = {run.loss.name: run for run in reversed(runs)}
-    tasks = [Task(run) for run in reversed(firsts.values())]
-    timings: dict[str, Timing] = {}
-    with contextlib.closing(engine.do(tasks, conditions)) as results:
-        for done in results:
-            if done.error:
-                raise ValueError(f"{done.task.run.loss.name}: {done.error}")
-            timings[done.task.run.loss.name] = Timing(**done.facts)
-            on_done(done)
+    timings: dict[str, LossTiming] = {}
+    results = crew.do(_job(conditions, _pilot), [*reversed(firsts.values())])
+    with contextlib.closing(results):
+        for run, times in results:
+            if isinstance(times, Failed):
+                raise ValueError(f"{run.loss.name}: {times.reason}")
+            timings[run.loss.name] = LossTiming(**times)
     return timings
 
 
 def execute(
     folder: StudyFolder,
-    runs: Sequence[Run],
-    conditions: Conditions,
-    engine: Engine,
+    runs: Sequence[StudyRun],
+    conditions: StudyConditions,
+    crew: Crew,
     *,
     pictures_of: int,
-    on_done: Callable[[Done], None],
+    on_done: Callable[[StudyRun, Facts], None],
 ) -> None:
     """Train and score every run that has no result yet.
 
@@ -72,38 +59,82 @@ def execute(
         folder: of the study.
         runs: all of them.
         conditions: with the epochs of every run.
-        engine: who trains.
+        crew: who trains.
         pictures_of: seed whose label maps are kept.
         on_done: told every run that ends.
+
+    Raises:
+        Interrupted: Ctrl-C, or the signal of a batch system, with the number of runs that are kept.
+        CannotStart: processes end before they have begun.
+        ConnectionError: the scheduler is gone.
     """
+    kept = {run for run in runs if folder.done(run)}
+    left = [run for run in runs if run not in kept]
     absolute = StudyFolder(folder.path.absolute())  # workers may have another working directory
-    tasks = [
-        Task(run, absolute.run(run), pictures=run.seed == pictures_of)
-        for run in runs
-        if not folder.done(run)
-    ]
-    folder.note("begin", runs=len(runs), left=len(tasks), workers=engine.workers)
-    with contextlib.closing(engine.do(tasks, conditions)) as results:
-        for done in results:
-            if done.error:
-                done = Done(done.task, _failed(done), done.error)
-            folder.note(done.facts["status"], run=done.task.run.name)
-            on_done(done)
+    job = training_job(conditions, absolute, pictures_of)
+
+    def keep(result: tuple[StudyRun, Facts | Failed]) -> None:
+        run, facts = result
+        if isinstance(facts, Failed):
+            facts = _failed(run, absolute.run(run), facts.reason)
+        folder.note(facts["status"], run=run.name)
+        kept.add(run)
+        on_done(run, facts)
+
+    folder.note("begin", runs=len(runs), left=len(left), workers=crew.workers)
+    results = crew.do(job, left)
+    work_through(
+        results,
+        keep,
+        key=lambda result: result[0],
+        kept=kept,
+        of=len(runs),
+        terminate=True,
+    )
     folder.note("end")
 
 
-def _failed(done: Done) -> dict[str, object]:
+def training_job(conditions: StudyConditions, folder: StudyFolder, pictures_of: int) -> StudyJob:
+    """What a worker does with a run: all of it, and it is in its folder.
+
+    Args:
+        conditions: of the study.
+        folder: of the study, absolute.
+        pictures_of: seed whose label maps are kept.
+    """
+    return _job(conditions, functools.partial(_train, folder, pictures_of))
+
+
+def _job(conditions: StudyConditions, do: Callable[[Worker, StudyRun], Facts]) -> StudyJob:
+    """MONAI is imported and the bundle read once, for run after run.
+
+    Random numbers belong to a process, so that it has one run at a time.
+    """
+    return Job(functools.partial(_start, conditions), do, verb="trained", exclusive=True)
+
+
+def _start(conditions: StudyConditions, share: Share) -> Worker:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MONAI's import; those of a run are in its log
+        from medloss.workbench.study.worker import Worker
+    share.take(torch=True)
+    return Worker(conditions)
+
+
+def _pilot(worker: Worker, run: StudyRun) -> Facts:
+    return worker.pilot(run)
+
+
+def _train(folder: StudyFolder, pictures_of: int, worker: Worker, run: StudyRun) -> Facts:
+    return worker.run(run, folder.run(run), pictures=run.seed == pictures_of)
+
+
+def _failed(run: StudyRun, path: Path, reason: str) -> Facts:
     """The result of a run whose process could not write one."""
-    run, folder = done.task.run, done.task.folder
-    facts = {
-        "loss": run.loss.name,
-        "fold": run.fold,
-        "seed": run.seed,
-        "status": "failed",
-        "message": done.error,
-    }
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / RESULT) as file:
-            json.dump(facts, file, indent=1)
+    facts = {**run.facts(), "status": "failed", "message": reason}
+    path.mkdir(parents=True, exist_ok=True)
+    with whole_file(path / RESULT) as file:
+        json.dump(facts, file, indent=1)
     return facts

@@ -1,16 +1,17 @@
-"""Numbers of a study: means with intervals, spread over seeds, tests against a baseline."""
+"""Numbers of a study: means with intervals, spread over seeds, tests, ranks."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from medloss.evaluation.compare.paired import Difference, difference, holm
-from medloss.evaluation.compare.ranking import Ranking, rankings
+from medloss.evaluation.compare.paired import Difference, differences
+from medloss.evaluation.compare.ranking import case_ranks, rankings
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap, mean_interval
 from medloss.evaluation.records import Measure
@@ -18,7 +19,7 @@ from medloss.workbench.study.results import Results, ground_of
 
 
 @dataclass(frozen=True)
-class Score:
+class LossScore:
     """A loss by one metric.
 
     Args:
@@ -39,7 +40,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Row:
+class LossRow:
     """A loss in the table.
 
     Args:
@@ -54,7 +55,7 @@ class Row:
     """
 
     loss: str
-    scores: dict[str, Score]
+    scores: dict[str, LossScore]
     against: dict[str, Difference]
     place: int
     mean_rank: float
@@ -70,8 +71,8 @@ class Tables:
     results: Results
     ground: ComparedTable
     baseline: str
-    rows: tuple[Row, ...]
-    rankings: tuple[Ranking, ...]
+    rows: tuple[LossRow, ...]
+    rank_plots: tuple[RankPlot, ...]
     bootstrap: Bootstrap
 
 
@@ -80,7 +81,7 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
 
     Args:
         results: of the study.
-        baseline: loss that the others are ground with.
+        baseline: loss that the others are compared with.
         bootstrap: how intervals are made.
 
     Raises:
@@ -91,7 +92,7 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
     ground = ground_of(results)
     seeds = [ground_of(results, [seed]) for seed in results.seeds]
     ranked = rankings(ground, bootstrap) if len(results.losses) > 1 else ()
-    against = _against(ground, baseline, bootstrap)
+    against = differences(ground, bootstrap, baseline)
     rows = []
     for number, loss in enumerate(results.losses):
         scores = {
@@ -99,10 +100,10 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
             for measure in results.measures
         }
         rows.append(
-            Row(
+            LossRow(
                 loss=loss,
                 scores=scores,
-                against={m: d for (name, m), d in against.items() if name == loss},
+                against={d.measure.name: d for d in against if d.second == loss},
                 place=ranked[0].places[number] if ranked else 1,
                 mean_rank=ranked[0].mean_ranks[number] if ranked else 1.0,
                 broken=dict(results.broken(loss)),
@@ -111,7 +112,7 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
             )
         )
     rows.sort(key=lambda row: row.place)  # of equals the first of the study stays the first
-    return Tables(results, ground, baseline, tuple(rows), tuple(ranked), bootstrap)
+    return Tables(results, ground, baseline, tuple(rows), tuple(rank_plots(ground)), bootstrap)
 
 
 def _score(
@@ -121,11 +122,11 @@ def _score(
     ground: ComparedTable,
     seeds: Sequence[ComparedTable],
     bootstrap: Bootstrap,
-) -> Score:
+) -> LossScore:
     values = _numbers(ground, measure, number)
     low, high = mean_interval(np.array(values), bootstrap)
     by_seed = [x for one in seeds if (x := _mean(_numbers(one, measure, number))) == x]
-    return Score(
+    return LossScore(
         n=len(values),
         mean=_mean(values),
         ci_low=low,
@@ -139,26 +140,6 @@ def _numbers(ground: ComparedTable, measure: Measure, number: int) -> list[float
     key = ground.labels[0].key, measure.name
     found = [case.values.get(key) for case in ground.runs[number].table.cases]
     return [value.value for value in found if value and value.used]
-
-
-def _against(
-    ground: ComparedTable, baseline: str, bootstrap: Bootstrap
-) -> dict[tuple[str, str], Difference]:
-    """Every loss minus the baseline, for every metric; Holm's rule over all of them."""
-    names = [run.name for run in ground.runs]
-    base = names.index(baseline)
-    found: dict[tuple[str, str], Difference] = {}
-    for label, measure, values in ground.grid():
-        for number, name in enumerate(names):
-            if number != base:
-                pair = values[base], values[number]
-                found[name, measure.name] = difference(
-                    label, measure, (baseline, name), pair, bootstrap
-                )
-    adjusted = holm([each.p for each in found.values()])
-    return {
-        key: replace(each, p_holm=p) for (key, each), p in zip(found.items(), adjusted, strict=True)
-    }
 
 
 def _missed(results: Results, loss: str, measure: Measure) -> float:
@@ -180,3 +161,91 @@ def _median(results: Results, loss: str, column: str) -> float:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
+
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RankPlot:
+    """Mean ranks of a metric.
+
+    Args:
+        measure: the metric.
+        names: of the losses, the best first.
+        ranks: mean rank of each; 1 is best.
+        n: cases that were ranked.
+        p: of Friedman's test that all losses are alike.
+        critical: difference of two mean ranks from which on Nemenyi's test tells them apart.
+    """
+
+    measure: Measure
+    names: tuple[str, ...]
+    ranks: tuple[float, ...]
+    n: int
+    p: float
+    critical: float
+
+
+def rank_plots(ground: ComparedTable, alpha: float = 0.05) -> list[RankPlot]:
+    """Mean ranks over the cases, for every metric.
+
+    Cases of one fold were predicted by the same networks and folds share training cases, so that
+    both tests are more certain than they should be.
+
+    Args:
+        ground: losses as runs, one value for each case and metric.
+        alpha: level of Nemenyi's test.
+
+    References:
+        Demsar 2006, Statistical comparisons of classifiers over multiple data sets, JMLR 7:1-30
+    """
+    found = []
+    names = [run.name for run in ground.runs]
+    for _, measure, values in ground.grid():
+        ranks = case_ranks(values, measure.better)
+        ranks = ranks[~np.isnan(ranks).any(axis=1)]
+        if not len(ranks):
+            continue
+        mean = ranks.mean(axis=0)
+        order = sorted(range(len(names)), key=lambda i: mean[i])
+        critical = critical_difference(len(names), len(ranks), alpha)
+        found.append(
+            RankPlot(
+                measure=measure,
+                names=tuple(names[i] for i in order),
+                ranks=tuple(float(mean[i]) for i in order),
+                n=len(ranks),
+                p=friedman(ranks),
+                critical=critical,
+            )
+        )
+    return found
+
+
+def critical_difference(losses: int, cases: int, alpha: float = 0.05) -> float:
+    """Nemenyi's critical difference of mean ranks, q sqrt(k (k + 1) / 6 n).
+
+    Example:
+        >>> round(critical_difference(4, 14), 2)
+        1.25
+    """
+    from scipy.stats import studentized_range
+
+    if losses < 2 or cases < 1:
+        return math.nan
+    q = float(studentized_range.ppf(1 - alpha, losses, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(losses * (losses + 1) / (6 * cases))
+
+
+def friedman(ranks: Floats) -> float:
+    """P value of Friedman's test; NaN for fewer than three losses or two cases.
+
+    Args:
+        ranks: cases x losses.
+    """
+    from scipy.stats import friedmanchisquare
+
+    if ranks.shape[0] < 2 or ranks.shape[1] < 3 or (ranks == ranks[:, :1]).all():
+        return math.nan
+    return float(friedmanchisquare(*ranks.T).pvalue)

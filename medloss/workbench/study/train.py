@@ -18,14 +18,14 @@ from monai.handlers import from_engine
 from monai.utils import set_determinism
 
 from medloss.evaluation.outputs.files import whole_file
-from medloss.workbench.bench import memory
+from medloss.workbench.bench.devices import CPU
 
 WARM_UP = 3
 """First steps, whose time does not count: caches fill and kernels are compiled."""
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """A training step."""
 
     number: int
@@ -43,8 +43,8 @@ class Curve:
     """
 
     def __init__(self, most: int | None = None) -> None:
-        self.steps: list[Step] = []
-        self.broken: Step | None = None
+        self.steps: list[TrainingStep] = []
+        self.broken: TrainingStep | None = None
         self._most, self._begun = most, 0.0
         self._loss = from_engine("loss", first=True)
 
@@ -70,7 +70,7 @@ class Curve:
 
     def _end(self, engine: Any) -> None:
         loss = float(self._loss(engine.state.output))
-        step = Step(
+        step = TrainingStep(
             number=engine.state.iteration,
             epoch=engine.state.epoch,
             loss=loss,
@@ -130,7 +130,7 @@ def step_bytes(trainer: Any) -> int | None:
         step()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
-    return None if memory.why_not() else memory.extra_bytes(step)
+    return None if CPU().no_memory else CPU().extra_bytes(step)
 
 
 @contextlib.contextmanager

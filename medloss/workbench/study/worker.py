@@ -8,43 +8,58 @@ import shutil
 import tempfile
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 
 from medloss.evaluation.outputs.files import whole_file
-from medloss.scoring.surface import threads as scoring_threads
+from medloss.integrations.bundle import BundleInference
 from medloss.workbench.study import evaluate
-from medloss.workbench.study.conditions import Conditions, Run
-from medloss.workbench.study.context import CONFIG, Context, plain
-from medloss.workbench.study.train import Curve, log_to, step_bytes, train
+from medloss.workbench.study.bundle import DATASET, TRAINER, BundleSplit, StudyBundle
+from medloss.workbench.study.folder import (
+    CONFIG,
+    CURVE,
+    EVALUATION,
+    LOG,
+    PREDICTIONS,
+    RESULT,
+    WEIGHTS,
+)
+from medloss.workbench.study.runs import StudyConditions, StudyRun
+from medloss.workbench.study.train import Curve, log_to, seed_everything, step_bytes, train
 
-RESULT, CURVE, LOG = "result.json", "curve.csv", "log.txt"
-WEIGHTS, EVALUATION, PREDICTIONS = "model.pt", "evaluation", "predictions"
-PILOT_STEPS = 8
+PILOT_CASES, PILOT_STEPS = 3, 8
+
+
+@dataclass
+class Fold:
+    """What the runs of a fold share."""
+
+    number: int = -1
+    split: BundleSplit | None = None
+    dataset: Any = None
+    inference: BundleInference | None = None
+    case_seconds: float | None = None
 
 
 class Worker:
-    """Trains and scores one run at a time.
+    """Trains and scores one run at a time; trainers differ by their loss alone.
 
     Args:
         conditions: of the study.
-        threads: of torch and of the kernels; 0 leaves them alone.
 
     Raises:
         ValueError: the bundle cannot be used.
     """
 
-    def __init__(self, conditions: Conditions, threads: int = 0) -> None:
-        if threads:
-            torch.set_num_threads(threads)
-            scoring_threads.limit(threads)
-        self.context = Context(conditions)
-        self.bundle = self.context.bundle
-        self.threads = threads
+    def __init__(self, conditions: StudyConditions) -> None:
+        self.bundle = StudyBundle(conditions)
+        self._fold = Fold()
 
-    def run(self, run: Run, folder: Path, *, pictures: bool) -> dict[str, Any]:
+    def run(self, run: StudyRun, folder: Path, *, pictures: bool) -> dict[str, Any]:
         """Train, score and keep one run; whatever goes wrong with it is its result.
 
         Args:
@@ -57,14 +72,8 @@ class Worker:
         """
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        facts: dict[str, Any] = {
-            "loss": run.loss.name,
-            "fold": run.fold,
-            "seed": run.seed,
-            "status": "failed",
-            "message": "",
-            "threads": self.threads or torch.get_num_threads(),
-        }
+        facts = {**run.facts(), "status": "failed", "message": ""}
+        facts["threads"] = torch.get_num_threads()
         with log_to(folder / LOG):
             try:
                 facts |= self._run(run, folder, pictures)
@@ -76,7 +85,7 @@ class Worker:
             json.dump(plain(facts), file, indent=1)
         return facts
 
-    def pilot(self, run: Run) -> dict[str, float]:
+    def pilot(self, run: StudyRun) -> dict[str, float]:
         """Time of a few steps and cases, which the plan of a budget is made of.
 
         Returns:
@@ -90,23 +99,23 @@ class Worker:
             folder = Path(scratch)
             with log_to(folder / LOG):
                 begun = time.perf_counter()
-                self.context.shared(run, folder)
+                self._shared(run, folder)
                 shared = time.perf_counter()
-                trainer, parser = self.context.trainer(run, folder)
+                trainer, parser = self._trainer(run, folder)
                 built = time.perf_counter()
                 curve = train(trainer, PILOT_STEPS)
-                case = self.context.case_seconds(parser, trainer)
+                case = self._case_seconds(parser, trainer)
         return {
             "first": shared - begun,
             "build": built - shared,
             "step": curve.step_seconds(),
             "case": case,
             "steps": float(trainer.state.epoch_length),
-            "cases": float(len(self.context.inference(parser, trainer).cases)),
+            "cases": float(len(self._inference(parser, trainer).cases)),
         }
 
-    def _run(self, run: Run, folder: Path, pictures: bool) -> dict[str, Any]:
-        trainer, parser = self.context.trainer(run, folder)
+    def _run(self, run: StudyRun, folder: Path, pictures: bool) -> dict[str, Any]:
+        trainer, parser = self._trainer(run, folder)
         begun = time.perf_counter()
         curve = train(trainer)
         trained = time.perf_counter()
@@ -118,15 +127,15 @@ class Worker:
             ("loss", run.loss.name),
             ("checkpoint", str(folder / WEIGHTS)),
         )
-        study = evaluate.study_of(self.bundle, source)
+        plan = evaluate.plan_of(self.bundle, source)
         cases = evaluate.score(
-            self.context.inference(parser, trainer),
+            self._inference(parser, trainer),
             None if curve.broken else trainer.network,
-            study,
+            plan,
             folder / PREDICTIONS if pictures and not curve.broken else None,
         )
         command = f"medloss study: {run.name}"
-        evaluate.write(folder / EVALUATION, cases, study, command)
+        evaluate.write(folder / EVALUATION, cases, plan, command)
         scored = time.perf_counter()
         errors = [case.error for case in cases if case.error]
         status, message = "ok", f"{len(errors)} cases failed: {errors[0]}" if errors else ""
@@ -149,9 +158,69 @@ class Worker:
             "cases": len(cases),
         }
 
+    def _shared(self, run: StudyRun, folder: Path) -> Fold:
+        """What the runs of a fold share; the last fold is remembered."""
+        if self._fold.number != run.fold:
+            self._fold = Fold(run.fold, self.bundle.split(run.fold))
+            parser = self.bundle.parser()
+            parser.update(self.bundle.changes(run, folder, self._fold.split))
+            self._fold.dataset = self.bundle.build(parser, DATASET)
+        return self._fold
+
+    def _trainer(self, run: StudyRun, folder: Path) -> tuple[Any, ConfigParser]:
+        """The bundle's trainer, the same for every loss but for the loss."""
+        fold = self._shared(run, folder)
+        parser = self.bundle.parser(study_dataset=fold.dataset)
+        parser.update(self.bundle.changes(run, folder, fold.split))
+        with whole_file(folder / CONFIG) as file:
+            json.dump(plain(parser.get()), file, indent=1, default=repr)
+        parser.update({DATASET: "$study_dataset"})
+        seed_everything(run.seed, fold.dataset)
+        self.bundle.build(parser, f"{TRAINER}#network")  # first, so that no loss changes its draws
+        trainer = self.bundle.build(parser, TRAINER)
+        for name in ("run", "network", "prepare_batch", "inferer", "loss_function", "data_loader"):
+            if not hasattr(trainer, name):
+                raise ValueError(
+                    f"{self.bundle.folder}: {TRAINER} is a {type(trainer).__name__} without "
+                    f"{name}; expected MONAI's SupervisedTrainer"
+                )
+        seed_everything(run.seed, fold.dataset)
+        return trainer, parser
+
+    def _inference(self, parser: ConfigParser, trainer: Any) -> BundleInference:
+        """How the held-out cases of the fold are predicted."""
+        if self._fold.inference is None:
+            self._fold.inference = evaluate.inference_of(self.bundle, parser, trainer.network)
+        return self._fold.inference
+
+    def _case_seconds(self, parser: ConfigParser, trainer: Any) -> float:
+        """Time to predict and score a case, which does not depend on the loss: measured once."""
+        if self._fold.case_seconds is None:
+            inference, plan = self._inference(parser, trainer), evaluate.plan_of(self.bundle)
+            times = []
+            for most in (1, PILOT_CASES):  # the first one compiles kernels
+                begun = time.perf_counter()
+                cases = evaluate.score(inference, trainer.network, plan, most=most)
+                times.append((time.perf_counter() - begun) / len(cases))
+                if len(cases) == len(inference.cases):
+                    break
+            self._fold.case_seconds = times[-1]
+        return self._fold.case_seconds
+
 
 def _last(curve: Curve) -> float:
     """Mean loss of the last tenth of the steps: single batches vary."""
     losses = [step.loss for step in curve.steps]
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last) if last else math.nan
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: NaN and infinity as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

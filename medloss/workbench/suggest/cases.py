@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medloss.evaluation.inputs import values
 from medloss.evaluation.inputs.labels import Classes, Label
-from medloss.evaluation.inputs.pairing import SUFFIXES, case_name
-from medloss.evaluation.reading.errors import CaseError
-from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.reading import values
+from medloss.evaluation.reading.images import SUFFIXES, Image, case_name, read_image
+from medloss.evaluation.reading.stored import CaseError
 from medloss.workbench.suggest.shapes import Shape, measure_shape
 
 

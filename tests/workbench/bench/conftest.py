@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from medloss.workbench.bench.results import Contest, Entry, Report, Table
-from medloss.workbench.bench.suite import Plan
+from medloss.workbench.bench.losses import LossPlan
+from medloss.workbench.bench.results import BenchReport, Contest, Entry, Table
 
 MB = 1_000_000
 
 
 @pytest.fixture
-def tiny() -> Plan:
-    return Plan(
+def tiny() -> LossPlan:
+    return LossPlan(
         losses=("dice",),
         shapes=((2, 3, 12, 12, 12),),
-        sources=("monai",),
+        rivals=("monai",),
         rounds=2,
         copy_bytes=1 << 20,
     )
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> BenchReport:
     """Every status, and names and numbers as long as they get."""
     ours = Entry(
         "medloss",
@@ -71,4 +71,4 @@ def report() -> Report:
         (contest,),
         ("backend of medloss: numba",),
     )
-    return Report("losses", {"rounds": 3}, {"torch": "2.13", "processor": "p" * 60}, (table,))
+    return BenchReport("losses", {"rounds": 3}, {"torch": "2.13", "processor": "p" * 60}, (table,))

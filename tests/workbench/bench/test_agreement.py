@@ -6,15 +6,20 @@ import pytest
 import torch
 
 from medloss.offers.host import host
-from medloss.workbench.bench import plain
-from medloss.workbench.bench.agreement import Differences, Outcome, differences, outcome
-from medloss.workbench.bench.inputs import random_inputs
-from medloss.workbench.bench.kernels import Kernels
-from medloss.workbench.bench.peers import DEFAULT_LOSSES, SOURCES, rivals
+from medloss.workbench.bench import loss_rivals
+from medloss.workbench.bench.environment import Kernels
+from medloss.workbench.bench.loss_rivals import DEFAULT_LOSSES, SOURCES, rivals
+from medloss.workbench.bench.losses import (
+    Differences,
+    ValueAndGradient,
+    differences,
+    exact,
+    random_inputs,
+)
 
 
-def of(value: float, *gradient: float, dtype: torch.dtype = torch.float32) -> Outcome:
-    return Outcome(value, torch.tensor([gradient], dtype=dtype))
+def of(value: float, *gradient: float, dtype: torch.dtype = torch.float32) -> ValueAndGradient:
+    return ValueAndGradient(value, torch.tensor([gradient], dtype=dtype))
 
 
 def test_distances_are_relative():
@@ -49,7 +54,7 @@ def test_16_bit_logits_are_compared_as_float32():
         seen.append(x.dtype)
         return (x * x).sum()
 
-    found = outcome(loss, logits, logits)
+    found = exact(loss, logits, logits)
     assert seen == [torch.float32]
     assert found.gradient.tolist() == [[2.0, 4.0]]
 
@@ -74,13 +79,13 @@ def test_the_plain_formulas_by_hand():
     ce = -(math.log(0.8) + math.log(0.6)) / 2
     dice = [2 * 0.6 / (0.8 + 1), 2 * 0.8 / (1.2 + 1)]
     expected = ce + 1 - sum(dice) / 2
-    assert plain.dice_ce(logits, labels).item() == pytest.approx(expected, abs=2e-5)
-    assert plain.batch_dice_ce(logits, labels).item() == pytest.approx(ce - dice[1], abs=2e-5)
+    assert loss_rivals.dice_ce(logits, labels).item() == pytest.approx(expected, abs=2e-5)
+    assert loss_rivals.batch_dice_ce(logits, labels).item() == pytest.approx(ce - dice[1], abs=2e-5)
 
 
 def test_every_adapter_belongs_to_a_loss_and_a_source():
     for name, others in rivals().items():
-        assert host().loss(name).record.name == name
+        assert host().losses.find(name).record.name == name
         assert all(rival.source in SOURCES for rival in others)
         assert len({rival.name for rival in others}) == len(others)
         options = [(r.variant.name, str(r.variant.options)) for r in others]

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from medloss.cli import main
-from medloss.workbench.bench import restart
-from medloss.workbench.bench.peers import Rival
+from medloss.workbench.bench import environment
+from medloss.workbench.bench.loss_rivals import LossRival
 from medloss.workbench.bench.results import dumps, loads
 
 TINY = ("--shape", "2,3,12,12,12", "--rounds", "2", "--quick", "--threads", "1")
@@ -45,8 +45,8 @@ def test_losses_by_argument_and_option_once_each(tmp_path):
 
 
 def test_a_wrong_rival_is_exit_code_1(monkeypatch):
-    wrong = Rival("torch", "wrong", "0", lambda classes: lambda x, y: 0 * x.sum())
-    monkeypatch.setattr("medloss.workbench.bench.suite.rivals", lambda: {"dice": (wrong,)})
+    wrong = LossRival("torch", "wrong", "0", lambda classes: lambda x, y: 0 * x.sum())
+    monkeypatch.setattr("medloss.workbench.bench.losses.rivals", lambda: {"dice": (wrong,)})
     result = run("dice", *TINY, "--no-memory")
     assert result.exit_code == 1
     assert "DIFFERS" in result.stdout
@@ -54,9 +54,11 @@ def test_a_wrong_rival_is_exit_code_1(monkeypatch):
 
 
 def test_a_missing_rival_is_listed(monkeypatch):
-    from medloss.workbench.bench import peers
+    from medloss.workbench.bench import loss_rivals
 
-    monkeypatch.setitem(peers.SOURCES, "exacta", peers.Source("no_such_package", "pip install it"))
+    monkeypatch.setitem(
+        loss_rivals.SOURCES, "exacta", loss_rivals.Source("no_such_package", "pip install it")
+    )
     result = run("dice", *TINY, "--rivals", "exacta", "--no-memory")
     assert result.exit_code == 0
     assert "missing" in result.stdout
@@ -64,7 +66,7 @@ def test_a_missing_rival_is_listed(monkeypatch):
 
 
 def test_nothing_is_overwritten_silently(tmp_path, monkeypatch, report):
-    monkeypatch.setattr("medloss.workbench.bench.suite.run", lambda *arguments: report)
+    monkeypatch.setattr("medloss.workbench.bench.losses.run", lambda *arguments: report)
     target = tmp_path / "found.json"
     target.write_text("mine")
     result = run("dice", "--json", target)
@@ -109,7 +111,7 @@ def test_wrong_commands(arguments, text, tmp_path, monkeypatch):
 def test_a_plot_without_matplotlib_is_refused_before_measuring(tmp_path, monkeypatch):
     monkeypatch.setattr("medloss.workbench.bench.plot.find_spec", lambda name: None)
     monkeypatch.setattr(
-        "medloss.workbench.bench.suite.run", lambda *arguments: pytest.fail("measured")
+        "medloss.workbench.bench.losses.run", lambda *arguments: pytest.fail("measured")
     )
     result = run("dice", "--plot", tmp_path / "a.png")
     assert result.exit_code == 2
@@ -120,34 +122,34 @@ def test_a_warm_heap_needs_another_process(monkeypatch):
     class ReplacedError(Exception):
         pass
 
-    def replace(program: str, arguments: list[str], environment: dict[str, str]) -> None:
+    def replace(program: str, arguments: list[str], variables: dict[str, str]) -> None:
         assert program == sys.executable
         assert arguments == sys.orig_argv
-        assert environment["MALLOC_MMAP_MAX_"] == "0"
+        assert variables["MALLOC_MMAP_MAX_"] == "0"
         raise ReplacedError
 
     monkeypatch.setattr(os, "execve", replace)
-    monkeypatch.setattr(restart.platform, "libc_ver", lambda: ("glibc", "2.36"))
-    for name in restart.WARM_HEAP:
+    monkeypatch.setattr(environment.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    for name in environment.WARM_HEAP:
         monkeypatch.delenv(name, raising=False)
     result = run("dice", *TINY, "--warm-heap")
     assert "Starting again with MALLOC_MMAP_MAX_=0" in result.stderr
     assert "ReplacedError" in result.stderr
-    monkeypatch.setattr(restart.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(environment.platform, "libc_ver", lambda: ("", ""))
     result = run("dice", *TINY, "--warm-heap")
     assert result.exit_code == 2
     assert "glibc" in result.stderr
 
 
-@pytest.mark.skipif(restart.platform.libc_ver()[0] != "glibc", reason="the heap is glibc's")
+@pytest.mark.skipif(environment.platform.libc_ver()[0] != "glibc", reason="the heap is glibc's")
 def test_the_new_process_has_the_warm_heap():
     code = (
-        "from medloss.workbench.bench.restart import is_warm, with_warm_heap\n"
+        "from medloss.workbench.bench.environment import is_warm, restart_warm\n"
         "print(is_warm())\n"
-        "is_warm() or with_warm_heap()"
+        "is_warm() or restart_warm()"
     )
-    environment = {k: v for k, v in os.environ.items() if k not in restart.WARM_HEAP}
+    variables = {k: v for k, v in os.environ.items() if k not in environment.WARM_HEAP}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables
     )
     assert done.stdout.split() == ["False", "True"]

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from medloss.cli import main
 from medloss.workbench.bench import distances
 from medloss.workbench.bench.devices import CPU
-from medloss.workbench.bench.distances import DistancePlan, Peer, label_masks, run
+from medloss.workbench.bench.distances import DistancePlan, DistanceRival, label_masks, run
 from medloss.workbench.bench.results import dumps, loads
 
 TINY = DistancePlan(shapes=((2, 3, 9, 8, 7), (1, 1, 16, 12)), rounds=2, copy_bytes=1 << 20)
@@ -33,13 +33,13 @@ def test_a_wrong_distance_is_an_error(monkeypatch):
         found[0, 0, 0, 0, 0] += 1e-2
         return found
 
-    monkeypatch.setattr(distances, "peers", lambda *_: [Peer("rival", "a rival", wrong)])
+    monkeypatch.setattr(distances, "rivals", lambda *_: [DistanceRival("rival", "a rival", wrong)])
     (sentence,) = run(replace(TINY, shapes=TINY.shapes[:1]), CPU()).wrong
     assert sentence == "edt, rival: 1 of 3024 distances differ"
 
 
 def test_on_cuda_the_way_by_the_host_and_cucim_take_part():
-    names = [peer.name for peer in distances.peers("cuda", TINY.spacing_mm)]
+    names = [rival.name for rival in distances.rivals("cuda", TINY.spacing_mm)]
     assert names[:2] == ["cucim", "medloss, CPU"]
 
 

@@ -6,13 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from medloss.workbench.bench.copy_speed import Copy
-from medloss.workbench.bench.devices import CPU, Timing, find_device
-from medloss.workbench.bench.measure import Entrant, memory, rounds
-from medloss.workbench.bench.memory import why_not
+from medloss.workbench.bench.devices import CPU, CallTime, find_device
+from medloss.workbench.bench.measure import Entrant, MemoryCopy, memory, rounds
 
 MB = 1 << 20
-needs_counters = pytest.mark.skipif(bool(why_not()), reason=why_not())
+needs_counters = pytest.mark.skipif(bool(CPU().no_memory), reason=CPU().no_memory)
 
 
 class Clock:
@@ -24,10 +22,10 @@ class Clock:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def time(self, call: Callable[[], object]) -> Timing:
+    def time(self, call: Callable[[], object]) -> CallTime:
         name, seconds = call()  # type: ignore[misc]
         self.calls.append(name)
-        return Timing(seconds, 2 * seconds)
+        return CallTime(seconds, 2 * seconds)
 
     def extra_bytes(self, call: Callable[[], object]) -> int:
         return len(call()[0])  # type: ignore[index]
@@ -99,7 +97,7 @@ def test_times_of_the_cpu_are_wall_and_processor():
 
 
 def test_a_copy_moves_what_it_says():
-    copy = Copy("cpu", MB)
+    copy = MemoryCopy("cpu", MB)
     copy()
     assert copy.moved_bytes == 2 * MB
     assert torch.equal(copy._to, copy._from)
@@ -115,4 +113,4 @@ def test_devices_that_are_not_here():
 
 def test_other_systems_are_told(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert "not on darwin" in why_not()
+    assert "not on darwin" in CPU().no_memory

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from medloss.cli import main
-from medloss.workbench.bench import metric_peers, metrics
+from medloss.workbench.bench import metric_rivals, metrics
 from medloss.workbench.bench.label_maps import SCENES, make_pair
-from medloss.workbench.bench.metric_peers import Peer, ours
+from medloss.workbench.bench.metric_rivals import MetricRival, ours
 from medloss.workbench.bench.metrics import MetricPlan, run
 from medloss.workbench.bench.results import dumps, loads
 
@@ -24,12 +24,12 @@ def entries(report):
     return {entry.name: entry for contest in table.contests for entry in contest.rivals}
 
 
-def offer(monkeypatch, *peers: Peer) -> None:
-    monkeypatch.setattr(metrics, "peers", lambda: peers)
+def offer(monkeypatch, *rivals: MetricRival) -> None:
+    monkeypatch.setattr(metrics, "rivals", lambda: rivals)
 
 
-def peer(score, **more) -> Peer:
-    return Peer("rival", "numpy", "numpy", "monai", "a rival", score, **more)
+def peer(score, **more) -> MetricRival:
+    return MetricRival("rival", "numpy", "numpy", "monai", "a rival", score, **more)
 
 
 def test_what_is_measured_and_who_agrees():
@@ -128,6 +128,6 @@ def test_options_of_the_other_suite_are_refused(arguments, text):
 
 
 def test_every_peer_names_what_it_needs():
-    names = [each.name for each in metric_peers.peers()]
+    names = [each.name for each in metric_rivals.rivals()]
     assert len(set(names)) == len(names)
-    assert all(each.install and each.needs and each.computes for each in metric_peers.peers())
+    assert all(each.install and each.needs and each.computes for each in metric_rivals.rivals())

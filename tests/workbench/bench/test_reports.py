@@ -6,13 +6,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from medloss.workbench.bench.markdown import markdown
 from medloss.workbench.bench.plot import check_plot, save_plot
-from medloss.workbench.bench.results import Report
-from medloss.workbench.bench.terminal import WIDTH, print_report
+from medloss.workbench.bench.report import WIDTH, markdown, print_report
+from medloss.workbench.bench.results import BenchReport
 
 
-def printed(report: Report) -> list[str]:
+def printed(report: BenchReport) -> list[str]:
     file = io.StringIO()
     print_report(Console(file=file, width=WIDTH, highlight=False), report)
     return file.getvalue().splitlines()

@@ -6,19 +6,19 @@ import pytest
 import torch
 
 import medloss
-from medloss.workbench.bench import peers
+from medloss.workbench.bench import loss_rivals
 from medloss.workbench.bench.devices import CPU
-from medloss.workbench.bench.peers import DEFAULT_LOSSES, NNUNET, Rival, Source
+from medloss.workbench.bench.loss_rivals import DEFAULT_LOSSES, NNUNET, LossRival, Source
+from medloss.workbench.bench.losses import run
 from medloss.workbench.bench.results import dumps, loads
-from medloss.workbench.bench.suite import run
 
 
-def offer(monkeypatch, *others: Rival, name: str = "dice") -> None:
-    monkeypatch.setattr("medloss.workbench.bench.suite.rivals", lambda: {name: others})
+def offer(monkeypatch, *others: LossRival, name: str = "dice") -> None:
+    monkeypatch.setattr("medloss.workbench.bench.losses.rivals", lambda: {name: others})
 
 
-def rival(loss, **more) -> Rival:
-    return Rival("monai", "rival", "a rival", lambda classes: loss, **more)
+def rival(loss, **more) -> LossRival:
+    return LossRival("monai", "rival", "a rival", lambda classes: loss, **more)
 
 
 def ours(**options):
@@ -27,7 +27,7 @@ def ours(**options):
 
 def test_every_default_loss_equals_its_rivals(tiny):
     sources = ("monai", "nnunet", "torch", "exacta")
-    report = run(replace(tiny, losses=DEFAULT_LOSSES, sources=sources, rounds=1), CPU())
+    report = run(replace(tiny, losses=DEFAULT_LOSSES, rivals=sources, rounds=1), CPU())
     assert report.wrong == ()
     (table,) = report.tables
     checks = {
@@ -93,7 +93,7 @@ def test_another_definition_is_told_and_not_checked(tiny, monkeypatch):
 
 
 def test_a_rival_that_is_not_installed_is_listed(tiny, monkeypatch):
-    monkeypatch.setitem(peers.SOURCES, "monai", Source("no_such_package", "pip install it"))
+    monkeypatch.setitem(loss_rivals.SOURCES, "monai", Source("no_such_package", "pip install it"))
     (entry,) = run(tiny, CPU()).tables[0].contests[0].rivals
     assert (entry.status, entry.wall_s) == ("missing", ())
     assert entry.reason == "no_such_package is not installed (pip install it)"
@@ -113,14 +113,14 @@ def test_a_rival_that_raises_is_told_and_the_others_go_on(tiny, monkeypatch):
 
 
 def test_ours_that_cannot_be_called_so_is_an_error(tiny):
-    report = run(replace(tiny, losses=("boundary",), sources=()), CPU())
+    report = run(replace(tiny, losses=("boundary",), rivals=()), CPU())
     (sentence,) = report.wrong
     assert sentence.startswith("boundary, medloss: ValueError: spacing_mm")
 
 
 def test_ours_is_measured_once_for_each_definition(tiny, monkeypatch):
     same = rival(ours())
-    pooled = replace(rival(ours(batch=True)), name="pooled", variant=peers.POOLED)
+    pooled = replace(rival(ours(batch=True)), name="pooled", variant=loss_rivals.POOLED)
     offer(monkeypatch, same, pooled)
     contests = run(tiny, CPU()).tables[0].contests
     assert [contest.name for contest in contests] == ["dice", "dice, batch"]
@@ -149,7 +149,7 @@ def test_tables_for_shapes_dtypes_and_threads(tiny):
         shapes=((1, 2, 8, 8), (1, 3, 8, 8)),
         dtypes=("float32", "bfloat16"),
         threads=(1, 2),
-        sources=(),
+        rivals=(),
         memory=False,
     )
     tables = run(plan, CPU()).tables

@@ -121,7 +121,7 @@ def test_a_seed_gives_the_same_batch_again(tmp_path: Path) -> None:
 
 
 def test_a_softmax_after_the_network_is_found(tmp_path: Path) -> None:
-    network = {"_target_": "preflight.networks.Activated", "activation": "softmax"}
+    network = {"_target_": "workbench.preflight.networks.Activated", "activation": "softmax"}
     done, told = check(write(tmp_path / "twice", network=network))
     assert done.exit_code == 1, done.output
     assert alarms(told) == [("defect", "double_activation", ["dice", "cross_entropy"])]
@@ -130,7 +130,7 @@ def test_a_softmax_after_the_network_is_found(tmp_path: Path) -> None:
 
 
 def test_a_sigmoid_after_the_network_is_found(tmp_path: Path) -> None:
-    network = {"_target_": "preflight.networks.Activated", "activation": "sigmoid"}
+    network = {"_target_": "workbench.preflight.networks.Activated", "activation": "sigmoid"}
     loss = {"_target_": "medloss.losses.DiceCELoss", "sigmoid": True}
     folder = write(tmp_path / "twice", network=network, loss=loss, transform=MULTI_LABEL)
     done, told = check(folder)

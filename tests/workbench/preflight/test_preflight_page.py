@@ -21,7 +21,7 @@ def test_every_check_is_on_the_page() -> None:
     table = PAGE.partition("| check |")[2].partition("\n\n")[0]
     told = set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE))
     made = set()
-    for file in (ROOT / "medloss" / "preflight").glob("*.py"):
+    for file in (ROOT / "medloss" / "workbench" / "preflight").glob("*.py"):
         found = re.findall(
             r'Finding\(\s*"?[^,]*?,\s*"(\w+)",', file.read_text(encoding="utf-8"), flags=re.DOTALL
         )

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from medloss.workbench.study import cluster
-from medloss.workbench.study.conditions import Conditions, Run
-from medloss.workbench.study.losses import StudyLoss
-from medloss.workbench.study.workers import Done, Task
+from medloss.work.cluster import worker_count
+from medloss.work.engine import Crew
+from medloss.work.jobs import Failed
+from medloss.workbench.study import worker as worker_module
+from medloss.workbench.study.folder import StudyFolder
+from medloss.workbench.study.run import training_job
+from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun
 
 distributed = pytest.importorskip("distributed")
 
@@ -22,7 +25,7 @@ class Pretender:
     def __init__(self) -> None:
         self.now, self.most = 0, 0
 
-    def run(self, run: Run, folder: Path, *, pictures: bool) -> dict[str, object]:
+    def run(self, run: StudyRun, folder: Path, *, pictures: bool) -> dict[str, object]:
         self.now += 1
         self.most = max(self.most, self.now)
         time.sleep(0.01)
@@ -34,18 +37,17 @@ class Pretender:
 
 def test_every_run_is_done_one_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     worker, made = Pretender(), []
-    monkeypatch.setattr(cluster, "new_worker", lambda *_: made.append(1) or worker)
-    cluster._kept.clear()
-    runs = [Run(StudyLoss("dice", {}), 0, seed) for seed in range(6)]
-    tasks = [Task(run, tmp_path / run.name) for run in runs]
+    monkeypatch.setattr(worker_module, "Worker", lambda *_: made.append(1) or worker)
+    runs = [StudyRun(StudyLoss("dice", {}), 0, seed) for seed in range(6)]
+    job = training_job(StudyConditions("/bundle"), StudyFolder(tmp_path), 0)
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=3, processes=False, dashboard_address=None
     ) as local:
         address = local.scheduler_address
-        assert cluster.worker_count(address) == 1
-        found: list[Done] = [*cluster.on_cluster(tasks, Conditions("/bundle"), address)]
-    assert {done.task.run.seed for done in found} == set(range(6))
-    errors = {done.task.run.seed: done.error for done in found if done.error}
+        assert worker_count(address) == 1
+        found = [*Crew(scheduler=address).do(job, runs)]
+    assert {run.seed for run, _ in found} == set(range(6))
+    errors = {run.seed: facts.reason for run, facts in found if isinstance(facts, Failed)}
     assert errors == {3: "RuntimeError: seed 3 is unlucky"}
     assert worker.most == 1
     assert len(made) == 1, "what runs share is made once"

@@ -9,7 +9,7 @@ import pytest
 
 import medloss
 from medloss.offers.host import PluginError
-from medloss.workbench.study.losses import StudyLoss, check_names, parse_losses, read_losses
+from medloss.workbench.study.runs import StudyLoss, check_names, parse_losses, read_losses
 
 
 def names(text: str) -> list[str]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from medloss.workbench.study.conditions import Conditions, all_runs
 from medloss.workbench.study.folder import check_same
-from medloss.workbench.study.losses import parse_losses
-from medloss.workbench.study.plan import RESERVE, START_S, Timing, epochs_within, seconds
+from medloss.workbench.study.plan import RESERVE, START_S, LossTiming, epochs_within, seconds
+from medloss.workbench.study.runs import StudyConditions, all_runs, parse_losses
 
 LOSSES = parse_losses("dice,lovasz_softmax")
 TIMINGS = {
-    "dice": Timing(first=2, build=1, step=0.1, case=0.5, steps=10, cases=20),
-    "lovasz_softmax": Timing(first=2, build=1, step=0.3, case=0.5, steps=10, cases=20),
+    "dice": LossTiming(first=2, build=1, step=0.1, case=0.5, steps=10, cases=20),
+    "lovasz_softmax": LossTiming(first=2, build=1, step=0.3, case=0.5, steps=10, cases=20),
 }
 
 
@@ -42,12 +41,12 @@ def test_all_losses_of_a_fold_and_seed_follow_one_another() -> None:
 
 
 def test_what_differs_from_the_study_that_is_there_is_said(tmp_path) -> None:
-    was = Conditions("/bundle", folds=2, epochs=5)
+    was = StudyConditions("/bundle", folds=2, epochs=5)
     there = {"conditions": was.as_json(), "losses": {"dice": dict(LOSSES[0].block)}}
     check_same(tmp_path, there, was, LOSSES)  # a new loss may come
-    check_same(tmp_path, there, Conditions("/bundle", folds=2), LOSSES)  # its own epochs
+    check_same(tmp_path, there, StudyConditions("/bundle", folds=2), LOSSES)  # its own epochs
     with pytest.raises(ValueError, match=r"epochs is 5 there, 6 now; folds is 2 there, 3 now"):
-        check_same(tmp_path, there, Conditions("/bundle", folds=3, epochs=6), LOSSES)
+        check_same(tmp_path, there, StudyConditions("/bundle", folds=3, epochs=6), LOSSES)
     (other,) = parse_losses("dice", activation="sigmoid")
     with pytest.raises(ValueError, match="the loss dice is"):
         check_same(tmp_path, there, was, [other])

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,11 @@ from monai.utils import set_determinism
 
 from medloss.cli import main
 from medloss.evaluation.outputs.results import read_folder
+from medloss.work.jobs import Failed, Share
 from medloss.workbench.study.bundle import StudyBundle
-from medloss.workbench.study.conditions import Conditions, Run
-from medloss.workbench.study.losses import StudyLoss, parse_losses
+from medloss.workbench.study.run import Facts, StudyJob
+from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun, parse_losses
 from medloss.workbench.study.worker import Worker
-from medloss.workbench.study.workers import Done, Task, do
 
 ROOT, LESIONS = BUNDLES / "hippocampus_mr", BUNDLES / "small_lesions_synthetic"
 DICE, FOCAL = parse_losses("dice_ce,focal")
@@ -42,13 +42,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def conditions(data: Path) -> Conditions:
+def conditions(data: Path) -> StudyConditions:
     overrides = {**TINY, "dataset_dir": str(data), "train_cases": "$@cases"}
-    return Conditions(str(ROOT), overrides=overrides, folds=2, epochs=2, device="cpu")
+    return StudyConditions(str(ROOT), overrides=overrides, folds=2, epochs=2, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def worker(conditions: Conditions) -> Iterator[Worker]:
+def worker(conditions: StudyConditions) -> Iterator[Worker]:
     path, threads = sys.path[:], torch.get_num_threads()
     yield Worker(conditions)
     sys.path[:] = path
@@ -62,7 +62,7 @@ def curve(folder: Path) -> list[tuple[int, float]]:
 
 
 def test_a_run_leaves_all_that_it_was_made_of(worker: Worker, tmp_path: Path) -> None:
-    facts = worker.run(Run(DICE, 0, 0), tmp_path / "run", pictures=True)
+    facts = worker.run(StudyRun(DICE, 0, 0), tmp_path / "run", pictures=True)
     assert facts["status"] in ("ok", "no_foreground"), facts
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
@@ -86,9 +86,9 @@ def test_a_run_leaves_all_that_it_was_made_of(worker: Worker, tmp_path: Path) ->
 
 def test_the_same_run_gives_the_same_numbers(worker: Worker, tmp_path: Path) -> None:
     first, other, again = tmp_path / "first", tmp_path / "other", tmp_path / "again"
-    worker.run(Run(DICE, 0, 1), first, pictures=False)
-    worker.run(Run(DICE, 0, 2), other, pictures=False)  # another seed in between
-    worker.run(Run(DICE, 0, 1), again, pictures=False)
+    worker.run(StudyRun(DICE, 0, 1), first, pictures=False)
+    worker.run(StudyRun(DICE, 0, 2), other, pictures=False)  # another seed in between
+    worker.run(StudyRun(DICE, 0, 1), again, pictures=False)
     assert curve(first) == curve(again)
     assert curve(first) != curve(other)
     tables = [(folder / "evaluation" / "cases.csv").read_text() for folder in (first, again)]
@@ -99,15 +99,15 @@ def test_losses_begin_with_the_same_weights_and_batches(worker: Worker, tmp_path
     """One loss twice under two names, one of them scaled: the first values tell."""
     double = {"_target_": "medloss.loss", "name": "compound", "softmax": True}
     double |= {"terms": ["focal"], "weights": [2.0]}
-    worker.run(Run(FOCAL, 0, 0), tmp_path / "a", pictures=False)
-    worker.run(Run(StudyLoss("twice", double), 0, 0), tmp_path / "b", pictures=False)
+    worker.run(StudyRun(FOCAL, 0, 0), tmp_path / "a", pictures=False)
+    worker.run(StudyRun(StudyLoss("twice", double), 0, 0), tmp_path / "b", pictures=False)
     (_, single), (_, twice) = curve(tmp_path / "a")[0], curve(tmp_path / "b")[0]
     assert twice == pytest.approx(2 * single, rel=1e-6)
 
 
 def test_a_run_that_diverges_ends_there_and_counts_as_empty(worker: Worker, tmp_path: Path) -> None:
-    loss = StudyLoss("nan", {"_target_": "study.odd_losses.NanAfter", "steps": 2})
-    facts = worker.run(Run(loss, 0, 0), tmp_path / "run", pictures=True)
+    loss = StudyLoss("nan", {"_target_": "workbench.study.odd_losses.NanAfter", "steps": 2})
+    facts = worker.run(StudyRun(loss, 0, 0), tmp_path / "run", pictures=True)
     assert facts["status"] == "diverged"
     assert facts["message"] == "the loss was nan in step 3"
     assert len(curve(tmp_path / "run")) == 3
@@ -117,39 +117,39 @@ def test_a_run_that_diverges_ends_there_and_counts_as_empty(worker: Worker, tmp_
         assert case.values["1", "hausdorff95"].value > 20, "the diagonal"
 
 
-def test_a_run_that_sees_nothing_says_so(conditions: Conditions, tmp_path: Path) -> None:
+def test_a_run_that_sees_nothing_says_so(conditions: StudyConditions, tmp_path: Path) -> None:
     fast = {**conditions.overrides, "optimizer#lr": 1.0, "lr_scheduler#max_lr": 1.0}
     worker = Worker(dataclasses.replace(conditions, overrides=fast))
-    loss = StudyLoss("nothing", {"_target_": "study.odd_losses.OnlyBackground"})
-    facts = worker.run(Run(loss, 0, 0), tmp_path / "run", pictures=False)
+    loss = StudyLoss("nothing", {"_target_": "workbench.study.odd_losses.OnlyBackground"})
+    facts = worker.run(StudyRun(loss, 0, 0), tmp_path / "run", pictures=False)
     assert facts["status"] == "no_foreground", facts
 
 
 def test_a_loss_that_raises_is_a_failed_run(worker: Worker, tmp_path: Path) -> None:
-    loss = StudyLoss("raises", {"_target_": "study.odd_losses.Raises"})
-    facts = worker.run(Run(loss, 0, 0), tmp_path / "run", pictures=False)
+    loss = StudyLoss("raises", {"_target_": "workbench.study.odd_losses.Raises"})
+    facts = worker.run(StudyRun(loss, 0, 0), tmp_path / "run", pictures=False)
     assert facts["status"] == "failed"
     assert "this loss cannot be computed" in facts["message"]
     assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_a_pilot_times_a_loss_and_leaves_nothing(worker: Worker) -> None:
-    found = worker.pilot(Run(DICE, 1, 0))
+    found = worker.pilot(StudyRun(DICE, 1, 0))
     assert found["cases"] == 3
     assert found["steps"] == 2
     assert all(value >= 0 for value in found.values())
 
 
-def test_what_a_bundle_lacks_is_said(conditions: Conditions, tmp_path: Path) -> None:
+def test_what_a_bundle_lacks_is_said(conditions: StudyConditions, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     config = json.loads((tmp_path / "configs" / "train.json").read_text())
     del config["validate"]["inferer"], config["train"]["trainer"]["loss_function"]
     (tmp_path / "configs" / "train.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"no train#trainer#loss_function, validate#inferer"):
-        StudyBundle(Conditions(str(tmp_path)))
+        StudyBundle(StudyConditions(str(tmp_path)))
 
 
-def test_folds_divide_the_training_list(conditions: Conditions) -> None:
+def test_folds_divide_the_training_list(conditions: StudyConditions) -> None:
     bundle = StudyBundle(conditions)
     parts = [bundle.split(fold) for fold in range(2)]
     held_out = [case["image"] for _, out in parts for case in out]
@@ -157,22 +157,22 @@ def test_folds_divide_the_training_list(conditions: Conditions) -> None:
     for train, out in parts:
         assert not {case["image"] for case in train} & {case["image"] for case in out}
     with pytest.raises(ValueError, match="4 folds need at least 8 training cases"):
-        StudyBundle(Conditions(str(ROOT), overrides=conditions.overrides, folds=4)).split(0)
+        StudyBundle(StudyConditions(str(ROOT), overrides=conditions.overrides, folds=4)).split(0)
 
 
 def in_this_process(
-    tasks: Sequence[Task], conditions: Conditions, workers: int, threads: int
-) -> Iterator[Done]:
-    worker = Worker(conditions)
-    for task in tasks:
-        yield do(worker, task)
+    job: StudyJob, runs: Sequence[StudyRun], *_: object
+) -> Generator[tuple[StudyRun, Facts | Failed]]:
+    worker = job.start(Share())
+    for run in runs:
+        yield run, job.attempt(worker, run)
 
 
 @pytest.fixture
 def lesions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Three tiny volumes of the synthetic lesions."""
     monkeypatch.syspath_prepend(LESIONS)
-    monkeypatch.setattr("medloss.workbench.study.run.in_processes", in_this_process)
+    monkeypatch.setattr("medloss.work.processes.in_processes", in_this_process)
     from scripts import prepare
 
     prepare.write_dataset(tmp_path / "data", {"Tr": 2, "Ts": 1})

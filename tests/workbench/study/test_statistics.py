@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 from scipy.stats import friedmanchisquare, wilcoxon
 
-from medloss.workbench.study.collect import CASE_COLUMNS, RUN_COLUMNS
 from medloss.workbench.study.folder import StudyFolder
-from medloss.workbench.study.markdown import markdown
-from medloss.workbench.study.ranks import critical_difference, friedman, rank_plots
-from medloss.workbench.study.report import summary, write_report
-from medloss.workbench.study.results import ground_of, mean_value, read_results
-from medloss.workbench.study.tables import make_tables
+from medloss.workbench.study.output import markdown, summary
+from medloss.workbench.study.report import write_report
+from medloss.workbench.study.results import (
+    CASE_COLUMNS,
+    RUN_COLUMNS,
+    ground_of,
+    mean_value,
+    read_results,
+)
+from medloss.workbench.study.tables import critical_difference, friedman, make_tables, rank_plots
 
 LOSSES, SEEDS, CASES = ("dice_ce", "focal", "broken"), (0, 1), 12
 SETTINGS = {

@@ -20,7 +20,8 @@ from workbench.suggest import label_sets
 
 from medloss.cli import main
 from medloss.offers.host import host
-from medloss.workbench.suggest import reasons, rules
+from medloss.workbench.suggest import advice as rules
+from medloss.workbench.suggest import reasons
 from medloss.workbench.suggest.cases import find_label_maps, read_case, sample
 from medloss.workbench.suggest.facts import summarize
 
@@ -268,9 +269,9 @@ def test_every_config_trains(rule: rules.Rule, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
 def test_a_rule_speaks_of_what_is_there(rule: rules.Rule) -> None:
-    host().loss(rule.name)
-    host().metric(rule.judge_by)
-    assert rule.whole or host().loss(rule.term["name"])
+    host().losses.find(rule.name)
+    host().metrics.find(rule.judge_by)
+    assert rule.whole or host().losses.find(rule.term["name"])
     assert all(each.source for each in rule.evidence)
     assert {*rule.excludes} <= {each.name for each in rules.RULES}
     assert f"`{rule.name}`" in PAGE.read_text(encoding="utf-8")

@@ -14,7 +14,5 @@ def medloss_losses() -> Iterator[Loss]:
         name="hardest_voxels",
         target="medloss_topk.hardest:HardestVoxelsLoss",
         family="distribution",
-        summary="Cross entropy over the hardest fraction of voxels.",
-        cites=("arXiv:1605.06885",),
         example={"softmax": True, "k": 0.1},
     )

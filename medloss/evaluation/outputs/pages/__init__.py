@@ -12,7 +12,7 @@ from typing import Any
 from medloss.evaluation.outputs.files import write_text
 from medloss.evaluation.outputs.formats import number
 from medloss.evaluation.records import ResultTable
-from medloss.offers.host import PluginError, host
+from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
 from medloss.scoring.presets import PRESETS
 
@@ -174,7 +174,8 @@ def _measure(entry: dict[str, Any], metric: bool) -> str:
 def _summary(name: str, metric: bool) -> str:
     """What the metric says of itself; nothing where its plugin is not here."""
     try:
-        record: Metric | Loss = host().metric(name).record if metric else host().loss(name).record
+        catalogue: Catalogue[Any] = host().metrics if metric else host().losses
+        record: Metric | Loss = catalogue.find(name).record
     except PluginError:
         return ""
     return record.summary

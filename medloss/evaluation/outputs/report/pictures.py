@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.inputs.case_pair import Inputs, read_sides
+from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
 from medloss.evaluation.inputs.layers import make_layers
 from medloss.evaluation.outputs.report.planes import Plane, planes
-from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.images import Image
-from medloss.evaluation.reading.stored import PATIENT
+from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
@@ -123,7 +122,7 @@ def _masks(
     case = choice.case
     if case.pair.prediction is None or case.pair.reference is None:
         raise CaseError("the results do not say which files were read")
-    sides = read_sides(case.pair, _inputs(table))
+    sides = read_case_pair(case.pair, _inputs(table))
     if sides.reference.shape != case.shape:
         raise CaseError(f"the reference has the shape {sides.reference.shape}, not {case.shape}")
     regions = {label.key: label.members for label in table.labels if label.members}
@@ -143,7 +142,7 @@ def _masks(
     return masks[0], masks[1], sides.reference
 
 
-def _inputs(table: ResultTable) -> Inputs:
+def _inputs(table: ResultTable) -> CaseOptions:
     """What was done to the files before they were scored, done again."""
     asked = table.inputs
     for name in ("remap_prediction", "remap_reference"):
@@ -153,7 +152,7 @@ def _inputs(table: ResultTable) -> Inputs:
         if name in asked:
             asked[name] = tuple(asked[name])
     try:
-        return Inputs(**asked)
+        return CaseOptions(**asked)
     except TypeError as error:
         raise CaseError(
             f"this version cannot repeat what was done to the files: {error}"

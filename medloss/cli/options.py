@@ -1,0 +1,93 @@
+"""What several commands do alike: options in groups, files that are written, wrong commands."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from medloss.offers.host import PluginError
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+PATH = click.Path(path_type=Path)
+
+OVERRIDE = click.option(
+    "--override",
+    metavar="ID=VALUE",
+    multiple=True,
+    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
+)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def grouped(
+    argument: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]
+) -> Callable[[Command], Command]:
+    """Give a command these options, as one argument: a dataclass with a field for each."""
+    names = [field.name for field in dataclasses.fields(kind)]
+
+    def give(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_group(*args: Any, **given: Any) -> Any:
+            group = kind(**{name: given.pop(name) for name in names})
+            return command(*args, **{argument: group}, **given)
+
+        for option in reversed(options):
+            with_group = option(with_group)
+        return cast(Command, with_group)
+
+    return give
+
+
+def refuse_given(group: object, names: Sequence[str], why: str) -> None:
+    """Refuse options that would be ignored.
+
+    Args:
+        group: of options, as :func:`grouped` makes it.
+        names: fields of those that must not be given.
+        why: what is said after the option.
+
+    Raises:
+        ValueError: one is given.
+    """
+    for name in names:
+        if getattr(group, name):
+            raise ValueError(f"--{name.replace('_', '-')} {why}")
+
+
+def check_outputs(*paths: Path | None, force: bool) -> None:
+    """Nothing is computed for a file that cannot be written.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    from medloss.evaluation.outputs.files import check_output
+
+    given = [path for path in paths if path]
+    if len({path.resolve() for path in given}) != len(given):
+        raise ValueError("two outputs name the same file")
+    for path in given:
+        check_output(path, force=force)
+
+
+def tell_written(*paths: Path | None) -> None:
+    """Say which files were written, if any."""
+    written = [str(path) for path in paths if path]
+    if written:
+        click.echo(f"Wrote {' and '.join(written)}.")
+
+
+@contextlib.contextmanager
+def usage_errors(*more: type[Exception]) -> Iterator[None]:
+    """Turn what is wrong with the command into its error text and exit code 2."""
+    wrong: tuple[type[Exception], ...] = (PluginError, ValueError, *more)
+    try:
+        yield
+    except wrong as error:
+        raise click.UsageError(str(error)) from error

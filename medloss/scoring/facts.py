@@ -1,0 +1,183 @@
+"""What is known of one class in one case beside its surfaces and lesions.
+
+How many voxels two maps agree on, how much of the centre lines of one lies in the other, and the
+predicted probability beside the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloss.scoring.inputs import in_range, known_labels, label_map
+from medloss.scoring.maps import ClassMasks, LabelMaps, Mask
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Voxels of one class in one case.
+
+    Args:
+        tp: in the reference and in the prediction.
+        fp: in the prediction only.
+        fn: in the reference only.
+        tn: in neither.
+        voxel_mm3: volume of a voxel, in 2D its area in mm²; ``None`` if it is not known.
+    """
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    voxel_mm3: float | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, found: Iterable[Any], voxels: int, voxel_mm3: float | None = None) -> Counts:
+        """From the voxels of the reference, the prediction, both, and the image."""
+        reference, prediction, both = (int(n) for n in found)
+        rest = voxels - reference - prediction + both
+        return cls(both, prediction - both, reference - both, rest, voxel_mm3)
+
+    @property
+    def reference(self) -> int:
+        """Voxels of the class in the reference."""
+        return self.tp + self.fn
+
+    @property
+    def prediction(self) -> int:
+        """Voxels of the class in the prediction."""
+        return self.tp + self.fp
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of the image."""
+        return self.tp + self.fp + self.fn + self.tn
+
+
+class CodedMaps(Protocol):
+    """Two label maps in codes, wherever they are."""
+
+    codes: dict[int, int]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Voxels of each code that the reference, the prediction and both have, (3, codes)."""
+
+    @property
+    def voxels(self) -> int:
+        """Voxels that count."""
+
+
+def count_classes(
+    reference: NDArray[Any], prediction: NDArray[Any], labels: Iterable[int]
+) -> dict[int, Counts]:
+    """Counts of every label, from one pass over both maps.
+
+    Args:
+        reference: label map, integers or bool, 2D or 3D.
+        prediction: label map of the same shape.
+        labels: classes to count; one that occurs in neither map has counts of zero.
+
+    Example:
+        >>> import numpy as np
+        >>> count_classes(np.array([[0, 1, 1]]), np.array([[1, 1, 1]]), labels=[1])[1].fp
+        1
+    """
+    labels = known_labels(labels)
+    maps = LabelMaps(
+        label_map("reference", reference),
+        label_map("prediction", prediction),
+        labels,
+    )
+    return {label: class_counts(maps, label) for label in labels}
+
+
+def class_counts(maps: CodedMaps, label: int, voxel_mm3: float | None = None) -> Counts:
+    """Counts of a label that the maps were made for."""
+    return Counts.of(maps.counts[:, maps.codes[label]], maps.voxels, voxel_mm3)
+
+
+@dataclass(frozen=True)
+class Skeletons:
+    """Voxels of the centre lines of a class in one case.
+
+    Args:
+        reference: of the centre lines of the reference.
+        reference_found: of these, in the mask of the prediction.
+        prediction: of the centre lines of the prediction.
+        prediction_right: of these, in the mask of the reference.
+    """
+
+    reference: int
+    reference_found: int
+    prediction: int
+    prediction_right: int
+
+
+def skeleton_overlap(masks: ClassMasks) -> Skeletons:
+    """Thin both masks of a class and count.
+
+    Centre lines are those of the whole masks; voxels of them that are ignored do not count.
+
+    Raises:
+        ImportError: scikit-image is not installed.
+    """
+    return Skeletons(
+        *_count(masks.reference, masks.prediction, masks.ignored),
+        *_count(masks.prediction, masks.reference, masks.ignored),
+    )
+
+
+def _count(thinned: Mask, other: Mask, ignored: Mask | None) -> tuple[int, int]:
+    if not thinned.any():
+        return 0, 0
+    from medloss.objects.skeletons import centre_lines  # loads scipy's images
+
+    line = centre_lines(thinned)
+    if ignored is not None:
+        line &= ~ignored
+    return int(np.count_nonzero(line)), int(np.count_nonzero(line & other))
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """A class in one case.
+
+    Args:
+        predicted: its probability in each voxel, from 0 to 1.
+        reference: where the reference has it; of the same shape.
+        ignored: voxels that do not count, ``None`` for none.
+
+    Example:
+        >>> here = np.array([[True, False, False]])
+        >>> found = Probabilities(np.array([[0.75, 0.5, 0.0]]), here, ignored=np.array([[0, 0, 1]]))
+        >>> [(p.tolist(), y.tolist()) for p, y in found.pieces()]
+        [([0.75, 0.5], [True, False])]
+    """
+
+    predicted: NDArray[Any]
+    reference: NDArray[np.bool_]
+    ignored: NDArray[Any] | None = None
+
+    def pieces(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+        """Probability and reference of the voxels that count, some at a time.
+
+        Rounding may lead out of the range of a probability, which is cut off; NaN stays NaN.
+
+        Raises:
+            ValueError: values that are no probabilities.
+        """
+        order: Literal["C", "F"] = "F" if self.predicted.flags.f_contiguous else "C"
+        predicted, reference = self.predicted.ravel(order), self.reference.ravel(order)
+        left_out = None if self.ignored is None else self.ignored.ravel(order) != 0
+        for start in range(0, len(predicted), _PIECE):
+            part = slice(start, start + _PIECE)
+            keep = slice(None) if left_out is None else ~left_out[part]
+            chances = in_range("probabilities", predicted[part][keep].astype(np.float64))
+            yield chances, reference[part][keep]

@@ -1,0 +1,145 @@
+"""Who does a job, and until when: to its end, or to Ctrl-C, between items and not inside of one."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from medloss.work.jobs import Failed, Item, Job, Result, State
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who works.
+
+    Args:
+        workers: processes of this machine.
+        threads: of each; 0 is its share of the processors.
+        device: of torch that they use, or ``None``.
+        scheduler: address of a Dask scheduler whose workers do the work instead.
+    """
+
+    workers: int = 1
+    threads: int = 0
+    device: str | None = None
+    scheduler: str | None = None
+
+    def do(
+        self, job: Job[State, Item, Result], items: Sequence[Item]
+    ) -> Generator[tuple[Item, Result | Failed]]:
+        """Every item with its result, in the order in which they are done.
+
+        Raises:
+            ValueError: the job cannot be given away.
+            CannotStart: processes end before they have begun.
+            ConnectionError: the scheduler is gone.
+        """
+        if self.scheduler is None:  # what is not needed is not imported: a command starts at once
+            from medloss.work.processes import in_processes
+
+            return in_processes(job, items, self.workers, self.threads, self.device)
+        from medloss.work.cluster import on_cluster
+
+        return on_cluster(job, items, self.scheduler, self.device)
+
+
+class Interrupted(Exception):  # noqa: N818  # it is no error
+    """Ctrl-C, with the number of items that are done, of how many."""
+
+    def __init__(self, done: int, of: int) -> None:
+        super().__init__(done, of)
+        self.done, self.of = done, of
+
+
+def work_through(
+    results: Generator[Result],
+    keep: Callable[[Result], None],
+    *,
+    key: Callable[[Result], Hashable],
+    kept: Collection[Any],
+    of: int,
+    elsewhere: bool = True,
+    terminate: bool = False,
+) -> None:
+    """Keep each result as it comes; whoever makes them is gone at the end.
+
+    Args:
+        results: as they come.
+        keep: what is done with one.
+        key: the item of a result. However an item came to be done twice, it counts once.
+        kept: items that are done; ``keep`` adds to it.
+        of: how many items there are with those.
+        elsewhere: other processes make the results, so that nothing is lost by leaving at once.
+        terminate: the signal that batch systems send is Ctrl-C, too.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM) if terminate else (signal.SIGINT,)
+    try:
+        with Interrupts(*signals) as interrupts, contextlib.closing(results):
+            while True:
+                interrupts.check()
+                with interrupts.waiting() if elsewhere else contextlib.nullcontext():
+                    result = next(results, None)
+                if result is None:
+                    return
+                if key(result) not in kept:
+                    keep(result)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(len(kept), of) from interrupt
+
+
+class Interrupts:
+    """While it is entered, Ctrl-C waits for :meth:`check`; a second one does not wait.
+
+    Compiled code and C libraries may turn an interruption into errors of their own, which would
+    make a failed item of one that has nothing wrong with it.
+
+    Args:
+        signals: that mean it.
+    """
+
+    def __init__(self, *signals: signal.Signals) -> None:
+        self._asked = False
+        self._at_once = False
+        self._before: dict[signal.Signals, Any] = dict.fromkeys(signals or (signal.SIGINT,))
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {one: signal.signal(one, self._handle) for one in self._before}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one, before in self._before.items():
+            if before is not None:
+                signal.signal(one, before)
+
+    def check(self) -> None:
+        """Raise if there was a Ctrl-C.
+
+        Raises:
+            KeyboardInterrupt: there was.
+        """
+        if self._asked:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Where this process only waits for others, so that it can be interrupted at once."""
+        self._at_once = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._at_once = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked or self._at_once:
+            raise KeyboardInterrupt
+        self._asked = True
