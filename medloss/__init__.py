@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from medloss import losses as losses
     from medloss import metrics as metrics
     from medloss.base.fused_head import FusedHead as FusedHead
-    from medloss.base.value_checks import finish_value_checks as finish_value_checks
-    from medloss.base.value_checks import set_value_checks as set_value_checks
+    from medloss.base.input_checks import finish_value_checks as finish_value_checks
+    from medloss.base.input_checks import set_value_checks as set_value_checks
     from medloss.detection import detection_part as detection_part
     from medloss.detection import list_detection as list_detection
     from medloss.integrations.sliding_window import SlidingWindowScore as SlidingWindowScore
@@ -36,7 +36,7 @@ _HOME = {
     "Loss": "medloss.offers.records",
     "Metric": "medloss.offers.records",
     "detection_part": "medloss.detection",
-    "finish_value_checks": "medloss.base.value_checks",
+    "finish_value_checks": "medloss.base.input_checks",
     "hookimpl": "medloss.offers.records",
     "PluginError": "medloss.offers.host",
     "SlidingWindowScore": "medloss.integrations.sliding_window",
@@ -45,7 +45,7 @@ _HOME = {
     "list_metrics": "medloss.metrics",
     "loss": "medloss.losses",
     "metric": "medloss.metrics",
-    "set_value_checks": "medloss.base.value_checks",
+    "set_value_checks": "medloss.base.input_checks",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -13,7 +13,7 @@ import numpy as np
 import medloss_boundary.metrics as surface
 from medloss.evaluation.reading.images import read_image
 from medloss.scoring import PRESETS, Case
-from medloss_boundary.metrics_band import boundary_iou
+from medloss_boundary.metrics import boundary_iou
 
 reference, prediction = (read_image(Path(path)) for path in sys.argv[1:3])
 tolerance_mm = float(sys.argv[3])

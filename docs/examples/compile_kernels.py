@@ -32,7 +32,7 @@ from kernel_variants import (
     resources,
 )
 
-from medloss.sums.gpu.plan import Plan
+from medloss.sums.gpu.backend import LaunchPlan
 
 MAIN = 90
 """The compute capability, times ten, of the tables (H100, H200); all variants compile for it."""
@@ -78,7 +78,7 @@ def both(name: str, classes: int, dtype: torch.dtype) -> Iterator[Compiled]:
     """The kernel of the sums, and that of the gradient."""
     asked = request(VARIANTS[name], classes, dtype)
     for gradient, compiled in enumerate(of_sums(name, classes, dtype).compiled(MAIN)):
-        tile = Plan(asked, gradient=bool(gradient)).load.tile_by_rule()
+        tile = LaunchPlan(asked, gradient=bool(gradient)).load.tile_by_rule()
         registers, stack, code = resources(compiled)
         each = loop(code) * 32 * tile.warps / (classes * tile.voxels)
         yield Compiled(tile[:3], registers, stack, each)

@@ -16,9 +16,11 @@ from triton.runtime import driver
 
 from medloss.distance import gpu as distances
 from medloss.histograms import gpu as histograms
-from medloss.sums.gpu import backend, fused_head
-from medloss.sums.request import Request
-from medloss.sums.terms import WITH_MAP, Activation, Term, as_terms
+from medloss.sums import Activation, Term
+from medloss.sums.gpu import backend, true_class
+from medloss.sums.gpu.head import Head
+from medloss.sums.request import SumsRequest
+from medloss.sums.terms import as_terms
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 VOXELS = 4096
@@ -42,8 +44,8 @@ class Variant(NamedTuple):
 FOCAL, FOCAL_NEG = Term("focal", 2.0), Term("focal_neg", 2.0)
 ALL = (
     *("v", "p", "t", "tp", "pp", "tt", "l1", "sqt", "ce", "ce_neg", "nlog", FOCAL, FOCAL_NEG),
-    *(Term("power", 1.5), Term("focal", 0.7), Term("map", "m"), Term("map2", "m")),
-    *(Term("tp_map", "m"), Term("t_map", "m")),
+    *(Term("power", 1.5), Term("focal", 0.7), Term("map", map="m"), Term("map2", map="m")),
+    *(Term("tp_map", map="m"), Term("t_map", map="m")),
 )
 VARIANTS = {
     "dice_ce": Variant(("tp", "p", "t", "ce"), shapes=FEW + MANY + DOUBLE),
@@ -51,8 +53,8 @@ VARIANTS = {
     "dice_focal": Variant(("tp", "p", "t", FOCAL)),
     "focal 1.5": Variant((Term("focal", 1.5), "t")),
     "dice, soft": Variant(("tp", "pp", "tt", "l1"), index=False),
-    "boundary": Variant(("tp", "p", "t", "ce", Term("map", "m"))),
-    "hausdorff": Variant((Term("map2", "m"),)),
+    "boundary": Variant(("tp", "p", "t", "ce", Term("map", map="m"))),
+    "hausdorff": Variant((Term("map2", map="m"),)),
     "ce_neg": Variant(("ce", "ce_neg", "tp", "p", "t")),
     "bce_dice": Variant(("tp", "p", "t", "ce", "ce_neg"), "sigmoid", index=False),
     "sigmoid focal": Variant((FOCAL, FOCAL_NEG), "sigmoid"),
@@ -130,17 +132,17 @@ class Launch(NamedTuple):
         return [compiled for each in kept for compiled in each.compiled]
 
 
-def request(variant: Variant, classes: int, dtype: torch.dtype) -> Request:
+def request(variant: Variant, classes: int, dtype: torch.dtype) -> SumsRequest:
     """Small tensors of the shapes that matter to the compiler."""
     x, one = torch.zeros(1, classes, VOXELS, dtype=dtype), torch.zeros(1, 1, VOXELS)
     terms = as_terms(variant.terms)
-    has_map = any(term.name in WITH_MAP for term in terms)
-    return Request(
+    has_map = any(term.map is not None for term in terms)
+    return SumsRequest(
         x,
         one.long() if variant.index else x.float(),
         one if variant.masked else None,
         (x,) if has_map else (),
-        tuple(Term(t.name, "0") if t.name in WITH_MAP else t for t in terms),
+        tuple(t if t.map is None else Term(t.name, map="0") for t in terms),
         variant.activation,
     )
 
@@ -160,14 +162,14 @@ def of_head(classes: int, features: int, *, bias: bool = True, name: str = "dice
     """The same with the convolution inside."""
     asked = request(VARIANTS[name], classes, torch.float32)
     weight, of_bias = torch.zeros(classes, features), torch.zeros(classes) if bias else None
-    head = fused_head.Head(torch.zeros(1, features, VOXELS), weight, of_bias)
+    head = Head(torch.zeros(1, features, VOXELS), weight, of_bias)
 
     def call() -> None:
-        fused_head.sums(asked, head)
-        fused_head.slopes(asked, torch.zeros(1, len(asked.terms), classes), head)
+        backend.sums(asked, head)
+        backend.slopes_of_head(asked, torch.zeros(1, len(asked.terms), classes), head)
 
     words = f"fused head, {features} features" + ("" if bias else ", no bias")
-    return Launch(f"{words}, {name}, {classes}", fused_head, SUMS, call)
+    return Launch(f"{words}, {name}, {classes}", backend, SUMS, call)
 
 
 def of_log_p(classes: int) -> Launch:
@@ -175,11 +177,11 @@ def of_log_p(classes: int) -> Launch:
     asked, one = request(VARIANTS["dice_ce"], classes, torch.float32), torch.zeros(1, 1, VOXELS)
 
     def call() -> None:
-        backend.log_p_true(asked)
-        backend.log_p_true_slopes(asked, one)
+        true_class.log_p_true(asked)
+        true_class.log_p_true_slopes(asked, one)
 
     names = "log_p_true_kernel", "log_p_true_slopes_kernel"
-    return Launch(f"log p of the true class, {classes}", backend, names, call)
+    return Launch(f"log p of the true class, {classes}", true_class, names, call)
 
 
 def of_histograms(classes: int, name: str = "dice_ce") -> Launch:

@@ -14,9 +14,8 @@ from importlib.util import find_spec
 import numpy as np
 
 from medloss.scoring import Case
-from medloss_topology.metrics_lesion_dice import lesion_dice
-from medloss_topology.metrics_lesions import lesion_f1
-from medloss_topology.metrics_panoptic import panoptic_quality
+from medloss_topology.metrics_detection import lesion_f1
+from medloss_topology.metrics_overlap import lesion_dice, panoptic_quality
 
 lesions, *shape = [int(word) for word in sys.argv[1:]] or [200]
 shape = tuple(shape) or (240, 240, 155)

@@ -19,7 +19,7 @@ MODULES = {
         "medloss",
         "medloss.losses",
         "medloss.metrics",
-        "medloss.compound.schedules",
+        "medloss.compound",
     ),
     "Mathematics": ("medloss.sums", "medloss.distance", "medloss.scoring"),
     "Training": (
@@ -31,7 +31,6 @@ MODULES = {
         "medloss.integrations.keras",
         "medloss.integrations.nnunet",
         "medloss.workbench.preflight",
-        "medloss.compound.breakdown",
     ),
     "Choosing": (
         "medloss.workbench.suggest.cases",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from medloss.base.segmentation import SegmentationLoss
 from medloss.base.targets import Prepared
-from medloss.sums import ClassSums, Term, any_over_batch
+from medloss.sums import ClassSums, Term, any_over_batch, work_dtype
 from medloss.sums.numeric import ratio
+from medloss.sums.terms import as_terms
 
 
 class SumsLoss(SegmentationLoss):
@@ -22,6 +24,11 @@ class SumsLoss(SegmentationLoss):
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """Maps of shape (B, C, *spatial) for terms that need one, by name."""
         return {}
+
+    def is_additive(self, prepared: Prepared) -> bool:
+        """Where no map is made of the target."""
+        own = type(self)
+        return own.maps is SumsLoss.maps and own.compute is SumsLoss.compute
 
     def compute(self, prepared: Prepared) -> Tensor:
         """Sum the terms and form the loss."""
@@ -84,6 +91,16 @@ class VoxelLoss(SumsLoss):
             return s.v[:, :1]
         return s.t
 
+    def of_each_class(self, s: ClassSums, prepared: Prepared) -> tuple[Tensor, Tensor] | None:
+        """Sums over the voxels of each class and their numbers, (B, C) each, without a weight.
+
+        None where a voxel belongs to no class alone: there the loss does not tell its classes
+        apart.
+        """
+        if prepared.is_exclusive:
+            return None
+        return self.per_class(s, prepared), self.normalizer(s, prepared)
+
     def of_voxels(self, s: ClassSums, prepared: Prepared) -> ClassSums:
         """The terms, summed or of each voxel, as this loss takes them: from which voxels."""
         return s
@@ -107,3 +124,69 @@ class VoxelLoss(SumsLoss):
         voxels = prepared.each_voxel(self.terms(), self.maps(prepared))
         voxels = self.of_voxels(voxels, prepared)
         return self.per_class(self.counted(voxels, prepared, pool=False)[0], prepared)
+
+
+def annotated_share(prepared: Prepared, *, include_background: bool = True) -> Tensor | None:
+    """How much of the label of each voxel names classes that count, (B, 1, *spatial).
+
+    Of exclusive classes a voxel belongs to a mean by that share: with 1 where its class counts and
+    was annotated, with 0 where it was not, or is a background that does not count, and in between
+    for soft labels. Independent classes have a mean of their own each, over every voxel.
+
+    Args:
+        prepared: checked inputs.
+        include_background: whether class 0 counts.
+
+    Returns:
+        None where every class counts, and with it every voxel.
+    """
+    if prepared.present is None and include_background:
+        return None
+    batch, classes = prepared.values.shape[:2]
+    counts = torch.ones(batch, classes, dtype=torch.bool, device=prepared.values.device)
+    if prepared.present is not None:
+        counts = prepared.present.clone()
+    if not include_background:
+        counts[:, 0] = False
+    dtype = work_dtype(prepared.values)
+    if prepared.is_index:
+        label = prepared.target.long()
+        known = (label >= 0) & (label < classes)
+        of_label = counts.gather(1, label.where(known, 0).flatten(1)).view_as(label)
+        return (of_label & known).to(dtype)
+    shaped = counts.reshape(batch, classes, *[1] * (prepared.values.ndim - 2))
+    return (prepared.target.to(dtype) * shaped).sum(1, keepdim=True)
+
+
+def sums_of_each(losses: Sequence[SumsLoss], prepared: Prepared) -> list[ClassSums]:
+    """The sums of each loss and nothing else, from one pass over the voxels.
+
+    What several ask for is summed once. Maps of one name that are not the same tensor are apart.
+
+    Args:
+        losses: any, none too.
+        prepared: checked inputs.
+    """
+    maps: dict[str, Tensor] = {}
+    own: list[tuple[Term, ...]] = []
+    asked: list[tuple[Term, ...]] = []
+    for loss in losses:
+        names = {}
+        for name, given in loss.maps(prepared).items():
+            known_as = name
+            while maps.setdefault(known_as, given) is not given:
+                known_as += "'"
+            names[name] = known_as
+        own.append(as_terms(loss.terms()))
+        asked.append(tuple(_with_map(term, names) for term in own[-1]))
+    everything = [term for terms in asked for term in terms]
+    if not everything:
+        return [ClassSums((), ()) for _ in losses]
+    whole = prepared.sums(everything, maps)
+    pairs = zip(own, asked, strict=True)
+    return [ClassSums(tuple(whole[each] for each in there), here) for here, there in pairs]
+
+
+def _with_map(term: Term, names: dict[str, str]) -> Term:
+    """The term with its map as the pass knows it."""
+    return term if term.map is None else Term(term.name, None, names.get(term.map, term.map))

@@ -1,19 +1,26 @@
-"""Options of a loss: annotated attributes that become keywords of its constructor."""
+"""Options of a loss: annotated attributes that become keywords of its constructor, and judged."""
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import difflib
 import functools
 import inspect
+import math
+import numbers
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Literal, TypeVar, dataclass_transform
 
-from medloss.base.option_values import check_number, checked
+import numpy as np
+import torch
 
 T = TypeVar("T")
+
+_NOTHING = object()
 
 
 @dataclass_transform(
@@ -46,25 +53,26 @@ def options(cls: type[T]) -> type[T]:
 
 def validated(made: type[T]) -> type[T]:
     """A dataclass whose constructor takes options by place and name, and judges each."""
-    make: Callable[..., None] = made.__init__
-    known = {each.name: each for each in dataclasses.fields(made) if each.init}  # type: ignore[arg-type]
-    positional: tuple[str, ...] = getattr(made, "positional", ())
+    kind: Any = made  # a dataclass, for all that a checker knows any class
+    make: Callable[..., None] = kind.__init__
+    known = {each.name: each for each in dataclasses.fields(kind) if each.init}
+    positional: tuple[str, ...] = getattr(kind, "positional", ())
 
     @functools.wraps(make)
     def construct(self: Any, *args: Any, **given: Any) -> None:
         placed = _placed(type(self).__name__, positional, args, given)
-        kinds = _annotations(made)  # type: ignore[arg-type]
+        kinds = _annotations(kind)
         for name, value in given.items():
             if name not in known:
-                raise TypeError(_unknown(made, name, [*known]))
+                raise TypeError(_unknown(kind, name, [*known]))
             placed[name] = value
         values = {k: checked(k, value, kinds.get(k, Any)) for k, value in placed.items()}
         make(self, **values)
         for name, value in values.items():
             check_number(name, value, kinds.get(name, Any))
 
-    construct.__signature__ = _signature(known, positional)  # type: ignore[attr-defined]
-    made.__init__ = construct  # type: ignore[method-assign]
+    kind.__init__ = construct
+    kind.__init__.__signature__ = _signature(known, positional)
     return made
 
 
@@ -124,3 +132,104 @@ def _annotations(kind: type) -> dict[str, Any]:
             except (NameError, TypeError):  # imported for type checkers alone
                 found[name] = Any
     return found
+
+
+def checked(name: str, value: Any, kind: Any) -> Any:
+    """The value, NumPy's scalars as Python's; other than its annotation says is refused.
+
+    Args:
+        name: of the option.
+        value: as it was given.
+        kind: its annotation. Flags, numbers and words are judged; lists, mappings and objects are
+            left to who takes them.
+
+    Raises:
+        TypeError: it is of another kind.
+        ValueError: it is none of the words.
+
+    Example:
+        >>> checked("softmax", np.True_, bool), checked("gamma", 2, float)
+        (True, 2)
+        >>> checked("gamma", "2", float | None)
+        Traceback (most recent call last):
+        TypeError: gamma: expected a finite number or None, got '2'
+    """
+    kinds = _kinds(kind)
+    if not all(each in _PLAIN or typing.get_origin(each) in _PLAIN for each in kinds):
+        return value
+    for each in kinds:
+        found = _as(each, value)
+        if found is not _NOTHING:
+            return found
+    expected = " or ".join(map(_said, kinds))
+    of_words = [each for each in kinds if typing.get_origin(each) is Literal]
+    words = [word for each in of_words for word in typing.get_args(each)]
+    if isinstance(value, str) and words:
+        others = [_said(each) for each in kinds if each not in of_words]
+        expected = " or ".join([f"one of {', '.join(map(repr, words))}", *others])
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+    raise TypeError(f"{name}: expected {expected}, got {value!r}")
+
+
+def check_number(name: str, value: Any, kind: Any) -> None:
+    """Refuse what no loss can mean where its own bounds let it through.
+
+    Raises:
+        ValueError: a number that is not finite, or not whole where it counts something.
+    """
+    kinds = _kinds(kind)
+    if not isinstance(value, float) or not {int, float} & set(kinds):
+        return
+    if not math.isfinite(value) or float not in kinds:
+        expected = " or ".join(map(_said, kinds))
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    return typing.get_args(kind) if union else (kind,)
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """The value as this kind, or ``_NOTHING``."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if kind is type(None):
+        return None if value is None else _NOTHING
+    if kind is bool:
+        return bool(value) if isinstance(value, bool | np.bool_) else _NOTHING
+    if kind in (int, float):  # whether it is whole and finite is judged after its bounds
+        return _number(value)
+    if kind is str:
+        return value if isinstance(value, str) else _NOTHING
+    if origin is Literal:
+        plain = getattr(value, "value", value)  # an enumeration of MONAI
+        return next(
+            (word for word in parts if type(word) is type(plain) and word == plain), _NOTHING
+        )
+    return value if callable(value) else _NOTHING
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        return _NOTHING
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _said(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(map(repr, typing.get_args(kind)))
+    return _PLAIN.get(kind, "a callable")
+
+
+_PLAIN: dict[Any, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a word",
+    type(None): "None",
+    Literal: "one of some words",
+    collections.abc.Callable: "a callable",
+}
+"""Kinds that are judged here."""

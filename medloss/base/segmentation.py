@@ -197,6 +197,14 @@ class SegmentationLoss(_Loss):
                 "include_background: expected True for a single channel, which has no background"
             )
 
+    def is_additive(self, prepared: Prepared) -> bool:
+        """Whether the class sums of parts of a volume add up to those of the volume.
+
+        They do where each term of a voxel follows from that voxel and its ready maps. A loss that
+        does not say so has no value from parts; one that says so is tried by the contract.
+        """
+        return False
+
     def compute(self, prepared: Prepared) -> Tensor:
         """The loss on checked inputs; what a subclass implements."""
         raise TypeError(f"{type(self).__name__}: a loss must define compute()")
@@ -253,6 +261,19 @@ class SegmentationLoss(_Loss):
         """All options, as the constructor takes them."""
         names = [f.name for f in dataclasses.fields(self)]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+class OldNames(SegmentationLoss):
+    """Takes ``y_pred`` and ``y_true`` too, as some losses of MONAI; the last base of a class."""
+
+    def forward(self, *both: Any, **named: Any) -> Tensor:
+        """Value of the loss."""
+        for old, new in (("y_pred", "input"), ("y_true", "target")):
+            if old in named:
+                if new in named:
+                    raise TypeError(f"{old}: it is {new}; expected one of them")
+                named[new] = named.pop(old)
+        return super().forward(*both, **named)
 
 
 def mean_of(value: Tensor, counts: Tensor | None = None) -> Tensor:

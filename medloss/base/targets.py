@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medloss.base.input_checks import (
     STORED,
+    Look,
     checked_components,
     checked_map,
     checked_mask,
@@ -20,12 +21,16 @@ from medloss.base.input_checks import (
     no_probabilities,
     plain_tensor,
 )
-from medloss.base.value_checks import Look
 from medloss.objects.spacing import Spacing, SpacingLike, SpacingSource, parse_spacing
 from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
+from medloss.sums.voxels import Voxels
 
 Target = Tensor | Mapping[str, Any]
 """A label tensor, or a mapping with ``label`` and any of the fields of :class:`Extras`."""
+
+
+PER_VOXEL = ("mask", "distance_map", "skeleton", "components")
+"""Extras that have spatial axes."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,10 @@ class Prepared:
         wide = self.values.to(work_dtype(self.values))
         return wide if self.mask is None else torch.where(self.mask > 0, wide, 0)
 
+    def probabilities(self) -> Tensor:
+        """Of every class, (B, C, *spatial), in the dtype of :attr:`input`, differentiable."""
+        return Voxels(self.input, self.target, self.activation, {}).p
+
     @property
     def is_index(self) -> bool:
         """Whether the target holds class indices."""
@@ -130,27 +139,15 @@ class Prepared:
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
     ) -> ClassSums:
         """:func:`medloss.sums.class_sums` of these inputs."""
-        return class_sums(
-            self.values,
-            self.target,
-            terms,
-            activation=self.activation,
-            mask=self.mask,
-            maps=maps,
-        )
+        given = self.values, self.target, terms
+        return class_sums(*given, activation=self.activation, mask=self.mask, maps=maps)
 
     def each_voxel(
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
     ) -> ClassSums:
         """:func:`medloss.sums.voxel_terms` of these inputs."""
-        return voxel_terms(
-            self.values,
-            self.target,
-            terms,
-            activation=self.activation,
-            mask=self.mask,
-            maps=maps,
-        )
+        given = self.values, self.target, terms
+        return voxel_terms(*given, activation=self.activation, mask=self.mask, maps=maps)
 
 
 def prepare(
@@ -248,7 +245,7 @@ def _split(target: Target, extras: Extras) -> tuple[Tensor, Extras]:
 def _with_an_axis(extras: Extras) -> Extras:
     changed = {
         name: getattr(extras, name)[..., None]
-        for name in ("mask", "distance_map", "skeleton", "components")
+        for name in PER_VOXEL
         if isinstance(getattr(extras, name), Tensor)
     }
     return replace(extras, **changed)

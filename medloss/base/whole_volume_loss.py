@@ -2,16 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from medloss.base.additivity import prove
 from medloss.base.segmentation import SegmentationLoss
-from medloss.base.sums_recorder import added, sums_of, value_of
 from medloss.base.targets import Extras, Prepared, Target
-from medloss.sums import ClassSums
+from medloss.sums import ClassSums, Term, work_dtype
+
+
+class NotAdditiveError(ValueError):
+    """The value of a loss does not follow from class sums over parts."""
+
+
+_VOXELS = ("input", "target", "raw", "label", "mask", "extras")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part(Prepared):
+    """A part whose sums are kept, or give way to the sums of all parts."""
+
+    name: str
+    whole: Prepared
+    found: list[ClassSums] = field(default_factory=list)
+    totals: Sequence[ClassSums] = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        # Maps of the voxels may be made before they are summed; the value has the sums alone.
+        if name in _VOXELS and self.found:
+            self.refuse()
+        return super().__getattribute__(name)
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the target holds class indices."""
+        return self.whole.is_index
+
+    def sums(
+        self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
+    ) -> ClassSums:
+        """Class sums, of this part or of all."""
+        if not self.totals:
+            own = self.whole.sums(terms, maps)
+        elif len(self.found) < len(self.totals):
+            own = self.totals[len(self.found)]
+        else:
+            self.refuse()
+        self.found.append(own)
+        return own
+
+    def each_voxel(
+        self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
+    ) -> ClassSums:
+        """Refused."""
+        self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Say what the loss is not."""
+        raise NotAdditiveError(
+            f"{self.name} with these options needs every voxel at once, expected a function of "
+            f"class sums"
+        )
 
 
 class LossInParts:
@@ -21,8 +75,7 @@ class LossInParts:
         S = Σ over parts of the class sums of each; L = L(S), which is the loss of the joined parts.
 
     Sums are added in float64. Every voxel must be in exactly one part; parts may be of any shape
-    and come in any order. Before the first part the loss has to prove, on a few random voxels, that
-    its value follows from sums over parts. There is no gradient.
+    and come in any order. There is no gradient.
 
     Args:
         loss: a function of class sums, such as the region losses, cross entropy, focal, and
@@ -70,11 +123,20 @@ class LossInParts:
             TypeError: as the loss itself.
         """
         prepared = self.loss.prepare(input, target, Extras(**extras))
-        if self._last is None:
-            prove(self.loss, prepared)
-        found = sums_of(self.loss, prepared)
-        self._totals = added(self._totals, found) if self._totals else found
-        self._last = prepared
+        part = self._part(prepared)
+        self._evaluate(part)
+        if not part.found:
+            part.refuse()
+        if not self.loss.is_additive(prepared):
+            raise NotAdditiveError(
+                f"{type(self.loss).__name__} with these options looks beyond a voxel, so that the "
+                f"sums of parts are not those of the whole; expected a function of class sums, or "
+                f"a ready map"
+            )
+        found = [ClassSums(sums.values.double(), sums.terms) for sums in part.found]
+        if self._totals:
+            found = [a + b for a, b in zip(self._totals, found, strict=True)]
+        self._totals, self._last = found, prepared
 
     @torch.no_grad()
     def value(self) -> Tensor:
@@ -85,4 +147,14 @@ class LossInParts:
         """
         if self._last is None:
             raise ValueError("value: expected a part first, there was none")
-        return value_of(self.loss, self._last, self._totals)
+        dtype = work_dtype(self._last.values)
+        totals = [ClassSums(total.values.to(dtype), total.terms) for total in self._totals]
+        return self._evaluate(self._part(self._last, totals))
+
+    def _part(self, prepared: Prepared, totals: Sequence[ClassSums] = ()) -> _Part:
+        own = {each.name: getattr(prepared, each.name) for each in fields(prepared)}
+        return _Part(**own, name=type(self.loss).__name__, whole=prepared, totals=totals)
+
+    def _evaluate(self, part: Prepared) -> Tensor:
+        with torch.autocast(part.values.device.type, enabled=False):
+            return self.loss.evaluate(part)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -60,3 +65,99 @@ def as_columns(terms: Mapping[str, TermValue]) -> dict[str, float]:
         for of, value in term.per_class.items():
             row[f"{name}/{of}" if isinstance(of, str) else f"{name}/class {of}"] = value
     return row
+
+
+class ClassValues(NamedTuple):
+    """Values of classes as the mean Σ value / Σ count over the samples that count.
+
+    Args:
+        value: (B, C), for the classes that count.
+        counts: (B, C), or None for a plain mean.
+        first: index of the first class that counts.
+    """
+
+    value: Tensor
+    counts: Tensor | None
+    first: int
+
+    def means(self, names: Sequence[str] | None) -> dict[int | str, float]:
+        """By index, or by name where all classes, background included, have one; of nothing NaN."""
+        means = self.value.mean(0)
+        if self.counts is not None:
+            means = torch.where(self.counts > 0, self.value, 0).sum(0) / self.counts.sum(0)
+        of = enumerate(means.tolist(), self.first)
+        return {index if names is None else names[index]: mean for index, mean in of}
+
+
+def gradient_norms(values: Iterable[Tensor], logits: Tensor) -> list[Tensor]:
+    """‖∂L_k/∂z‖ of each term k by the logits z, without its weight; the graph is kept.
+
+    Args:
+        values: of the terms; of several numbers the mean counts.
+        logits: z, which the values were computed from.
+
+    Raises:
+        ValueError: the logits are no part of the graph.
+
+    Example:
+        >>> z = torch.tensor([3.0, 4.0], requires_grad=True)
+        >>> [float(norm) for norm in gradient_norms([(z * z).sum() / 2, z.sum() * 0], z)]
+        [5.0, 0.0]
+    """
+    if not logits.requires_grad:
+        raise ValueError(
+            "gradient_share, equal_gradient_norm: expected logits that require a gradient; with a "
+            "FusedHead there are none"
+        )
+    norms = []
+    for value in values:
+        slope = None
+        if value.requires_grad:
+            (slope,) = torch.autograd.grad(
+                value.mean() if value.ndim else value, logits, retain_graph=True, allow_unused=True
+            )
+        norms.append(logits.new_zeros(()) if slope is None else torch.linalg.vector_norm(slope))
+    return norms
+
+
+class LastPass(NamedTuple):
+    """Values of the terms, on their device: nothing waits for them before they are asked for.
+
+    Args:
+        values: of each term, without axes.
+        weights: they were multiplied by these.
+        classes: values of classes, of terms that tell them apart.
+        norms: of the terms' gradients by the logits, or None where this pass was not measured.
+    """
+
+    values: dict[str, Tensor]
+    weights: dict[str, float | Tensor]
+    classes: dict[str, ClassValues]
+    norms: list[Tensor] | None
+
+    def told(
+        self, *, class_names: Sequence[str] | None, with_gradient: bool
+    ) -> dict[str, TermValue]:
+        """All of it as numbers."""
+        weights = [float(weight) for weight in self.weights.values()]
+        values, norms = _numbers(list(self.values.values())), [math.nan] * len(weights)
+        if self.norms is not None:
+            norms = [w * n for w, n in zip(weights, _numbers(self.norms), strict=True)]
+        total = sum(norms)
+        terms = {}
+        for name, value, weight, norm in zip(self.values, values, weights, norms, strict=True):
+            classes = self.classes.get(name)
+            terms[name] = TermValue(
+                value,
+                weight,
+                {} if classes is None else classes.means(class_names),
+                norm if with_gradient else None,
+                (norm / total if total else math.nan) if with_gradient else None,
+            )
+        return terms
+
+
+def _numbers(tensors: list[Tensor]) -> list[float]:
+    """All at once, as each transfer would wait for the device."""
+    numbers: list[float] = torch.stack([each.double() for each in tensors]).tolist()
+    return numbers

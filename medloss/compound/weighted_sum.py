@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medloss.base import SegmentationLoss, SumsLoss, options
-from medloss.base.shared_pass import sums_of_each
+from medloss.base import RegionLoss, SegmentationLoss, SumsLoss, VoxelLoss, options
+from medloss.base.on_sums import sums_of_each
 from medloss.base.targets import Extras, Prepared, Target
-from medloss.compound.breakdown import TermValue
-from medloss.compound.class_values import ClassValues, from_sums
-from medloss.compound.gradient_norms import gradient_norms
-from medloss.compound.last_pass import LastPass
+from medloss.compound.breakdown import (
+    ClassValues,
+    LastPass,
+    TermValue,
+    gradient_norms,
+)
+from medloss.compound.inner_loss import check_term, value_of
 from medloss.compound.schedules import Weight
-from medloss.compound.step_watch import StepWatch
-from medloss.compound.term_rules import check_term, value_of
 from medloss.compound.term_weights import TermWeights
 from medloss.runtime.eager import is_transformed
 from medloss.sums import ClassSums, work_dtype
@@ -53,7 +54,7 @@ class WeightedSum(SegmentationLoss):
         self._last: LastPass | None = None
         self._last_training: LastPass | None = None
         self._passes = 0  # of training
-        self._watch = StepWatch(self.forwards_per_step)
+        self._since_step = 0  # of them since the schedules were stepped
 
     def pass_on(self, *also: str) -> dict[str, Any]:
         """Options that the terms inherit: activation, reduction, pooling, and those named."""
@@ -100,7 +101,7 @@ class WeightedSum(SegmentationLoss):
         """
         for each in self._sums():
             each.schedule.advance(step)
-            each._watch.step()
+            each._since_step = 0
 
     def breakdown(self, *, training: bool = False) -> dict[str, TermValue]:
         """Value, weight and classes of each term in the last forward pass.
@@ -141,12 +142,32 @@ class WeightedSum(SegmentationLoss):
         """Value of the loss; raises where ``forwards_per_step`` passes went without a step."""
         value = super().evaluate(prepared)
         if not torch.compiler.is_compiling() and value.requires_grad and self.training:
-            self._watch.training(self.scheduled())
+            self._since_step += 1
+            self._expect_steps()
         return value
+
+    def _expect_steps(self) -> None:
+        # A loss sees passes, not epochs; a pass may be of a teacher, of a second evaluation under
+        # checkpointing, or of a validation within the epoch: how many, only the user knows.
+        limit = self.forwards_per_step
+        if limit is not None and self._since_step > limit:
+            raise RuntimeError(
+                f"the weight of {', '.join(self.scheduled())} has a schedule that nothing steps: "
+                f"forwards_per_step={limit} training passes were made since the last step. "
+                f"Call loss.step_schedule(epoch) as each epoch begins, from 0 on, "
+                f"or attach medloss.integrations.handlers.LossHandler (MONAI, ignite), "
+                f"medloss.integrations.lightning.LossCallback or "
+                f"medloss.integrations.keras.ScheduleCallback"
+            )
+
+    def is_additive(self, prepared: Prepared) -> bool:
+        """Where every term is."""
+        terms = self.losses.values()
+        return all(isinstance(t, SegmentationLoss) and t.is_additive(prepared) for t in terms)
 
     def compute(self, prepared: Prepared) -> Tensor:
         """The weighted sum of all terms; terms on class sums share one pass."""
-        return self._combined(prepared, iter(sums_of_each(list(self._on_sums()), prepared)))
+        return self._combined(prepared, iter(sums_of_each(list(self.terms_on_sums()), prepared)))
 
     def measures_gradient(self) -> bool:
         """Whether the next training pass is one of those measured.
@@ -165,13 +186,13 @@ class WeightedSum(SegmentationLoss):
         return any(self._passes % n == 0 for n in every)
 
     def _combined(self, prepared: Prepared, sums: Iterator[ClassSums]) -> Tensor:
-        """The weighted sum; ``sums`` are those of each term of :meth:`_on_sums`, in its order."""
+        """The weighted sum, from the sums of each of :meth:`terms_on_sums`, in its order."""
         values, classes = {}, {}
         for name, loss in self.losses.items():
             if isinstance(loss, WeightedSum):
                 values[name] = loss._combined(prepared, sums)
             elif isinstance(loss, SumsLoss):
-                values[name], of_classes = from_sums(loss, next(sums), prepared)
+                values[name], of_classes = _value_and_classes(loss, next(sums), prepared)
                 if of_classes is not None:
                     classes[name] = of_classes
             else:
@@ -226,13 +247,45 @@ class WeightedSum(SegmentationLoss):
                 found += [each for each in loss.modules() if isinstance(each, WeightedSum)]
         return found
 
-    def _on_sums(self) -> Iterator[SumsLoss]:
+    def terms_on_sums(self) -> Iterator[SumsLoss]:
         """Terms on class sums, those of nested losses included."""
         for loss in self.losses.values():
             if isinstance(loss, WeightedSum):
-                yield from loss._on_sums()
+                yield from loss.terms_on_sums()
             elif isinstance(loss, SumsLoss):
                 yield loss
+
+
+def _value_and_classes(
+    loss: SumsLoss, sums: ClassSums, prepared: Prepared
+) -> tuple[Tensor, ClassValues | None]:
+    """Value of a loss on class sums, and of its classes where it tells them apart."""
+    if isinstance(loss, RegionLoss) and type(loss).from_sums is RegionLoss.from_sums:
+        s, present = loss.counted(sums, prepared)
+        each = loss.per_class(s)
+        value = loss.reduce_classes(each, present)
+        return value, _of_all(loss, each.detach(), present, prepared)
+    value = loss.from_sums(sums, prepared)
+    if not isinstance(loss, VoxelLoss) or type(loss).from_sums is not VoxelLoss.from_sums:
+        return value, None
+    if loss.batch == "world":  # sums over all ranks are not at hand here
+        return value, None
+    with torch.no_grad():
+        s, _ = loss.counted(sums.detach(), prepared, pool=False)
+        found = loss.of_each_class(s, prepared)
+    if found is None or found[0].shape != found[1].shape:
+        return value, None
+    return value, _of_all(loss, *found, prepared)
+
+
+def _of_all(
+    loss: SumsLoss, value: Tensor, counts: Tensor | None, prepared: Prepared
+) -> ClassValues | None:
+    """None where there is not one value for each class that counts."""
+    first = 0 if loss.include_background else 1
+    if value.shape[1] != prepared.values.shape[1] - first:
+        return None
+    return ClassValues(value, counts, first)
 
 
 def _of_rank(value: Tensor, rank: int) -> Tensor:

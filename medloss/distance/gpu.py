@@ -30,8 +30,7 @@ import triton.language as tl
 from torch import Tensor
 
 from medloss.distance.separable import Measurement
-from medloss.sums.gpu.backend import FUSED
-from medloss.sums.gpu.plan import on_device_of
+from medloss.sums.gpu.backend import FUSED, on_device_of
 
 SCANNED = 1 << 10
 """Voxels that a program of the scan has, if its line is not longer."""

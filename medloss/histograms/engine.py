@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from medloss.histograms import plain
-from medloss.histograms.cells import check_bins, spread_nan
 from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.sums import Activation, chosen_backend
 from medloss.sums.request import gradient_like
 
-FUSED = {"numba": "medloss.histograms.compiled", "triton": "medloss.histograms.gpu"}
+FUSED = {"numba": "medloss.histograms.cpu", "triton": "medloss.histograms.gpu"}
 """By backend of the class sums, the module that has this in one pass; else it is plain torch."""
 
 
@@ -55,7 +54,7 @@ def error_histograms(
         >>> error_histograms(p, y, activation="probabilities", bins=4)[0, 0].tolist()
         [[0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0]]
     """
-    check_bins(bins)
+    plain.check_bins(bins)
     one, whole = [input.shape[0], 1, *input.shape[2:]], list(input.shape)
     if list(target.shape) not in (one, whole):
         raise ValueError(f"target: expected {one} or {whole}, got {list(target.shape)}")
@@ -64,11 +63,11 @@ def error_histograms(
     module = FUSED.get(chosen_backend(input, (target, mask)).name)
     if module is None:
         return plain.histograms(input, target, mask, activation, bins)
-    return evaluate(Counts(activation, bins, module), input, target, mask)
+    return evaluate(HistogramForm(activation, bins, module), input, target, mask)
 
 
 @dataclass(frozen=True)
-class Counts:
+class HistogramForm:
     """The histograms, by a module that has them in one pass."""
 
     differentiable: ClassVar[int] = 1
@@ -78,9 +77,9 @@ class Counts:
     module: str
 
     def value(self, *tensors: Any) -> Tensor:
-        """Counts (B, C, 2, bins + 1)."""
+        """HistogramForm (B, C, 2, bins + 1)."""
         own = import_module(self.module)
-        return spread_nan(own.histograms(*_flat(*tensors), self.activation, self.bins))
+        return plain.spread_nan(own.histograms(*_flat(*tensors), self.activation, self.bins))
 
     def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
         """Gradient by the input."""
@@ -112,7 +111,7 @@ _histograms = operator(
     "medloss::error_histograms",
     "Tensor input, Tensor target, Tensor? mask",
     "str activation, int bins, str module",
-    of=Counts,
+    of=HistogramForm,
     fake=_fake,
     fake_slope=gradient_like,
 )

@@ -1,17 +1,27 @@
-"""Error histograms on CUDA devices: one read of the logits, and for the gradient one more."""
+"""Error histograms on CUDA devices: one read of the logits, and for the gradient one more.
+
+The kernels work on the tiles of those of the class sums. Counts are whole numbers of a small unit
+of weight, added atomically: whole numbers have the same sum in any order. Programs add to a few
+copies of the histograms, so that not all of them wait for the cell in which most voxels are.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, assignment"
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
 
-from medloss.histograms.gpu_kernels import count_kernel, slopes_kernel
-from medloss.sums.gpu.backend import FUSED
-from medloss.sums.gpu.plan import on_device_of, processors, seen
+from medloss.sums.gpu.activations import activate, over_classes, row_of
+from medloss.sums.gpu.backend import FUSED, on_device_of, processors, seen
+from medloss.sums.gpu.head import load_voxels
 from medloss.sums.gpu.tiles import Load
-from medloss.sums.terms import work_dtype
+from medloss.sums.gpu.voxels import load_target, store_tile
+from medloss.sums.voxels import work_dtype
 
 STEPS = {torch.float32: 2.0**24, torch.float64: 2.0**34}
 """The largest weight in units: what a float32 tells apart, and room for 2²⁹ voxels."""
@@ -19,6 +29,9 @@ COPIES_BYTES = 1 << 25
 """Room for copies of the histograms."""
 LIVE_TILES = 4
 """Values of all classes of a voxel that the gradient holds at once."""
+SIZES = ["programs", "copies", "bins"]
+MOST = tl.constexpr(2.0**62)
+"""Of what a whole number of 64 bits holds."""
 
 
 def histograms(
@@ -73,8 +86,128 @@ class _Work:
             "ACTIVATION": activation,
             "INDEX": target.shape[1] != self.classes,
             "CLASSES": self.classes,
-            "ROWS": tile.rows,
-            "VOXELS": tile.voxels,
-            "num_warps": tile.warps,
+            **tile.choices,
             **FUSED,
         }
+
+
+@triton.jit
+def place(error, bins):
+    """Cell of each error, and the share of its upper edge: :mod:`medloss.histograms.plain`.
+
+    A NaN has a cell as well; its share is NaN, which minimum and maximum would not leave it.
+    """
+    low = error <= 0.5
+    from_end = tl.maximum(tl.where(low, error, 1.0 - error), 0.0)
+    v = tl.sqrt(0.5 * from_end) * bins.to(error.dtype)
+    last = bins // 2 - 1
+    whole = tl.where(v < last, v, last.to(error.dtype)).to(tl.int32)
+    j = whole.to(error.dtype)
+    share = tl.minimum((v * v - j * j) / (2.0 * j + 1.0), 1.0)
+    share = tl.where(low, share, 1.0 - share)
+    return tl.where(low, whole, bins - 1 - whole), tl.where(error == error, share, error)
+
+
+@triton.jit
+def add(row, cell, share, units, real, bins):
+    """Add weights to the two edges of their cells; together they are the rounded weight.
+
+    The place after the last edge counts what is no number of units.
+    """
+    whole = units * share
+    known = (tl.abs(units) < MOST) & (tl.abs(whole) < MOST)
+    upper = tl.floor(tl.where(known, whole, 0.0) + 0.5).to(tl.int64)
+    lower = tl.floor(tl.where(known, units, 0.0) + 0.5).to(tl.int64) - upper
+    at = row + cell
+    tl.atomic_add(at, lower, mask=real & known, sem="relaxed")
+    tl.atomic_add(at + 1, upper, mask=real & known, sem="relaxed")
+    one = tl.full(cell.shape, 1, tl.int64)
+    tl.atomic_add(at - cell + bins + 1, one, mask=real & (known == 0), sem="relaxed")
+
+
+@triton.jit(do_not_specialize=SIZES)
+def count_kernel(
+    x, target, mask, unit, counts, voxels, programs, copies, bins,
+    ACTIVATION: tl.constexpr, INDEX: tl.constexpr,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """Add to ``counts`` (B, copies, classes, 2, bins + 2), in units of a weight of ``1 / unit``.
+
+    A place beyond the edges counts the voxels that have a NaN.
+    """
+    LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
+    DTYPE: tl.constexpr = unit.dtype.element_ty
+    SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
+    b = (tl.program_id(0) // programs).to(tl.int64)
+    program = (tl.program_id(0) % programs).to(tl.int64)
+    out = counts + (b * copies + program % copies) * (CLASSES * 2 * (bins + 2))
+    scale = tl.load(unit)
+    for start in range(program * VOXELS, voxels, programs.to(tl.int64) * VOXELS):
+        left, w, labels, z, _ = load_voxels(
+            x, None, target, mask, b, start, voxels, DTYPE, INDEX, SOFTMAX,
+            1, 0, CLASSES, ROWS, VOXELS,
+        )  # fmt: skip
+        tiles, found = activate(z, ACTIVATION, False)
+        for i in tl.static_range(LOTS):
+            p, _, _, _ = row_of(i, tiles, found, ACTIVATION, False)
+            y = load_target(target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS)
+            cell, share = place(tl.abs(p - y), bins)
+            classes = (tl.arange(0, ROWS) + i * ROWS)[:, None]
+            real = (classes < CLASSES) & (w != 0)
+            if INDEX:
+                side = tl.where(y > 0, 0, 1)
+                add(out + (classes * 2 + side) * (bins + 2), cell, share, w * scale, real, bins)
+            else:
+                row = out + classes * 2 * (bins + 2)
+                add(row, cell, share, w * scale * y, real, bins)
+                add(row + bins + 2, cell, share, w * scale * (1.0 - y), real, bins)
+
+
+@triton.jit(do_not_specialize=["programs", "bins"])
+def slopes_kernel(
+    x, target, mask, table, out, voxels, programs, bins,
+    ACTIVATION: tl.constexpr, INDEX: tl.constexpr,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient by the input, for slopes ``table`` (B, classes, 2, bins) by the errors."""
+    LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
+    DTYPE: tl.constexpr = table.dtype.element_ty
+    SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
+    b = (tl.program_id(0) // programs).to(tl.int64)
+    start = (tl.program_id(0) % programs).to(tl.int64) * VOXELS
+    left, w, labels, z, _ = load_voxels(
+        x, None, target, mask, b, start, voxels, DTYPE, INDEX, SOFTMAX,
+        1, 0, CLASSES, ROWS, VOXELS,
+    )  # fmt: skip
+    tiles, found = activate(z, ACTIVATION, False)
+    ps = ()
+    by_ps = ()
+    parts = ()
+    for i in tl.static_range(LOTS):
+        p, q, _, _ = row_of(i, tiles, found, ACTIVATION, False)
+        y = load_target(target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS)
+        cell, _ = place(tl.abs(p - y), bins)
+        classes = (tl.arange(0, ROWS) + i * ROWS)[:, None]
+        at = table + ((b * CLASSES + classes) * 2) * bins + cell
+        if INDEX:
+            by_error = tl.load(at + tl.where(y > 0, 0, bins), mask=classes < CLASSES, other=0.0)
+        else:
+            inside = tl.load(at, mask=classes < CLASSES, other=0.0)
+            outside = tl.load(at + bins, mask=classes < CLASSES, other=0.0)
+            by_error = inside * y + outside * (1.0 - y)
+        by_p = tl.where(p > y, by_error, tl.where(p < y, -by_error, p - y))  # 0, or NaN
+        if mask is not None:
+            by_p = tl.where(w == 0, 0.0, by_p)
+        if SOFTMAX:
+            ps += (p,)
+            by_ps += (by_p,)
+            parts += (p * by_p,)
+        else:
+            if ACTIVATION == "sigmoid":
+                by_p *= p * q
+            store_tile(out, by_p * w, b, start, left, i, CLASSES, ROWS, VOXELS)
+    if SOFTMAX:
+        whole = over_classes(parts)[None, :]
+        for i in tl.static_range(LOTS):
+            slope = ps[i] * (by_ps[i] - whole) * w
+            store_tile(out, slope, b, start, left, i, CLASSES, ROWS, VOXELS)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from medloss.base.option_values import check_number, checked
+from medloss.base.options import check_number, checked
 from medloss.offers.records import Metric
 from medloss.scoring.adapter_monai import OVERLAP, PRESET, check_reduction
 from medloss.scoring.presets import BothEmpty, EmptyPolicy, Missed

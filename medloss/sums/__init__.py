@@ -4,8 +4,10 @@ from medloss.runtime.backends import Choice
 from medloss.sums.choice import backends, chosen_backend
 from medloss.sums.engine import class_sums, class_sums_slopes
 from medloss.sums.reference import voxel_terms
-from medloss.sums.terms import Activation, ClassSums, Term, any_over_batch, work_dtype
+from medloss.sums.results import ClassSums, any_over_batch
+from medloss.sums.terms import Term
 from medloss.sums.true_class import log_p_true
+from medloss.sums.voxels import Activation, work_dtype
 
 __all__ = [
     "Activation",

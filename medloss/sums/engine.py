@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from medloss.runtime.eager import evaluate, plain_slopes
+from medloss.runtime.operators import operator
 from medloss.sums import reference
-from medloss.sums.choice import REFERENCE, chosen_backend
-from medloss.sums.form import Form
-from medloss.sums.terms import (
-    WITH_EXPONENT,
-    WITH_MAP,
-    Activation,
-    ClassSums,
-    Term,
-    as_terms,
-    exponent,
-)
+from medloss.sums.choice import REFERENCE, chosen_backend, load
+from medloss.sums.request import SumsRequest, gradient_like
+from medloss.sums.results import ClassSums
+from medloss.sums.terms import TERMS, Term, checked
+from medloss.sums.voxels import Activation, work_dtype
 
 
 def class_sums(
@@ -40,10 +37,10 @@ def class_sums(
     Args:
         input: (B, C, *spatial), logits, or probabilities where ``activation`` says so.
         target: (B, 1, *spatial) class indices or (B, C, *spatial) one-hot, multi-label or soft.
-        terms: names, or :class:`Term` where a parameter is needed.
+        terms: names, or :class:`Term` where an exponent or a map is needed.
         activation: how ``input`` becomes probabilities.
         mask: (B, 1, *spatial), weight of each voxel; 0 ignores it.
-        maps: (B, C, *spatial) each, for the terms ``map``.
+        maps: (B, C, *spatial) each, for the terms that name one.
 
     Returns:
         Sums of shape (B, C) each, float64 for float64 input, else float32.
@@ -104,6 +101,87 @@ def class_sums_slopes(
     return torch.zeros_like(input) if slopes is None else slopes
 
 
+@dataclass(frozen=True)
+class Form:
+    """Class sums as :func:`medloss.runtime.eager.evaluate` takes them, apart from the tensors.
+
+    These are input, target, mask or None, and the maps.
+
+    Args:
+        terms: a term with a map names it by its number among the maps.
+        activation: how the input becomes probabilities.
+        backend: by name.
+    """
+
+    differentiable: ClassVar[int] = 1
+
+    terms: tuple[Term, ...]
+    activation: Activation
+    backend: str
+
+    @classmethod
+    def of_options(
+        cls, names: list[str], parameters: list[float], activation: str, backend: str
+    ) -> Form:
+        """The form that :attr:`options` were made of."""
+        terms = (
+            Term(name, None, str(int(parameter))) if TERMS[name].map else Term(name, parameter)
+            for name, parameter in zip(names, parameters, strict=True)
+        )
+        return cls(tuple(terms), cast("Activation", activation), backend)
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """The form as operators take it: a term's map is a number, as its exponent is."""
+        names = [term.name for term in self.terms]
+        parameters = [float(term.map or term.exponent or 0) for term in self.terms]
+        return names, parameters, self.activation, self.backend
+
+    def value(self, *tensors: Any) -> Tensor:
+        """Sums (B, K, C)."""
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return load(self.backend).sums(self.request(*tensors))
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by the input."""
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return (load(self.backend).slopes(self.request(*tensors), gradient),)
+
+    def plain(self, *tensors: Any) -> Tensor:
+        """Sums (B, K, C) of the reference."""
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return reference.sums(self.request(*tensors))
+
+    def recorded(self, *tensors: Any) -> Tensor:
+        """Sums (B, K, C) as an operator: one node in a graph, a backward that recomputes."""
+        return _operator(*tensors[:3], list(tensors[3:]), *self.options)
+
+    def request(
+        self, input: Tensor, target: Tensor, mask: Tensor | None, *maps: Tensor
+    ) -> SumsRequest:
+        """With its tensors, as a backend takes it."""
+        return SumsRequest(input, target, mask, maps, self.terms, self.activation)
+
+
+OPTIONS = "str[] names, float[] parameters, str activation, str backend"
+"""A form in the schema of an operator."""
+
+
+def _fake(input: Tensor, target: Any, mask: Any, maps: Any, names: list[str], *_: Any) -> Tensor:
+    shape = (input.shape[0], len(names), input.shape[1])
+    return input.new_empty(shape, dtype=work_dtype(input))
+
+
+_operator = operator(
+    "medloss::class_sums",
+    "Tensor input, Tensor target, Tensor? mask, Tensor[] maps",
+    OPTIONS,
+    of=Form.of_options,
+    fake=_fake,
+    fake_slope=gradient_like,
+)
+
+
 def form_of(
     input: Tensor,
     target: Tensor,
@@ -115,32 +193,21 @@ def form_of(
     """The form of class sums whose arguments are checked here, and their terms by name."""
     _check_shapes(input, target, mask, maps)
     # a compiler looks through a cache, and says so
-    checked = _checked.__wrapped__ if torch.compiler.is_compiling() else _checked
-    named, numbered = checked(tuple(terms), tuple(maps))
+    by_number = _numbered.__wrapped__ if torch.compiler.is_compiling() else _numbered
+    named, numbered = by_number(tuple(terms), tuple(maps))
     backend = chosen_backend(input, (target, mask, *maps.values())).name
     return Form(numbered, activation, backend), named
 
 
 @lru_cache(maxsize=256)
-def _checked(
+def _numbered(
     terms: tuple[str | Term, ...], maps: tuple[str, ...]
 ) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
     """Each term once, with its map by name and by number."""
-    whole, numbered = as_terms(terms), []
-    for term in whole:
-        if term.name not in reference.SUMMANDS:
-            raise ValueError(f"terms: expected some of {list(reference.SUMMANDS)}, got {term.name}")
-        if term.name in WITH_EXPONENT:
-            exponent(term)
-        if term.name not in WITH_MAP:
-            numbered.append(term)
-            continue
-        if term.parameter not in maps:
-            raise ValueError(
-                f"maps: expected {term.parameter!r}, which {term.name} names, got {list(maps)}"
-            )
-        numbered.append(Term(term.name, str(maps.index(str(term.parameter)))))
-    return whole, tuple(numbered)
+    named = checked(terms, maps)
+    return named, tuple(
+        Term(t.name, None, str(maps.index(str(t.map)))) if TERMS[t.name].map else t for t in named
+    )
 
 
 def _check_shapes(

@@ -31,6 +31,16 @@ def power(x: Tensor, exponent: float) -> Tensor:
     return torch.where(x > KNEE, x.clamp_min(KNEE).pow(exponent), x * KNEE ** (exponent - 1))
 
 
+def power_slope(x: Tensor, exponent: float) -> Tensor:
+    """The derivative of :func:`power`."""
+    if exponent == 0:
+        return torch.zeros_like(x)
+    if exponent >= 1:
+        return exponent * x.pow(exponent - 1)
+    steep = exponent * x.clamp_min(KNEE).pow(exponent - 1)
+    return torch.where(x > KNEE, steep, KNEE ** (exponent - 1))
+
+
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """``numerator / denominator``, and 0 with gradient 0 where the denominator is 0.
 

@@ -8,11 +8,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from medloss.sums.terms import Activation, Term, work_dtype
+from medloss.sums.terms import Term
+from medloss.sums.voxels import Activation, work_dtype
 
 
 @dataclass(frozen=True)
-class Request:
+class SumsRequest:
     """Arguments of class sums, checked; maps by number.
 
     Args:
@@ -41,9 +42,9 @@ class Request:
         """What is computed in, and the dtype of the sums."""
         return work_dtype(self.input)
 
-    def flat(self) -> Request:
+    def flat(self) -> SumsRequest:
         """The same with one axis of voxels; views, unless strides make that impossible."""
-        return Request(
+        return SumsRequest(
             self.input.detach().flatten(2),
             self.target.detach().flatten(2),
             None if self.mask is None else self.mask.detach().flatten(2),
@@ -64,8 +65,8 @@ def gradient_like(input: Tensor) -> Tensor:
 class Backend(Protocol):
     """A way to compute class sums and their gradient; modules are meant."""
 
-    def sums(self, request: Request) -> Tensor:
+    def sums(self, request: SumsRequest) -> Tensor:
         """Sums of shape (B, K, C) in ``request.work_dtype``."""
 
-    def slopes(self, request: Request, gradient: Tensor) -> Tensor:
+    def slopes(self, request: SumsRequest, gradient: Tensor) -> Tensor:
         """Gradient by the input, like it, for a gradient (B, K, C) of the sums."""

@@ -1,21 +1,30 @@
-"""What is summed (:class:`Term`) and what comes out (:class:`ClassSums`)."""
+r"""What is summed: the one table of terms.
+
+A term costs its row here and its loops for the CPU (:mod:`medloss.sums.cpu.terms`). Codes, what a
+kernel has to prepare, which terms need no gradient and which only the true class adds to follow
+from the row; so do the term in torch and its kernels for CUDA devices, with their derivatives. A
+factor that no row had before is also told to these kernels (:mod:`medloss.sums.gpu.terms`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from functools import reduce
+from operator import mul
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Activation = Literal["softmax", "sigmoid", "probabilities"]
+from medloss.sums.numeric import power, power_slope
+from medloss.sums.voxels import Voxels
 
 
 class Term(NamedTuple):
     r"""One function of probability p and target y that is summed over voxels v, for each class.
 
     ========== ======================== =====================================================
-    name       summed                   parameter
+    name       summed                   takes
     ========== ======================== =====================================================
     ``v``      1                        (the number of voxels that count)
     ``p``      p
@@ -24,188 +33,198 @@ class Term(NamedTuple):
     ``pp``     p²
     ``tt``     y²
     ``l1``     \|p − y\|
-    ``power``  \|p − y\|^γ             γ
+    ``power``  \|p − y\|^γ             ``exponent``: γ
     ``sqt``    (p − y)² y
     ``ce``     −y log p
     ``ce_neg`` −(1 − y) log(1 − p)
     ``nlog``   −log p
-    ``focal``  −y (1 − p)^γ log p       γ
-    ``focal_neg`` −(1 − y) p^γ log(1 − p) γ
-    ``map``    p φ                      name of the map φ, of shape (B, C, \*spatial)
-    ``map2``   (p − y)² φ               name of the map φ
-    ``tp_map`` p y φ                    name of the map φ
-    ``t_map``  y φ                      name of the map φ
+    ``focal``  −y (1 − p)^γ log p       ``exponent``: γ
+    ``focal_neg`` −(1 − y) p^γ log(1 − p) ``exponent``: γ
+    ``map``    p φ                      ``map``: name of φ, of shape (B, C, \*spatial)
+    ``map2``   (p − y)² φ               ``map``: name of φ
+    ``tp_map`` p y φ                    ``map``: name of φ
+    ``t_map``  y φ                      ``map``: name of φ
     ========== ======================== =====================================================
+
+    A map may also be given second: ``Term("map", "distances")``, as ``Term("focal", 2.0)``.
     """
 
     name: str
-    parameter: float | str | None = None
+    exponent: float | None = None
+    map: str | None = None
+
+    @property
+    def key(self) -> float | str | None:
+        """What tells it from terms of the same name."""
+        return self.exponent if self.map is None else self.map
 
 
-WITH_EXPONENT = ("power", "focal", "focal_neg")
-"""Terms with an exponent as parameter."""
+class Summand(NamedTuple):
+    """A row of the table: a term as the product of weight, factor, map and −log.
 
-WITH_MAP = ("map", "map2", "tp_map", "t_map")
-"""Terms whose parameter names a map."""
+    Args:
+        weight: how the target weighs: ``1``, ``y``, ``y*y`` or ``1-y``.
+        factor: what it takes of p or q = 1 − p, one of :data:`FACTORS`.
+        log: ``p`` or ``q``, whose logarithm it takes, or nothing.
+        map: whether it takes a map.
+    """
+
+    weight: str = "1"
+    factor: str = "1"
+    log: str = ""
+    map: bool = False
+
+    @property
+    def exponent(self) -> bool:
+        """Whether it takes an exponent."""
+        return self.factor.endswith("**e")
+
+    @property
+    def constant(self) -> bool:
+        """Whether it has no gradient."""
+        return self.factor == "1" and not self.log
+
+    @property
+    def of_true_class(self) -> bool:
+        """Whether of exclusive classes only that of the label adds to it, in proportion to y."""
+        return self.weight in ("y", "y*y") and "y" not in self.factor
+
+
+TERMS = {
+    "v": Summand(),
+    "p": Summand(factor="p"),
+    "t": Summand("y"),
+    "tp": Summand("y", "p"),
+    "pp": Summand(factor="p*p"),
+    "tt": Summand("y*y"),
+    "l1": Summand(factor="abs(p-y)"),
+    "power": Summand(factor="abs(p-y)**e"),
+    "sqt": Summand("y", "(p-y)**2"),
+    "ce": Summand("y", log="p"),
+    "ce_neg": Summand("1-y", log="q"),
+    "nlog": Summand(log="p"),
+    "focal": Summand("y", "q**e", log="p"),
+    "focal_neg": Summand("1-y", "p**e", log="q"),
+    "map": Summand(factor="p", map=True),
+    "map2": Summand(factor="(p-y)**2", map=True),
+    "tp_map": Summand("y", "p", map=True),
+    "t_map": Summand("y", map=True),
+}
+"""Every term, by its name."""
+
+
+class Factor(NamedTuple):
+    """A function of voxels and an exponent, and its derivative by p."""
+
+    value: Callable[[Voxels, float], Tensor]
+    slope: Callable[[Voxels, float], Tensor | float]
+
+
+FACTORS = {
+    "p": Factor(lambda x, _: x.p, lambda x, _: 1.0),
+    "p*p": Factor(lambda x, _: x.p * x.p, lambda x, _: 2 * x.p),
+    "abs(p-y)": Factor(lambda x, _: (x.p - x.y).abs(), lambda x, _: (x.p - x.y).sign()),
+    "(p-y)**2": Factor(lambda x, _: (x.p - x.y) ** 2, lambda x, _: 2 * (x.p - x.y)),
+    "abs(p-y)**e": Factor(
+        lambda x, e: power((x.p - x.y).abs(), e),
+        lambda x, e: (x.p - x.y).sign() * power_slope((x.p - x.y).abs(), e),
+    ),
+    "p**e": Factor(lambda x, e: power(x.p, e), lambda x, e: power_slope(x.p, e)),
+    "q**e": Factor(lambda x, e: power(x.not_p, e), lambda x, e: -power_slope(x.not_p, e)),
+}
+"""What a factor says, in torch."""
+
+WEIGHTS: dict[str, Callable[[Voxels], Tensor]] = {
+    "y": lambda x: x.y,
+    "y*y": lambda x: x.y * x.y,
+    "1-y": lambda x: 1 - x.y,
+}
+"""What a weight says, in torch."""
+
+LOGS: dict[tuple[str, str], Callable[[Voxels], Tensor]] = {
+    ("p", "1"): lambda x: x.log_p,
+    ("p", "y"): lambda x: x.log_p_of_true,
+    ("q", "1"): lambda x: x.log_not_p,
+    ("q", "1-y"): lambda x: x.log_not_p_of_false,
+}
+"""A logarithm in torch, which is asked only where its weight is not 0."""
+
+
+def summand(x: Voxels, term: Term) -> Tensor:
+    """What a term sums, for each voxel and class."""
+    row = TERMS[term.name]
+    value = _product(x, term, _factor(x, term), -LOGS[row.log, row.weight](x) if row.log else 1.0)
+    return value if isinstance(value, Tensor) else torch.ones_like(x.input)
+
+
+class Slopes(NamedTuple):
+    """Derivatives by p, log p and log(1 − p), taken as if these were independent."""
+
+    p: Tensor | float = 0.0
+    log_p: Tensor | float = 0.0
+    log_not_p: Tensor | float = 0.0
+
+
+def summand_slopes(x: Voxels, term: Term) -> Slopes:
+    """Derivatives of :func:`summand`, by the product rule."""
+    row = TERMS[term.name]
+    by_p: Tensor | float = 0.0
+    if row.factor != "1":
+        slope = FACTORS[row.factor].slope(x, float(term.exponent or 0))
+        log = -LOGS[row.log, row.weight](x) if row.log else 1.0
+        by_p = _product(x, term, slope, log)
+    if not row.log:
+        return Slopes(by_p)
+    by_log = -_product(x, term, _factor(x, term), 1.0)
+    return Slopes(by_p, by_log) if row.log == "p" else Slopes(by_p, log_not_p=by_log)
+
+
+def _factor(x: Voxels, term: Term) -> Tensor | float:
+    factor = TERMS[term.name].factor
+    return 1.0 if factor == "1" else FACTORS[factor].value(x, float(term.exponent or 0))
+
+
+def _product(x: Voxels, term: Term, factor: Tensor | float, log: Tensor | float) -> Tensor | float:
+    """Of weight, factor, map and logarithm, of which those that are 1 cost nothing."""
+    row = TERMS[term.name]
+    weight = 1.0 if row.weight == "1" else WEIGHTS[row.weight](x)
+    phi = x.maps[str(term.map)] if row.map else 1.0
+    parts = [each for each in (weight, factor, phi, log) if isinstance(each, Tensor)]
+    return reduce(mul, parts) if parts else 1.0
+
+
+def as_term(key: str | Term | tuple[str, float | str | None]) -> Term:
+    """A term from itself, its bare name, or its name and its exponent or map."""
+    whole = Term(key) if isinstance(key, str) else Term(*key)
+    second = whole.exponent
+    return Term(whole.name, None, second) if isinstance(second, str) else whole
 
 
 def as_terms(terms: Sequence[str | Term]) -> tuple[Term, ...]:
     """Terms from terms or their bare names, each once, in the order given."""
-    whole = (Term(term) if isinstance(term, str) else term for term in terms)
-    return tuple(dict.fromkeys(whole))
+    return tuple(dict.fromkeys(as_term(term) for term in terms))
 
 
-def exponent(term: Term) -> float:
-    """The number that a power or focal term carries.
-
-    Raises:
-        ValueError: it carries none.
-    """
-    # no union of types: the compiler of torch 2.8 cannot make one
-    if not isinstance(term.parameter, (float, int)):
-        raise ValueError(f"{term.name}: expected a number as parameter, got {term.parameter!r}")
-    return float(term.parameter)
-
-
-class ClassSums:
-    """Sums (or, before summing, voxel values) of some terms, each of shape (B, C, ...).
-
-    A term is read as an attribute (``s.tp``) or, with its parameter, as ``s["focal", 2.0]``.
-    Sums are additive: those of two patches of one volume, or of two ranks, are added with ``+``.
+def checked(terms: Sequence[str | Term], maps: Sequence[str]) -> tuple[Term, ...]:
+    """Terms that can be summed, each once, in the order given.
 
     Args:
-        values: (B, K, C, ...): K terms; or a tuple of K tensors (B, C, ...).
-        terms: what they are.
+        terms: or their bare names.
+        maps: names of the maps that there are.
 
-    Example:
-        >>> s = ClassSums(torch.ones(1, 2, 3), (Term("power", 1.5), Term("power", 2.0)))
-        >>> s["power", 2.0]
-        tensor([[1., 1., 1.]])
-        >>> s.power
-        Traceback (most recent call last):
-        AttributeError: power: expected one such term, got several: s['power', 1.5], s['power', 2.0]
+    Raises:
+        ValueError: one that does not exist, or without the exponent or map that it takes.
     """
-
-    def __init__(self, values: Tensor | tuple[Tensor, ...], terms: tuple[Term, ...]) -> None:
-        self._held = values
-        self.terms = terms
-
-    @property
-    def values(self) -> Tensor:
-        """(B, K, C, ...): K terms."""
-        held = self._held
-        return held if isinstance(held, Tensor) else torch.stack(held, 1)
-
-    def __getitem__(self, key: str | tuple[str, float | str | None]) -> Tensor:
-        return self._at(self.terms.index(Term(key) if isinstance(key, str) else Term(*key)))
-
-    def __getattr__(self, name: str) -> Tensor:
-        if name.startswith("_") or name == "terms":  # asked of a copy that has nothing yet
-            raise AttributeError(name)
-        found = [index for index, term in enumerate(self.terms) if term.name == name]
-        if len(found) == 1:
-            return self._at(found[0])
-        if not found:
-            raise AttributeError(f"{name}: not among the summed terms {self.terms}")
-        keys = ", ".join(f"s[{name!r}, {self.terms[index].parameter!r}]" for index in found)
-        raise AttributeError(f"{name}: expected one such term, got several: {keys}")
-
-    def __repr__(self) -> str:
-        return f"ClassSums({self._held!r}, {self.terms!r})"
-
-    def __add__(self, other: ClassSums) -> ClassSums:
-        if self.terms != other.terms:
-            raise ValueError(f"other: expected sums of {self.terms}, got {other.terms}")
-        return ClassSums(self.values + other.values, self.terms)
-
-    def of(self, terms: Sequence[str | Term]) -> ClassSums:
-        """Those of some of the terms alone."""
-        own = as_terms(terms)
-        return self if own == self.terms else ClassSums(tuple(self[term] for term in own), own)
-
-    def detach(self) -> ClassSums:
-        """The same numbers, without the graph they came from."""
-        return self._changed(lambda sums, _: sums.detach())
-
-    def without_background(self) -> ClassSums:
-        """The same without class 0, but that a NaN of it stays: the sums of the others show it."""
-
-        def kept(sums: Tensor, axis: int) -> Tensor:
-            # of a softmax voxel that is NaN a term may see the class of its label alone
-            dropped = sums.detach().narrow(axis, 0, 1).clamp(0, 0)  # 0 of infinity too
-            return sums.narrow(axis, 1, sums.shape[axis] - 1) + dropped
-
-        return self._changed(kept)
-
-    def only(self, present: Tensor) -> ClassSums:
-        """The same with the sums of classes that were not annotated set to zero.
-
-        Args:
-            present: (B, C), which classes were annotated in each sample.
-        """
-
-        def kept(sums: Tensor, axis: int) -> Tensor:
-            ones = [1] * (sums.ndim - axis - 1)
-            return sums * present.reshape(len(present), *[1] * (axis - 1), present.shape[1], *ones)
-
-        return self._changed(kept)
-
-    def over_batch(self, batch: bool | Literal["world"]) -> ClassSums:
-        """Sums over the samples of this batch, or of the batches of all ranks (``"world"``).
-
-        The reduction over ranks is differentiable: with gradients averaged over ranks, as
-        ``DistributedDataParallel`` does, training equals one rank that holds the joined batch.
-        """
-        if batch is False:
-            return self
-        pooled = self._changed(lambda sums, _: sums.sum(0, keepdim=True))
-        if batch == "world" and _ranks():
-            return ClassSums(_SumOverRanks.apply(pooled.values), self.terms)  # type: ignore[no-untyped-call]
-        return pooled
-
-    def _at(self, index: int) -> Tensor:
-        held = self._held
-        return held[:, index] if isinstance(held, Tensor) else held[index]
-
-    def _changed(self, change: Callable[[Tensor, int], Tensor]) -> ClassSums:
-        """The same after a change, which is told the axis of the classes."""
-        held = self._held
-        if isinstance(held, Tensor):
-            return ClassSums(change(held, 2), self.terms)
-        return ClassSums(tuple(change(each, 1) for each in held), self.terms)
-
-
-def work_dtype(input: Tensor) -> torch.dtype:
-    """What is computed in, and the dtype of sums: float64 for float64, else float32."""
-    return torch.float64 if input.dtype == torch.float64 else torch.float32
-
-
-def any_over_batch(present: Tensor, batch: bool | Literal["world"]) -> Tensor:
-    """Classes annotated in any sample of this batch, or of the batches of all ranks, (1, C)."""
-    present = present.any(0, keepdim=True)
-    if batch == "world" and _ranks():
-        counts = present.to(torch.int32)
-        torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MAX)
-        present = counts.bool()
-    return present
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """Sum over ranks; so is its gradient, as each rank's loss depends on every rank's values."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone(memory_format=torch.contiguous_format)
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total: Tensor = _SumOverRanks.apply(gradients[0])  # type: ignore[no-untyped-call]
-        return total
-
-
-def _ranks() -> bool:
-    """Whether this process is one of several that train together."""
-    distributed = torch.distributed
-    return distributed.is_available() and distributed.is_initialized()
+    whole = as_terms(terms)
+    for term in whole:
+        if term.name not in TERMS:
+            raise ValueError(f"terms: expected some of {list(TERMS)}, got {term.name}")
+        row = TERMS[term.name]
+        # no union of types: the compiler of torch 2.8 cannot make one
+        if row.exponent and not isinstance(term.exponent, (float, int)):
+            raise ValueError(f"{term.name}: expected a number as parameter, got {term.key!r}")
+        if row.map and term.map not in maps:
+            raise ValueError(
+                f"maps: expected {term.key!r}, which {term.name} names, got {list(maps)}"
+            )
+    return whole

@@ -13,8 +13,8 @@ from torch import Tensor
 from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.sums.choice import TRITON, chosen_backend
-from medloss.sums.request import Request, gradient_like
-from medloss.sums.terms import work_dtype
+from medloss.sums.request import SumsRequest, gradient_like
+from medloss.sums.voxels import work_dtype
 
 
 def log_p_true(input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -54,15 +54,15 @@ class _Kernels:
 
     def value(self, *tensors: Any) -> Tensor:
         """Log p of the true class."""
-        from medloss.sums.gpu import backend
+        from medloss.sums.gpu import true_class
 
-        return backend.log_p_true(_request(*tensors))
+        return true_class.log_p_true(_request(*tensors))
 
     def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
         """Gradient by the input."""
-        from medloss.sums.gpu import backend
+        from medloss.sums.gpu import true_class
 
-        return (backend.log_p_true_slopes(_request(*tensors), gradient),)
+        return (true_class.log_p_true_slopes(_request(*tensors), gradient),)
 
     def plain(self, input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """In torch."""
@@ -78,8 +78,8 @@ class _Kernels:
         return _operator(*tensors)
 
 
-def _request(input: Tensor, target: Tensor, mask: Tensor | None) -> Request:
-    return Request(input, target, mask, (), (), "softmax")
+def _request(input: Tensor, target: Tensor, mask: Tensor | None) -> SumsRequest:
+    return SumsRequest(input, target, mask, (), (), "softmax")
 
 
 def _fake(input: Tensor, *_: Any) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from medloss.base import LossInParts, NotAdditiveError, SegmentationLoss
 from medloss.testing.loss_subject import (
     LossSubject,
     demand_close,
@@ -79,6 +81,34 @@ def two_channels_equal_one(subject: LossSubject) -> None:
     softmax = subject.build(activation="softmax", include_background=False, weight=None)
     sigmoid = subject.build(activation="sigmoid", include_background=True, weight=None)
     demand_close(value(softmax, two), value(sigmoid, one), "the value of two channels")
+
+
+@contract("loss", excusable=False)
+def parts_add_up(subject: LossSubject) -> None:
+    """Where a loss says that its class sums add up, those of two parts give the loss of the whole.
+
+    ``is_additive`` says it; by it a volume is scored in windows that are never there together.
+    """
+    ready = subject.ready_scene(dtype=torch.float64)
+    mask = torch.ones_like(ready.target, dtype=torch.bool)
+    mask[..., 0] = False
+    tried = False
+    for scene in (ready, ready.given(mask=mask), subject.scene(dtype=torch.float64)):
+        for background in subject.backgrounds():
+            loss = subject.build(include_background=background)
+            if not isinstance(loss, SegmentationLoss):
+                continue
+            parts = LossInParts(loss)
+            try:
+                for rows in (slice(0, 2), slice(2, None)):
+                    part = scene.images(itemgetter((slice(None), slice(None), rows)))
+                    parts.add(part.logits, part.target, **part.extras)
+            except NotAdditiveError:
+                continue
+            tried = True
+            demand_close(parts.value(), value(loss, scene), "the value from two parts")
+    if not tried:
+        raise ExemptError("the loss does not claim it (is_additive is not true)")
 
 
 def _foreground(extras: Any) -> dict[str, Any]:

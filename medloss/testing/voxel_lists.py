@@ -11,6 +11,7 @@ from torch import Tensor
 from medloss.base import RegionLoss, SumsLoss, VoxelLoss
 from medloss.base.targets import Extras
 from medloss.sums import Term
+from medloss.sums.terms import as_term, as_terms
 from medloss.testing.registry import ExemptError
 from medloss.testing.scenes import Scene
 
@@ -50,7 +51,7 @@ class SlowSums:
         return found[0]
 
     def __getitem__(self, key: str | tuple[str, Any]) -> Tensor:
-        return self.values[Term(key) if isinstance(key, str) else Term(*key)]
+        return self.values[as_term(key)]
 
     def each(self, change: Callable[[Tensor], Tensor]) -> SlowSums:
         """The same with every sum changed."""
@@ -141,7 +142,7 @@ def _voxels(loss: SumsLoss, scene: Scene, prepared: Any) -> SlowSums:
     p = {"softmax": z.softmax(1), "sigmoid": z.sigmoid()}.get(prepared.activation, z)
     maps = loss.maps(prepared)
     values = {}
-    for term in (Term(t) if isinstance(t, str) else t for t in loss.terms()):
-        phi = maps[str(term.parameter)].double() if "map" in term.name else z
-        values[term] = FORMULAS[term.name](p, y.double(), phi, term.parameter) * weight
+    for term in as_terms(loss.terms()):
+        phi = z if term.map is None else maps[term.map].double()
+        values[term] = FORMULAS[term.name](p, y.double(), phi, term.exponent) * weight
     return SlowSums(values)

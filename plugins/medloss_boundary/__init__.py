@@ -12,7 +12,7 @@ from medloss import Loss, Metric, hookimpl
 def medloss_losses() -> Iterator[Loss]:
     """Yield the boundary losses."""
     loss = partial(Loss, family="boundary", example={"softmax": True, "include_background": False})
-    yield loss(name="boundary", target="medloss_boundary.boundary:BoundaryLoss", alone=False)
+    yield loss(name="boundary", target="medloss_boundary.distance_losses:BoundaryLoss", alone=False)
     yield loss(
         name="hausdorff_dt", target="medloss_boundary.hausdorff_dt:HausdorffDTLoss", alone=False
     )
@@ -33,12 +33,12 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield loss(
         name="generalized_surface",
-        target="medloss_boundary.generalized_surface:GeneralizedSurfaceLoss",
+        target="medloss_boundary.distance_losses:GeneralizedSurfaceLoss",
         alone=False,
     )
     yield loss(
         name="region_wise",
-        target="medloss_boundary.region_wise:RegionWiseLoss",
+        target="medloss_boundary.distance_losses:RegionWiseLoss",
         example={"softmax": True},
     )
     yield loss(name="boundary_dou", target="medloss_boundary.boundary_dou:BoundaryDoULoss")
@@ -74,13 +74,13 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield metric(
         name="boundary_iou",
-        target="medloss_boundary.metrics_band:boundary_iou",
+        target="medloss_boundary.metrics:boundary_iou",
         better="higher",
         example={"width_mm": 2.0},
     )
     yield metric(
         name="boundary_dice",
-        target="medloss_boundary.metrics_band:boundary_dice",
+        target="medloss_boundary.metrics:boundary_dice",
         better="higher",
         example={"width_mm": 2.0},
     )

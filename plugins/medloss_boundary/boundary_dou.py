@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
-from medloss.base.distance_maps import known_voxels, masks_of_classes
+from medloss.base import RegionLoss, known_voxels, masks_of_classes, options
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio

@@ -13,7 +13,7 @@ from medloss.base.targets import Prepared
 from medloss.distance import Convention
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
-from medloss_boundary.distance_loss import DistanceLoss
+from medloss_boundary.distance_losses import DistanceLoss
 
 MAP = "powers_of_distances"
 """Name of the map φ."""
@@ -81,7 +81,7 @@ class HausdorffDTLoss(DistanceLoss):
 
     def terms(self) -> tuple[str | Term, ...]:
         """Σ (p − g)² φ and the number of voxels."""
-        return (Term("map2", MAP), "v")
+        return (Term("map2", map=MAP), "v")
 
     @torch.no_grad()
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
@@ -92,6 +92,10 @@ class HausdorffDTLoss(DistanceLoss):
         if not self.one_sided:
             field = _power(self.to_prediction(prepared), self.alpha).add_(field)
         return {MAP: field}
+
+    def is_additive(self, prepared: Prepared) -> bool:
+        """With a ready map and nothing else."""
+        return self.one_sided and prepared.extras.distance_map is not None
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Mean of (p − g)² φ over the voxels, (B, C)."""

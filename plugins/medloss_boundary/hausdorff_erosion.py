@@ -9,10 +9,10 @@ from torch import Tensor
 
 from medloss.base import RegionLoss, options
 from medloss.base.targets import Prepared
+from medloss.runtime.eager import evaluate
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
-from medloss_boundary.eroded_sums import eroded_sums
-from medloss_boundary.probabilities import probabilities
+from medloss_boundary.erosion import Eroded
 
 ERODED, VOXELS = Term("eroded"), Term("v")
 
@@ -86,12 +86,8 @@ class HausdorffErosionLoss(RegionLoss):
 
     def survivors(self, prepared: Prepared) -> Tensor:
         """Σ_k k^alpha Σ_v e_k, (B, C)."""
-        return eroded_sums(
-            probabilities(prepared),
-            prepared.target,
-            prepared.mask,
-            skip=0 if self.include_background else 1,
-            number=self.erosions,
-            alpha=self.alpha,
-            normalize=self.normalize,
-        )
+        p = prepared.probabilities()
+        p = p if prepared.mask is None else p * prepared.mask
+        skip = 0 if self.include_background else 1
+        eroded = Eroded(skip, self.erosions, self.alpha, self.normalize)
+        return evaluate(eroded, p, prepared.target, prepared.mask)

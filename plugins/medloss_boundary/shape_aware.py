@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from medloss.base import options
-from medloss.base.distance_maps import (
+from medloss.base import (
     known_voxels,
     masks_of_classes,
     masks_of_prediction,
+    options,
     voxel_size,
 )
 from medloss.base.targets import Prepared

@@ -7,13 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from medloss.base import RegionLoss, options
-from medloss.base.distance_maps import known_voxels, masks_of_classes, voxel_size
+from medloss.base import RegionLoss, known_voxels, masks_of_classes, options, voxel_size
 from medloss.base.targets import Prepared
 from medloss.objects.spacing import SpacingLike
 from medloss.sums import ClassSums
-from medloss_boundary.probabilities import probabilities
-from medloss_boundary.rim_sums import TERMS, rim_sums
+from medloss_boundary.rims import TERMS, rim_sums
 
 
 @options
@@ -85,6 +83,7 @@ class SurfaceDiceLoss(RegionLoss):
     def rims(self, prepared: Prepared) -> Tensor:
         """Sums over the rims, (B, 4, C)."""
         spacing = voxel_size(prepared, self.spacing_mm)
-        p, inside = probabilities(prepared), masks_of_classes(prepared)
+        p, inside = prepared.probabilities(), masks_of_classes(prepared)
+        p = p if prepared.mask is None else p * prepared.mask
         skip = 0 if self.include_background else 1
         return rim_sums(p, inside, known_voxels(prepared), spacing, self.tolerance_mm, skip=skip)

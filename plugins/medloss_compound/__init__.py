@@ -15,18 +15,18 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="compound",
         target="medloss_compound.compound:CompoundLoss",
-        also=("medloss_compound.monai_names:GeneralizedDiceFocalLoss",),
+        also=("medloss_compound.dice_compounds:GeneralizedDiceFocalLoss",),
         example={"softmax": True, "terms": ["dice", "cross_entropy"], "weights": [1.0, 0.5]},
     )
-    yield loss(name="dice_ce", target="medloss_compound.dice_ce:DiceCELoss")
-    yield loss(name="dice_focal", target="medloss_compound.dice_focal:DiceFocalLoss")
-    yield loss(name="bce_dice", target="medloss_compound.bce_dice:BCEDiceLoss")
+    yield loss(name="dice_ce", target="medloss_compound.dice_compounds:DiceCELoss")
+    yield loss(name="dice_focal", target="medloss_compound.dice_compounds:DiceFocalLoss")
+    yield loss(name="bce_dice", target="medloss_compound.dice_compounds:BCEDiceLoss")
     yield loss(
         name="dice_topk",
-        target="medloss_compound.dice_topk:DiceTopKLoss",
+        target="medloss_compound.dice_compounds:DiceTopKLoss",
         example={"softmax": True, "k": 0.1},
     )
-    yield loss(name="combo", target="medloss_compound.combo:ComboLoss")
+    yield loss(name="combo", target="medloss_compound.dice_compounds:ComboLoss")
     yield loss(
         name="exponential_logarithmic",
         target="medloss_compound.exponential_logarithmic:ExponentialLogarithmicLoss",
@@ -34,7 +34,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="unified_focal",
         target="medloss_compound.unified_focal:UnifiedFocalLoss",
-        also=("medloss_compound.monai_names:AsymmetricUnifiedFocalLoss",),
+        also=("medloss_compound.unified_focal:AsymmetricUnifiedFocalLoss",),
     )
     yield loss(
         name="structural_similarity",
@@ -42,7 +42,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield loss(
         name="marginal",
-        target="medloss_compound.marginal:MarginalLoss",
+        target="medloss_compound.partial_labels:MarginalLoss",
         example={"softmax": True, "loss": "dice_ce"},
         exempt={
             "unannotated_classes_have_no_influence": "what is no annotated class must be one of "
@@ -51,7 +51,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield loss(
         name="exclusion",
-        target="medloss_compound.exclusion:ExclusionLoss",
+        target="medloss_compound.partial_labels:ExclusionLoss",
         alone=False,
         exempt={
             "unannotated_classes_have_no_influence": "it penalises the prediction of such a class "

@@ -8,10 +8,8 @@ from typing import Any
 
 from torch import nn
 
-import medloss
 from medloss.base import options
-from medloss.compound.schedules import Weight
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.compound import Weight, WeightedSum, build_inner_loss
 
 
 @options
@@ -82,5 +80,4 @@ class CompoundLoss(WeightedSum):
         defaults = {field.name: field.default for field in fields(self)}
         inherited = self.pass_on("include_background", "weight")
         passed = {k: value for k, value in inherited.items() if value is not defaults[k]}
-        given = {key: value for key, value in term.items() if key != "name"}
-        return str(term["name"]), medloss.loss(term["name"], **{**passed, **given})
+        return str(term["name"]), build_inner_loss(term, passed)

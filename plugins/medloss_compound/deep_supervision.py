@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from medloss.base.option_values import check_number, checked
+from medloss.base.options import check_number, checked
 from medloss.base.targets import Target
-from medloss.compound.breakdown import TermValue
-from medloss.compound.inner_loss import build_loss
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.compound import TermValue, WeightedSum, build_inner_loss
 from medloss.runtime.eager import outside_graphs
-from medloss_compound.level_targets import joined, target_at
-from medloss_compound.levels import level_weights, named_levels
-from medloss_compound.term_at_level import at_lower_level, call, spacing_options
+from medloss_compound.levels import (
+    call,
+    joined,
+    level_weights,
+    named_levels,
+    spacing_options,
+    target_at,
+    term_at_level,
+)
 
 MODES = ("exp", "same", "two")
 
@@ -114,7 +119,7 @@ class DeepSupervisionLoss(_Loss):
         numbers = weights.values() if isinstance(weights, Mapping) else weights or ()
         if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError(f"weights: expected finite numbers of at least 0, got {weights!r}")
-        self.loss = build_loss(loss, options)
+        self.loss = build_inner_loss(loss, options)
         self.weight_mode = weight_mode
         self.weights = weights
         self.normalize = normalize
@@ -156,24 +161,25 @@ class DeepSupervisionLoss(_Loss):
         weights = self._weights(list(outputs), losses)
         full = next(iter(outputs.values()))
         levels: list[_Level] = []
-        total: Any = 0
+        summands: list[Tensor] = []
         for k, (name, output) in enumerate(outputs.items()):
             loss, weight = losses[k], weights[k]
             if loss is None or weight == 0:
                 # Its head stays in the graph, as DistributedDataParallel wants of all parameters.
-                total = total + 0 * output[(0,) * output.ndim]
+                summands.append(0 * output[(0,) * output.ndim])
                 continue
             if targets is not None:
                 here = joined(targets[k], {})
             else:
                 here = first if len(outputs) == 1 else self._target_of(loss, first, output, full)
             value = call(loss, output, here)
-            total = _added(total, weight * value)
+            summands.append(weight * value)
             levels.append(_Level(name, weight, loss, value.detach()))
+        total = reduce(_added, summands)
         self._last = levels
         if self.training and total.requires_grad:
             self._last_training = levels
-        return total  # type: ignore[no-any-return]
+        return total
 
     def breakdown(self, *, training: bool = False) -> dict[str, TermValue]:
         """Value and weight of each term at each level in the last forward pass.
@@ -221,7 +227,7 @@ class DeepSupervisionLoss(_Loss):
         if level == 0:
             return self.loss
         boundary = self.boundary_levels is None or level < self.boundary_levels
-        return at_lower_level(self.loss, boundary=boundary)
+        return term_at_level(self.loss, boundary=boundary)
 
     def _weights(self, names: list[str], losses: list[nn.Module | None]) -> list[float]:
         if len(names) == 1:
@@ -255,8 +261,8 @@ class DeepSupervisionLoss(_Loss):
         return here
 
 
-def _added(total: Any, value: Tensor) -> Any:
-    if isinstance(total, Tensor) and total.ndim and total.shape != value.shape:
+def _added(total: Tensor, value: Tensor) -> Tensor:
+    if total.ndim and total.shape != value.shape:
         raise ValueError(
             f"reduction: expected 'mean' or 'sum' for levels of several resolutions, got values of "
             f"shape {list(total.shape)} and {list(value.shape)}"

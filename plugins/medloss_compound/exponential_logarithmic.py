@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss.base import options, weights
 from medloss.base.targets import Prepared
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.compound import WeightedSum
 from medloss.sums import ClassSums, voxel_terms
 from medloss.sums.numeric import power, ratio
 from medloss_distribution.voxelwise_cross_entropy import EachVoxelLoss

@@ -1,12 +1,22 @@
-"""The levels of deep supervision: outputs of each resolution, and their weights."""
+"""The levels of deep supervision: outputs, weights, targets, and the loss as it serves there."""
 
 from __future__ import annotations
 
+import copy
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from medloss.base import SegmentationLoss
+from medloss.base.input_checks import STORED
+from medloss.base.targets import PER_VOXEL
+from medloss.compound import WeightedSum
+from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
+from medloss.offers.host import host
 
 
 def named_levels(outputs: Any, label: Any) -> dict[str, Tensor]:
@@ -84,3 +94,183 @@ def level_weights(
     if len(given) < len(names):
         raise ValueError(f"weights: expected {len(names)}, one for each level, got {len(given)}")
     return [float(weight) for weight in given[: len(names)]]
+
+
+SPATIAL = ("label", *PER_VOXEL)
+"""What a target may hold for each voxel."""
+
+
+def joined(target: Any, extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Label and extras as one mapping.
+
+    Raises:
+        ValueError: an extra is given twice, or there is no label.
+    """
+    if not isinstance(target, Mapping):
+        return {"label": target, **extras}
+    if "label" not in target:
+        hint = "; did you mean 'label'?" if difflib.get_close_matches("label", target, n=1) else ""
+        raise ValueError(
+            f"target: expected a mapping with the key 'label', got {sorted(target)}{hint}"
+        )
+    for name in extras:
+        if target.get(name) is not None and extras[name] is not None:
+            raise ValueError(f"{name}: given twice, as keyword and inside the target mapping")
+    return {**target, **extras}
+
+
+def nearest(tensor: Tensor, size: Sequence[int]) -> Tensor:
+    """The nearest voxel to each centre of a coarser grid, exactly, whatever the dtype.
+
+    Voxel i of n takes voxel ⌊(i + ½) N / n⌋ of N, as torch's ``nearest-exact`` does for floats.
+
+    Args:
+        tensor: (B, C, *spatial).
+        size: spatial shape that is wanted.
+
+    Example:
+        >>> nearest(torch.arange(8).view(1, 1, 8, 1), (3, 1)).flatten()
+        tensor([1, 4, 6])
+    """
+    if hasattr(tensor, "as_tensor"):  # the affine of a MetaTensor is that of the full resolution
+        tensor = tensor.as_tensor()
+    for axis, n in enumerate(size, start=2):
+        whole = tensor.shape[axis]
+        if n != whole:
+            i = torch.arange(n, device=tensor.device)
+            tensor = tensor.index_select(axis, (2 * i + 1) * whole // (2 * n))
+    return tensor
+
+
+def target_at(target: Mapping[str, Any], output: Tensor, full: Tensor) -> dict[str, Any]:
+    """The target in the resolution of an output.
+
+    Args:
+        target: ``label`` and what else belongs to it, in full resolution.
+        output: (B, C, *spatial).
+        full: output of the highest resolution, which may know the spacing.
+
+    Raises:
+        TypeError: what has voxels is no tensor.
+    """
+    for name in SPATIAL:
+        if target.get(name) is not None and not isinstance(target[name], Tensor):
+            raise TypeError(f"{name}: expected a torch.Tensor, got {type(target[name]).__name__}")
+    shape, size = target["label"].shape[2:], output.shape[2:]
+    if (
+        shape == size
+        or len(shape) != len(size)
+        or any(n < m for n, m in zip(shape, size, strict=True))
+    ):
+        return dict(target)  # nothing to do, or nothing that can be meant: the loss says what
+    here = {k: nearest(v, size) if k in SPATIAL and v is not None else v for k, v in target.items()}
+    spacing = _spacing(target, full)
+    if spacing is not None:
+        here["spacing_mm"] = scaled(spacing, [n / m for n, m in zip(shape, size, strict=True)])
+    return here
+
+
+def _spacing(target: Mapping[str, Any], full: Tensor) -> Spacing | None:
+    """That of the full resolution; None where nothing says it, or a MetaTensor no longer can."""
+    shape = {"batch": full.shape[0], "axes": full.ndim - 2}
+    given = target.get("spacing_mm")
+    if given is not None:
+        return parse_spacing(given, **shape)
+    try:
+        return SpacingSource(None, target["label"], full, **shape).read()
+    except ValueError:  # a loss that needs it says so in full resolution
+        return None
+
+
+def scaled(spacing_mm: Spacing, factors: Sequence[float]) -> Spacing:
+    """Size of voxels that are larger by a factor along each axis."""
+    return tuple(tuple(s * f for s, f in zip(row, factors, strict=True)) for row in spacing_mm)
+
+
+FAMILIES = ("boundary", "topology")
+MONAI_NAMES = ("BoundaryLoss", "HausdorffDTLoss", "LogHausdorffDTLoss", "SoftclDiceLoss")
+
+
+def belongs_to_full_resolution(loss: nn.Module) -> bool:
+    """Whether a loss looks at boundaries, distances or topology.
+
+    So it is for the families boundary and topology, whoever offers them, for a loss that needs a
+    ready map, for one with the option ``spacing_mm``, and for those of MONAI.
+    """
+    kind = type(loss)
+    if kind.__module__.startswith("monai.") and kind.__name__ in MONAI_NAMES:
+        return True
+    target = f"{kind.__module__}:{kind.__qualname__}"
+    for offer in host().losses:
+        if target in (offer.record.target, *offer.record.also) and (
+            offer.record.family in FAMILIES or offer.record.needs
+        ):
+            return True
+    return hasattr(loss, "spacing_mm")
+
+
+def term_at_level(loss: nn.Module, *, boundary: bool) -> nn.Module | None:
+    """The loss with the same weights, whose schedules neither count nor measure this pass.
+
+    Args:
+        loss: stays as it is.
+        boundary: whether terms on boundaries, distances and topology are kept.
+
+    Returns:
+        A loss that shares its parts with the given one, or None where nothing of it is left.
+    """
+    terms_decide = isinstance(loss, WeightedSum)  # whatever the family of their sum
+    if not boundary and not terms_decide and belongs_to_full_resolution(loss):
+        return None
+    if not isinstance(loss, SegmentationLoss):
+        return loss
+    parts: dict[str, nn.Module | None] = dict(loss._modules)
+    if isinstance(loss, WeightedSum):
+        terms = {k: term_at_level(term, boundary=boundary) for k, term in loss.losses.items()}
+        kept = {k: term for k, term in terms.items() if term is not None}
+        if not kept:
+            return None
+        parts["losses"] = nn.ModuleDict(kept)
+    else:
+        for name, part in loss.named_children():
+            parts[name] = term_at_level(part, boundary=boundary)
+            if parts[name] is None:
+                return None
+    lower = copy.copy(loss)
+    lower.__dict__["_modules"] = parts
+    lower.training = False
+    if isinstance(lower, WeightedSum):
+        lower._last = lower._last_training = None
+    return lower
+
+
+def spacing_options(loss: nn.Module) -> list[str]:
+    """Losses whose option ``spacing_mm`` says the size of a voxel."""
+    return [
+        type(each).__name__
+        for each in loss.modules()
+        if getattr(each, "spacing_mm", None) is not None
+    ]
+
+
+def call(loss: nn.Module, output: Tensor, target: dict[str, Any]) -> Tensor:
+    """Value of a loss at one level.
+
+    Raises:
+        ValueError: a loss of another library beside what it does not know.
+        TypeError: it gives something else than a tensor.
+    """
+    beside = sorted(k for k, v in target.items() if k != "label" and v is not None)
+    label = target["label"]
+    if isinstance(loss, SegmentationLoss):
+        value = loss(output, target if beside else label)
+    else:
+        beside = [name for name in beside if name != "spacing_mm"]
+        if beside:
+            raise ValueError(
+                f"{', '.join(beside)}: {type(loss).__name__} of another library takes a label alone"
+            )
+        value = loss(output.float() if output.dtype in STORED else output, label)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"loss: expected one tensor, got {type(value).__name__}")
+    return value

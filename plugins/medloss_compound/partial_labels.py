@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from medloss.base import SegmentationLoss, options
+from medloss.base.input_checks import Look
 from medloss.base.targets import Prepared
-from medloss.base.value_checks import Look
-from medloss.sums import work_dtype
+from medloss.compound import adopt_inner_loss
+from medloss.sums import any_over_batch, work_dtype
+from medloss.sums.numeric import ratio
 
 NEVER = 1e4
 """A logit so far below the highest one has probability 0, in float64 too."""
@@ -149,3 +154,128 @@ def _no_shares(low: float, high: float) -> str | None:
             f"of {high:.4g}; for logits pass softmax=True"
         )
     return None
+
+
+@options
+class MarginalLoss(SegmentationLoss):
+    """Any loss on marginal probabilities: background may be any class that was not annotated.
+
+    Formula:
+        L = loss(q, y) over the annotated classes of each sample, with q_c = p_c for those and
+        q_0 = p_0 + Σ p_c over the classes that were not annotated; y has class 0 in place of them.
+
+    ``present`` (B, C) says which classes were annotated in each sample; without it this is the loss
+    inside. For exclusive classes: softmax, or probabilities that add up to 1; independent classes
+    (sigmoid) need no merging, there ``present`` alone is right. The merged background is known
+    wherever any class was annotated, whatever ``present`` says of class 0.
+
+    Range: that of the loss inside.
+
+    Empty target:
+        as the loss inside; a sample without any annotated class has no influence.
+
+    Args:
+        loss: name (``"dice_ce"``), mapping with ``name`` and options, or a loss, whose options
+            then serve here too; nested ``_target_`` in a bundle config.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([0.5, 0.2, 0.3]).view(1, 3, 1, 1)
+        >>> y = torch.zeros(1, 1, 1, 1, dtype=torch.long)  # no class 1 here; 2 was not annotated
+        >>> loss = MarginalLoss(loss="cross_entropy")
+        >>> round(loss(p, y, present=[[True, True, False]]).exp().item(), 4)  # 1 / (0.5 + 0.3)
+        1.25
+
+    Source:
+        Shi 2021, arXiv:2007.03868; Fidon 2021, arXiv:2107.03846 (as a family of such losses).
+    """
+
+    loss: str | Mapping[str, Any] | nn.Module = "dice_ce"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.inside = adopt_inner_loss(self, self.loss, knows="`present`")
+        if self.sigmoid:
+            raise ValueError(
+                "sigmoid: expected exclusive classes; independent ones need no merging: give "
+                "`present` to the loss itself"
+            )
+
+    def check(self, prepared: Prepared) -> None:
+        """As the loss inside."""
+        self.inside.check(prepared)
+
+    def is_additive(self, prepared: Prepared) -> bool:
+        """Where nothing is merged, as the loss inside."""
+        return prepared.present is None and self.inside.is_additive(prepared)
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """The loss inside on the marginal probabilities."""
+        return self.inside.evaluate(marginal(prepared))
+
+
+@options
+class ExclusionLoss(SegmentationLoss):
+    """Overlap of each class with the voxels whose label tells that it is not there.
+
+    Formula:
+        L = 2 Σ e p / (Σ e + Σ p + smooth_dr) for each sample and class; e is 1 where a voxel is
+        labelled as a class that excludes this one: for an annotated class every other label, for
+        the background and for a class that was not annotated every annotated class but the
+        background.
+
+    Beside a loss that learns what was annotated, such as ``marginal``: classes that were not
+    annotated in a sample (``present``) must at least keep out of the organs that were. For
+    exclusive classes.
+
+    Range: [0, 1].
+
+    Empty target:
+        for a class that was not annotated, value 0 and gradient 0: nothing tells where it is not.
+
+    Args:
+        unannotated_only: only classes that were not annotated are penalised, as ``marginal``
+            teaches the others already; without ``present`` the value is 0.
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([[0.1, 0.7], [0.6, 0.1], [0.3, 0.2]]).view(1, 3, 1, 2)
+        >>> y = torch.tensor([[[[1, 0]]]])  # class 2 was not annotated
+        >>> loss = ExclusionLoss(unannotated_only=True, smooth_dr=0)
+        >>> round(loss(p, y, present=[[1, 1, 0]]).item(), 4)  # 2 * 0.3 / (1 + 0.5)
+        0.4
+
+    Source:
+        Shi 2021, arXiv:2007.03868.
+    """
+
+    unannotated_only: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sigmoid:
+            raise ValueError("sigmoid: expected exclusive classes, independent ones may overlap")
+
+    def compute(self, prepared: Prepared) -> Tensor:
+        """Sums with the excluded voxels as target, then their overlap."""
+        counts = self._counts(prepared)
+        without = replace(prepared, target=excluded(prepared), present=None)
+        s = without.sums(("tp", "p", "t"))
+        if counts is not None:
+            s = s.only(counts)
+        if self.batch is not False:
+            s = s.over_batch(self.batch)
+            counts = None if counts is None else any_over_batch(counts, self.batch)
+        if not self.include_background:
+            s = s.without_background()
+            counts = None if counts is None else counts[:, 1:]
+        return self.reduce_classes(ratio(2 * s.tp, s.p + s.t + self.smooth_dr), counts)
+
+    def _counts(self, prepared: Prepared) -> Tensor | None:
+        """Classes that are penalised, (B, C), or None for all."""
+        if not self.unannotated_only:
+            return None
+        shape, device = prepared.values.shape[:2], prepared.values.device
+        if prepared.present is None:
+            return torch.zeros(shape, dtype=torch.bool, device=device)
+        return ~prepared.present

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss.base import mean_of, options
 from medloss.base.targets import Prepared
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.compound import WeightedSum
 from medloss.sums import any_over_batch, voxel_terms
 from medloss.sums.numeric import ratio
 from medloss_distribution.cross_entropy import CrossEntropyLoss

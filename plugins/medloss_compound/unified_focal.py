@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, SumsLoss, VoxelLoss, options
+from medloss.base.segmentation import OldNames
 from medloss.base.targets import Prepared
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.compound import WeightedSum
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import power
 from medloss_distribution.cross_entropy import along_classes
@@ -177,3 +180,54 @@ class UnifiedFocalLoss(WeightedSum):
         )
         share = self.lambda_tversky
         self.set_terms({"tversky": (share, tversky), "focal": (1 - share, focal)})
+
+
+@options
+class AsymmetricUnifiedFocalLoss(WeightedSum, OldNames):
+    """Asymmetric unified focal loss with the weights of MONAI's, which halves the focal term.
+
+    ``unified_focal`` with ``asymmetric=True`` is the published one, for any number of classes and
+    with an activation. This one takes probabilities, of two channels or of one.
+
+    Args:
+        num_classes: 2.
+        weight: share of the focal term.
+        gamma: as in ``unified_focal``.
+        delta: as in ``unified_focal``.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "to_onehot_y",
+        "num_classes",
+        "weight",
+        "gamma",
+        "delta",
+        "reduction",
+        "ignore_index",
+    )
+
+    num_classes: int = 2
+    weight: float = 0.5
+    gamma: float = 0.5
+    delta: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.num_classes != 2:
+            raise ValueError(
+                f"num_classes: expected 2, got {self.num_classes}; UnifiedFocalLoss takes any"
+            )
+        super().__post_init__()
+        share = self.weight
+        self._buffers["class_weight"] = None
+        tversky = UnifiedTversky(
+            delta=self.delta,
+            exponent=1 - self.gamma,
+            background_exponent=1.0,
+            smooth_nr=0.0,
+            smooth_dr=1e-7,
+            **self.pass_on(),
+        )
+        focal = UnifiedCrossEntropy(
+            delta=self.delta, gamma=self.gamma, asymmetric=True, **self.pass_on()
+        )
+        self.set_terms({"tversky": (1 - share, tversky), "focal": (share / 2, focal)})

@@ -88,6 +88,12 @@ class CrossEntropyLoss(VoxelLoss):
             positive = (1 - self.label_smoothing) * positive + share * spread
         return positive.sum(1, keepdim=True)
 
+    def of_each_class(self, s: ClassSums, prepared: Prepared) -> tuple[Tensor, Tensor] | None:
+        """Of exclusive classes those whose labels are not smoothed: over voxels of the class."""
+        if prepared.is_exclusive and not self.label_smoothing:
+            return s.ce, s.t
+        return super().of_each_class(s, prepared)
+
     def normalizer(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weights of the true classes, or the number of voxels (and independent classes)."""
         if not prepared.is_exclusive:

@@ -106,11 +106,11 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
     @property
     def on_objects(self) -> Term:
         """The sum Σ p_c M[y, c] over the voxels of all classes but the background."""
-        return Term("map", f"class_distance:{self.distances}")
+        return Term("map", map=f"class_distance:{self.distances}")
 
     def terms(self) -> tuple[str | Term, ...]:
         """Distances on the objects, probabilities on the background, and volumes."""
-        return (self.on_objects, Term("map", "background"), "t")
+        return (self.on_objects, Term("map", map="background"), "t")
 
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """The row of M of each voxel's class, 0 on the background; and the background."""
@@ -129,14 +129,18 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
                 g = g * prepared.present.reshape(*g.shape[:2], *[1] * (g.ndim - 2))
             distance, background = torch.einsum("bl...,lc->bc...", g, rows), g[:, :1]
         return {
-            str(self.on_objects.parameter): distance,
+            str(self.on_objects.map): distance,
             "background": background.expand_as(prepared.input),
         }
+
+    def is_additive(self, prepared: Prepared) -> bool:
+        """Its maps look at no neighbours."""
+        return True
 
     def per_class(self, s: ClassSums) -> Tensor:
         """One value for each sample, (B, 1)."""
         matrix = self.matrix(s.t.shape[1], s.t)
-        on_objects = s[self.on_objects.name, str(self.on_objects.parameter)].sum(1, keepdim=True)
+        on_objects = s[self.on_objects.name, str(self.on_objects.map)].sum(1, keepdim=True)
         on_background = (s["map", "background"] * matrix[0]).sum(1, keepdim=True)
         overlap = 2 * ((s.t * matrix[:, 0]).sum(1, keepdim=True) - on_objects)
         return 1 - (overlap + self.smooth_nr) / (

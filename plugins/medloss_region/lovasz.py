@@ -11,7 +11,7 @@ from torch import Tensor
 from medloss.base import SegmentationLoss, options
 from medloss.base.targets import Prepared
 from medloss.histograms import edges, error_histograms
-from medloss.histograms.cells import check_bins
+from medloss.histograms.plain import check_bins
 from medloss.sums import ClassSums, any_over_batch, voxel_terms, work_dtype
 from medloss.sums.numeric import ratio
 

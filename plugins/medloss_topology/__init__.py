@@ -22,14 +22,14 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="cl_dice",
         target="medloss_topology.cl_dice:ClDiceLoss",
-        also=("medloss_topology.monai_names:SoftclDiceLoss",),
+        also=("medloss_topology.cl_dice:SoftclDiceLoss",),
         alone=False,
         example={"softmax": True, "include_background": False, "iterations": 3},
     )
     yield loss(
         name="dice_cl_dice",
-        target="medloss_topology.dice_cl_dice:DiceClDiceLoss",
-        also=("medloss_topology.monai_names:SoftDiceclDiceLoss",),
+        target="medloss_topology.cl_dice:DiceClDiceLoss",
+        also=("medloss_topology.cl_dice:SoftDiceclDiceLoss",),
         example={"softmax": True, "include_background": False, "iterations": 3},
     )
     yield loss(
@@ -46,7 +46,7 @@ def medloss_losses() -> Iterator[Loss]:
     )
     yield loss(
         name="cc_dice_ce",
-        target="medloss_topology.cc_dice_ce:CCDiceCELoss",
+        target="medloss_topology.blob:CCDiceCELoss",
         example={"softmax": True},
         exempt={
             "flips_change_nothing": _FIRST,
@@ -62,17 +62,17 @@ def medloss_metrics() -> Iterator[Metric]:
     for name in ("lesion_f1", "lesion_sensitivity", "lesion_precision"):
         yield metric(
             name=name,
-            target=f"medloss_topology.metrics_lesions:{name}",
+            target=f"medloss_topology.metrics_detection:{name}",
             exempt={"worse_when_moved": _ANY_OVERLAP},
         )
     yield metric(
         name="found_lesions",
-        target="medloss_topology.metrics_lesion_counts:found_lesions",
+        target="medloss_topology.metrics_detection:found_lesions",
         exempt={"worse_when_moved": _ANY_OVERLAP, "in_neither_map_is_undefined": _A_COUNT},
     )
     yield metric(
         name="missed_lesions",
-        target="medloss_topology.metrics_lesion_counts:missed_lesions",
+        target="medloss_topology.metrics_detection:missed_lesions",
         better="lower",
         exempt={
             "worse_when_moved": _ANY_OVERLAP,
@@ -82,7 +82,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield metric(
         name="false_lesions",
-        target="medloss_topology.metrics_lesion_counts:false_lesions",
+        target="medloss_topology.metrics_detection:false_lesions",
         better="lower",
         exempt={
             "worse_when_moved": _ANY_OVERLAP,
@@ -90,12 +90,12 @@ def medloss_metrics() -> Iterator[Metric]:
             "missed_and_spurious_are_not_perfect": "a missed class has no false lesion",
         },
     )
-    yield metric(name="lesion_dice", target="medloss_topology.metrics_lesion_dice:lesion_dice")
+    yield metric(name="lesion_dice", target="medloss_topology.metrics_overlap:lesion_dice")
     for name in ("panoptic_quality", "recognition_quality", "segmentation_quality"):
-        yield metric(name=name, target=f"medloss_topology.metrics_panoptic:{name}")
+        yield metric(name=name, target=f"medloss_topology.metrics_overlap:{name}")
     yield metric(
         name="cl_dice",
-        target="medloss_topology.metrics_cl_dice:cl_dice",
+        target="medloss_topology.metrics_overlap:cl_dice",
         facts=("skeletons",),
         exempt={
             "symmetries_change_nothing": "thinning takes voxels away from one side after the "

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
-from medloss.base import SegmentationLoss, options
-from medloss.compound.inner_loss import build_loss
-from medloss.compound.schedules import Weight
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.base import options
+from medloss.compound import Weight, WeightedSum, adopt_inner_loss
 from medloss.objects.spacing import SpacingLike
-from medloss_topology.instances import InstancesLoss, of_single_class
-from medloss_topology.regions import Regions
+from medloss_compound.dice_compounds import DiceCELoss
+from medloss_topology.instances import InstancesLoss, Regions, of_single_class
 
 
 @options
@@ -79,16 +76,7 @@ class BlobLoss(WeightedSum):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        own = {f.name: f.default for f in fields(SegmentationLoss)}
-        given = {k: getattr(self, k) for k in own if getattr(self, k) is not own[k]}
-        inside = build_loss(self.loss, given)
-        if not isinstance(inside, SegmentationLoss):
-            raise TypeError(
-                f"loss: expected a loss of medloss, which knows regions, got "
-                f"{type(inside).__name__}"
-            )
-        for name in own:
-            setattr(self, name, getattr(inside, name))
+        inside = adopt_inner_loss(self, self.loss, knows="regions")
         self._buffers["class_weight"] = inside._buffers["class_weight"]
         instances = InstancesLoss(
             loss=of_single_class(inside),
@@ -103,4 +91,83 @@ class BlobLoss(WeightedSum):
                 "global": (self.lambda_global, inside),
                 "instances": (self.lambda_instances, instances),
             }
+        )
+
+
+@options
+class CCDiceCELoss(WeightedSum):
+    """Dice plus cross entropy, on the image and in the cell around each object.
+
+    Formula:
+        L = lambda_global L_DiceCE(Ω) + lambda_instances mean over classes of mean_k L_DiceCE(Ω_k);
+        the cell Ω_k has the voxels that are nearer to object k of the class, in mm, than to any
+        other object of it.
+
+    The second term sees each class alone, against the rest; of exclusive classes the background has
+    no objects. A false positive counts for the nearest object. Objects are those of the extra
+    ``components``, (B, 1, *spatial), which ``ComponentMapd`` makes once, or are looked for on the
+    CPU in each step. ``blob`` with ``regions="cells"`` does the same with any other loss.
+
+    Range: [0, ∞).
+
+    Empty target:
+        a class without objects has 0 in the second term; cross entropy of the first keeps value and
+        gradient.
+
+    Spacing is taken as in ``boundary``. A voxel equally near to two objects belongs to one of them.
+
+    Cost:
+        with 3 classes about 22 times the CPU time of ``dice_ce``: one distance transform of each
+        class with objects.
+        (docs/examples/measure_topology_losses.py)
+
+    Args:
+        lambda_global: weight of the loss on the image, or a schedule of it.
+        lambda_instances: weight of the mean over cells, or a schedule of it.
+        lambda_dice: weight of Dice in both, or a schedule of it.
+        lambda_ce: weight of the cross entropy in both, or a schedule of it.
+        connectivity: of objects that are looked for: 1 across faces, 2 across edges too, 3 across
+            corners too; by default as many as there are axes.
+        spacing_mm: size of a voxel where the call does not say it; it outranks a MetaTensor's.
+
+    Example:
+        >>> import torch
+        >>> g, p = torch.zeros(1, 1, 6, 8), torch.full((1, 1, 6, 8), 0.05, dtype=torch.float64)
+        >>> g[..., 1, 1], p[..., 1, 1] = 1, 0.1  # a small lesion, missed
+        >>> g[..., 2:5, 4:7], p[..., 2:5, 4:7], p[..., 5, 0] = 1, 0.9, 0.6
+        >>> cells = CCDiceCELoss(
+        ...     lambda_global=0, lambda_ce=0, spacing_mm=1.0, smooth_nr=0, smooth_dr=0
+        ... )
+        >>> round(cells(p, g).item(), 12)
+        0.514823857691
+
+    Source:
+        Bouteille 2025, arXiv:2511.17146; Jaus 2024, arXiv:2410.18684 (cells).
+    """
+
+    two_channels_equal_one: ClassVar[bool] = True
+
+    lambda_global: Weight = 1.0
+    lambda_instances: Weight = 1.0
+    lambda_dice: Weight = 1.0
+    lambda_ce: Weight = 1.0
+    connectivity: int | None = None
+    spacing_mm: SpacingLike | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inside = DiceCELoss(
+            lambda_dice=self.lambda_dice,
+            lambda_ce=self.lambda_ce,
+            **self.pass_on("include_background", "weight", "smooth_nr", "smooth_dr"),
+        )
+        cells = InstancesLoss(
+            loss=of_single_class(inside),
+            regions="cells",
+            connectivity=self.connectivity,
+            spacing_mm=self.spacing_mm,
+            **self.pass_on("include_background", "weight"),
+        )
+        self.set_terms(
+            {"global": (self.lambda_global, inside), "cells": (self.lambda_instances, cells)}
         )

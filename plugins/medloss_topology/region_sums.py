@@ -7,10 +7,10 @@ from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, SumsLoss, VoxelLoss
 from medloss.base.targets import Prepared
-from medloss.compound.weighted_sum import WeightedSum
+from medloss.compound import WeightedSum
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
-from medloss.sums.terms import WITH_MAP, as_terms
+from medloss.sums.terms import as_terms
 
 
 def is_on_sums(loss: SegmentationLoss) -> bool:
@@ -27,7 +27,7 @@ def is_on_sums(loss: SegmentationLoss) -> bool:
     else:
         plain = isinstance(loss, VoxelLoss) and type(loss).from_sums is VoxelLoss.from_sums
     # A map of the target knows nothing of regions.
-    return plain and not any(term.name in WITH_MAP for term in as_terms(loss.terms()))
+    return plain and not any(term.map is not None for term in as_terms(loss.terms()))
 
 
 def values_on_sums(
@@ -61,7 +61,7 @@ def sums_of_regions(
 
 def _terms(loss: SegmentationLoss) -> list[str | Term]:
     if isinstance(loss, WeightedSum):
-        return [term for each in loss._on_sums() for term in each.terms()]
+        return [term for each in loss.terms_on_sums() for term in each.terms()]
     return list(loss.terms()) if isinstance(loss, SumsLoss) else []
 
 

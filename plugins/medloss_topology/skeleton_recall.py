@@ -13,7 +13,7 @@ from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
 
 MAP = "skeleton"
-TERMS = (Term("tp_map", MAP), Term("t_map", MAP))
+TERMS = (Term("tp_map", map=MAP), Term("t_map", map=MAP))
 
 
 @options
@@ -71,6 +71,10 @@ class SkeletonRecallLoss(RegionLoss):
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
         """The skeletons."""
         return {} if prepared.extras.skeleton is None else {MAP: prepared.extras.skeleton}
+
+    def is_additive(self, prepared: Prepared) -> bool:
+        """The skeletons are ready."""
+        return True
 
     def per_class(self, s: ClassSums) -> Tensor:
         """Of each sample and class, (B, C)."""

@@ -9,41 +9,26 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.runtime.slabs import Lot, lots, target_of
 from medloss.sums import Term
-from medloss_topology.plain_skeleton import plain_skeleton
-from medloss_topology.soft_skeleton import peeled, skeleton_slopes, soft_skeleton
+from medloss_topology.soft_skeleton import peeled, plain_skeleton, skeleton_slopes, soft_skeleton
 
 TERMS = tuple(map(Term, ("predicted_inside", "predicted", "true_inside", "true")))
 
 
-def skeleton_sums(
-    p: Tensor,
-    target: Tensor,
-    skeleton: Tensor | None,
-    mask: Tensor | None,
-    *,
-    skip: int,
-    iterations: int,
-) -> Tensor:
-    r"""Σ S_p g, Σ S_p, Σ S_g p and Σ S_g of each sample and class, (B, 4, C); gradient by ``p``.
+@dataclass(frozen=True)
+class SkeletonSums:
+    r"""Σ S_p g, Σ S_p, Σ S_g p and Σ S_g of each sample and class, (B, 4, C), in all ways.
+
+    Its tensors are p, (B, C, \*spatial), by which there is a gradient; the target, likewise, or
+    (B, 1, \*spatial) class indices; S_g, as p, or None: the soft skeleton of the target; and the
+    mask, (B, 1, \*spatial), weights of voxels, or None where every voxel counts.
 
     Args:
-        p: (B, C, \*spatial), probabilities.
-        target: (B, C, \*spatial), or (B, 1, \*spatial) class indices.
-        skeleton: S_g, (B, C, \*spatial), or None: the soft skeleton of the target.
-        mask: (B, 1, \*spatial), weights of voxels, or None where every voxel counts.
         skip: the first classes, which have sums of 0.
         iterations: of erosion.
     """
-    return evaluate(Skeletons(skip, iterations), p, target, skeleton, mask)
-
-
-@dataclass(frozen=True)
-class Skeletons:
-    """The sums in all their ways, from p, target, skeleton and mask; see :func:`skeleton_sums`."""
 
     differentiable: ClassVar[int] = 1
 
@@ -117,6 +102,6 @@ _operator = operator(
     "medloss_topology::skeleton_sums",
     "Tensor p, Tensor target, Tensor? skeleton, Tensor? mask",
     "int skip, int iterations",
-    of=Skeletons,
+    of=SkeletonSums,
     fake=lambda p, *_: p.new_empty(p.shape[0], len(TERMS), p.shape[1]),
 )

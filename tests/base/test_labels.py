@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import medloss
-from medloss.sums.cpu.bounds import bounds
+from medloss.sums.cpu.stored import bounds
 
 DTYPES = [
     torch.uint8,

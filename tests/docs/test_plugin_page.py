@@ -1,4 +1,4 @@
-"""The loss on the page about plugins meets the contract, but for the card that it leaves out."""
+"""The losses on the page about plugins meet the contract, but for the cards that they leave out."""
 
 from __future__ import annotations
 
@@ -17,17 +17,25 @@ OF_THE_RECORD = ("card_is_complete", "card_example_is_true", "summary_equals_doc
 
 @pytest.fixture(scope="module", autouse=True)
 def page_module():
-    (block,) = (b for b in PAGE.read_text().split("```python\n") if "class MyDiceLoss" in b)
+    blocks = [b for b in PAGE.read_text().split("```python\n") if "class My" in b]
     module = ModuleType("page_of_plugins")
     sys.modules[module.__name__] = module
-    exec(block.partition("```")[0], vars(module))
+    for block in blocks:
+        exec(block.partition("```")[0], vars(module))
     yield module
     del sys.modules[module.__name__]
 
 
-@pytest.mark.parametrize("exponent", [1.0, 0.5])
-def test_the_loss_of_the_page_meets_the_contract(exponent: float) -> None:
-    made = offer("page_of_plugins:MyDiceLoss", example={"softmax": True, "exponent": exponent})
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("MyDiceLoss", {"exponent": 1.0}),
+        ("MyDiceLoss", {"exponent": 0.5}),
+        ("MyTverskyFocalLoss", {"gamma": 1.5}),
+    ],
+)
+def test_the_losses_of_the_page_meet_the_contract(name: str, given: dict[str, float]) -> None:
+    made = offer(f"page_of_plugins:{name}", example={"softmax": True, **given})
     for check in contract_checks(made, seconds=0):
         if check.check.name in OF_THE_RECORD or check.check.name == "ranks_equal_one_rank":
             continue  # the other processes do not know the module of a page

@@ -13,12 +13,13 @@ from medloss.scoring import count_classes, surface_distances
 from medloss_boundary.metrics import (
     average_surface_distance,
     average_symmetric_surface_distance,
+    boundary_dice,
+    boundary_iou,
     hausdorff,
     hausdorff95,
     mean_average_surface_distance,
     normalized_surface_dice,
 )
-from medloss_boundary.metrics_band import boundary_dice, boundary_iou
 from medloss_region.metrics import dice, jaccard
 
 FUNCTIONS = (hausdorff95, average_symmetric_surface_distance, normalized_surface_dice)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from monai.metrics.calibration import CalibrationErrorMetric
 
 import medloss.metrics
-from medloss.scoring import Case, Probabilities
-from medloss_boundary.probabilities import probabilities as module
+from medloss.scoring import Case, Probabilities, facts
 from medloss_distribution.metrics import expected_calibration_error
 
 ECE = expected_calibration_error
@@ -68,7 +67,7 @@ def test_brute_force_and_any_order(seed, bins, piece):
         if here.any():
             total += here.mean() * abs(p[here].mean() - y[here].mean())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PIECE", piece)
+        patch.setattr(facts, "_PIECE", piece)
         value = ECE(of(p, y), bins=bins)
     assert value == pytest.approx(total, rel=1e-9)
     order = np.random.default_rng(seed + 1).permutation(len(p))

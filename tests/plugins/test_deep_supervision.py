@@ -24,7 +24,7 @@ from medloss.compound.breakdown import as_columns
 from medloss.integrations.loss_callback import visible_loss
 from medloss.losses import DeepSupervisionLoss
 from medloss.testing.scenes import make_scene, ready_maps
-from medloss_compound.level_targets import nearest
+from medloss_compound.levels import nearest
 
 SPACING_MM = (1.0, 2.0, 0.5)
 SIZES = ((8, 6, 4), (4, 3, 2), (2, 2, 1))

@@ -124,7 +124,7 @@ class Mapped(RegionLoss):
 
     def terms(self) -> tuple[Term, ...]:
         """Sum of p φ, and the number of voxels."""
-        return (Term("map", "m"), Term("v"))
+        return (Term("map", map="m"), Term("v"))
 
     def maps(self, prepared: Prepared) -> dict[str, Tensor]:
         """φ."""

@@ -17,11 +17,17 @@ from scoring.shapes import blobs
 import medloss.metrics
 from medloss.offers.host import host
 from medloss.scoring import Case, Components, EmptyPolicy, Skeletons, Status, score
-from medloss_topology.metrics_cl_dice import cl_dice
-from medloss_topology.metrics_lesion_counts import false_lesions, found_lesions, missed_lesions
-from medloss_topology.metrics_lesion_dice import lesion_dice
-from medloss_topology.metrics_lesions import lesion_f1, lesion_precision, lesion_sensitivity
-from medloss_topology.metrics_panoptic import (
+from medloss_topology.metrics_detection import (
+    false_lesions,
+    found_lesions,
+    lesion_f1,
+    lesion_precision,
+    lesion_sensitivity,
+    missed_lesions,
+)
+from medloss_topology.metrics_overlap import (
+    cl_dice,
+    lesion_dice,
     panoptic_quality,
     recognition_quality,
     segmentation_quality,

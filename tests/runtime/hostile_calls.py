@@ -19,7 +19,7 @@ from medloss.sums import Term, class_sums
 
 RARE = (float("nan"), float("inf"), float("-inf"), 3e38, -3e38, 1e-45)
 LABELS = (-(2**63), 2**63 - 1, -1, 255, 256, 2**32, 2**32 + 1, 2**31)
-MAPPED = (Term("tp_map", "m"), Term("t_map", "m"), Term("map", "m"))
+MAPPED = (Term("tp_map", map="m"), Term("t_map", map="m"), Term("map", map="m"))
 TERMS = (
     ("tp", "p", "t", "ce"),
     ("tp", "p", Term("focal", 0.5), *MAPPED),

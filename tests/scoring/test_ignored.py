@@ -14,10 +14,10 @@ from medloss.scoring import Case, Counts, Status
 from medloss_boundary.metrics import (
     average_surface_distance,
     average_symmetric_surface_distance,
+    boundary_iou,
     hausdorff95,
     normalized_surface_dice,
 )
-from medloss_boundary.metrics_band import boundary_iou
 
 PRESETS = ("deepmind", "exact", "monai")
 

@@ -19,7 +19,7 @@ def heavy_after(code: str) -> set[str]:
     [
         "import medloss.scoring",
         "import medloss_region.metrics, medloss_boundary.metrics",
-        "import medloss_topology.metrics_lesions, medloss_distribution.metrics",
+        "import medloss_topology.metrics_detection, medloss_distribution.metrics",
         "from medloss.scoring import Case; import numpy as n; o = n.ones((3, 3), int); "
         "Case(o, o, labels=[1], spacing_mm=1).surfaces(1)",
         "from medloss.scoring import Case; import numpy as n; o = n.ones((3, 3), int); "

@@ -16,12 +16,12 @@ from medloss_boundary import medloss_metrics
 from medloss_boundary.metrics import (
     average_surface_distance,
     average_symmetric_surface_distance,
+    boundary_iou,
     hausdorff,
     hausdorff95,
     mean_average_surface_distance,
     normalized_surface_dice,
 )
-from medloss_boundary.metrics_band import boundary_iou
 
 RECORDS = {record.name: record for record in medloss_metrics()}
 SCENES = scenes()

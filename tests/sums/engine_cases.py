@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.sums import Term, class_sums
-from medloss.sums.reference import class_sums as reference_sums
+from medloss.sums import ClassSums, Term, class_sums, voxel_terms
+from medloss.sums.terms import TERMS, as_terms
 
 ROUGH = ("l1", *(Term("power", gamma) for gamma in (1.5, 1.0, 0.5)))
 """Terms with a corner where p meets y."""
@@ -16,11 +16,17 @@ SMOOTH = (
     *("v", "p", "t", "tp", "pp", "tt", "sqt", "ce", "ce_neg", "nlog", Term("power", 2.0)),
     *(Term("focal", gamma) for gamma in (2.0, 0.0, 0.7)),
     *(Term("focal_neg", gamma) for gamma in (1.5, 3.0)),
-    *(Term("map", "m"), Term("map2", "m")),
+    *(Term("map", map="m"), Term("map2", map="m")),
 )
-ALL_TERMS = SMOOTH + ROUGH
+OTHERS = tuple(
+    Term(name, 2.0 if row.exponent else None, "m" if row.map else None)
+    for name, row in TERMS.items()
+    if name not in {term.name for term in as_terms(SMOOTH + ROUGH)}
+)
+"""Every other that there is."""
+ALL_TERMS = SMOOTH + ROUGH + OTHERS
 STEADY = tuple(
-    term for term in SMOOTH if term not in ("ce_neg", Term("focal", 0.7)) and term[0] != "focal_neg"
+    term for term in as_terms(SMOOTH) if term != Term("focal", 0.7) and TERMS[term.name].log != "q"
 )
 """Terms without log(1 - p) or its like, which in float32 softmax is at the mercy of rounding."""
 SPACE = (5, 15, 59)
@@ -67,6 +73,12 @@ def exactly(arguments: dict[str, Any]) -> dict[str, Any]:
 
     maps = {name: wide(each) for name, each in arguments["maps"].items()}
     return {**{name: wide(value) for name, value in arguments.items()}, "maps": maps}
+
+
+def reference_sums(*given: Any, **options: Any) -> ClassSums:
+    """As ``class_sums``: what plain torch sums, added up."""
+    each = voxel_terms(*given, **options)
+    return ClassSums(each.values.flatten(3).sum(3), each.terms)
 
 
 def sums_and_gradient(

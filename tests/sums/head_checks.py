@@ -10,7 +10,7 @@ from interpreted import DEVICE
 from torch import Tensor
 
 import medloss
-from medloss.sums.gpu import fused_head
+from medloss.sums.gpu import head as heads
 
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 SPACE = (3, 5, 7)
@@ -76,8 +76,8 @@ def test_kernels_equal_the_convolution_and_the_loss(
 
 def test_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
-    kernels = fused_head.sums
-    monkeypatch.setattr(fused_head, "sums", lambda *given: called.append(1) or kernels(*given))
+    kernels = heads.sums
+    monkeypatch.setattr(heads, "sums", lambda *given: called.append(1) or kernels(*given))
     loss = medloss.loss("dice", softmax=True)
     label = torch.zeros(1, 1, 2, 2, dtype=torch.long, device=DEVICE)
     for channels in (4, 4096):  # too many weights for the registers: by slabs

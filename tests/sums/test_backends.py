@@ -16,11 +16,11 @@ from sums.engine_cases import (
     assert_equal_to_reference,
     case,
     exactly,
+    reference_sums,
     sums_and_gradient,
 )
 
 from medloss.sums import Term, class_sums
-from medloss.sums.reference import class_sums as reference_sums
 
 BACKENDS = ("numba", "chunked")
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -171,7 +171,7 @@ def test_huge_logits_stay_finite(backend: str, activation: str) -> None:
 def test_several_maps_and_exponents_at_once(backend: str) -> None:
     arguments = case("softmax", "index", torch.float32)
     arguments["maps"]["other"] = -2 * arguments["maps"]["m"]
-    terms = (Term("map", "other"), Term("map", "m"), Term("focal", 1.0), Term("focal", 3.0))
+    terms = (Term("map", map="other"), Term("map", map="m"), Term("focal", 1.0), Term("focal", 3.0))
     s = class_sums(**arguments, terms=terms)
     torch.testing.assert_close(s["map", "other"], -2 * s["map", "m"], rtol=1e-5, atol=1e-4)
     assert_equal_to_reference(arguments, terms)
@@ -192,8 +192,8 @@ def test_maps_of_any_dtype_beside_few_terms(
         arguments["mask"] = arguments["mask"] if masked else None
         m = (100 * arguments["maps"]["m"]).to(dtype)
         arguments["maps"] = {"m": m, "half": (m / 2).to(dtype)}
-        assert_equal_to_reference(arguments, (*terms, Term("map", "m")))
-        both = (*terms, Term("map", "half"), Term("map", "m"))
+        assert_equal_to_reference(arguments, (*terms, Term("map", map="m")))
+        both = (*terms, Term("map", map="half"), Term("map", map="m"))
         assert_equal_to_reference(arguments, both)
 
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from every_loss import NAMES, built, scene
 from sums.derivatives import KINDS, At, told
+from sums.engine_cases import reference_sums
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import medloss
 from medloss.base.fused_head import FusedHead
 from medloss.runtime import eager
-from medloss.sums import Term, class_sums, reference
+from medloss.sums import Term, class_sums
 
 WITHOUT_BATCHES = ("topk of the batch",)
 """What the values of the input decide a shape of, so that vmap has no meaning for it."""
@@ -76,9 +77,9 @@ def test_gradients_in_target_mask_and_maps_are_those_of_the_reference() -> None:
     soft, phi = extras["skeleton"].requires_grad_(), directed(z).requires_grad_()
     mask = torch.rand_like(z[:, :1]).requires_grad_()
     found = []
-    for function in (class_sums, reference.class_sums):
+    for function in (class_sums, reference_sums):
         options = {"activation": "softmax", "mask": mask, "maps": {"m": phi}}
-        s = function(z, soft, ("tp", "ce", Term("map", "m")), **options)
+        s = function(z, soft, ("tp", "ce", Term("map", map="m")), **options)
         found.append(torch.autograd.grad(s.values.square().sum(), (soft, mask, phi)))
     torch.testing.assert_close(*found)
 

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 import medloss
 from medloss.runtime.threads import run
 from medloss.sums import Term, backends, chosen_backend, class_sums
-from medloss.sums.operators import class_sums as operator
+from medloss.sums.engine import _operator as operator
 
 COMMON = ("tp", "p", "t", "ce", "v", Term("focal", 2.0))
 LARGE = (2, 4, 64, 48, 32)
@@ -240,7 +240,7 @@ def test_a_target_that_needs_a_gradient_gets_it() -> None:
 )
 def test_what_cannot_be_meant_is_refused(change: dict[str, Any], words: str) -> None:
     arguments = case("softmax", "index", torch.float32, shape=(2, 5, 3, 7, 59))
-    arguments["terms"] = ("p", Term("map", "m"))
+    arguments["terms"] = ("p", Term("map", map="m"))
     with pytest.raises(ValueError, match=words):
         class_sums(**{**arguments, **change})
 

@@ -10,7 +10,7 @@ from sums.engine_cases import assert_equal_to_reference, case
 
 from medloss.sums import Term, class_sums
 
-TERMS = ("tp", "p", "ce", "v", Term("tp_map", "m"), Term("t_map", "m"), Term("focal", 2.0))
+TERMS = ("tp", "p", "ce", "v", Term("tp_map", map="m"), Term("t_map", map="m"), Term("focal", 2.0))
 
 
 def thin(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def test_equal_the_reference(
     for masked in (True, False):
         arguments = case(activation, kind, torch.float64, masked=masked)
         assert_equal_to_reference(arguments, TERMS, rtol=1e-12, gradient_tol=1e-10)
-        beside = (*TERMS, Term("map", "m"), "ce_neg")
+        beside = (*TERMS, Term("map", map="m"), "ce_neg")
         assert_equal_to_reference(arguments, beside, rtol=1e-12, gradient_tol=1e-10)
         assert_equal_to_reference(thin(arguments), TERMS, rtol=1e-12, gradient_tol=1e-10)
 
@@ -48,7 +48,12 @@ def test_many_classes_and_labels_that_are_none(classes: int) -> None:
 def test_two_maps_are_told_apart() -> None:
     arguments = case("softmax", "index", torch.float32, masked=False)
     maps = {"m": arguments["maps"]["m"], "n": 2 * arguments["maps"]["m"]}
-    terms = (Term("tp_map", "m"), Term("tp_map", "n"), Term("t_map", "m"), Term("t_map", "n"))
+    terms = (
+        Term("tp_map", map="m"),
+        Term("tp_map", map="n"),
+        Term("t_map", map="m"),
+        Term("t_map", map="n"),
+    )
     s = class_sums(**{**arguments, "maps": maps}, terms=terms)
     for name in ("tp_map", "t_map"):
         torch.testing.assert_close(s[name, "n"], 2 * s[name, "m"])

@@ -13,7 +13,7 @@ from medloss.sums import ClassSums, Term, class_sums
 
 TERMS = (
     *("tp", "p", "t", "pp", "tt", "l1", "sqt", "ce", "nlog", "v"),
-    *(Term("focal", 2.0), Term("power", 1.5), Term("map", "m"), Term("map2", "m")),
+    *(Term("focal", 2.0), Term("power", 1.5), Term("map", map="m"), Term("map2", map="m")),
 )
 
 

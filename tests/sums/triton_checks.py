@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import triton.testing
 from interpreted import DEVICE
 from sums.engine_cases import (
     ALL_TERMS,
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from medloss.sums import Term, class_sums, log_p_true
 from medloss.sums.choice import VARIABLE
-from medloss.sums.gpu import tuning
+from medloss.sums.gpu import tiles
 from medloss.sums.gpu.tiles import Tile
 
 ON_CUDA = DEVICE == "cuda"
@@ -34,7 +35,7 @@ FULL = ON_CUDA or os.environ.get("MEDLOSS_TEST_TRITON") == "full"
 SMALL_TILES = "sums=8,128,1,1 slopes=8,128,1,0"
 """Two tiles of SMALL: the interpreter takes a part of a millisecond for each operation on one."""
 SMALL = SPACE if ON_CUDA else (3, 4, 11)
-MAPPED = (Term("tp_map", "m"), Term("t_map", "m"))
+MAPPED = (Term("tp_map", map="m"), Term("t_map", map="m"))
 COMMON = ("tp", "p", "t", "ce", "v", Term("focal", 2.0))
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")
@@ -46,7 +47,7 @@ def force(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the backend, and in the interpreter small tiles."""
     monkeypatch.setenv(VARIABLE, "triton")
     if not ON_CUDA:
-        monkeypatch.setenv(tuning.VARIABLE, SMALL_TILES)
+        monkeypatch.setenv(tiles.VARIABLE, SMALL_TILES)
 
 
 def here(*given: Any, **options: Any) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def test_half_precision_input_is_computed_in_float32(dtype: torch.dtype) -> None
 def test_any_number_of_classes(
     classes: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(tuning.VARIABLE, raising=False)
+    monkeypatch.delenv(tiles.VARIABLE, raising=False)
     shape = (1, classes, 2, 9, 77) if ON_CUDA else (1, classes, 3, 7)
     assert_equal_to_reference(here("softmax", "index", dtype, shape=shape), COMMON)
 
@@ -103,16 +104,16 @@ def test_tiles_of_any_size(classes: int, monkeypatch: pytest.MonkeyPatch) -> Non
     arguments = here(activation, "soft", torch.float32, shape=(2, classes, *SMALL))
     for rows, voxels, programs in ((1, 128, 1), (2, 64, 0), (4, 32, 3)):
         tile = f"{rows},{voxels},1,{programs}"
-        monkeypatch.setenv(tuning.VARIABLE, f"sums={tile} slopes={tile}")
+        monkeypatch.setenv(tiles.VARIABLE, f"sums={tile} slopes={tile}")
         assert_equal_to_reference(arguments, ("ce", "p", "ce_neg"))
-    monkeypatch.setenv(tuning.VARIABLE, "sums=1,2,3")
+    monkeypatch.setenv(tiles.VARIABLE, "sums=1,2,3")
     with pytest.raises(ValueError, match=r"sums=rows,voxels,warps,programs .* got 'sums=1,2,3'"):
         class_sums(**arguments, terms=("p",))
 
 
 def test_memory_layouts() -> None:
     plain = here("softmax", "index", torch.float32, shape=(2, 4, 3, 5, 7))
-    terms = ("tp", "p", "pp", Term("map", "m"))
+    terms = ("tp", "p", "pp", Term("map", map="m"))
     expected = sums_and_gradient(plain, terms)
     z = plain["input"]
     sliced = z.new_empty(2, 4, 3, 5, 14)[..., ::2].copy_(z)
@@ -201,7 +202,7 @@ def test_several_maps_and_exponents_at_once(dtype: torch.dtype) -> None:
     arguments = here("softmax", "index", torch.float32)
     m = (100 * arguments["maps"]["m"]).to(dtype)
     arguments["maps"] = {"m": m, "half": (m / 2).to(dtype)}
-    terms = (Term("map", "half"), Term("focal", 1.0), Term("map", "m"), Term("focal", 3.0))
+    terms = (Term("map", map="half"), Term("focal", 1.0), Term("map", map="m"), Term("focal", 3.0))
     s = class_sums(**arguments, terms=terms)
     torch.testing.assert_close(s["map", "m"], 2 * s["map", "half"], rtol=1e-4, atol=1e-2)
     assert_equal_to_reference(arguments, terms)
@@ -225,15 +226,17 @@ def test_terms_without_the_probability_have_no_slope() -> None:
 
 def test_the_fastest_tile_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
-    monkeypatch.setenv(tuning.VARIABLE, "tune")
-    monkeypatch.setattr(tuning, "_FASTEST", {})
-    monkeypatch.setattr(tuning, "candidates", lambda load: [Tile(4, 128, 1, 1), Tile(8, 64, 1, 1)])
-    monkeypatch.setattr(tuning, "do_bench", lambda launch: tried.append(launch()) or -len(tried))
+    monkeypatch.setenv(tiles.VARIABLE, "tune")
+    monkeypatch.setattr(tiles, "_FASTEST", {})
+    monkeypatch.setattr(tiles, "candidates", lambda load: [Tile(4, 128, 1, 1), Tile(8, 64, 1, 1)])
+    monkeypatch.setattr(
+        triton.testing, "do_bench", lambda launch: tried.append(launch()) or -len(tried)
+    )
     arguments = here("softmax", "index", torch.float32)
     for _ in range(2):
         class_sums(**arguments, terms=("p",))
     assert len(tried) == 2
-    assert list(tuning._FASTEST.values()) == [Tile(8, 64, 1, 1)]
+    assert list(tiles._FASTEST.values()) == [Tile(8, 64, 1, 1)]
 
 
 @only_cuda

@@ -46,6 +46,7 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("memory_layout_changes_nothing", "ContiguousLoss", {}),
     ("flat_volume_equals_image", "VolumeLoss", {}),
     ("two_channels_equal_one", "BoastingLoss", {}),
+    ("parts_add_up", "SizeLoss", {}),
     ("compiled_equals_eager", "CompiledLoss", {}),
     ("autocast_changes_nothing", "RoundedLoss", {}),
     ("monai_trainer_steps", "UntrainableLoss", {}),

@@ -12,7 +12,7 @@ from testing.good_losses import GoodLoss
 from torch import Tensor, nn
 
 from medloss.base.targets import Prepared
-from medloss.sums import ClassSums
+from medloss.sums import ClassSums, Term
 
 
 def doubled(when: Callable[[Prepared], bool]) -> Callable[[GoodLoss, Prepared], Tensor]:
@@ -227,6 +227,22 @@ class VolumeLoss(GoodLoss):
 
 class BoastingLoss(GoodLoss):
     compute = doubled(lambda x: x.activation == "softmax")
+
+
+class SizeLoss(GoodLoss):  # whose sums do not add up: the size of the object is one of them
+    def is_additive(self, prepared: Prepared) -> bool:
+        return True
+
+    def terms(self) -> tuple[str | Term, ...]:
+        return (*super().terms(), Term("t_map", "size"))
+
+    def maps(self, prepared: Prepared) -> dict[str, Tensor]:
+        g = prepared.one_hot() if prepared.mask is None else prepared.one_hot() * prepared.mask
+        size = g.flatten(2).sum(2).view(*g.shape[:2], *[1] * (g.ndim - 2))
+        return {"size": size.expand_as(g)}
+
+    def per_class(self, s: ClassSums) -> Tensor:
+        return super().per_class(s) * (1 + s.t_map / (1 + s.t_map))
 
 
 class CompiledLoss(GoodLoss):

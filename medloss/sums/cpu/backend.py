@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medloss.runtime.memory import use_large_pages
+from medloss.runtime.memory import Scratch, scratch, use_large_pages
 from medloss.runtime.threads import run
-from medloss.sums.cpu import exclusive, independent
-from medloss.sums.cpu.plan import Plan
-from medloss.sums.cpu.views import stored
-from medloss.sums.request import Request, gradient_like
+from medloss.sums.cpu import exclusive, independent, tiles
+from medloss.sums.cpu.stored import index, stored, view
+from medloss.sums.cpu.terms import CODES
+from medloss.sums.request import SumsRequest, gradient_like
+from medloss.sums.terms import TERMS, Summand, Term
 
 Kernel = Callable[..., None]
+Placed = tuple[int, Term]
+"""A term with its position among the sums."""
+
+TILE = 1 << 17
+"""Elements of one tile: scratch and what streams past it stay in the second-level cache."""
+LONGEST, SHORTEST = 4096, 64
+"""Voxels of a tile: long runs of memory for few classes, loops worth starting for many."""
+BLOCK = 1 << 18
+"""Elements of a block: enough that the interpreter between blocks does not count."""
+NAMES = {row: name for name, row in TERMS.items()}
 
 
-def sums(request: Request) -> Tensor:
+def sums(request: SumsRequest) -> Tensor:
     """Sums of shape (B, K, C) in ``request.work_dtype``."""
-    plan = Plan(request.flat(), gradient=False)
+    plan = LoopPlan(request.flat(), gradient=False)
     blocks = plan.blocks()
     parts = np.zeros((len(blocks), len(request.terms), plan.classes + 1))
     kernel: Kernel = exclusive.sums if plan.softmax else independent.sums
@@ -40,9 +54,9 @@ def sums(request: Request) -> Tensor:
     return torch.from_numpy(whole).to(request.work_dtype)
 
 
-def slopes(request: Request, gradient: Tensor) -> Tensor:
+def slopes(request: SumsRequest, gradient: Tensor) -> Tensor:
     """Gradient by the input for a gradient (B, K, C) of the sums."""
-    plan = Plan(request.flat(), gradient=True)
+    plan = LoopPlan(request.flat(), gradient=True)
     out = use_large_pages(gradient_like(request.input))
     flat = stored(out.flatten(2), plan.dtype)
     blocks = plan.blocks()
@@ -60,3 +74,119 @@ def slopes(request: Request, gradient: Tensor) -> Tensor:
 
     run(len(blocks), work, request.input.numel())
     return out
+
+
+class LoopPlan:
+    """What the kernels need, apart from which block they work on.
+
+    Args:
+        flat: a request with one axis of voxels.
+        gradient: whether for the gradient, to which some terms do not add.
+    """
+
+    def __init__(self, flat: SumsRequest, *, gradient: bool) -> None:
+        self.batch, self.classes, self.voxels = flat.input.shape
+        self.softmax = flat.activation == "softmax"
+        self.dtype = np.float64 if flat.input.itemsize == 8 else np.float32
+        self.v_at = -1
+        self.arguments: tuple[Any, ...] = ()
+        placed = []
+        for at, term in enumerate(flat.terms):
+            if term.name == "v":
+                self.v_at = at
+            elif not (gradient and TERMS[term.name].constant):
+                placed.append((at, term))
+        # A stand-in of the same type, so that kernels are not compiled for its absence too.
+        none = np.zeros((0, 0), self.dtype)
+        self.read = (
+            stored(flat.input, self.dtype),
+            (index if flat.is_index else stored)(flat.target, self.dtype),
+            flat.is_index,
+            none if flat.mask is None else view(flat.mask[:, 0].to(flat.work_dtype).contiguous()),
+            tuple(stored(each.contiguous(), self.dtype) for each in flat.maps) or None,
+        )
+        if self.softmax:
+            self._exclusive(placed, flat.is_index, gradient)
+        else:
+            self._independent(placed, flat.activation == "sigmoid")
+        size = max(TILE // ((self.classes + 1) * max(self.tiles, 1)), SHORTEST)
+        self.size = min(1 << (size.bit_length() - 1), LONGEST) if self.tiles else LONGEST
+
+    def _exclusive(self, placed: list[Placed], is_index: bool, gradient: bool) -> None:
+        own = {at: linear_in_y(term.name) if is_index else None for at, term in placed}
+        p_at = [at for at, term in placed if term.name == "p"]
+        trues = [(at, Term(name, *term[1:])) for at, term in placed if (name := own[at])]
+        others = [(at, term) for at, term in placed if own[at] is None and term.name != "p"]
+        mapped: list[Placed] = []
+        if all(term.name == "map" for _, term in others):
+            mapped, others = others, mapped
+        needs = _needs(others)
+        if _needs(trues) & tiles.NEED_L:
+            needs |= tiles.NEED_TRUE_L
+        self.arguments = (
+            *self._table(trues),
+            *(self._table(others) if others else (None, None)),
+            self._table(mapped)[0] if self.read[-1] else None,
+            p_at[0] if p_at else -1,
+            self.v_at,
+            needs,
+        )
+        # The gradient keeps ∂/∂log p of every class where the logits were.
+        self.tiles = 2 if needs & (tiles.NEED_L | tiles.NEED_M) or (gradient and others) else 1
+        self.rows = exclusive.ROWS
+
+    def _independent(self, placed: list[Placed], logits: bool) -> None:
+        self.arguments = (*self._table(placed), self.v_at, _needs(placed), logits)
+        self.tiles, self.rows = 0, independent.ROWS
+
+    def _table(self, placed: list[Placed]) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+        """Rows of code, position and map, and exponents.
+
+        What is ``None`` for want of such terms is left out of the kernel that is compiled.
+        """
+        codes = [CODES[term.name] for _, term in placed]
+        maps = [-1 if term.map is None else int(term.map) for _, term in placed]
+        rows = np.array([codes, [at for at, _ in placed], maps], np.int32).T.copy()
+        gammas = np.array([term.exponent or 0 for _, term in placed], self.dtype)
+        some = any(TERMS[term.name].exponent for _, term in placed)
+        return rows, gammas if some else None
+
+    def blocks(self) -> list[tuple[int, int, int]]:
+        """Sample, first voxel and the one after the last; the same whatever runs them."""
+        step = self.size * max(1, BLOCK // (self.size * self.classes))
+        return [
+            (b, begin, min(begin + step, self.voxels))
+            for b in range(self.batch)
+            for begin in range(0, self.voxels, step)
+        ]
+
+    def scratch(self) -> Scratch:
+        """For the calling thread."""
+        return scratch(self.classes, self.size, self.tiles, self.rows, self.dtype)
+
+
+@cache
+def linear_in_y(name: str) -> str | None:
+    """The term that stands for one of the true class, if that takes the voxel's weight as y.
+
+    A map, or y beside itself, is such a weight.
+
+    Example:
+        >>> linear_in_y("tt"), linear_in_y("tp_map"), linear_in_y("sqt")
+        ('t', 'tp', None)
+    """
+    row = TERMS[name]
+    return NAMES.get(Summand("y", row.factor, row.log)) if row.of_true_class else None
+
+
+def _needs(placed: list[Placed]) -> int:
+    """Rows beyond p, y and map from which terms and their derivatives are made, as bits."""
+    needs = 0
+    for row in (TERMS[term.name] for _, term in placed):
+        if "q" in row.factor:
+            needs |= tiles.NEED_Q
+        if row.log == "p":
+            needs |= tiles.NEED_L
+        if row.log == "q":
+            needs |= tiles.NEED_Q | tiles.NEED_M
+    return needs

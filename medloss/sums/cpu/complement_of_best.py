@@ -98,13 +98,7 @@ def by_log_p(
 
 @part
 def spread(
-    row: Array,
-    p: Array,
-    best: Array,
-    others: Array,
-    kept: Array,
-    summed: Array,
-    class_: int,
+    row: Array, p: Array, best: Array, others: Array, kept: Array, summed: Array, class_: int,
     n: int,
 ) -> None:  # fmt: skip
     """Add to ``row`` and its sum this class's share in 1 − p of the most probable one."""

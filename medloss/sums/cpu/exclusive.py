@@ -13,26 +13,30 @@ from __future__ import annotations
 from typing import Any
 
 from medloss.sums.cpu import complement_of_best as other_classes
-from medloss.sums.cpu import kernel, part, tiles, voxels
+from medloss.sums.cpu import kernel, part, tiles
 from medloss.sums.cpu.rows import (
     add_scaled,
     complement,
     dot,
     fill,
     load_from,
+    map_of_labels,
     multiply,
     store_to,
+    target_labels,
+    target_row,
     total,
+    weight_row,
 )
 from medloss.sums.cpu.scalars import ONE, ZERO, smallest
+from medloss.sums.cpu.stored import OWN
 from medloss.sums.cpu.terms import (
-    add_slope,
     add_slope_of_true_class,
-    value_row,
+    add_slopes,
+    add_sums,
     value_row_of_true_class,
 )
 from medloss.sums.cpu.tiles import NEED_M, NEED_TRUE_L
-from medloss.sums.cpu.views import OWN
 
 Array = Any
 ROWS = 21
@@ -56,10 +60,10 @@ def sums(
     fill(w, ONE, size)
     for s in range(begin, end, size):
         n = min(size, end - s)
-        voxels.weight_row(mask, b, s, w, n)
+        weight_row(mask, b, s, w, n)
         if v_at >= 0:
             out[v_at, 0] += total(w, n)
-        same = is_index and voxels.target_labels(target, labels, b, s, classes, n)
+        same = is_index and target_labels(target, labels, b, s, classes, n)
         tiles.load_tile(x, b, s, n, kept, highest)
         tiles.clear_tile(mask, w, kept, highest, n)
         if needs & NEED_TRUE_L:
@@ -76,9 +80,7 @@ def sums(
                     if trues[k, 2] >= 0:
                         if trues[k, 2] != read:
                             read = trues[k, 2]
-                            some = voxels.map_of_labels(
-                                maps[read], classes, b, s, labels, same, y, n
-                            )
+                            some = map_of_labels(maps[read], classes, b, s, labels, same, y, n)
                             multiply(y, w, n)
                         if not some:
                             norm = total(norms[1], n)
@@ -92,11 +94,11 @@ def sums(
                 tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
                 if needs & NEED_M:
                     other_classes.put(q, lq, best, of_best, c, n)
-                voxels.target_row(target, is_index, labels, b, c, s, y, n)
-                for k in range(len(others)):
-                    voxels.map_row(maps, others[k, 2], b, c, s, f, n)
-                    value_row(others[k, 0], other_gammas, k, tile[c], q, lp, lq, y, maps, f, row, n)
-                    out[others[k, 1], c] += dot(row, w, n)
+                target_row(target, is_index, labels, b, c, s, y, n)
+                add_sums(
+                    others, other_gammas, maps, b, c, s,
+                    tile[c], q, lp, lq, y, w, f, row, out, n,
+                )  # fmt: skip
                 if p_at >= 0:
                     out[p_at, c] += dot(tile[c], w, n)
         else:
@@ -133,8 +135,8 @@ def slopes(
     fill(w, ONE, size)
     for s in range(begin, end, size):
         n = min(size, end - s)
-        voxels.weight_row(mask, b, s, w, n)
-        same = is_index and voxels.target_labels(target, labels, b, s, classes, n)
+        weight_row(mask, b, s, w, n)
+        same = is_index and target_labels(target, labels, b, s, classes, n)
         tiles.load_tile(x, b, s, n, kept, highest)
         tiles.clear_tile(mask, w, kept, highest, n)
         if needs & NEED_TRUE_L:
@@ -155,7 +157,7 @@ def slopes(
                 if maps is not None:
                     if trues[k, 2] >= 0:
                         read = maps[trues[k, 2]]
-                        if not voxels.map_of_labels(read, classes, b, s, labels, same, f, n):
+                        if not map_of_labels(read, classes, b, s, labels, same, f, n):
                             continue
                         multiply(y, f, n)
                 add_slope_of_true_class(
@@ -169,16 +171,14 @@ def slopes(
                 tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
                 if needs & NEED_M:
                     other_classes.put(q, lq, best, of_best, c, n)
-                voxels.target_row(target, is_index, labels, b, c, s, y, n)
+                target_row(target, is_index, labels, b, c, s, y, n)
                 fill(by_p, g[p_at, c] if p_at >= 0 else ZERO * one, n)
                 fill(by_lp, ZERO, n)
                 fill(by_lq, ZERO, n)
-                for k in range(len(others)):
-                    voxels.map_row(maps, others[k, 2], b, c, s, f, n)
-                    add_slope(
-                        others[k, 0], other_gammas, k, g[others[k, 1], c],
-                        tile[c], q, lp, lq, y, maps, f, by_p, by_lp, by_lq, row, n,
-                    )  # fmt: skip
+                add_slopes(
+                    others, other_gammas, maps, b, c, s,
+                    tile[c], q, lp, lq, y, g, f, row, by_p, by_lp, by_lq, n,
+                )  # fmt: skip
                 _by_log_p(tile[c], by_p, by_lp, kept[c], n)
                 if needs & NEED_M:
                     other_classes.by_log_p(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.sums.cpu import kernel, part, tiles, voxels
+from medloss.sums.cpu import kernel, part, tiles
 from medloss.sums.cpu.rows import (
+    clear_row,
     complement,
-    dot,
     fill,
     load,
     load_from,
@@ -15,10 +15,13 @@ from medloss.sums.cpu.rows import (
     logarithm,
     sigmoid,
     store_to,
+    target_labels,
+    target_row,
     total,
+    weight_row,
 )
 from medloss.sums.cpu.scalars import ONE, ZERO, smallest
-from medloss.sums.cpu.terms import add_slope, value_row
+from medloss.sums.cpu.terms import add_slopes, add_sums
 
 Array = Any
 ROWS = 12
@@ -40,21 +43,18 @@ def sums(
     fill(w, ONE, size)
     for s in range(begin, end, size):
         n = min(size, end - s)
-        voxels.weight_row(mask, b, s, w, n)
+        weight_row(mask, b, s, w, n)
         if v_at >= 0:
             out[v_at, 0] += total(w, n)
         if is_index:
-            voxels.target_labels(target, labels, b, s, classes, n)
+            target_labels(target, labels, b, s, classes, n)
         for c in range(classes):
             load_from(x, b, c, s, z, n)
             if len(mask):
-                voxels.clear_row(z, w, n)
+                clear_row(z, w, n)
             _activate(z, logits, needs, p, q, lp, lq, n)
-            voxels.target_row(target, is_index, labels, b, c, s, y, n)
-            for k in range(len(terms)):
-                voxels.map_row(maps, terms[k, 2], b, c, s, f, n)
-                value_row(terms[k, 0], gammas, k, p, q, lp, lq, y, maps, f, row, n)
-                out[terms[k, 1], c] += dot(row, w, n)
+            target_row(target, is_index, labels, b, c, s, y, n)
+            add_sums(terms, gammas, maps, b, c, s, p, q, lp, lq, y, w, f, row, out, n)
 
 
 @kernel
@@ -73,24 +73,21 @@ def slopes(
     fill(w, ONE, size)
     for s in range(begin, end, size):
         n = min(size, end - s)
-        voxels.weight_row(mask, b, s, w, n)
+        weight_row(mask, b, s, w, n)
         if is_index:
-            voxels.target_labels(target, labels, b, s, classes, n)
+            target_labels(target, labels, b, s, classes, n)
         for c in range(classes):
             load_from(x, b, c, s, z, n)
             if len(mask):
-                voxels.clear_row(z, w, n)
+                clear_row(z, w, n)
             _activate(z, logits, needs, p, q, lp, lq, n)
-            voxels.target_row(target, is_index, labels, b, c, s, y, n)
+            target_row(target, is_index, labels, b, c, s, y, n)
             fill(by_p, ZERO, n)
             fill(by_lp, ZERO, n)
             fill(by_lq, ZERO, n)
-            for k in range(len(terms)):
-                voxels.map_row(maps, terms[k, 2], b, c, s, f, n)
-                add_slope(
-                    terms[k, 0], gammas, k, g[terms[k, 1], c], p, q, lp, lq, y, maps, f,
-                    by_p, by_lp, by_lq, row, n,
-                )  # fmt: skip
+            add_slopes(
+                terms, gammas, maps, b, c, s, p, q, lp, lq, y, g, f, row, by_p, by_lp, by_lq, n
+            )
             if logits:
                 _by_logit(p, q, by_p, by_lp, by_lq, row, n)
             else:

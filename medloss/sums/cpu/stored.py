@@ -1,15 +1,88 @@
-"""Numbers as tensors store them: uint16 holds the bits of a bfloat16, int16 those of a float16."""
+"""What tensors hold, for the kernels: their memory as arrays, numbers by their bits, the bounds.
+
+Tensors are seen as numpy arrays without a copy where that is possible. numpy has no bfloat16 and
+numba no float16: uint16 holds the bits of a bfloat16, int16 those of a float16.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from numba import types
+from torch import Tensor
 
 from medloss.runtime.compiling import as_bits, as_float
-from medloss.sums.cpu import means
+from medloss.sums.cpu import kernel, means
 from medloss.sums.cpu.scalars import ROUND
+
+AS_STORED = {torch.bfloat16: torch.uint16, torch.float16: torch.int16, torch.bool: torch.uint8}
+LABELS = (torch.uint8, torch.int64)
+
+OWN, BFLOAT16, FLOAT16, BYTE, LONG = range(5)
+"""Which of the arrays of a :data:`Stored` holds the tensor; the first is of the work dtype."""
+
+_DTYPES = (None, np.uint16, np.int16, np.uint8, np.int64)
+_KINDS = {torch.bfloat16: BFLOAT16, torch.float16: FLOAT16, torch.uint8: BYTE, torch.bool: BYTE}
+
+Stored = tuple[Any, ...]
+"""Kind, and an array (B, C, V) for each one: empty but one. So a kernel is compiled once, not once
+for each dtype of each tensor."""
+
+_empty = {
+    work: tuple(np.zeros((0, 0, 0), dtype or work) for dtype in _DTYPES)
+    for work in (np.float32, np.float64)
+}
+
+
+def view(tensor: Tensor) -> npt.NDArray[Any]:
+    """The same memory."""
+    as_stored = AS_STORED.get(tensor.dtype)
+    plain = tensor.detach()
+    array: npt.NDArray[Any] = (plain if as_stored is None else plain.view(as_stored)).numpy()
+    return array
+
+
+def stored(tensor: Tensor, work: Any) -> Stored:
+    """A tensor (B, C, V); a dtype that the kernels do not read becomes the work dtype."""
+    kind = _KINDS.get(tensor.dtype, OWN)
+    if kind == OWN:
+        tensor = tensor.to(torch.float64 if work is np.float64 else torch.float32)
+    return _at(kind, view(tensor), work)
+
+
+def index(tensor: Tensor, work: Any) -> Stored:
+    """Class indices (B, 1, V), contiguous."""
+    tensor = (tensor if tensor.dtype in LABELS else tensor.long()).contiguous()
+    return _at(BYTE if tensor.dtype == torch.uint8 else LONG, view(tensor), work)
+
+
+def _at(kind: int, array: npt.NDArray[Any], work: Any) -> Stored:
+    arrays = _empty[work]
+    return (kind, *arrays[:kind], array, *arrays[kind + 1 :])
+
+
+@kernel
+def _bounds(values: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
+    low, high = values[0], values[0]
+    for i in range(values.size):
+        low, high = min(low, values[i]), max(high, values[i])
+    found[0], found[1] = low, high
+
+
+def bounds(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Both, of a contiguous tensor on the CPU that is not empty.
+
+    Example:
+        >>> [each.item() for each in bounds(torch.tensor([[3, -1], [2, 7]]))]
+        [-1, 7]
+    """
+    found = np.empty(2, np.int64)
+    _bounds(values.view(-1).numpy(), found)
+    low, high = torch.from_numpy(found)
+    return low, high
 
 
 def decode(stored: Any) -> Any:

@@ -6,16 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from medloss.sums.cpu import part, voxels
-from medloss.sums.cpu.rows import complement, fill, load, load_converted, logarithm, multiply, total
+from medloss.sums.cpu import part
+from medloss.sums.cpu.rows import (
+    MANY_CLASSES,
+    clear_row,
+    complement,
+    fill,
+    load,
+    load_converted,
+    logarithm,
+    multiply,
+    total,
+)
 from medloss.sums.cpu.scalars import ONE, ZERO, exp
-from medloss.sums.cpu.views import OWN
+from medloss.sums.cpu.stored import OWN
 
 Array = Any
 NOTHING = np.float32(-np.inf)
-MANY_CLASSES = 10
-"""From this number on, values are scattered to classes instead of selected for each class."""
-
 FEW_CLASSES = 5
 """Up to this number, values of the true class are selected class by class instead of fetched."""
 
@@ -27,9 +34,9 @@ NEED_Q, NEED_L, NEED_M, NEED_TRUE_L = 1, 2, 4, 8
 def clear_tile(mask: Array, w: Array, tile: Array, highest: Array, n: int) -> None:
     """All classes of voxels of weight 0, before the exponentials."""
     if len(mask):
-        voxels.clear_row(highest, w, n)
+        clear_row(highest, w, n)
         for c in range(len(tile) - 1):
-            voxels.clear_row(tile[c], w, n)
+            clear_row(tile[c], w, n)
 
 
 @part
@@ -98,16 +105,9 @@ def log_softmax(row: Array, highest: Array, log_norm: Array, n: int) -> None:
 
 @part
 def softmax_rows(
-    e: Array,
-    x: Array,
-    highest: Array,
-    rows: Array,
-    needs: int,
-    q: Array,
-    lp: Array,
-    lq: Array,
+    e: Array, x: Array, highest: Array, rows: Array, needs: int, q: Array, lp: Array, lq: Array,
     n: int,
-) -> None:
+) -> None:  # fmt: skip
     """``e`` ← p, and of 1 − p, log p and log(1 − p) what is needed."""
     multiply(e, rows[1], n)
     if needs & NEED_Q:

@@ -1,88 +1,204 @@
-"""The triton backend: launches the kernels for a request."""
+"""The triton backend: launches the kernels of class sums for a request, with a head or without."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from medloss.sums.gpu import head as heads
+from medloss.sums.gpu.head import Head
 from medloss.sums.gpu.kernels import class_sums_kernel, class_sums_slopes_kernel
-from medloss.sums.gpu.plan import Plan, on_device_of, seen
-from medloss.sums.gpu.tiles import Tile
-from medloss.sums.gpu.true_class import log_p_true_kernel, log_p_true_slopes_kernel
-from medloss.sums.gpu.tuning import chosen_tile
-from medloss.sums.request import Request, gradient_like
+from medloss.sums.gpu.tiles import Load, Tile, chosen_tile
+from medloss.sums.request import SumsRequest, gradient_like
+from medloss.sums.terms import TERMS, Summand
 
 FUSED: dict[str, Any] = {"enable_fp_fusion": True}
 """A product and a sum in one rounding, which newer versions of triton do not take for granted."""
 
 
-def sums(request: Request) -> Tensor:
-    """Sums of shape (B, K, C) in ``request.work_dtype``."""
-    plan = Plan(request, gradient=False)
+def sums(request: SumsRequest, head: Head | None = None) -> Tensor:
+    """Sums of shape (B, K, C) in ``request.work_dtype``.
+
+    Args:
+        request: with a head the input is there in shape only.
+        head: what makes the logits.
+    """
+    plan = LaunchPlan(request, head, gradient=False)
 
     def launch(tile: Tile) -> Tensor:
         programs = plan.programs(tile)
         shape = (plan.batch, programs, len(request.terms), plan.classes)
-        partial = request.input.new_empty(shape, dtype=request.work_dtype)
+        partial = plan.x.new_empty(shape, dtype=request.work_dtype)
         class_sums_kernel[(plan.batch * programs,)](
             *plan.read, partial, plan.voxels, programs,
-            **plan.choices, ROWS=tile.rows, VOXELS=tile.voxels, FOLD=plan.load.fold(tile),
-            num_warps=tile.warps, **FUSED,
+            **plan.choices, FOLD=plan.fold(tile), **tile.choices, **FUSED,
         )  # fmt: skip
         # a fixed order, where atomic additions would have none
         return partial.sum(1, dtype=torch.float64).to(request.work_dtype)
 
-    with on_device_of(request.input):
-        return launch(chosen_tile(plan.load, plan.key, launch))
+    with on_device_of(plan.x):
+        return launch(plan.tile(launch))
 
 
-def slopes(request: Request, gradient: Tensor) -> Tensor:
+def slopes(request: SumsRequest, gradient: Tensor) -> Tensor:
     """Gradient by the input for a gradient (B, K, C) of the sums."""
-    plan = Plan(request, gradient=True)
-    out = gradient_like(request.input)
+    return _slopes(request, gradient, None)[0]
+
+
+def slopes_of_head(
+    request: SumsRequest, gradient: Tensor, head: Head
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients by features, weight and bias for a gradient (B, K, C) of the sums."""
+    out, partial = _slopes(request, gradient, head)
+    if partial is None:
+        nothing = torch.zeros_like(head.weight)
+        return out, nothing, nothing[:, 0]
+    by_head = partial.sum(0, dtype=torch.float64).float()
+    return out, by_head[:, :-1], by_head[:, -1]
+
+
+def _slopes(
+    request: SumsRequest, gradient: Tensor, head: Head | None
+) -> tuple[Tensor, Tensor | None]:
+    """By what is read, and what each program finds by a head, (programs, classes, F + 1)."""
+    plan = LaunchPlan(request, head, gradient=True)
+    out = gradient_like(plan.x)
     if not plan.terms:
-        return out.zero_()
+        return out.zero_(), None
     written = seen(out.flatten(2))
     of_sums = gradient.detach().to(request.work_dtype).contiguous()
 
-    def launch(tile: Tile) -> None:
+    def launch(tile: Tile) -> Tensor | None:
         programs = plan.programs(tile)
+        by_head = None
+        if head is not None:
+            shape = (plan.batch * programs, plan.classes, head.weight.shape[1] + 1)
+            by_head = head.weight.new_empty(shape)
         class_sums_slopes_kernel[(plan.batch * programs,)](
-            *plan.read, of_sums, written, None, plan.voxels, programs,
-            **plan.choices, LOG_P=plan.has_log_p, SUMS=len(request.terms),
-            ROWS=tile.rows, VOXELS=tile.voxels, num_warps=tile.warps, **FUSED,
+            *plan.read, of_sums, written, by_head, plan.voxels, programs,
+            **plan.choices, LOG_P=plan.has_log_p, SUMS=len(request.terms), **tile.choices, **FUSED,
         )  # fmt: skip
+        return by_head
 
-    with on_device_of(request.input):
-        launch(chosen_tile(plan.load, plan.key, launch))
-    return out
-
-
-def log_p_true(request: Request) -> Tensor:
-    """Log p of the true class, (B, 1, *spatial) in ``request.work_dtype``."""
-    shape = (request.input.shape[0], 1, *request.input.shape[2:])
-    out = request.input.new_empty(shape, dtype=request.work_dtype)
-    _of_true_class(log_p_true_kernel, request, seen(out.flatten(2)))
-    return out
+    with on_device_of(plan.x):
+        return out, launch(plan.tile(launch))
 
 
-def log_p_true_slopes(request: Request, gradient: Tensor) -> Tensor:
-    """Gradient by the input for a gradient (B, 1, *spatial) of :func:`log_p_true`."""
-    out = gradient_like(request.input)
-    by_value = gradient.detach().to(request.work_dtype).flatten(2)
-    _of_true_class(log_p_true_slopes_kernel, request, seen(by_value), seen(out.flatten(2)))
-    return out
+class Placed(NamedTuple):
+    """A term as the kernels are compiled for it."""
+
+    row: Summand
+    exponent: float
+    map_at: int
+    """Number of its map, or -1."""
+    place: int
+    """Position among the sums."""
 
 
-def _of_true_class(kernel: Any, request: Request, *written: Any) -> None:
-    plan = Plan(request, gradient=True)
-    tile = plan.load.tile_by_rule()
-    programs = -(-plan.voxels // tile.voxels)
-    x, _, target, mask, _ = plan.read
-    with on_device_of(request.input):
-        kernel[(plan.batch * programs,)](
-            x, target, mask, *written, programs, plan.voxels,
-            CLASSES=plan.classes, ROWS=tile.rows, VOXELS=tile.voxels, num_warps=tile.warps, **FUSED,
-        )  # fmt: skip
+class LaunchPlan:
+    """What the kernels need, apart from the tile.
+
+    Args:
+        request: what to sum.
+        head: what makes the logits, if they are not there.
+        gradient: whether for the gradient, to which some terms do not add.
+    """
+
+    def __init__(
+        self, request: SumsRequest, head: Head | None = None, *, gradient: bool = False
+    ) -> None:
+        flat = request.flat()
+        self.batch, self.classes, self.voxels = flat.input.shape
+        self.head = head
+        self.x = request.input if head is None else head.features
+        softmax = flat.activation == "softmax"
+        trues: list[Placed] = []
+        others: list[Placed] = []
+        for at, term in enumerate(flat.terms):
+            row = TERMS[term.name]
+            if gradient and row.constant:
+                continue
+            map_at = -1 if term.map is None else int(term.map)
+            placed = Placed(row, float(term.exponent or 0), map_at, at)
+            own = softmax and flat.is_index and row.of_true_class
+            (trues if own else others).append(placed)
+        self.terms = (*trues, *others)
+        self.read = (
+            seen(self.x.detach().flatten(2)),
+            None if head is None else (head.weight, head.bias),
+            seen(flat.target),
+            None if flat.mask is None else seen(flat.mask),
+            tuple(map(seen, flat.maps)),
+        )
+        self.has_log_p = any(term.row.log == "p" for term in others)
+        has_log_q = any(term.row.log == "q" for term in others)
+        self.choices: dict[str, Any] = {
+            # flat tuples: not every triton compiles a tuple of tuples
+            "WEIGHTS": tuple(term.row.weight for term in self.terms),
+            "FACTORS": tuple(term.row.factor for term in self.terms),
+            "LOGS": tuple(term.row.log for term in self.terms),
+            "EXPONENTS": tuple(term.exponent for term in self.terms),
+            "MAPS": tuple(term.map_at for term in self.terms),
+            "PLACES": tuple(term.place for term in self.terms),
+            "TRUES": len(trues),
+            "LOG_Q": has_log_q,
+            "ACTIVATION": flat.activation,
+            "INDEX": flat.is_index,
+            "FEATURES": 1 if head is None else head.weight.shape[1],
+            "PADDED": 0 if head is None else head.padded,
+            "CLASSES": self.classes,
+        }
+        self.key = (gradient, flat.input.dtype, flat.mask is None, *self.choices.values())
+        # values of all classes of a voxel that live at once
+        logs = self.has_log_p or has_log_q
+        tiles = 1 + logs + (not flat.is_index) + len({term.map_at for term in others} - {-1})
+        if gradient:
+            only_p = all(term.row == Summand(factor="p") for term in others)
+            tiles += 1 + (not only_p) + logs + 2 * (has_log_q and softmax)
+        self.load = Load(
+            self.classes, flat.input.itemsize, 0 if gradient else len(flat.terms), tiles
+        )
+
+    def tile(self, launch: Callable[[Tile], object]) -> Tile:
+        """Which to take."""
+        return heads.TILE if self.head else chosen_tile(self.load, self.key, launch)
+
+    def fold(self, tile: Tile) -> int:
+        """Neighbouring voxels that lie in one thread."""
+        return heads.FOLD if self.head else self.load.fold(tile)
+
+    def programs(self, tile: Tile) -> int:
+        """How many for each sample."""
+        tiles = -(-self.voxels // tile.voxels)
+        if not tile.programs:
+            return tiles
+        return max(1, min(tiles, tile.programs * processors(self.x.device) // self.batch))
+
+
+def seen(tensor: Tensor) -> tuple[Any, ...]:
+    """A tensor (B, C, V) as the kernels take it: memory, and strides in elements.
+
+    The stride of an axis of one element, which is never used, is 0: for the compiler, strides that
+    are 1, that 16 divides and others are three different kernels.
+    """
+    stored = tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
+    return stored, *(s * (n > 1) for n, s in zip(stored.shape, stored.stride(), strict=True))
+
+
+def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
+    """Kernels are launched on the current device, which need not be the tensor's."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
+@cache
+def processors(device: torch.device) -> int:
+    """Multiprocessors; two stand for the interpreter's, so that there is something to add."""
+    if device.type != "cuda":
+        return 2
+    count: int = torch.cuda.get_device_properties(device).multi_processor_count
+    return count

@@ -9,10 +9,100 @@ keeps its precision. What a head adds to its gradients is kept in the registers 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from medloss.sums.gpu.voxels import is_class, load_tile, load_weights, store_tile
+from medloss.sums.gpu.tiles import Tile
+from medloss.sums.gpu.voxels import (
+    is_class,
+    load_classes,
+    load_labels,
+    load_tile,
+    load_weights,
+    store_tile,
+)
+
+LEAST = 16
+"""Rows and columns that a product on tensor cores has at least."""
+TILE, FOLD = Tile(LEAST, 32, 4, 8), 8
+"""Of the logits; what is summed lies with the threads of eight voxels."""
+MOST_WEIGHTS = 1 << 13
+"""Elements of a weight, padded, whose gradient the registers of a program hold."""
+MOST_FEATURES = 1 << 7
+"""Of which the 99 KB of shared memory that an RTX has hold a tile and the weight."""
+
+
+class Head(NamedTuple):
+    """The convolution and what it takes, float32.
+
+    Args:
+        features: (B, F, *spatial), float32 or 16 bits.
+        weight: (C, F).
+        bias: (C), or None.
+    """
+
+    features: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, features: Tensor, weight: Tensor, bias: Tensor | None) -> Head:
+        """From a convolution's parameters."""
+        of_bias = None if bias is None else bias.detach().float().contiguous()
+        return cls(features.detach(), weight.detach().flatten(1).float().contiguous(), of_bias)
+
+    @property
+    def padded(self) -> int:
+        """Features, with those that a product on tensor cores has at least."""
+        return _padded(self.weight.shape[1])
+
+
+def why_not(weight: Tensor, dtype: torch.dtype) -> str | None:
+    """Why the kernels cannot serve a head, or None.
+
+    Args:
+        weight: (C, F).
+        dtype: what is computed in.
+    """
+    classes, features = map(_padded, weight.shape)
+    if dtype != torch.float32:
+        return f"they compute in float32, not in {dtype}"
+    if features > MOST_FEATURES:
+        return f"there are more than {MOST_FEATURES} features"
+    if classes * features > MOST_WEIGHTS:
+        return f"the weight has more than {MOST_WEIGHTS} elements, padded to powers of two"
+    return None
+
+
+def _padded(n: int) -> int:
+    """Rows or columns of a product."""
+    return max(LEAST, int(triton.next_power_of_2(n)))
+
+
+@triton.jit
+def load_voxels(
+    x, head, target, mask, b, start, voxels, DTYPE: tl.constexpr, INDEX: tl.constexpr,
+    SOFTMAX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
+):  # fmt: skip
+    """What a program works on: how many voxels there are, weights, labels, logits, features.
+
+    ``PADDED`` is 0 without a head; in place of features are then the weights.
+    """
+    left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
+    w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
+    labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
+    if PADDED > 0:
+        h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
+        z = logits_of(head, h, w, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS)
+        return left, w, labels, z, h
+    else:
+        z = load_classes(x, mask, w, b, start, left, SOFTMAX, CLASSES, ROWS, VOXELS)
+        return left, w, labels, z, w
 
 
 @triton.jit

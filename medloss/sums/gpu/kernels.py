@@ -1,11 +1,12 @@
 """The two kernels: sums over voxels, and their gradient by the input.
 
-A term has a name, an exponent, a map by its number and a place among the sums, known at compile
-time. The first ``TRUES`` terms are those that only the true class of a voxel adds to, where the
-target holds indices of exclusive classes: they are computed once for a voxel. The others are
-computed for each class of each voxel. ``LOG_P`` and ``LOG_Q`` say whether any of these has a slope
-by log p, and whether any needs log(1 − p). ``PADDED`` is 0 without a head; a tuple that holds a
-None is not asked whether it is one, which not every triton can.
+A term has weight, factor and logarithm (:class:`medloss.sums.terms.Summand`), an exponent, a map by
+its number and a place among the sums, known at compile time. The first ``TRUES`` terms are those
+that only the true class of a voxel adds to, where the target holds indices of exclusive classes:
+they are computed once for a voxel. The others are computed for each class of each voxel. ``LOG_P``
+and ``LOG_Q`` say whether any of these has a slope by log p, and whether any needs log(1 − p).
+``PADDED`` is 0 without a head; a tuple that holds a None is not asked whether it is one, which not
+every triton can.
 """
 
 # Triton reads this, not Python: it knows no starred tuples, and takes types from both branches of a
@@ -26,8 +27,7 @@ from medloss.sums.gpu.activations import (
     softmax_row,
 )
 from medloss.sums.gpu.head import (
-    load_features,
-    logits_of,
+    load_voxels,
     nothing_yet,
     of_labels,
     store_head,
@@ -36,12 +36,9 @@ from medloss.sums.gpu.head import (
 from medloss.sums.gpu.terms import add_slopes, value
 from medloss.sums.gpu.voxels import (
     is_class,
-    load_classes,
     load_labelled,
-    load_labels,
     load_target,
     load_tile,
-    load_weights,
     store_tile,
 )
 
@@ -49,7 +46,8 @@ from medloss.sums.gpu.voxels import (
 @triton.jit(do_not_specialize=["programs"])
 def class_sums_kernel(
     x, head, target, mask, maps, partial, voxels, programs,
-    NAMES: tl.constexpr, EXPONENTS: tl.constexpr, MAPS: tl.constexpr, PLACES: tl.constexpr,
+    WEIGHTS: tl.constexpr, FACTORS: tl.constexpr, LOGS: tl.constexpr, EXPONENTS: tl.constexpr,
+    MAPS: tl.constexpr, PLACES: tl.constexpr,
     TRUES: tl.constexpr, LOG_Q: tl.constexpr,
     ACTIVATION: tl.constexpr, INDEX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
     CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr, FOLD: tl.constexpr,
@@ -58,7 +56,7 @@ def class_sums_kernel(
 
     With a ``head``, ``x`` are features: :mod:`medloss.sums.gpu.head`.
     """
-    TERMS: tl.constexpr = len(NAMES)
+    TERMS: tl.constexpr = len(FACTORS)
     LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
     DTYPE: tl.constexpr = partial.dtype.element_ty
     SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
@@ -69,31 +67,22 @@ def class_sums_kernel(
         sums = sums + (tl.zeros([ROWS, VOXELS // FOLD], DTYPE),)
 
     for start in range(program * VOXELS, voxels, programs.to(tl.int64) * VOXELS):
-        left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
-        w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
-        labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
-        if PADDED > 0:
-            h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
-            z = logits_of(head, h, w, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS)
-        else:
-            z = load_classes(x, mask, w, b, start, left, SOFTMAX, CLASSES, ROWS, VOXELS)
+        left, w, labels, z, _h = load_voxels(
+            x, head, target, mask, b, start, voxels, DTYPE, INDEX, SOFTMAX,
+            FEATURES, PADDED, CLASSES, ROWS, VOXELS,
+        )  # fmt: skip
         tiles, found = activate(z, ACTIVATION, LOG_Q)
         if SOFTMAX:
             share = w / found[1]
         own = ()
         if TRUES > 0:
-            if PADDED > 0:
-                labelled = of_labels(z, labels)
-            else:
-                labelled = load_labelled(x, w, labels, b, start, VOXELS)
-            scaled = exponent(labelled, found[2])
-            row = softmax_row(scaled, tl.exp2(scaled), found[1])
+            row = row_of_labels(x, z, w, labels, found, b, start, PADDED, VOXELS)
             one = tl.full([ROWS, VOXELS], 1.0, DTYPE)
             for k in tl.static_range(TRUES):
                 f = one
                 if MAPS[k] >= 0:
                     f = load_labelled(maps[MAPS[k]], w, labels, b, start, VOXELS)
-                own = own + (value(NAMES, EXPONENTS, k, row, one, f),)
+                own = own + (value(WEIGHTS, FACTORS, LOGS, EXPONENTS, MAPS, k, row, one, f),)
 
         added = ()
         for i in tl.static_range(LOTS):
@@ -101,7 +90,7 @@ def class_sums_kernel(
                 weighted = tl.where(is_class(labels, i, ROWS), w, 0.0)
             for k in tl.static_range(TRUES):
                 summand = weighted
-                if NAMES[k] != "t" and NAMES[k] != "tt":
+                if (FACTORS[k] != "1") or ((LOGS[k] != "") or (MAPS[k] >= 0)):
                     summand = weighted * own[k]
                 added = added + (sums[i * TERMS + k] + fold(summand, FOLD),)
             if TERMS > TRUES:
@@ -110,14 +99,15 @@ def class_sums_kernel(
                     target, labels, b, start, left, i, DTYPE, INDEX, CLASSES, ROWS, VOXELS
                 )
             for k in tl.static_range(TRUES, TERMS):
-                if SOFTMAX and NAMES[k] == "p":  # the most frequent one, without making p
+                of_p = (WEIGHTS[k] == "1") and (FACTORS[k] == "p")
+                if (SOFTMAX and of_p) and ((LOGS[k] == "") and (MAPS[k] < 0)):  # without making p
                     summand = found[0][i] * share
                 else:
                     f = y
                     if MAPS[k] >= 0:
                         map = maps[MAPS[k]]
                         f = load_tile(map, b, start, left, i, CLASSES, ROWS, VOXELS).to(DTYPE)
-                    summand = value(NAMES, EXPONENTS, k, row, y, f) * w
+                    summand = value(WEIGHTS, FACTORS, LOGS, EXPONENTS, MAPS, k, row, y, f) * w
                 added = added + (sums[i * TERMS + k] + fold(summand, FOLD),)
         sums = added
 
@@ -127,6 +117,17 @@ def class_sums_kernel(
         for k in tl.static_range(TERMS):
             at = first + PLACES[k] * CLASSES + classes
             tl.store(at, tl.sum(sums[i * TERMS + k], 1), mask=classes < CLASSES)
+
+
+@triton.jit
+def row_of_labels(x, z, w, labels, found, b, start, PADDED: tl.constexpr, VOXELS: tl.constexpr):
+    """p, 1 − p and log p of the class that each label names."""
+    if PADDED > 0:
+        labelled = of_labels(z, labels)
+    else:
+        labelled = load_labelled(x, w, labels, b, start, VOXELS)
+    scaled = exponent(labelled, found[2])
+    return softmax_row(scaled, tl.exp2(scaled), found[1])
 
 
 @triton.jit
@@ -140,7 +141,8 @@ def fold(tile, FOLD: tl.constexpr):
 @triton.jit(do_not_specialize=["programs"])
 def class_sums_slopes_kernel(
     x, head, target, mask, maps, gradient, out, by_head, voxels, programs,
-    NAMES: tl.constexpr, EXPONENTS: tl.constexpr, MAPS: tl.constexpr, PLACES: tl.constexpr,
+    WEIGHTS: tl.constexpr, FACTORS: tl.constexpr, LOGS: tl.constexpr, EXPONENTS: tl.constexpr,
+    MAPS: tl.constexpr, PLACES: tl.constexpr,
     TRUES: tl.constexpr, LOG_P: tl.constexpr, LOG_Q: tl.constexpr,
     ACTIVATION: tl.constexpr, INDEX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
     SUMS: tl.constexpr, CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr,
@@ -152,7 +154,7 @@ def class_sums_slopes_kernel(
     """
     LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
     DTYPE: tl.constexpr = gradient.dtype.element_ty
-    TERMS: tl.constexpr = len(NAMES)
+    TERMS: tl.constexpr = len(FACTORS)
     SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
     b = (tl.program_id(0) // programs).to(tl.int64)
     program = (tl.program_id(0) % programs).to(tl.int64)
@@ -161,23 +163,14 @@ def class_sums_slopes_kernel(
         by_weight, by_bias = nothing_yet(LOTS, ROWS, PADDED, DTYPE)
 
     for start in range(program * VOXELS, voxels, programs.to(tl.int64) * VOXELS):
-        left = tl.minimum(voxels - start, VOXELS).to(tl.int32)
-        w = load_weights(mask, b, start, left, DTYPE, ROWS, VOXELS)
-        labels = load_labels(target, b, start, left, INDEX, CLASSES, ROWS, VOXELS)
-        if PADDED > 0:
-            h = load_features(x, mask, b, start, left, DTYPE, FEATURES, PADDED, VOXELS)
-            z = logits_of(head, h, w, SOFTMAX, FEATURES, PADDED, CLASSES, ROWS)
-        else:
-            z = load_classes(x, mask, w, b, start, left, SOFTMAX, CLASSES, ROWS, VOXELS)
+        left, w, labels, z, h = load_voxels(
+            x, head, target, mask, b, start, voxels, DTYPE, INDEX, SOFTMAX,
+            FEATURES, PADDED, CLASSES, ROWS, VOXELS,
+        )  # fmt: skip
         tiles, found = activate(z, ACTIVATION, LOG_Q)
 
         if TRUES > 0:
-            if PADDED > 0:
-                labelled = of_labels(z, labels)
-            else:
-                labelled = load_labelled(x, w, labels, b, start, VOXELS)
-            scaled = exponent(labelled, found[2])
-            row = softmax_row(scaled, tl.exp2(scaled), found[1])
+            row = row_of_labels(x, z, w, labels, found, b, start, PADDED, VOXELS)
             one, zero = tl.full([ROWS, VOXELS], 1.0, DTYPE), tl.zeros([ROWS, VOXELS], DTYPE)
             slopes = (zero, zero, zero)
             for k in tl.static_range(TRUES):
@@ -185,7 +178,9 @@ def class_sums_slopes_kernel(
                 if MAPS[k] >= 0:
                     f = load_labelled(maps[MAPS[k]], w, labels, b, start, VOXELS)
                 own = tl.load(g + PLACES[k] * CLASSES + labels, mask=labels >= 0, other=0.0)
-                slopes = add_slopes(NAMES, EXPONENTS, k, own, row, one, f, slopes)
+                slopes = add_slopes(
+                    WEIGHTS, FACTORS, LOGS, EXPONENTS, MAPS, k, own, row, one, f, slopes
+                )
             of_true = row[0] * slopes[0] + slopes[1]  # A of the true class
 
         by_z = ()
@@ -210,7 +205,9 @@ def class_sums_slopes_kernel(
                     f = load_tile(map, b, start, left, i, CLASSES, ROWS, VOXELS).to(DTYPE)
                 at = g + PLACES[k] * CLASSES + classes
                 own = tl.load(at, mask=classes < CLASSES, other=0.0)[:, None]
-                slopes = add_slopes(NAMES, EXPONENTS, k, own, row, y, f, slopes)
+                slopes = add_slopes(
+                    WEIGHTS, FACTORS, LOGS, EXPONENTS, MAPS, k, own, row, y, f, slopes
+                )
             p, q, _, _ = row
             by_p, by_log_p, by_log_q = slopes
             if SOFTMAX:

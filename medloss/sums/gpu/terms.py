@@ -1,9 +1,10 @@
 """Each term of class sums, and its derivative, on tiles of any shape.
 
-What a term is made of: ``row``, which is the probability p, its complement q and their logarithms
-log p and log q; target ``y`` and map ``f``. Names and exponents are known at compile time, so that
-a kernel holds the terms that are asked for and nothing else. They are passed whole, with the number
-of the term: a string by itself is no argument up to triton 3.6.
+A term is the product that its row in :data:`medloss.sums.terms.TERMS` says: its derivatives follow
+from those of the factors, at compile time. What it is made of: ``row``, which is the probability p,
+its complement q and their logarithms log p and log q; target ``y`` and map ``f``. What a kernel is
+compiled for is passed whole, with the number of the term: a string by itself is no argument up to
+triton 3.6.
 """
 
 # Triton reads this, not Python: it knows no starred tuples, and takes types from both branches of a
@@ -21,89 +22,115 @@ KNEE = tl.constexpr(_KNEE)
 
 
 @triton.jit
-def value(NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, row, y, f):
+def value(
+    WEIGHTS: tl.constexpr, FACTORS: tl.constexpr, LOGS: tl.constexpr, EXPONENTS: tl.constexpr,
+    MAPS: tl.constexpr, k: tl.constexpr, row, y, f,
+):  # fmt: skip
     """What the ``k``-th term sums, before the weight of the voxel."""
-    NAME: tl.constexpr = NAMES[k]
-    GAMMA: tl.constexpr = EXPONENTS[k]
-    p, q, log_p, log_q = row
-    if NAME == "v":
-        return tl.full(p.shape, 1.0, p.dtype)
-    elif NAME == "p":
-        return p
-    elif NAME == "t":
-        return y
-    elif NAME == "tp":
-        return p * y
-    elif NAME == "pp":
-        return p * p
-    elif NAME == "tt":
-        return y * y
-    elif NAME == "l1":
-        return tl.abs(p - y)
-    elif NAME == "power":
-        return power(tl.abs(p - y), GAMMA)
-    elif NAME == "sqt":
-        return (p - y) * (p - y) * y
-    elif NAME == "ce":
-        return -y * tl.where(y == 0.0, 0.0, log_p)  # 0 times infinity is no NaN here
-    elif NAME == "ce_neg":
-        return (y - 1.0) * tl.where(y == 1.0, 0.0, log_q)
-    elif NAME == "nlog":
-        return -log_p
-    elif NAME == "focal":
-        return -y * power(q, GAMMA) * tl.where(y == 0.0, 0.0, log_p)
-    elif NAME == "focal_neg":
-        return (y - 1.0) * power(p, GAMMA) * tl.where(y == 1.0, 0.0, log_q)
-    elif NAME == "map":
-        return p * f
-    elif NAME == "map2":
-        return (p - y) * (p - y) * f
-    elif NAME == "tp_map":
-        return p * y * f
-    else:
-        tl.static_assert(NAME == "t_map")
-        return y * f
+    weight = _weight(WEIGHTS, k, y)
+    product = weight * _factor(FACTORS, EXPONENTS, k, row, y)
+    if MAPS[k] >= 0:
+        product *= f
+    if LOGS[k] != "":
+        product *= _minus_log(LOGS, k, row, weight)
+    return product
 
 
 @triton.jit
-def add_slopes(NAMES: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, g, row, y, f, slopes):
+def add_slopes(
+    WEIGHTS: tl.constexpr, FACTORS: tl.constexpr, LOGS: tl.constexpr, EXPONENTS: tl.constexpr,
+    MAPS: tl.constexpr, k: tl.constexpr, g, row, y, f, slopes,
+):  # fmt: skip
     """Add ``g`` times the ``k``-th term's derivatives by p, log p and log q to the ``slopes``."""
-    NAME: tl.constexpr = NAMES[k]
-    GAMMA: tl.constexpr = EXPONENTS[k]
-    p, q, log_p, log_q = row
     by_p, by_log_p, by_log_q = slopes
-    if NAME == "p":
-        by_p += g
-    elif NAME == "tp":
-        by_p += g * y
-    elif NAME == "pp":
-        by_p += 2.0 * g * p
-    elif NAME == "l1":
-        by_p += g * sign(p - y)
-    elif NAME == "power":
-        by_p += g * sign(p - y) * power_slope(tl.abs(p - y), GAMMA)
-    elif NAME == "sqt":
-        by_p += 2.0 * g * (p - y) * y
-    elif NAME == "ce":
-        by_log_p -= g * y
-    elif NAME == "ce_neg":
-        by_log_q += g * (y - 1.0)
-    elif NAME == "nlog":
-        by_log_p -= g
-    elif NAME == "focal":
-        by_log_p -= g * y * power(q, GAMMA)
-        by_p += g * y * power_slope(q, GAMMA) * tl.where(y == 0.0, 0.0, log_p)
-    elif NAME == "focal_neg":
-        by_log_q += g * (y - 1.0) * power(p, GAMMA)
-        by_p += g * (y - 1.0) * power_slope(p, GAMMA) * tl.where(y == 1.0, 0.0, log_q)
-    elif NAME == "map":
-        by_p += g * f
-    elif NAME == "map2":
-        by_p += 2.0 * g * (p - y) * f
+    weight = _weight(WEIGHTS, k, y)
+    if LOGS[k] == "":
+        by_factor = g * _factor_slope(FACTORS, EXPONENTS, k, row, y) * weight
     else:
-        tl.static_assert(NAME == "tp_map")
-        by_p += g * y * f
+        by_log = g * weight * _factor(FACTORS, EXPONENTS, k, row, y)
+        by_factor = g * weight * _factor_slope(FACTORS, EXPONENTS, k, row, y)
+        by_factor *= _minus_log(LOGS, k, row, weight)
+        if MAPS[k] >= 0:
+            by_log *= f
+        if LOGS[k] == "p":
+            by_log_p -= by_log
+        else:
+            by_log_q -= by_log
+    if MAPS[k] >= 0:
+        by_factor *= f
+    if FACTORS[k] != "1":
+        by_p += by_factor
     return by_p, by_log_p, by_log_q
+
+
+@triton.jit
+def _weight(WEIGHTS: tl.constexpr, k: tl.constexpr, y):
+    if WEIGHTS[k] == "1":
+        return tl.full(y.shape, 1.0, y.dtype)
+    elif WEIGHTS[k] == "y":
+        return y
+    elif WEIGHTS[k] == "y*y":
+        return y * y
+    else:
+        tl.static_assert(WEIGHTS[k] == "1-y")
+        return 1.0 - y
+
+
+@triton.jit
+def _minus_log(LOGS: tl.constexpr, k: tl.constexpr, row, weight):
+    """−log p or −log q; 0 where it has no weight, as 0 times infinity is no NaN here."""
+    if LOGS[k] == "p":
+        return tl.where(weight == 0.0, 0.0, -row[2])
+    else:
+        tl.static_assert(LOGS[k] == "q")
+        return tl.where(weight == 0.0, 0.0, -row[3])
+
+
+@triton.jit
+def _factor(FACTORS: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, row, y):
+    FACTOR: tl.constexpr = FACTORS[k]
+    p = row[0]
+    if FACTOR == "1":
+        return tl.full(p.shape, 1.0, p.dtype)
+    elif FACTOR == "p":
+        return p
+    elif FACTOR == "p*p":
+        return p * p
+    elif FACTOR == "abs(p-y)":
+        return tl.abs(p - y)
+    elif FACTOR == "(p-y)**2":
+        return (p - y) * (p - y)
+    elif FACTOR == "abs(p-y)**e":
+        return power(tl.abs(p - y), EXPONENTS[k])
+    elif FACTOR == "p**e":
+        return power(p, EXPONENTS[k])
+    else:
+        tl.static_assert(FACTOR == "q**e")
+        return power(row[1], EXPONENTS[k])
+
+
+@triton.jit
+def _factor_slope(FACTORS: tl.constexpr, EXPONENTS: tl.constexpr, k: tl.constexpr, row, y):
+    """Its derivative by p."""
+    FACTOR: tl.constexpr = FACTORS[k]
+    p = row[0]
+    if FACTOR == "1":
+        return tl.zeros(p.shape, p.dtype)
+    elif FACTOR == "p":
+        return tl.full(p.shape, 1.0, p.dtype)
+    elif FACTOR == "p*p":
+        return 2.0 * p
+    elif FACTOR == "abs(p-y)":
+        return sign(p - y)
+    elif FACTOR == "(p-y)**2":
+        return 2.0 * (p - y)
+    elif FACTOR == "abs(p-y)**e":
+        return sign(p - y) * power_slope(tl.abs(p - y), EXPONENTS[k])
+    elif FACTOR == "p**e":
+        return power_slope(p, EXPONENTS[k])
+    else:
+        tl.static_assert(FACTOR == "q**e")
+        return -power_slope(row[1], EXPONENTS[k])
 
 
 @triton.jit

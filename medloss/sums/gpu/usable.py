@@ -29,7 +29,7 @@ def _constant(function: Callable[P, R]) -> Callable[P, R]:
 
     That one imports the compiler, and triton with it, which takes seconds.
     """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    function.__dict__["_dynamo_marked_constant"] = True
     return function
 
 
@@ -80,12 +80,12 @@ def trial(device: torch.device) -> str | None:
     """Compile and launch the kernels of class sums, once; what went wrong, or None."""
     try:
         from medloss.sums.gpu import backend
-        from medloss.sums.request import Request
+        from medloss.sums.request import SumsRequest
         from medloss.sums.terms import as_terms
 
         terms = as_terms(("tp", "p", "t", "ce"))
         z = torch.zeros(1, 2, 1024, device=device)
-        request = Request(z, z[:, :1].long(), None, (), terms, "softmax")
+        request = SumsRequest(z, z[:, :1].long(), None, (), terms, "softmax")
         backend.slopes(request, backend.sums(request))
     except Exception as error:  # noqa: BLE001 whatever it is, there is a way to compute without
         version = getattr(sys.modules.get("triton"), "__version__", "")

@@ -1,17 +1,36 @@
-"""Kernels of the error histograms: see :mod:`medloss.histograms.cells` for the cells."""
+"""Error histograms on the CPU, in one pass over the logits; their gradient in another."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from medloss.runtime.compiling import FAST, Loops
-from medloss.sums.cpu import tiles, voxels
-from medloss.sums.cpu.rows import fill, load, load_from, multiply, sigmoid, store_to
+from medloss.runtime.memory import scratch, use_large_pages
+from medloss.runtime.threads import run
+from medloss.sums.cpu import tiles
+from medloss.sums.cpu.rows import (
+    clear_row,
+    fill,
+    load,
+    load_from,
+    multiply,
+    sigmoid,
+    store_to,
+    target_labels,
+    target_row,
+    weight_row,
+)
 from medloss.sums.cpu.scalars import HALF, ONE, ZERO
+from medloss.sums.cpu.stored import index, stored, view
+from medloss.sums.voxels import work_dtype
 
 Array = Any
+Kernel = Callable[..., None]
 _loops = Loops("error histograms", fastmath=FAST)
 kernel, part = _loops.kernel, _loops.part
 ROWS = 11
@@ -19,9 +38,80 @@ ROWS = 11
 SOFTMAX, SIGMOID = 2, 1
 """Activations by number; 0 is none."""
 
+TILE, LONGEST, SHORTEST = 1 << 17, 4096, 64
+"""Elements of a tile, and its voxels at most and at least."""
+BLOCKS = 16
+"""Of a sample; each has histograms of its own, so their number is small and fixed."""
+
+
+def histograms(
+    input: Tensor, target: Tensor, mask: Tensor | None, activation: str, bins: int
+) -> Tensor:
+    """(B, C, 2, bins + 1), from tensors with one axis of voxels."""
+    batch, classes, _ = input.shape
+    work = _Work(input, target, mask, activation)
+    parts = np.zeros((batch * BLOCKS, classes, 2, bins + 1))
+
+    add: Kernel = _count
+
+    def count(block: int) -> None:
+        own = work.scratch()
+        add(*work.of(block), *own.tiles, *own.rows_and_labels, parts[block])
+
+    run(len(parts), count)
+    # in the order of the blocks, so that the number of threads changes nothing
+    return torch.from_numpy(parts.reshape(batch, BLOCKS, *parts.shape[1:]).sum(1))
+
+
+def slopes(
+    input: Tensor, target: Tensor, mask: Tensor | None, activation: str, table: Tensor, out: Tensor
+) -> None:
+    """Write to ``out`` the gradient by the input, from derivatives by the errors of each cell."""
+    work = _Work(input, target, mask, activation)
+    by_cell = table.detach().numpy().astype(work.dtype)
+    written = stored(use_large_pages(out).flatten(2), work.dtype)
+
+    write: Kernel = _slopes
+
+    def look_up(block: int) -> None:
+        own = work.scratch()
+        write(*work.of(block), *own.tiles, *own.rows_and_labels, by_cell[block // BLOCKS], written)
+
+    run(len(input) * BLOCKS, look_up)
+
+
+class _Work:
+    """What the kernels need, apart from where they write."""
+
+    def __init__(self, input: Tensor, target: Tensor, mask: Tensor | None, activation: str) -> None:
+        _, self.classes, self.voxels = input.shape
+        self.dtype = np.float64 if input.itemsize == 8 else np.float32
+        is_index = target.shape[1] != self.classes
+        none = np.zeros((0, 0), self.dtype)
+        self.read = (
+            stored(input, self.dtype),
+            (index if is_index else stored)(target, self.dtype),
+            is_index,
+            none if mask is None else view(mask[:, 0].to(work_dtype(input)).contiguous()),
+            ("probabilities", "sigmoid", "softmax").index(activation),
+        )
+        size = max(TILE // (2 * (self.classes + 1)), SHORTEST)
+        self.size = min(1 << (size.bit_length() - 1), LONGEST)
+
+    def of(self, block: int) -> tuple[Any, ...]:
+        """Arguments for a block: tensors, sample, first voxel and the one after the last."""
+        step = -(-self.voxels // (BLOCKS * self.size)) * self.size
+        b, at = divmod(block, BLOCKS)
+        begin = min(at * step, self.voxels)
+        return *self.read, b, begin, min(begin + step, self.voxels)
+
+    def scratch(self) -> Any:
+        """For the calling thread."""
+        return scratch(self.classes, self.size, 2, ROWS, self.dtype)
+
 
 @kernel
-def count(
+def _count(
     x: Any, target: Any, is_index: bool, mask: Array, activation: int, b: int, begin: int, end: int,
     both: Array, rows: Array, labels: Array, out: Array,
 ) -> None:  # fmt: skip
@@ -32,14 +122,14 @@ def count(
     fill(w, ONE, size)
     for s in range(begin, end, size):
         n = min(size, end - s)
-        voxels.weight_row(mask, b, s, w, n)
+        weight_row(mask, b, s, w, n)
         if is_index:
-            voxels.target_labels(target, labels, b, s, classes, n)
+            target_labels(target, labels, b, s, classes, n)
         _probabilities(x, b, mask, activation, s, both, rows, n)
         for c in range(classes):
-            voxels.target_row(target, is_index, labels, b, c, s, y, n)
+            target_row(target, is_index, labels, b, c, s, y, n)
             if len(mask):
-                voxels.clear_row(y, w, n)
+                clear_row(y, w, n)
             _place(tile[c], y, bins, cell, share, n)
             if is_index:
                 _add_label(out[c], cell, share, y, w, n)
@@ -48,7 +138,7 @@ def count(
 
 
 @kernel
-def slopes(
+def _slopes(
     x: Any, target: Any, is_index: bool, mask: Array, activation: int, b: int, begin: int, end: int,
     both: Array, rows: Array, labels: Array, table: Array, out: Any,
 ) -> None:  # fmt: skip
@@ -59,15 +149,15 @@ def slopes(
     fill(w, ONE, size)
     for s in range(begin, end, size):
         n = min(size, end - s)
-        voxels.weight_row(mask, b, s, w, n)
+        weight_row(mask, b, s, w, n)
         if is_index:
-            voxels.target_labels(target, labels, b, s, classes, n)
+            target_labels(target, labels, b, s, classes, n)
         _probabilities(x, b, mask, activation, s, both, rows, n)
         fill(summed, ZERO, n)
         for c in range(classes):
-            voxels.target_row(target, is_index, labels, b, c, s, y, n)
+            target_row(target, is_index, labels, b, c, s, y, n)
             if len(mask):
-                voxels.clear_row(y, w, n)
+                clear_row(y, w, n)
             _place(tile[c], y, bins, cell, share, n)
             _look_up(table[c], cell, y, tile[c], slope[c], n)
             _add_product(summed, tile[c], slope[c], n)
@@ -95,7 +185,7 @@ def _probabilities(
     for c in range(len(tile) - 1):
         load_from(x, b, c, s, tile[c], n)
         if len(mask):
-            voxels.clear_row(tile[c], w, n)
+            clear_row(tile[c], w, n)
         if activation == SIGMOID:
             sigmoid(tile[c], rows[8], rows[9], rows[10], n)
             load(rows[8], tile[c], n)
