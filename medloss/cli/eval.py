@@ -277,7 +277,6 @@ def _show(
     outputs: OutputOptions,
 ) -> None:
     from medloss.evaluation.outputs import terminal
-    from medloss.evaluation.outputs.input_notes import input_notes
 
     if outputs.per_case or len(table.cases) <= _FEW_CASES:
         terminal.print_cases(console, table)
@@ -286,8 +285,7 @@ def _show(
     if definitions:
         terminal.print_definitions(console, definitions)
     terminal.print_notes(console, table, plan.metrics)
-    for note in input_notes(table.cases, plan):
-        console.print(f"{note}.", markup=False, soft_wrap=True)
+    terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)
 
 

@@ -68,7 +68,8 @@ def offer(monkeypatch):
             better="higher",
         )
         found = SimpleNamespace(record=record, load=lambda: function)
-        monkeypatch.setattr(requests, "host", lambda: SimpleNamespace(metric=lambda name: found))
+        catalogue = SimpleNamespace(find=lambda name: found)
+        monkeypatch.setattr(requests, "host", lambda: SimpleNamespace(metrics=catalogue))
 
     return make
 

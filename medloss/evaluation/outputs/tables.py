@@ -17,8 +17,7 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
-from medloss.evaluation.score import EvalPlan, complete, plan_labels
-from medloss.offers.host import host
+from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
 from medloss.scoring.presets import PRESETS, BothEmpty, Missed
 from medloss.work.devices import device_name
@@ -154,15 +153,11 @@ def _as_json(settings: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-# Software
-
-
 def versions(plan: EvalPlan) -> dict[str, str]:
     """Python, the packages that numbers depend on, and those that offer the metrics and losses.
 
     Example:
-        >>> from medloss.evaluation.choices import choose_metric
-        >>> from medloss.evaluation.requests import parse_request
+        >>> from medloss.evaluation.requests import choose_metric, parse_request
         >>> [*versions(EvalPlan((choose_metric(parse_request("dice")),)))][:3]
         ['python', 'medloss', 'numpy']
     """
@@ -173,15 +168,6 @@ def versions(plan: EvalPlan) -> dict[str, str]:
         **{name: metadata.version(name) for name in names},
     }
     return found | {name: v for name, v in offering(plan).items() if name not in found}
-
-
-def offering(plan: EvalPlan) -> dict[str, str]:
-    """Version of each distribution that offers a metric or loss of the study."""
-    targets = {metric.record.target for metric in plan.metrics}
-    targets |= {loss.record.target for loss in plan.losses}
-    offers = [(offer.record.target, offer.plugin) for offer in host().metrics]
-    offers += [(offer.record.target, offer.plugin) for offer in host().losses]
-    return {plugin.distribution: plugin.version for target, plugin in offers if target in targets}
 
 
 # Definitions

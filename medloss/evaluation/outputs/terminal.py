@@ -12,6 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.formats import number
 from medloss.evaluation.outputs.tables import policies
 from medloss.evaluation.records import (
@@ -23,12 +24,15 @@ from medloss.evaluation.records import (
     Summary,
 )
 from medloss.evaluation.requests import MetricChoice
+from medloss.evaluation.score import EvalPlan
 
 _WIDE = 110
 _HEADING_WIDTH = 12
 _LONGEST_CASE = 28
 _STATUSES = ("missed", "spurious", "both_empty")
 _COUNTS = (["n"], ["missed"], ["spur-", "ious"], ["both", "empty"], ["not", "used"])
+_MOST_LINES = 10
+_MOST_NAMES = 20
 
 
 def print_summary(console: Console, table: ResultTable) -> None:
@@ -200,6 +204,55 @@ def _print_values(
 def _print(console: Console, text: str, style: str = "") -> None:
     # A terminal too narrow for the numbers wraps them; cutting would hide some.
     console.print(Text(text.rstrip(), style=style), soft_wrap=True)
+
+
+# Inputs: what was left out, changed or brought to another grid
+
+
+def print_input_notes(console: Console, table: ResultTable, plan: EvalPlan) -> None:
+    """Print what happened to the files before they were scored."""
+    for note in _input_notes(table.cases, plan):
+        console.print(f"{note}.", markup=False, soft_wrap=True)
+
+
+def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
+    """One line for each thing that the user should know, none for a study of plain files."""
+    inputs = plan.inputs
+    if inputs.left_out:
+        many = len(inputs.left_out)
+        what = (
+            "reference without a prediction is"
+            if many == 1
+            else "references without a prediction are"
+        )
+        yield f"{many} {what} left out: {_some(inputs.left_out)}"
+    if inputs.passed_over:
+        yield f"Passed over, as no image of a case: {_some(inputs.passed_over)}"
+    sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
+    if inputs.remap_prediction == inputs.remap_reference:
+        sides = [("all files", inputs.remap_prediction)]
+    for side, changes in sides:
+        if changes:
+            changed = ", ".join(f"{old} to {new}" for old, new in changes.items())
+            yield f"Labels changed in {side}: {changed}"
+    if inputs.ignore_label is not None:
+        yield f"Voxels with label {inputs.ignore_label} in the reference do not count"
+    for name in plan.regions:
+        yield f"Region {name}: labels {_members(plan.regions[name], plan)}"
+    noted = [(case.pair.name, note) for case in cases for note in case.notes]
+    for name, note in noted[:_MOST_LINES]:
+        yield f"{name}: {note}"
+    if len(noted) > _MOST_LINES:
+        yield f"... and {len(noted) - _MOST_LINES} more such notes, in the JSON file"
+
+
+def _members(labels: Sequence[Label], plan: EvalPlan) -> str:
+    return ", ".join(f"{label} {plan.name(label)}".rstrip() for label in labels)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 # Columns of text: pure functions on strings

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.outputs.folder import REPORT
 from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report.figures import agreements, most_telling, plot, strips
 from medloss.evaluation.outputs.report.pictures import choose, draw, judge
 from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, Summary
 
-NAME = "report.html"
 STATUSES = ("ok", "missed", "spurious", "both_empty", "not_annotated")
 WORDS = {status: status.replace("_", " ") for status in (*STATUSES, "failed")}
 _MOST_ROWS = 4000
@@ -38,7 +38,7 @@ def write_report(folder: Path, table: ResultTable | None = None, *, pictures: bo
         FolderError: the folder is no such output, or damaged.
     """
     table = table or read_folder(folder)
-    return write_page(folder / NAME, render("report.html", content(table, pictures=pictures)))
+    return write_page(folder / REPORT, render("report.html", content(table, pictures=pictures)))
 
 
 @dataclass(frozen=True)
