@@ -19,6 +19,16 @@ from medloss.offers.host import host
 from medloss.workbench.study.folder import CASE_TABLE, EVALUATION, RUN_TABLE, StudyFolder
 from medloss.workbench.study.runs import StudyLoss, StudyRun
 
+RUN_COLUMNS = (
+    *("loss", "fold", "seed", "status", "epochs", "steps", "cases", "last_loss", "step_seconds"),
+    *("step_bytes", "seconds_training", "seconds_scoring", "threads", "device", "message"),
+)
+CASE_COLUMNS = (
+    *("loss", "fold", "seed", "case", "label", "name", "metric", "value", "unit", "status"),
+    *("message",),
+)
+_DIGITS = 6
+
 Key = tuple[str, str]
 """Label and metric."""
 
@@ -222,17 +232,6 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8", newline="")
 
 
-RUN_COLUMNS = (
-    *("loss", "fold", "seed", "status", "epochs", "steps", "cases", "last_loss", "step_seconds"),
-    *("step_bytes", "seconds_training", "seconds_scoring", "threads", "device", "message"),
-)
-CASE_COLUMNS = (
-    *("loss", "fold", "seed", "case", "label", "name", "metric", "value", "unit", "status"),
-    *("message",),
-)
-_DIGITS = 6
-
-
 def write_tables(folder: StudyFolder, runs: Sequence[StudyRun]) -> tuple[Path, Path]:
     """Write ``study.csv`` and ``cases.csv`` from the folders of the runs that have ended.
 
@@ -256,15 +255,7 @@ def _cases(folder: StudyFolder, run: StudyRun) -> Iterator[dict[str, Any]]:
         return
     with file.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
-            yield {**row, **run.facts(), "value": _short(row["value"])}
-
-
-def _short(value: str) -> str:
-    """Six digits are more than any difference between two seeds is worth."""
-    if not value:
-        return ""
-    number = float(value)
-    return f"{number:.{_DIGITS}g}" if math.isfinite(number) else value
+            yield {**row, **run.facts(), "value": float(row["value"]) if row["value"] else ""}
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterator[dict[str, Any]]) -> None:
@@ -272,9 +263,9 @@ def _write(path: Path, columns: Sequence[str], rows: Iterator[dict[str, Any]]) -
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for row in rows:
-            cells = (row.get(name, "") for name in columns)
-            writer.writerow("" if cell is None else _cell(cell) for cell in cells)
+            writer.writerow(_cell(row.get(name)) for name in columns)
 
 
 def _cell(value: Any) -> Any:
+    """Six digits are more than any difference between two seeds is worth."""
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else value
