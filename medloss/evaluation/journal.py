@@ -17,10 +17,9 @@ from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.tables import offering
 from medloss.evaluation.reading.opened import Opened, state
 from medloss.evaluation.records import CaseResult
-from medloss.evaluation.score import EvalPlan
+from medloss.evaluation.score import EvalPlan, offering
 from medloss.work.journal import Journal, Line
 from medloss.work.journal import open_journal as open_lines
 

@@ -92,6 +92,15 @@ class CaseResult:
         return {(label_key(result.label), result.column): result for result in self.results}
 
     @property
+    def statuses(self) -> dict[str, str]:
+        """Where each label occurs, by its key."""
+        found: dict[str, str] = {}
+        for result in self.results:
+            if result.label is not None:
+                found.setdefault(str(result.label), result.status)
+        return found
+
+    @property
     def voxels(self) -> dict[str, tuple[int, int]]:
         """Of the reference and of the prediction, by the label's key."""
         return {str(label): (each.reference, each.prediction) for label, each in self.counts}

@@ -24,6 +24,7 @@ from medloss.evaluation.reading.errors import CaseError
 from medloss.evaluation.reading.opened import recording
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import MetricChoice
+from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.counts import Counts
 
@@ -65,6 +66,15 @@ class EvalPlan:
     def name(self, label: Label | None) -> str:
         """Name of a label, empty where it has none; a region is its own name."""
         return "" if label is None else (self.labels or {}).get(label, "")
+
+
+def offering(plan: EvalPlan) -> dict[str, str]:
+    """Version of each distribution that offers a metric or loss of the plan."""
+    targets = {metric.record.target for metric in plan.metrics}
+    targets |= {loss.record.target for loss in plan.losses}
+    offers = [(offer.record.target, offer.plugin) for offer in host().metrics()]
+    offers += [(offer.record.target, offer.plugin) for offer in host().losses()]
+    return {plugin.distribution: plugin.version for target, plugin in offers if target in targets}
 
 
 def evaluate(pairs: Iterable[Pair], plan: EvalPlan) -> Iterator[CaseResult]:

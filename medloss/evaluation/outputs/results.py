@@ -394,13 +394,14 @@ def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:
         # JSON has no infinity: where there are values these four cannot be undefined.
         return math.inf if n and name in ("mean", "median", "min", "max") else math.nan
 
+    statuses = ((str(word), int(count)) for word, count in entry["statuses"].items())
     return Summary(
         label=_label(entry),
         column=measures[str(entry["metric"])],
         n=n,
         **{here: read(there) for here, there in _NUMBERS.items()},
         worst_case=str(entry["worst_case"]),
-        statuses={str(status): int(count) for status, count in entry["statuses"].items()},
+        statuses={word: count for word, count in statuses if count},
         not_used=int(entry["not_used"]),
         failed=int(entry["failed"]),
     )

@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -17,9 +17,8 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
-from medloss.evaluation.score import EvalPlan, complete, plan_labels
-from medloss.offers.host import host
-from medloss.scoring import EmptyPolicy
+from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
+from medloss.scoring import EmptyPolicy, Status
 from medloss.scoring.presets import PRESETS
 from medloss.scoring.status import BothEmpty, Missed
 from medloss.work.devices import device_name
@@ -82,31 +81,32 @@ def summarise(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Summary, ...
 def _summary(
     label: Label | None, column: Measure, results: list[tuple[str, Result]], failed: int
 ) -> Summary:
+    counts = Counter(result.status for _, result in results)
     used = [(result.value, name) for name, result in results if result.used]
     values = np.array([value for value, _ in used])
-    # The first of equals, so that the order of the cases decides and not their names.
-    pick = max if column.better == "lower" else min
-    worst = pick([value for value, _ in used], default=math.nan)
+    some = bool(used)
+    finite = some and bool(np.isfinite(values).all())
+
+    def of(statistic: Callable[..., Any], *, known: bool, **options: float) -> float:
+        return float(statistic(values, **options)) if known else math.nan
+
+    worst = of(np.max if column.better == "lower" else np.min, known=some)
     slack = float(slack_of(values))
-    worst_case = next((name for x, name in used if x == worst or abs(x - worst) <= slack), "")
-    finite = len(values) > 0 and bool(np.isfinite(values).all())
-    q1, q3 = (
-        (float(q) for q in np.quantile(values, (0.25, 0.75))) if finite else (math.nan, math.nan)
-    )
     ci_low, ci_high = mean_interval(values)
     return Summary(
         label=label,
         column=column,
         n=len(used),
-        mean=float(values.mean()) if used else math.nan,
-        sd=float(values.std(ddof=1)) if finite and len(used) > 1 else math.nan,
-        q1=q1,
-        median=float(np.median(values)) if used else math.nan,
-        q3=q3,
-        minimum=float(values.min()) if used else math.nan,
-        maximum=float(values.max()) if used else math.nan,
-        worst_case=worst_case,
-        statuses=dict(Counter(result.status for _, result in results)),
+        mean=of(np.mean, known=some),
+        sd=of(np.std, known=finite and len(used) > 1, ddof=1),
+        q1=of(np.quantile, known=finite, q=0.25),
+        median=of(np.median, known=some),
+        q3=of(np.quantile, known=finite, q=0.75),
+        minimum=of(np.min, known=some),
+        maximum=of(np.max, known=some),
+        # The first of equals, so that the order of the cases decides and not their names.
+        worst_case=next((name for x, name in used if x == worst or abs(x - worst) <= slack), ""),
+        statuses={str(status): counts[status] for status in Status if counts[status]},
         not_used=len(results) - len(used),
         failed=failed,
         ci_low=ci_low,
@@ -154,15 +154,11 @@ def _as_json(settings: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-# Software
-
-
 def versions(plan: EvalPlan) -> dict[str, str]:
     """Python, the packages that numbers depend on, and those that offer the metrics and losses.
 
     Example:
-        >>> from medloss.evaluation.choices import choose_metric
-        >>> from medloss.evaluation.requests import parse_request
+        >>> from medloss.evaluation.requests import choose_metric, parse_request
         >>> [*versions(EvalPlan((choose_metric(parse_request("dice")),)))][:3]
         ['python', 'medloss', 'numpy']
     """
@@ -173,15 +169,6 @@ def versions(plan: EvalPlan) -> dict[str, str]:
         **{name: metadata.version(name) for name in names},
     }
     return found | {name: v for name, v in offering(plan).items() if name not in found}
-
-
-def offering(plan: EvalPlan) -> dict[str, str]:
-    """Version of each distribution that offers a metric or loss of the study."""
-    targets = {metric.record.target for metric in plan.metrics}
-    targets |= {loss.record.target for loss in plan.losses}
-    offers = [(offer.record.target, offer.plugin) for offer in host().metrics()]
-    offers += [(offer.record.target, offer.plugin) for offer in host().losses()]
-    return {plugin.distribution: plugin.version for target, plugin in offers if target in targets}
 
 
 # Definitions

@@ -21,7 +21,6 @@ from medloss.evaluation.records import (
     ResultTable,
     ScoredLabel,
     Summary,
-    label_key,
 )
 from medloss.evaluation.requests import MetricChoice
 
@@ -155,8 +154,7 @@ _Row = tuple[list[str], CaseResult, str]
 
 
 def _label_rows(case: CaseResult, labels: Sequence[ScoredLabel]) -> Iterator[_Row]:
-    status = {label_key(result.label): result.status for result in reversed(case.results)}
-    name = case.name
+    name, status = case.name, case.statuses
     for label in labels:
         yield [name, label.title, status[label.key]], case, label.key
         name = ""  # said once

@@ -14,9 +14,10 @@ from typing import Any, TextIO
 from medloss.evaluation.compare.runs import ComparedRun, ComparedTable
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.files import whole_file
+from medloss.evaluation.outputs.results import CSV_COLUMNS, read_folder, rows
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, ScoredLabel
 from medloss.offers.host import host
-from medloss.workbench.study.folder import CASE_TABLE, EVALUATION, RUN_TABLE, StudyFolder
+from medloss.workbench.study.folder import CASE_TABLE, EVALUATION, RUN_TABLE, SUMMARY, StudyFolder
 from medloss.workbench.study.runs import StudyLoss, StudyRun
 
 RUN_COLUMNS = (
@@ -28,6 +29,7 @@ CASE_COLUMNS = (
     *("message",),
 )
 _DIGITS = 6
+"""More than any difference between two seeds is worth."""
 
 Key = tuple[str, str]
 """Label and metric."""
@@ -250,22 +252,20 @@ def write_tables(folder: StudyFolder, runs: Sequence[StudyRun]) -> tuple[Path, P
 
 
 def _cases(folder: StudyFolder, run: StudyRun) -> Iterator[dict[str, Any]]:
-    file = folder.run(run) / EVALUATION / CASE_TABLE
-    if not file.is_file():  # a run that failed has no cases
+    path = folder.run(run) / EVALUATION
+    if not (path / SUMMARY).is_file():  # a run that failed has no cases
         return
-    with file.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            yield {**row, **run.facts(), "value": float(row["value"]) if row["value"] else ""}
+    for row in rows(read_folder(path)):
+        yield {**dict(zip(CSV_COLUMNS, row, strict=True)), **run.facts()}
 
 
-def _write(path: Path, columns: Sequence[str], rows: Iterator[dict[str, Any]]) -> None:
+def _write(path: Path, columns: Sequence[str], lines: Iterator[dict[str, Any]]) -> None:
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        for row in rows:
+        for row in lines:
             writer.writerow(_cell(row.get(name)) for name in columns)
 
 
 def _cell(value: Any) -> Any:
-    """Six digits are more than any difference between two seeds is worth."""
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else value

@@ -10,22 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.outputs.folder import REPORT
 from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report.figures import agreements, most_telling, plot, strips
 from medloss.evaluation.outputs.report.pictures import choose, draw, judge
 from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, Summary
 
-NAME = "report.html"
 STATUSES = ("ok", "missed", "spurious", "both_empty", "not_annotated")
-WORDS = {
-    "ok": "ok",
-    "missed": "missed",
-    "spurious": "spurious",
-    "both_empty": "both empty",
-    "not_annotated": "not annotated",
-    "failed": "failed",
-}
+WORDS = {status: status.replace("_", " ") for status in (*STATUSES, "failed")}
 _MOST_ROWS = 4000
 _MOST_NAMED = 12
 
@@ -45,7 +38,7 @@ def write_report(folder: Path, table: ResultTable | None = None, *, pictures: bo
         FolderError: the folder is no such output, or damaged.
     """
     table = table or read_folder(folder)
-    return write_page(folder / NAME, render("report.html", content(table, pictures=pictures)))
+    return write_page(folder / REPORT, render("report.html", content(table, pictures=pictures)))
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,7 @@ def totals(table: ResultTable) -> list[tuple[str, int, str]]:
     """What happened how often: a word, a number, and the status that it is about."""
     counts: Counter[str] = Counter()
     for case in table.cases:
-        counts.update(status for _, status in statuses(case))
+        counts.update(case.statuses.values())
     failed = len(table.failed)
     return [
         ("cases", len(table.cases), ""),
@@ -121,20 +114,11 @@ def totals(table: ResultTable) -> list[tuple[str, int, str]]:
     ]
 
 
-def statuses(case: CaseResult) -> list[tuple[str, str]]:
-    """Label and status, once for each label."""
-    found: dict[str, str] = {}
-    for (label, _), value in case.values.items():
-        if label != WHOLE_CASE:
-            found.setdefault(label, value.status)
-    return list(found.items())
-
-
 def findings(table: ResultTable) -> Iterator[StatusCases]:
     """Where labels are missed, spurious, or in neither map."""
     cases: dict[tuple[str, str], list[str]] = {}
     for case in table.cases:
-        for label, status in statuses(case):
+        for label, status in case.statuses.items():
             cases.setdefault((status, label), []).append(case.name)
     for status in STATUSES[1:]:
         for each in table.labels:
@@ -163,7 +147,7 @@ def case_rows(table: ResultTable) -> tuple[list[CaseRow], int]:
             rows.append(CaseRow(case.name, "", "failed", (), case.error))
         rows += [
             CaseRow(case.name, table.label(label).title, status, _values(case, label, table))
-            for label, status in statuses(case)
+            for label, status in case.statuses.items()
         ]
         if whole and not case.error:
             rows.append(CaseRow(case.name, WHOLE_CASE, "ok", _values(case, WHOLE_CASE, table)))
@@ -186,7 +170,7 @@ def case_rows(table: ResultTable) -> tuple[list[CaseRow], int]:
 
 
 def place(paths: Iterable[Path | None]) -> str:
-    """The table that files lie in, or the file where there is one."""
+    """The folder that files lie in, or the file where there is one."""
     given = sorted({str(path) for path in paths if path})
     if len(given) < 2:
         return given[0] if given else ""
