@@ -13,8 +13,8 @@ from medloss.evaluation.journal import open_journal
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.score import EvalPlan, evaluate, evaluate_pair
 from medloss.runtime import threads
-from medloss.work.engine import Crew, work_through
-from medloss.work.jobs import Failed, Job, Share
+from medloss.work.engine import give_away, work_through
+from medloss.work.jobs import Crew, Failed, Job, Share
 from medloss.work.journal import Journal
 
 Evaluator = Callable[[Sequence[Pair], EvalPlan], Iterator[CaseResult]]
@@ -116,7 +116,8 @@ def evaluate_elsewhere(
         advice="; --workers 1 scores in this process",
         preload="medloss.evaluation.worker_start",
     )
-    results = Crew(workers, device=plan.device, scheduler=scheduler).do(job, pairs)
+    crew = Crew(workers, device=plan.device, scheduler=scheduler)
+    results = give_away(job, pairs, crew)
     with contextlib.closing(results):
         for pair, result in results:
             if isinstance(result, Failed):

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from medloss.work.jobs import Failed, Item, Job, Result, Share, State
+from medloss.work.jobs import Crew, Failed, Item, Job, Result, Share, State
 
 _ITEMS_A_THREAD = 2
 _PATIENCE_S = 30
@@ -51,10 +51,7 @@ def worker_count(address: str) -> int:
 
 
 def on_cluster(
-    job: Job[State, Item, Result],
-    items: Sequence[Item],
-    address: str,
-    device: str | None = None,
+    job: Job[State, Item, Result], items: Sequence[Item], crew: Crew
 ) -> Generator[tuple[Item, Result | Failed]]:
     """Do a job on a cluster, and give items in the order in which they are done.
 
@@ -66,22 +63,21 @@ def on_cluster(
     Args:
         job: what is done.
         items: in the order in which they begin.
-        address: of the scheduler.
-        device: of torch.
+        crew: with the address of a scheduler.
 
     Raises:
         ValueError: Dask is not installed, or nobody answers as a scheduler.
         ConnectionError: the scheduler is gone.
     """
-    if not items:
+    if not items or crew.scheduler is None:
         return
-    with connect(address) as client:
+    with connect(crew.scheduler) as client:
         from distributed import as_completed
 
         waiting = iter(items)
         running: dict[Any, Item] = {}
         done: Any = as_completed(loop=client.loop)  # type: ignore[no-untyped-call]
-        given = job, Share(0 if job.exclusive else 1, device), uuid.uuid4().hex
+        given = job, Share(0 if job.exclusive else 1, crew.device), uuid.uuid4().hex
 
         def submit(count: int) -> None:
             for item in itertools.islice(waiting, count):

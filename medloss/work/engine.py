@@ -6,46 +6,30 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from medloss.work.jobs import Failed, Item, Job, Result, State
+from medloss.work.jobs import Crew, Failed, Item, Job, Result, State
 
 
-@dataclass(frozen=True)
-class Crew:
-    """Who works.
+def give_away(
+    job: Job[State, Item, Result], items: Sequence[Item], crew: Crew
+) -> Generator[tuple[Item, Result | Failed]]:
+    """Every item with its result, in the order in which they are done by a crew.
 
-    Args:
-        workers: processes of this machine.
-        threads: of each; 0 is its share of the processors.
-        device: of torch that they use, or ``None``.
-        scheduler: address of a Dask scheduler whose workers do the work instead.
+    Raises:
+        ValueError: the job cannot be given away.
+        CannotStart: processes end before they have begun.
+        ConnectionError: the scheduler is gone.
     """
+    # What is not needed is not imported, so that a command starts at once.
+    if crew.scheduler is None:
+        from medloss.work.processes import in_processes
 
-    workers: int = 1
-    threads: int = 0
-    device: str | None = None
-    scheduler: str | None = None
+        return in_processes(job, items, crew)
+    from medloss.work.cluster import on_cluster
 
-    def do(
-        self, job: Job[State, Item, Result], items: Sequence[Item]
-    ) -> Generator[tuple[Item, Result | Failed]]:
-        """Every item with its result, in the order in which they are done.
-
-        Raises:
-            ValueError: the job cannot be given away.
-            CannotStart: processes end before they have begun.
-            ConnectionError: the scheduler is gone.
-        """
-        if self.scheduler is None:  # what is not needed is not imported: a command starts at once
-            from medloss.work.processes import in_processes
-
-            return in_processes(job, items, self.workers, self.threads, self.device)
-        from medloss.work.cluster import on_cluster
-
-        return on_cluster(job, items, self.scheduler, self.device)
+    return on_cluster(job, items, crew)
 
 
 class Interrupted(Exception):  # noqa: N818  # it is no error

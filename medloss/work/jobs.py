@@ -1,4 +1,4 @@
-"""What is done to every item, whoever does it."""
+"""What is done to every item, and who does it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,23 @@ class Failed:
     """Why an item has no result, in a sentence."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who works.
+
+    Args:
+        workers: processes of this machine.
+        threads: of each, at most; 0 is its share of the processors.
+        device: of torch, or ``None``; ``cuda`` gives each process one of the CUDA devices in turn.
+        scheduler: address of a Dask scheduler whose workers do the work instead.
+    """
+
+    workers: int = 1
+    threads: int = 0
+    device: str | None = None
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True)

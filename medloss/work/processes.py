@@ -18,7 +18,7 @@ from typing import Any, Generic
 
 from medloss.runtime import threads
 from medloss.work.devices import devices_in_turn
-from medloss.work.jobs import CannotStart, Failed, Item, Job, Result, Share, State
+from medloss.work.jobs import CannotStart, Crew, Failed, Item, Job, Result, Share, State
 
 _ATTEMPTS = 2
 _STARTS_IN_VAIN = 3
@@ -26,11 +26,7 @@ _PATIENCE_S = 5.0
 
 
 def in_processes(
-    job: Job[State, Item, Result],
-    items: Sequence[Item],
-    workers: int,
-    most_threads: int = 0,
-    device: str | None = None,
+    job: Job[State, Item, Result], items: Sequence[Item], crew: Crew
 ) -> Generator[tuple[Item, Result | Failed]]:
     """Do a job, and give items in the order in which they are done.
 
@@ -39,20 +35,15 @@ def in_processes(
     Args:
         job: what is done.
         items: each different, in the order in which they begin.
-        workers: processes.
-        most_threads: of each; 0 is its share of the processors.
-        device: of torch; ``cuda`` gives each process one of the CUDA devices in turn.
+        crew: how many processes.
 
     Raises:
         ValueError: the job cannot be sent to another process.
         CannotStart: processes end before they have begun.
     """
-    if not items:
-        return
-    workers = min(workers, len(items))
-    share = most_threads or max(1, threads.processors() // workers)
-    with contextlib.closing(_Pool(job, workers, share, device)) as pool:
-        yield from pool.do(items)
+    if items:
+        with contextlib.closing(_Pool(job, min(crew.workers, len(items)), crew)) as pool:
+            yield from pool.do(items)
 
 
 @dataclass(eq=False)
@@ -66,9 +57,7 @@ class _Worker(Generic[Item]):
 
 
 class _Pool(Generic[State, Item, Result]):
-    def __init__(
-        self, job: Job[State, Item, Result], workers: int, most_threads: int, device: str | None
-    ) -> None:
+    def __init__(self, job: Job[State, Item, Result], workers: int, crew: Crew) -> None:
         try:
             pickle.dumps(job)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -78,7 +67,8 @@ class _Pool(Generic[State, Item, Result]):
         self._context: Any = multiprocessing.get_context("forkserver" if copies else "spawn")
         if copies:  # imports and loads kernels once, for all workers
             self._context.set_forkserver_preload([job.preload])
-        self._job, self._threads, self._devices = job, most_threads, devices_in_turn(device)
+        self._job, self._devices = job, devices_in_turn(crew.device)
+        self._threads = crew.threads or max(1, threads.processors() // workers)
         self._in_vain = 0
         self._workers: list[_Worker[Item]] = []
         for _ in range(workers):

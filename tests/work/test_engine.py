@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from medloss.work.engine import Crew, Interrupted, work_through
-from medloss.work.jobs import CannotStart, Failed, Job, Share
+from medloss.work.engine import Interrupted, give_away, work_through
+from medloss.work.jobs import CannotStart, Crew, Failed, Job, Share
 from medloss.work.journal import open_journal
 
 
@@ -49,30 +49,30 @@ def start_once(marker: Path, share: Share) -> int:
 
 
 def test_every_item_has_a_result_or_a_reason():
-    found = dict(Crew(2, threads=3).do(Job(begin, tenfold, "multiplied"), range(5)))
+    found = dict(give_away(Job(begin, tenfold, "multiplied"), range(5), Crew(2, threads=3)))
     assert found.pop(2) == Failed("LookupError: two is missing")
     assert found == {n: (10 * n, 3) for n in (0, 1, 3, 4)}
 
 
 def test_a_worker_starts_once_for_all_of_its_items(tmp_path):
     start = functools.partial(start_once, tmp_path / "starts")
-    assert len([*Crew(1).do(Job(start, tenfold, "multiplied"), range(4))]) == 4
+    assert len([*give_away(Job(start, tenfold, "multiplied"), range(4), Crew(1))]) == 4
     assert (tmp_path / "starts").read_text() == "x"
 
 
 def test_an_exclusive_worker_may_have_processes_of_its_own():
-    assert [*Crew(1).do(Job(begin, children, "begun", exclusive=True), [0])] == [(0, True)]
+    assert [*give_away(Job(begin, children, "begun", exclusive=True), [0], Crew(1))] == [(0, True)]
 
 
 def test_what_hinders_the_start_is_said():
     with pytest.raises(CannotStart, match=r"^nothing to begin with$"):
-        next(Crew(2).do(Job(refuse, tenfold, "multiplied"), range(4)))
+        next(give_away(Job(refuse, tenfold, "multiplied"), range(4), Crew(2)))
 
 
 def test_processes_that_end_before_they_begin_end_the_work():
     job = Job(end_at_once, tenfold, "multiplied", advice="; do it yourself")
     with pytest.raises(RuntimeError, match=r"as soon as they start \(exit code 7\); do it yours"):
-        next(Crew(1).do(job, range(4)))
+        next(give_away(job, range(4), Crew(1)))
 
 
 def test_an_item_counts_once():

@@ -30,6 +30,22 @@ def check_output(path: Path, *, force: bool) -> None:
         raise ValueError(f"{path.parent} is not writable")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, or make sure that files can be written to the one that is there.
+
+    Raises:
+        ValueError: it is no folder, cannot be made, or cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; --output names a folder")
+    if not folder.parent.is_dir():
+        raise ValueError(f"{folder.parent} is no folder to make {folder.name} in")
+    there = folder if folder.exists() else folder.parent
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{there} is not writable")
+    folder.mkdir(exist_ok=True)
+
+
 @contextlib.contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
     """Where to write what appears as ``path`` at the end, and not at all after an error."""

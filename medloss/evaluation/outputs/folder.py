@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from medloss.evaluation.outputs import formats
-from medloss.evaluation.outputs.files import write_text
+from medloss.evaluation.outputs.files import make_folder, write_text
 from medloss.evaluation.outputs.results import CASES, SUMMARY, write_csv, write_json, written_at
 from medloss.evaluation.records import ResultTable
 
@@ -32,16 +31,7 @@ def prepare(folder: Path, *, resume: bool, force: bool) -> None:
     """
     if resume and force:
         raise ValueError("--resume goes on with a folder and --force begins anew; give one of them")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; --output names a folder")
-    if not folder.exists():
-        if not folder.parent.is_dir():
-            raise ValueError(f"{folder.parent} is no folder to make {folder.name} in")
-        if not os.access(folder.parent, os.W_OK):
-            raise ValueError(f"{folder.parent} is not writable")
-        folder.mkdir()
-    elif not os.access(folder, os.W_OK):
-        raise ValueError(f"{folder} is not writable")
+    make_folder(folder)
     if force:
         _empty(folder)
     elif any(folder.iterdir()):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss.runtime import threads
-from medloss.work.engine import Crew
+from medloss.work.jobs import Crew
 from medloss.workbench.study import plan
 from medloss.workbench.study.folder import StudyFolder, check_same
 from medloss.workbench.study.run import Facts, execute, pilot

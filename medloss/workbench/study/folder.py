@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
-from medloss.evaluation.outputs.files import whole_file
+from medloss.evaluation.outputs.files import make_folder, write_text
 from medloss.runtime.config_text import DuplicateKeyError, parse_file, parse_json
 from medloss.work.journal import append_text, differences
 from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun
@@ -51,21 +50,13 @@ class StudyFolder:
         Raises:
             ValueError: it is no folder, cannot be written to, or holds something else.
         """
-        path = self.path
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"{path} is a file; --output names a folder")
-        if not path.exists():
-            if not path.parent.is_dir():
-                raise ValueError(f"{path.parent} is no folder to make {path.name} in")
-            path.mkdir()
-        if not os.access(path, os.W_OK):
-            raise ValueError(f"{path} is not writable")
+        make_folder(self.path)
         if force and self.begun:
             for name in _OWN:
-                (path / name).unlink(missing_ok=True)
-            shutil.rmtree(path / RUNS, ignore_errors=True)
-        elif any(path.iterdir()) and not self.begun:
-            raise ValueError(f"{path} is not empty and holds no study ({SETTINGS})")
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / RUNS, ignore_errors=True)
+        elif any(self.path.iterdir()) and not self.begun:
+            raise ValueError(f"{self.path} is not empty and holds no study ({SETTINGS})")
 
     def read(self) -> dict[str, Any]:
         """The settings of the study that is there.
@@ -97,9 +88,7 @@ class StudyFolder:
             "seeds": list(seeds),
             **facts,
         }
-        with whole_file(self.path / SETTINGS) as file:
-            json.dump(content, file, indent=1, default=str)
-            file.write("\n")
+        write_text(self.path / SETTINGS, json.dumps(content, indent=1, default=str) + "\n")
 
     def run(self, run: StudyRun) -> Path:
         """Folder of a run."""

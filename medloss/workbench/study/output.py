@@ -10,7 +10,7 @@ from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.compare.paired import Difference
-from medloss.evaluation.outputs.files import finite, whole_file
+from medloss.evaluation.outputs.files import finite, write_text
 from medloss.evaluation.outputs.pages import MINUS, p_value
 from medloss.evaluation.records import Measure
 from medloss.workbench.study.folder import RUNS, SUMMARY, TABLES, StudyFolder
@@ -37,8 +37,7 @@ def write_all(folder: StudyFolder, runs: Sequence[StudyRun], baseline: str) -> l
     settings = folder.read()
     tables = make_tables(read_results(folder.path), baseline)
     for name, text in ((SUMMARY, summary(tables, settings)), (TABLES, markdown(tables))):
-        with whole_file(folder.path / name) as file:
-            file.write(text)
+        write_text(folder.path / name, text)
         written.append(folder.path / name)
     return [*written, write_report(folder, tables, settings)]
 

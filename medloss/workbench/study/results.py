@@ -20,6 +20,17 @@ from medloss.offers.host import host
 from medloss.workbench.study.folder import CASE_TABLE, EVALUATION, RUN_TABLE, SUMMARY, StudyFolder
 from medloss.workbench.study.runs import StudyLoss, StudyRun
 
+RUN_COLUMNS = (
+    *("loss", "fold", "seed", "status", "epochs", "steps", "cases", "last_loss", "step_seconds"),
+    *("step_bytes", "seconds_training", "seconds_scoring", "threads", "device", "message"),
+)
+CASE_COLUMNS = (
+    *("loss", "fold", "seed", "case", "label", "name", "metric", "value", "unit", "status"),
+    *("message",),
+)
+_DIGITS = 6
+"""More than any difference between two seeds is worth."""
+
 Key = tuple[str, str]
 """Label and metric."""
 
@@ -223,18 +234,6 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8", newline="")
 
 
-RUN_COLUMNS = (
-    *("loss", "fold", "seed", "status", "epochs", "steps", "cases", "last_loss", "step_seconds"),
-    *("step_bytes", "seconds_training", "seconds_scoring", "threads", "device", "message"),
-)
-CASE_COLUMNS = (
-    *("loss", "fold", "seed", "case", "label", "name", "metric", "value", "unit", "status"),
-    *("message",),
-)
-_DIGITS = 6
-"""More than any difference between two seeds is worth."""
-
-
 def write_tables(folder: StudyFolder, runs: Sequence[StudyRun]) -> tuple[Path, Path]:
     """Write ``study.csv`` and ``cases.csv`` from the folders of the runs that have ended.
 
@@ -265,8 +264,7 @@ def _write(path: Path, columns: Sequence[str], lines: Iterator[dict[str, Any]]) 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for row in lines:
-            cells = (row.get(name, "") for name in columns)
-            writer.writerow("" if cell is None else _cell(cell) for cell in cells)
+            writer.writerow(_cell(row.get(name)) for name in columns)
 
 
 def _cell(value: Any) -> Any:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medloss.evaluation.outputs.files import whole_file
-from medloss.work.engine import Crew, work_through
-from medloss.work.jobs import Failed, Job, Share
+from medloss.evaluation.outputs.files import write_text
+from medloss.work.engine import give_away, work_through
+from medloss.work.jobs import Crew, Failed, Job, Share
 from medloss.workbench.study.folder import RESULT, StudyFolder
 from medloss.workbench.study.plan import LossTiming
 from medloss.workbench.study.runs import StudyConditions, StudyRun
@@ -35,7 +35,7 @@ def pilot(
     """
     firsts = {run.loss.name: run for run in reversed(runs)}
     timings: dict[str, LossTiming] = {}
-    results = crew.do(_job(conditions, _pilot), [*reversed(firsts.values())])
+    results = give_away(_job(conditions, _pilot), [*reversed(firsts.values())], crew)
     with contextlib.closing(results):
         for run, times in results:
             if isinstance(times, Failed):
@@ -82,7 +82,7 @@ def execute(
         on_done(run, facts)
 
     folder.note("begin", runs=len(runs), left=len(left), workers=crew.workers)
-    results = crew.do(job, left)
+    results = give_away(job, left, crew)
     work_through(
         results,
         keep,
@@ -135,6 +135,5 @@ def _failed(run: StudyRun, path: Path, reason: str) -> Facts:
     """The result of a run whose process could not write one."""
     facts = {**run.facts(), "status": "failed", "message": reason}
     path.mkdir(parents=True, exist_ok=True)
-    with whole_file(path / RESULT) as file:
-        json.dump(facts, file, indent=1)
+    write_text(path / RESULT, json.dumps(facts, indent=1))
     return facts

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from medloss.evaluation.outputs.files import whole_file
+from medloss.evaluation.outputs.files import write_text
 from medloss.integrations.bundle import BundleInference
 from medloss.workbench.study import evaluate
 from medloss.workbench.study.bundle import DATASET, TRAINER, BundleSplit, StudyBundle
@@ -81,8 +81,7 @@ class Worker:
             except Exception as error:  # noqa: BLE001
                 facts["message"] = " ".join(f"{type(error).__name__}: {error}".split())
                 traceback.print_exc()
-        with whole_file(folder / RESULT) as file:
-            json.dump(plain(facts), file, indent=1)
+        write_text(folder / RESULT, json.dumps(plain(facts), indent=1))
         return facts
 
     def pilot(self, run: StudyRun) -> dict[str, float]:
@@ -172,8 +171,7 @@ class Worker:
         fold = self._shared(run, folder)
         parser = self.bundle.parser(study_dataset=fold.dataset)
         parser.update(self.bundle.changes(run, folder, fold.split))
-        with whole_file(folder / CONFIG) as file:
-            json.dump(plain(parser.get()), file, indent=1, default=repr)
+        write_text(folder / CONFIG, json.dumps(plain(parser.get()), indent=1, default=repr))
         parser.update({DATASET: "$study_dataset"})
         seed_everything(run.seed, fold.dataset)
         self.bundle.build(parser, f"{TRAINER}#network")  # first, so that no loss changes its draws

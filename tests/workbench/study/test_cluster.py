@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from medloss.work.cluster import worker_count
-from medloss.work.engine import Crew
-from medloss.work.jobs import Failed
+from medloss.work.engine import give_away
+from medloss.work.jobs import Crew, Failed
 from medloss.workbench.study import worker as worker_module
 from medloss.workbench.study.folder import StudyFolder
 from medloss.workbench.study.run import training_job
@@ -45,7 +45,7 @@ def test_every_run_is_done_one_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ) as local:
         address = local.scheduler_address
         assert worker_count(address) == 1
-        found = [*Crew(scheduler=address).do(job, runs)]
+        found = [*give_away(job, runs, Crew(scheduler=address))]
     assert {run.seed for run, _ in found} == set(range(6))
     errors = {run.seed: facts.reason for run, facts in found if isinstance(facts, Failed)}
     assert errors == {3: "RuntimeError: seed 3 is unlucky"}
