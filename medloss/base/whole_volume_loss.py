@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medloss.base.segmentation import SegmentationLoss
 from medloss.base.targets import Extras, Prepared, Target
-from medloss.sums import ClassSums, Term, work_dtype
+from medloss.sums import ClassSums, Term, class_sums, work_dtype
 
 
 class NotAdditiveError(ValueError):
@@ -26,7 +26,6 @@ class _Part(Prepared):
     """A part whose sums are kept, or give way to the sums of all parts."""
 
     name: str
-    whole: Prepared
     found: list[ClassSums] = field(default_factory=list)
     totals: Sequence[ClassSums] = ()
 
@@ -39,14 +38,21 @@ class _Part(Prepared):
     @property
     def is_index(self) -> bool:
         """Whether the target holds class indices."""
-        return self.whole.is_index
+        target: Tensor = self._own("target")
+        return target.shape[1] != self.values.shape[1]
+
+    def _own(self, name: str) -> Any:
+        """A field, after the sums too."""
+        return super().__getattribute__(name)
 
     def sums(
         self, terms: Sequence[str | Term], maps: Mapping[str, Tensor] | None = None
     ) -> ClassSums:
         """Class sums, of this part or of all."""
         if not self.totals:
-            own = self.whole.sums(terms, maps)
+            given = self.values, self._own("target"), terms
+            mask = self._own("mask")
+            own = class_sums(*given, activation=self.activation, mask=mask, maps=maps)
         elif len(self.found) < len(self.totals):
             own = self.totals[len(self.found)]
         else:
@@ -153,7 +159,7 @@ class LossInParts:
 
     def _part(self, prepared: Prepared, totals: Sequence[ClassSums] = ()) -> _Part:
         own = {each.name: getattr(prepared, each.name) for each in fields(prepared)}
-        return _Part(**own, name=type(self.loss).__name__, whole=prepared, totals=totals)
+        return _Part(**own, name=type(self.loss).__name__, totals=totals)
 
     def _evaluate(self, part: Prepared) -> Tensor:
         with torch.autocast(part.values.device.type, enabled=False):

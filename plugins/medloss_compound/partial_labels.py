@@ -256,6 +256,10 @@ class ExclusionLoss(SegmentationLoss):
         if self.sigmoid:
             raise ValueError("sigmoid: expected exclusive classes, independent ones may overlap")
 
+    def is_additive(self, prepared: Prepared) -> bool:
+        """Which classes a voxel excludes it tells alone."""
+        return True
+
     def compute(self, prepared: Prepared) -> Tensor:
         """Sums with the excluded voxels as target, then their overlap."""
         counts = self._counts(prepared)

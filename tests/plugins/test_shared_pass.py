@@ -11,7 +11,7 @@ from every_loss import scene
 from torch import Tensor
 
 import medloss
-from medloss.base import LossInParts, RegionLoss, SumsLoss, options
+from medloss.base import LossInParts, NotAdditiveError, RegionLoss, SumsLoss, options
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
@@ -114,6 +114,23 @@ def test_in_parts() -> None:
     for rows in (slice(0, 2), slice(2, 5)):
         parts.add(z[:, :, rows], y[:, :, rows])
     torch.testing.assert_close(parts.value(), loss(z, y))
+
+
+@pytest.mark.parametrize("name", ["region_wise", "margin_label_smoothing", "svls_cross_entropy"])
+def test_a_loss_that_looks_beyond_its_sums_is_refused_whatever_the_voxels(name: str) -> None:
+    """The penalty on logits is 0 for small ones: there sums alone would be right by chance."""
+    z, y, _ = scene()
+    with pytest.raises(NotAdditiveError):
+        LossInParts(medloss.loss(name, softmax=True)).add(z, y, spacing_mm=1.0)
+
+
+def test_a_target_that_the_loss_makes_of_each_voxel_is_summed() -> None:
+    z, y, _ = scene()
+    loss = medloss.loss("exclusion", softmax=True)
+    parts, known = LossInParts(loss), {"present": torch.tensor([[True, True, False]] * len(z))}
+    for rows in (slice(0, 2), slice(2, 5)):
+        parts.add(z[:, :, rows], y[:, :, rows], **known)
+    torch.testing.assert_close(parts.value(), loss(z, y, **known))
 
 
 @options
