@@ -48,7 +48,7 @@ class OutputOptions:
         Raises:
             ValueError: says what is wrong.
         """
-        from medloss.evaluation.outputs import files
+        from medloss.runtime import files
 
         if len(self.files) != len({path.resolve() for path in self.files}):
             raise ValueError(f"--csv and --json name the same file, {self.csv_path}")

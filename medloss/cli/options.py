@@ -67,7 +67,7 @@ def check_outputs(*paths: Path | None, force: bool) -> None:
     Raises:
         ValueError: says what is wrong.
     """
-    from medloss.evaluation.outputs.files import check_output
+    from medloss.runtime.files import check_output
 
     given = [path for path in paths if path]
     if len({path.resolve() for path in given}) != len(given):

@@ -198,7 +198,7 @@ def evaluate_case_pair(
             (preset, tuple(x for label in labels for x in _score(*others.find(label), label, by)))
         )
     if plan.error_maps is not None:
-        from medloss.evaluation.outputs.error_maps import write_error_maps
+        from medloss.evaluation.error_maps import write_error_maps
 
         write_error_maps(plan.error_maps, pair.name, layers, reference, sides.ignored)
     if losses is None and plan.losses:

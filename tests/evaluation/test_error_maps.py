@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from medloss.evaluation.error_maps import distance_map, error_map, file_stem, map_paths
 from medloss.evaluation.inputs.layers import make_layers
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.error_maps import distance_map, error_map, file_stem, map_paths
 from medloss.evaluation.reading.images import read_image
 from medloss.evaluation.score import EvalPlan, evaluate_pair
 
@@ -85,7 +85,7 @@ def test_regions_that_overlap_become_volumes_of_their_own(save, tmp_path):
 
 
 def test_ignored_voxels_are_not_wrong(save, tmp_path):
-    from medloss.evaluation.outputs.error_maps import write_error_maps
+    from medloss.evaluation.error_maps import write_error_maps
 
     image = read_image(save("r.nii", np.array([[[1, 0, 2]]], np.uint8)))
     other = read_image(save("p.nii", np.array([[[0, 1, 1]]], np.uint8)))

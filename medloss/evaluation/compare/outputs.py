@@ -19,10 +19,10 @@ from medloss import __version__
 from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import ComparedTable
-from medloss.evaluation.outputs.files import whole_file, write_json_file
 from medloss.evaluation.outputs.formats import number
 from medloss.evaluation.outputs.pages import p_value, share
 from medloss.evaluation.outputs.statistics import SHARE, Bootstrap
+from medloss.runtime.files import whole_file, write_json_file
 
 WIDTH = 80
 """The tables on the terminal need so many columns."""

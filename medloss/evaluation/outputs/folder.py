@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medloss.evaluation.outputs import formats
-from medloss.evaluation.outputs.files import make_folder, write_text
 from medloss.evaluation.outputs.results import CASES, SUMMARY, write_csv, write_json, written_at
 from medloss.evaluation.records import ResultTable
+from medloss.runtime.files import make_folder, write_text
 
 JOURNAL, REPORT = "journal.jsonl", "report.html"
 ERROR_MAPS = "error_maps"

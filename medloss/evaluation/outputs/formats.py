@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from medloss.evaluation.outputs.files import partial_file
 from medloss.evaluation.outputs.results import CSV_COLUMNS, rows
 from medloss.evaluation.records import Measure, ResultTable
+from medloss.runtime.files import partial_file
 
 _DIGITS = {"": 4, "mm": 3, "mm3": 1}
 _LATEX = {

@@ -16,7 +16,6 @@ from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.files import whole_file, write_json_file
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
@@ -28,6 +27,7 @@ from medloss.evaluation.records import (
     label_key,
 )
 from medloss.runtime.config_text import parse_file
+from medloss.runtime.files import whole_file, write_json_file
 from medloss.scoring import Status
 from medloss.scoring.facts import Counts
 

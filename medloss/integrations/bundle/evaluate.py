@@ -18,7 +18,6 @@ from medloss.base import LossInParts, NotAdditiveError
 from medloss.evaluation.inputs.case_pair import make_case_pair
 from medloss.evaluation.inputs.geometry import check_same_grid
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.files import write_nifti
 from medloss.evaluation.reading.images import Image, case_name, read_image
 from medloss.evaluation.reading.opened import note
 from medloss.evaluation.reading.stored import PATIENT, CaseError
@@ -26,6 +25,7 @@ from medloss.evaluation.records import CaseResult
 from medloss.evaluation.score import EvalPlan, attempt, evaluate_case_pair
 from medloss.integrations.bundle.predict import WholeLosses, predict
 from medloss.integrations.bundle.settings import BundleInference
+from medloss.runtime.files import write_nifti
 
 _HEADERS = (".mhd", ".nhdr", ".hdr", ".img")
 IMAGE, LABEL = "image", "label"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
-from medloss.evaluation.outputs.files import make_folder, write_text
 from medloss.runtime.config_text import DuplicateKeyError, parse_file, parse_json
+from medloss.runtime.files import make_folder, write_text
 from medloss.work.journal import append_text, differences
 from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun
 

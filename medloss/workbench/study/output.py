@@ -10,9 +10,9 @@ from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.compare.paired import Difference
-from medloss.evaluation.outputs.files import finite, write_text
 from medloss.evaluation.outputs.pages import MINUS, p_value
 from medloss.evaluation.records import Measure
+from medloss.runtime.files import finite, write_text
 from medloss.workbench.study.folder import RUNS, SUMMARY, TABLES, StudyFolder
 from medloss.workbench.study.report import write_report
 from medloss.workbench.study.results import read_results, write_tables

@@ -13,10 +13,10 @@ from typing import Any, TextIO
 
 from medloss.evaluation.compare.runs import ComparedRun, ComparedTable
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.outputs.files import whole_file
 from medloss.evaluation.outputs.results import CSV_COLUMNS, read_folder, rows
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, ScoredLabel
 from medloss.offers.host import host
+from medloss.runtime.files import whole_file
 from medloss.workbench.study.folder import CASE_TABLE, EVALUATION, RUN_TABLE, SUMMARY, StudyFolder
 from medloss.workbench.study.runs import StudyLoss, StudyRun
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medloss.evaluation.outputs.files import write_text
+from medloss.runtime.files import write_text
 from medloss.work.engine import give_away, work_through
 from medloss.work.jobs import Crew, Failed, Job, Share
 from medloss.workbench.study.folder import RESULT, StudyFolder

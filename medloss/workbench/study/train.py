@@ -17,7 +17,7 @@ from ignite.engine import Events
 from monai.handlers import from_engine
 from monai.utils import set_determinism
 
-from medloss.evaluation.outputs.files import whole_file
+from medloss.runtime.files import whole_file
 from medloss.workbench.bench.devices import CPU
 
 WARM_UP = 3

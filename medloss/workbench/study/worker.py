@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from medloss.evaluation.outputs.files import write_text
 from medloss.integrations.bundle import BundleInference
+from medloss.runtime.files import write_text
 from medloss.workbench.study import evaluate
 from medloss.workbench.study.bundle import DATASET, TRAINER, BundleSplit, StudyBundle
 from medloss.workbench.study.folder import (

@@ -9,11 +9,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.outputs.files import write_text
 from medloss.evaluation.outputs.formats import number
 from medloss.evaluation.records import ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
+from medloss.runtime.files import write_text
 from medloss.scoring.presets import PRESETS
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medloss.evaluation.inputs.layers import Layer
-from medloss.evaluation.outputs.files import write_nifti
 from medloss.evaluation.reading.images import Image
 from medloss.evaluation.reading.opened import note
 from medloss.evaluation.reading.stored import PATIENT
+from medloss.runtime.files import write_nifti
 
 CORRECT, FALSE_POSITIVE, FALSE_NEGATIVE, OTHER_LABEL = 1, 2, 3, 4
 """Values of the map of errors, where neither map has a label: 0."""
