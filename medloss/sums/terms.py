@@ -40,7 +40,6 @@ class Term(NamedTuple):
     ``nlog``   −log p
     ``focal``  −y (1 − p)^γ log p       ``exponent``: γ
     ``focal_neg`` −(1 − y) p^γ log(1 − p) ``exponent``: γ
-    ``entropy`` −p log p
     ``map``    p φ                      ``map``: name of φ, of shape (B, C, \*spatial)
     ``map2``   (p − y)² φ               ``map``: name of φ
     ``tp_map`` p y φ                    ``map``: name of φ
@@ -106,7 +105,6 @@ TERMS = {
     "nlog": Summand(log="p"),
     "focal": Summand("y", "q**e", log="p"),
     "focal_neg": Summand("1-y", "p**e", log="q"),
-    "entropy": Summand(factor="p", log="p"),
     "map": Summand(factor="p", map=True),
     "map2": Summand(factor="(p-y)**2", map=True),
     "tp_map": Summand("y", "p", map=True),

@@ -86,9 +86,6 @@ def value_row(
     elif code == IS.nlog:
         for i in range(n):
             row[i] = -l[i]
-    elif code == IS.entropy:
-        for i in range(n):
-            row[i] = -p[i] * l[i]
     else:
         value_row_of_true_class(code, gammas, k, p, q, l, y, row, n)
     if gammas is not None:
@@ -166,10 +163,6 @@ def add_slope(
     elif code == IS.nlog:
         for i in range(n):
             by_l[i] -= g
-    elif code == IS.entropy:
-        for i in range(n):
-            by_p[i] -= g * l[i]
-            by_l[i] -= g * p[i]
     else:
         add_slope_of_true_class(code, gammas, k, g, q, l, y, by_p, by_l, row, n)
     if gammas is not None:
