@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,6 +69,15 @@ def test_a_term_asked_for_twice_is_summed_once() -> None:
     s = class_sums(z, y, ("tp", "p", "tp"), activation="softmax")
     assert isinstance(s, ClassSums)
     assert s.values.shape == (2, 2, 3)
+
+
+def test_a_map_may_be_given_second() -> None:
+    z, y, phi = volume()
+    second: Any = ("map", "m")
+    s = class_sums(z, y, (Term(*second),), activation="softmax", maps={"m": phi})
+    assert s.terms == (Term("map", map="m"),)
+    assert torch.equal(s[second], s[Term(*second)])
+    assert torch.equal(s[second], s["map", "m"])
 
 
 POOLED = ("dice", "generalized_dice", "dice_ce")
