@@ -77,7 +77,7 @@ def evaluate(fast: Fast, *tensors: Tensor | None) -> Tensor:
     if is_recorded(*tensors):
         return fast.recorded(*tensors)
     if torch.is_grad_enabled() and any(_needs(t) for t in tensors[: fast.differentiable]):
-        value: Tensor = _Value.apply(fast, *tensors)  # type: ignore[no-untyped-call]
+        value: Tensor = _value(fast, *tensors)
         return value
     return fast.value(*tensors)
 
@@ -148,7 +148,7 @@ class _Value(torch.autograd.Function):
         ):
             slopes = plain_slopes(fast, gradient, tensors)
         elif torch.is_grad_enabled():
-            slopes = _Slopes.apply(fast, gradient, *tensors)  # type: ignore[no-untyped-call]
+            slopes = _slopes(fast, gradient, *tensors)
         else:
             slopes = fast.slopes(gradient, *tensors)
         return (None, *slopes, *[None] * (len(tensors) - fast.differentiable))
@@ -171,6 +171,12 @@ class _Slopes(torch.autograd.Function):
         gradient, *tensors = ctx.saved_tensors
         second = plain_second(ctx.fast, by, gradient, tensors)
         return (None, *second, *[None] * (len(tensors) - ctx.fast.differentiable))
+
+
+# What torch has no types for.
+_value: Any = _Value.apply
+_slopes: Any = _Slopes.apply
+_unpack: Any = forward_ad.unpack_dual
 
 
 def plain_slopes(fast: Fast, gradient: Tensor, tensors: Tensors) -> tuple[Tensor | None, ...]:
@@ -229,4 +235,4 @@ def _needs(tensor: Tensor | None) -> bool:
 
 
 def _has_tangent(tensor: Tensor) -> bool:
-    return forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
+    return _unpack(tensor).tangent is not None

@@ -39,11 +39,12 @@ def operator(
         fake_slope: likewise for the gradient by a tensor.
     """
     number = tensors.count("Tensor")
-    has_list = "[]" in tensors
+    alone = number - ("[]" in tensors)  # those that are in no list
 
-    def split(arguments: tuple[Any, ...]) -> tuple[Fast, list[Any]]:
-        given = list(arguments[:number])
-        return of(*arguments[number:]), [*given[:-1], *given[-1]] if has_list else given
+    def split(arguments: Sequence[Any]) -> tuple[Fast, list[Any]]:
+        """The function, and all tensors in a row."""
+        listed = [each for tensors in arguments[alone:number] for each in tensors]
+        return of(*arguments[number:]), [*arguments[:alone], *listed]
 
     def value(*arguments: Any) -> Tensor:
         fast, given = split(arguments)
@@ -64,45 +65,35 @@ def operator(
     )
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        first = inputs[: len(inputs) - len(options.split(",")) if options else len(inputs)]
+        ctx.options = inputs[len(inputs) - len(options.split(",")) :] if options else ()
+        first = inputs[: len(inputs) - len(ctx.options)]
+        lists = [each for each in first if isinstance(each, list)]
         given = [each for each in first if not isinstance(each, list)]
-        ctx.lists = [len(each) for each in first if isinstance(each, list)]
-        ctx.save_for_backward(
-            *given, *(t for each in first if isinstance(each, list) for t in each)
-        )
-        ctx.options = inputs[len(first) :]
+        ctx.save_for_backward(*given, *(each for tensors in lists for each in tensors))
 
-    def arguments(ctx: Any) -> list[Any]:
-        saved = list(ctx.saved_tensors)
-        if ctx.lists:
-            at = len(saved) - ctx.lists[0]
-            saved = [*saved[:at], saved[at:]]
-        return [*saved, *ctx.options]
-
-    def nothing(ctx: Any) -> list[Any]:
-        lists = [[None] * length for length in ctx.lists]
-        return [*lists, *[None] * len(ctx.options)]
+    def gradients(ctx: Any, own: Sequence[Any], fast: Fast, given: list[Any]) -> tuple[Any, ...]:
+        """With nothing for the tensors without a gradient, their list and the options."""
+        lists = [[None] * len(given[alone:])] * (number - alone)
+        return (*own, *[None] * (alone - fast.differentiable), *lists, *[None] * len(ctx.options))
 
     def differentiate(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        inputs = arguments(ctx)
-        fast, given = split(tuple(inputs))
+        given = list(ctx.saved_tensors)
+        fast = of(*ctx.options)
         own: Sequence[Tensor | None]
         if is_plain(gradient, *given):
             own = plain_slopes(fast, gradient, given)
         else:
-            found = iter(of_slopes(gradient, *inputs))
+            listed = [given[alone:]] * (number - alone)
+            found = iter(of_slopes(gradient, *given[:alone], *listed, *ctx.options))
             own = [None if each is None else next(found) for each in given[: fast.differentiable]]
-        rest = number - has_list - fast.differentiable
-        return (*own, *[None] * rest, *nothing(ctx))
+        return gradients(ctx, own, fast, given)
 
     def differentiate_twice(ctx: Any, by: list[Tensor]) -> tuple[Any, ...]:
-        gradient, *inputs = arguments(ctx)
-        fast, given = split(tuple(inputs))
+        gradient, *given = ctx.saved_tensors
+        fast = of(*ctx.options)
         there = iter(by)
         each = [None if t is None else next(there) for t in given[: fast.differentiable]]
-        of_value, *own = plain_second(fast, each, gradient, given)
-        rest = number - has_list - fast.differentiable
-        return (of_value, *own, *[None] * rest, *nothing(ctx))
+        return gradients(ctx, plain_second(fast, each, gradient, given), fast, given)
 
     whole.register_fake(fake)
     whole.register_autograd(differentiate, setup_context=keep)
