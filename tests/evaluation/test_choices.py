@@ -23,7 +23,8 @@ def offer(monkeypatch):
             better="higher",
         )
         found = SimpleNamespace(record=record, load=lambda: function)
-        monkeypatch.setattr(choices, "host", lambda: SimpleNamespace(metric=lambda name: found))
+        catalogue = SimpleNamespace(find=lambda name: found)
+        monkeypatch.setattr(choices, "host", lambda: SimpleNamespace(metrics=catalogue))
 
     return make
 
