@@ -298,6 +298,8 @@ def _entry_points() -> Iterator[tuple[Plugin, int, metadata.EntryPoint]]:
     """Every entry point of every ``medloss`` group, in an order that is the same everywhere."""
     found = []
     for distribution in metadata.distributions():
+        if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+            continue  # read twice as fast as it is parsed
         entries = [
             (entry, int(group[1] or 1))
             for entry in distribution.entry_points

@@ -25,8 +25,8 @@ def tversky_index(
         soft_label: whether the overlap is right for soft labels too.
     """
     tp = overlap(s, soft_label=soft_label)
-    whole = tp + fp_weight * (s.p - tp) + fn_weight * (s.t - tp)
-    return (tp + loss.smooth_nr) / (whole + loss.smooth_dr)
+    fp, fn = s.p - tp, s.t - tp
+    return (tp + loss.smooth_nr) / (tp + fp_weight * fp + fn_weight * fn + loss.smooth_dr)
 
 
 @options

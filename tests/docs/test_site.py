@@ -48,7 +48,7 @@ def test_everything_on_offer_has_a_page(hooks: Any) -> None:
 )
 def test_a_page_says_what_the_card_says(hooks: Any, kind: str, name: str) -> None:
     pages = hooks("offer_pages")
-    offer = getattr(host(), kind)(name)
+    (offer,) = host().find(name, kind)
     page = pages.page_of(offer)
     assert page.count("<svg") == (3 if kind == "loss" else 2)
     for word in ("## Formula", "## Behaviour", "```json", "## Source"):
