@@ -443,17 +443,21 @@ def lines_of(part: Part) -> Iterator[str]:
         said = part.output.strip().splitlines()[-1][:100]
     yield f"| {part.name} | {part.state} | {part.seconds:.0f} | {said} |"
     if reports:
-        from medloss.workbench.bench import report, results
+        from medloss.workbench.bench import results
 
         for data in reports:
             (table,) = results.loads(json.dumps(data)).tables
             for contest in table.contests:
                 told = []
                 for entry in contest.entries:
-                    name, ms, _, floors, slower, *_ = report.cells(table, contest, entry)
-                    told.append(f"{name} {ms} ms, {floors} x floor")
-                    if entry is not contest.ours:
-                        told[-1] += f", {slower} x ours"
+                    ms = results.spread([1000 * each for each in entry.wall_s])
+                    floors, slower = table.floors(contest, entry), contest.slower(entry)
+                    if ms is None:
+                        told.append(f"{entry.name} {entry.status}")
+                        continue
+                    told.append(f"{entry.name} {ms.median:.3f} ms, {floors or 0:.2f} x floor")
+                    if entry is not contest.ours and slower is not None:
+                        told[-1] += f", {slower.median:.2f} x ours"
                 yield f"| | | | {contest.name}: {'; '.join(told)} |"
 
 
@@ -503,12 +507,12 @@ def main(words: Sequence[str] | None = None) -> int:
         for n, part in enumerate(timed):
             left = start + asked.seconds - time.perf_counter()
             run(part, 2 * left / (len(timed) - n + 1), device, seed, folder)
-    print("| part | state | s | found |\n| --- | --- | --- | --- |")
-    for part in (*checks, *timed):
-        print("\n".join(lines_of(part)), flush=True)
     if asked.json:
         found = {"environment": about, "parts": [asdict(part) for part in (*checks, *timed)]}
         asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    print("| part | state | s | found |\n| --- | --- | --- | --- |")
+    for part in (*checks, *timed):
+        print("\n".join(lines_of(part)), flush=True)
     states = {part.state for part in (*checks, *timed)}
     return 1 if "wrong" in states else 3 if states - {"right"} or not states else 0
 
