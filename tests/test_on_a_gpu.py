@@ -130,6 +130,27 @@ def test_a_compiled_loss_has_the_same_numbers() -> None:
     torch.testing.assert_close(found, loss(z, label))
 
 
+@every_loss
+def test_autocast_changes_nothing(name: str) -> None:
+    given = case(name)
+    expected = step(name, given=given)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cuda", dtype=dtype):
+            torch.testing.assert_close(step(name, given=given), expected)
+
+
+def test_a_label_out_of_range_is_told_later(request: pytest.FixtureRequest) -> None:
+    given = case("dice_ce")
+    step("dice_ce", given=given)
+    medloss.finish_value_checks()
+    given[2][0, 0, 0, 0, 0] = 7
+    request.getfixturevalue("no_waiting")
+    step("dice_ce", given=given)
+    torch.cuda.set_sync_debug_mode("default")
+    with pytest.raises(ValueError, match="in an earlier call"):
+        medloss.finish_value_checks()
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("classes", "features"), [(105, 32), (105, 64), (64, 128), (5, 3)])
 def test_a_head_of_any_size(classes: int, features: int, bias: bool) -> None:

@@ -15,6 +15,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from medloss.distance import gpu as distances
+from medloss.distance.separable import Measurement
 from medloss.histograms import gpu as histograms
 from medloss.sums import Activation, Term
 from medloss.sums.gpu import backend, true_class
@@ -203,8 +204,7 @@ def of_distances(shape: tuple[int, ...], dtype: torch.dtype, **sides: int) -> La
 
     def call() -> None:
         spacing_mm = ((1.0, 1.5, 2.0)[: len(shape)],)
-        options = {"radius": 0.0, "inside": 1, "outside": 1, "skip": 0, **sides}
-        distances.distances(mask, spacing_mm, dtype=dtype, **options)
+        distances.distances(Measurement(mask, spacing_mm, dtype=dtype, **sides))
 
     words = f"distances, {'x'.join(map(str, shape))}, {str(dtype).removeprefix('torch.')}"
     return Launch(words, distances, ("scan_lines", "carry"), call)

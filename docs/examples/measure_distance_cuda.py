@@ -21,7 +21,6 @@ from torch import Tensor
 
 from medloss.distance import edt, gpu, signed_distance
 from medloss.workbench.bench.distances import label_masks
-from medloss.workbench.bench.environment import kernels
 
 SPACING_MM, WARMUPS, ROUNDS = (1.0, 1.0, 2.5), 3, 10
 SHAPES = [(4, 1, 256, 256, 256), (2, 14, 96, 96, 96)]
@@ -77,10 +76,10 @@ def compile_kernels() -> None:
     for float_type in ("fp32", "fp64"):
         for width in (128, 512):
             sizes = {"LINES": max(1, gpu.SCANNED // width), "WIDTH": width}
-            _compile(kernels.scan_lines, float_type, {**sizes, "LAST": False})
+            _compile(gpu.scan_lines, float_type, {**sizes, "LAST": False})
         for group in (4, 1):
             sizes = {"TALL": gpu.TALL, "WIDE": gpu.WIDE, "STEP": gpu.STEP, "GROUP": group}
-            _compile(kernels.carry, float_type, {**sizes, "LAST": True})
+            _compile(gpu.carry, float_type, {**sizes, "LAST": True})
 
 
 def _compile(kernel: triton.JITFunction, float_type: str, sizes: dict[str, object]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from histograms.test_histograms import both, case, weights
+from histograms.histogram_cases import both, case, errors_against_plain
 from interpreted import DEVICE
 
-from medloss.histograms import error_histograms, plain
+from medloss.histograms import error_histograms
 
 SPACE = (3, 5, 7)
 
@@ -36,15 +36,7 @@ def test_kernels_equal_plain_torch(
     if not masked:
         arguments["mask"] = None
     on_device = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
-    counts, gradient = (each.cpu() for each in both(on_device, 16))
-    leaf = arguments["input"].double().requires_grad_()
-    expected = plain.histograms(leaf, arguments["target"], arguments["mask"], activation, 16)
-    (expected * weights(expected)).sum().backward()
-    assert leaf.grad is not None
-    exact = dtype == torch.float64
-    assert float((counts - expected.detach()).abs().max()) < (1e-8 if exact else 1e-3)
-    tolerance = 1e-12 if exact else 1e-5 if dtype == torch.float32 else 5e-3
-    assert float((gradient.double() - leaf.grad).norm() / leaf.grad.norm()) < tolerance
+    errors_against_plain(on_device, 16)
 
 
 def test_weights_may_be_of_any_size() -> None:

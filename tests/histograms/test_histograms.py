@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
+from histograms.histogram_cases import SPACE, both, case, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from medloss.histograms import edges, error_histograms, plain
 from medloss.histograms.plain import place
-
-SPACE = (5, 15, 59)
-
-
-def case(
-    activation: str,
-    kind: str,
-    dtype: torch.dtype,
-    *,
-    classes: int = 5,
-    space: tuple[int, ...] = SPACE,
-) -> dict[str, Any]:
-    """Keyword arguments, without the number of bins."""
-    generator = torch.Generator().manual_seed(0)
-
-    def uniform(channels: int) -> Tensor:
-        return torch.rand(2, channels, *space, generator=generator, dtype=torch.float64)
-
-    z = 3 * torch.randn(2, classes, *space, generator=generator, dtype=torch.float64)
-    labels = torch.randint(0, classes + 1, (2, 1, *space), generator=generator)  # one is no class
-    return {
-        "input": (z.sigmoid() if activation == "probabilities" else z).to(dtype),
-        "target": labels if kind == "index" else uniform(classes),
-        "activation": activation,
-        "mask": uniform(1) * (uniform(1) > 0.2),
-    }
-
-
-def weights(counts: Tensor) -> Tensor:
-    """Smooth along the errors: rounding may move an error to the next cell."""
-    generator = torch.Generator().manual_seed(1)
-    bends = torch.randn((*counts.shape[:3], 1), generator=generator, dtype=torch.float64)
-    return (3 * bends.to(counts) * edges(counts.shape[3] - 1, counts)).sin()
-
-
-def both(arguments: dict[str, Any], bins: int) -> tuple[Tensor, Tensor]:
-    """The histograms, and the gradient of one fixed weighting of them."""
-    leaf = arguments["input"].detach().requires_grad_()
-    counts = error_histograms(**{**arguments, "input": leaf}, bins=bins)
-    (counts * weights(counts)).sum().backward()
-    assert leaf.grad is not None
-    return counts.detach(), leaf.grad
 
 
 @given(st.floats(0, 1), st.sampled_from([2, 4, 10, 64, 1024]))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 
-from medloss.sums import ClassSums, Term, class_sums, voxel_terms
+from medloss.sums import ClassSums, Term, class_sums, log_p_true, voxel_terms
+from medloss.sums.choice import VARIABLE
 from medloss.sums.terms import TERMS, as_terms
 
 ROUGH = ("l1", *(Term("power", gamma) for gamma in (1.5, 1.0, 0.5)))
@@ -98,12 +101,46 @@ def sums_and_gradient(
 
 def assert_equal_to_reference(
     arguments: dict[str, Any], terms: Any, *, rtol: float = 1e-5, gradient_tol: float = 1e-5
-) -> None:
-    """Values and gradients against the reference in float64, each on its own scale."""
+) -> tuple[float, float]:
+    """Values and gradients against the reference in float64, each on its own scale; the errors."""
     values, gradient = sums_and_gradient(arguments, terms)
     expected, expected_gradient = sums_and_gradient(exactly(arguments), terms, reference=True)
     largest = expected.abs().amax((0, 2), keepdim=True).clamp_min(1)
-    assert float(((values.double() - expected).abs() / largest).max()) < rtol
+    off = float(((values.double() - expected).abs() / largest).max())
+    assert off < rtol, f"sums are off by {off}"
     assert gradient.dtype == arguments["input"].dtype
-    error = (gradient.double() - expected_gradient).abs().max()
-    assert float(error) < gradient_tol * max(1.0, float(expected_gradient.abs().max()))
+    error = float((gradient.double() - expected_gradient).abs().max())
+    bent = error / max(1.0, float(expected_gradient.abs().max()))
+    assert bent < gradient_tol, f"the gradient is off by {bent}"
+    return off, bent
+
+
+def errors_of_log_p(
+    classes: int, dtype: torch.dtype, *, masked: bool, device: str, seed: int = 0
+) -> tuple[float, float]:
+    """Errors of log p of the true class, and of its gradient, which are asserted small."""
+    generator = torch.Generator().manual_seed(seed)
+    z = 4 * torch.randn(2, classes, 3, 5, 7, generator=generator, dtype=torch.float64)
+    label = torch.randint(-1, classes + 1, (2, 1, 3, 5, 7), generator=generator)
+    mask = torch.rand(label.shape, generator=generator) > 0.3 if masked else None
+    g = torch.randn(label.shape, generator=generator, dtype=torch.float64)
+    z = z.to(dtype).double()
+    if mask is not None:
+        z = z.masked_fill(~mask, torch.nan)
+        mask = mask.to(device)
+    found = []
+    for given in (z.to(dtype), z):
+        leaf = given.to(device).requires_grad_()
+        if given is z:
+            with mock.patch.dict(os.environ, {VARIABLE: "reference"}):
+                value = log_p_true(leaf, label.to(device), mask)
+        else:
+            value = log_p_true(leaf, label.to(device), mask)
+        value.backward(g.to(value))
+        assert leaf.grad is not None
+        found.append([value.detach().double(), leaf.grad.double()])
+    tolerance = {torch.float64: 1e-12, torch.float32: 5e-6}.get(dtype, torch.finfo(dtype).eps)
+    for mine, reference in zip(*found, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=tolerance, atol=tolerance)
+    off, bent = (float((mine - theirs).abs().max()) for mine, theirs in zip(*found, strict=True))
+    return off, bent

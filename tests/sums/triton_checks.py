@@ -20,12 +20,13 @@ from sums.engine_cases import (
     STEADY,
     assert_equal_to_reference,
     case,
+    errors_of_log_p,
     exactly,
     sums_and_gradient,
 )
 from torch import Tensor
 
-from medloss.sums import Term, class_sums, log_p_true
+from medloss.sums import Term, class_sums
 from medloss.sums.choice import VARIABLE
 from medloss.sums.gpu import tiles
 from medloss.sums.gpu.tiles import Tile
@@ -319,23 +320,5 @@ def test_memory_is_that_of_the_gradient() -> None:
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize(("classes", "dtype"), [(2, torch.float64), (20, torch.float32)])
-def test_log_p_of_the_true_class(
-    classes: int, dtype: torch.dtype, masked: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    z = 4 * torch.randn(2, classes, 3, 5, 7, generator=generator, dtype=torch.float64)
-    label = torch.randint(-1, classes + 1, (2, 1, 3, 5, 7), generator=generator)
-    mask = torch.rand(label.shape, generator=generator) > 0.3 if masked else None
-    g = torch.randn(label.shape, generator=generator, dtype=torch.float64)
-    if mask is not None:
-        z = z.masked_fill(~mask, torch.nan)
-    found = []
-    for backend, given in (("triton", z.to(dtype)), ("reference", z)):
-        monkeypatch.setenv("MEDLOSS_BACKEND", backend)
-        leaf = on_device(given.detach()).requires_grad_()
-        value = log_p_true(leaf, on_device(label), on_device(mask))
-        value.backward(on_device(g).to(value))
-        found.append([value.detach().double(), leaf.grad.double()])
-    tolerance = 1e-12 if dtype == torch.float64 else 5e-6
-    for mine, reference in zip(*found, strict=True):
-        torch.testing.assert_close(mine, reference, rtol=tolerance, atol=tolerance)
+def test_log_p_of_the_true_class(classes: int, dtype: torch.dtype, masked: bool) -> None:
+    errors_of_log_p(classes, dtype, masked=masked, device=DEVICE)

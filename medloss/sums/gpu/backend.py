@@ -33,13 +33,14 @@ def sums(request: SumsRequest, head: Head | None = None) -> Tensor:
     def launch(tile: Tile) -> Tensor:
         programs = plan.programs(tile)
         shape = (plan.batch, programs, len(request.terms), plan.classes)
-        partial = plan.x.new_empty(shape, dtype=request.work_dtype)
+        partial = plan.x.new_empty(shape, dtype=torch.float64)  # torch would copy it to be that
         class_sums_kernel[(plan.batch * programs,)](
             *plan.read, partial, plan.voxels, programs,
-            **plan.choices, FOLD=plan.fold(tile), **tile.choices, **FUSED,
+            **plan.choices, FOLD=plan.fold(tile), DOUBLE=request.work_dtype == torch.float64,
+            **tile.choices, **FUSED,
         )  # fmt: skip
         # a fixed order, where atomic additions would have none
-        return partial.sum(1, dtype=torch.float64).to(request.work_dtype)
+        return partial.sum(1).to(request.work_dtype)
 
     with on_device_of(plan.x):
         return launch(plan.tile(launch))
@@ -58,7 +59,7 @@ def slopes_of_head(
     if partial is None:
         nothing = torch.zeros_like(head.weight)
         return out, nothing, nothing[:, 0]
-    by_head = partial.sum(0, dtype=torch.float64).float()
+    by_head = partial.sum(0).float()
     return out, by_head[:, :-1], by_head[:, -1]
 
 
@@ -78,7 +79,7 @@ def _slopes(
         by_head = None
         if head is not None:
             shape = (plan.batch * programs, plan.classes, head.weight.shape[1] + 1)
-            by_head = head.weight.new_empty(shape)
+            by_head = head.weight.new_empty(shape, dtype=torch.float64)
         class_sums_slopes_kernel[(plan.batch * programs,)](
             *plan.read, of_sums, written, by_head, plan.voxels, programs,
             **plan.choices, LOG_P=plan.has_log_p, SUMS=len(request.terms), **tile.choices, **FUSED,

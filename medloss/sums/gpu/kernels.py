@@ -51,14 +51,16 @@ def class_sums_kernel(
     TRUES: tl.constexpr, LOG_Q: tl.constexpr,
     ACTIVATION: tl.constexpr, INDEX: tl.constexpr, FEATURES: tl.constexpr, PADDED: tl.constexpr,
     CLASSES: tl.constexpr, ROWS: tl.constexpr, VOXELS: tl.constexpr, FOLD: tl.constexpr,
+    DOUBLE: tl.constexpr,
 ):  # fmt: skip
     """Write what each program finds, (B, programs, terms, classes).
 
-    With a ``head``, ``x`` are features: :mod:`medloss.sums.gpu.head`.
+    ``DOUBLE`` is whether to compute in float64, which ``partial`` is in any case. With a ``head``,
+    ``x`` are features: :mod:`medloss.sums.gpu.head`.
     """
     TERMS: tl.constexpr = len(FACTORS)
     LOTS: tl.constexpr = (CLASSES + ROWS - 1) // ROWS
-    DTYPE: tl.constexpr = partial.dtype.element_ty
+    DTYPE: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     SOFTMAX: tl.constexpr = ACTIVATION == "softmax"
     b = (tl.program_id(0) // programs).to(tl.int64)
     program = (tl.program_id(0) % programs).to(tl.int64)

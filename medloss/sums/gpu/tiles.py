@@ -113,7 +113,7 @@ def candidates(load: Load) -> list[Tile]:
         for rows in (rule.rows // 2, rule.rows, 2 * rule.rows)
         if 0 < rows < 2 * load.classes
         for warps in (1, 2, 4, 8)
-        for waves in ((16, 32, 64) if load.sums else (0,))
+        for waves in ((16, 24, 32, 48, 64) if load.sums else (0,))
     )
     return list(dict.fromkeys((rule, *others)))
 
