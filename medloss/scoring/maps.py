@@ -142,7 +142,8 @@ class LabelMaps:
         if pieces > 1:
             edges = np.linspace(0, shape[0], pieces + 1).astype(int).tolist()
         found = threads.run(pieces, lambda n: look(edges[n], edges[n + 1]))
-        counts, *places = found[0] if pieces == 1 else map(sum, zip(*found, strict=True))
+        parts = zip(*found, strict=True)
+        counts, *places = found[0] if pieces == 1 else (np.sum(each, axis=0) for each in parts)
         used = [each.nonzero()[0] for each in places]
         if not all(map(len, used)):
             return counts, None
