@@ -30,11 +30,20 @@ _MASKS: dict[str, Shapes] = {
 _DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
 _ROUNDS = {"cpu": 5, "cuda": 20}
 _QUICK_SHAPE, _QUICK_ROUNDS, _QUICK_COPY = (1, 4, 32, 32, 32), 2, 32 << 20
+_SMALL_SHAPES: Shapes = (
+    (2, 2, 8, 8),
+    (4, 2, 64, 64),
+    (2, 3, 32, 32, 32),
+    (32, 2, 128, 128),
+    (8, 2, 256, 256),
+)
+_SMALL_ROUNDS, _SMALL_CALLS = 15, 20
 
 _SHOWN = {"source", "json_path", "markdown_path", "plot_path", "force"}
 _FILES = {"json_path", "markdown_path", "force", "rounds", "sources", "memory", "quick"}
 _METRICS = {"metrics", "cases"}
 _DISTANCES = {"distances", "shapes", "device", "seed"}
+_NOT_SMALL = {"shapes", "memory", "quick"}
 
 
 class _Measuring(TypedDict):
@@ -68,15 +77,17 @@ class BenchOptions:
     force: bool
     metrics: bool
     distances: bool
+    small: bool
     cases: tuple[str, ...]
 
     def measuring(self) -> _Measuring:
         """Rounds, memory and the size of the copy."""
         from medloss.workbench.bench.measure import LARGE
 
+        usual = _QUICK_ROUNDS if self.quick else _ROUNDS[self.device]
         return {
-            "rounds": self.rounds or (_QUICK_ROUNDS if self.quick else _ROUNDS[self.device]),
-            "memory": self.memory,
+            "rounds": self.rounds or (_SMALL_ROUNDS if self.small else usual),
+            "memory": self.memory and not self.small,
             "copy_bytes": _QUICK_COPY if self.quick else LARGE,
         }
 
@@ -95,24 +106,26 @@ class BenchOptions:
 
         from medloss.offers.host import host
         from medloss.workbench.bench.devices import find_device
-        from medloss.workbench.bench.loss_rivals import DEFAULT_LOSSES
+        from medloss.workbench.bench.loss_rivals import DEFAULT_LOSSES, SMALL_LOSSES
         from medloss.workbench.bench.losses import LossPlan, run
 
         names = tuple(dict.fromkeys((*names, *self.more)))
         for name in names:
             host().losses.find(name).load()  # now: not after an hour of measuring the others
         place = find_device(self.device)
-        shapes = self.shapes_or(_SHAPES)
+        shapes = _SMALL_SHAPES if self.small else self.shapes_or(_SHAPES)
         for shape in shapes:
             if shape[1] < 2:
                 raise ValueError(f"--shape: expected at least 2 classes, got {shape[1]}")
         plan = LossPlan(
-            losses=names or DEFAULT_LOSSES,
+            losses=names or (SMALL_LOSSES if self.small else DEFAULT_LOSSES),
             shapes=shapes,
-            dtypes=tuple(dict.fromkeys(self.dtypes)) or _DTYPES[self.device],
+            dtypes=tuple(dict.fromkeys(self.dtypes))
+            or _DTYPES["cpu" if self.small else self.device],
             labels_dtype=self.labels_dtype,
             threads=tuple(dict.fromkeys(self.threads)) or (torch.get_num_threads(),),
             rivals=(*self.sources, *(["compiled"] if self.compiled else [])),
+            calls=_SMALL_CALLS if self.small else 1,
             spread=self.spread,
             seed=self.seed,
             **self.measuring(),
@@ -206,7 +219,8 @@ _OPTIONS = (
     click.option(
         "--rounds",
         type=click.IntRange(min=1),
-        help=f"Of time measurements. [default: {_ROUNDS['cpu']}; on CUDA {_ROUNDS['cuda']}]",
+        help=f"Of time measurements. [default: {_ROUNDS['cpu']}; on CUDA {_ROUNDS['cuda']}; "
+        f"with --small {_SMALL_ROUNDS}]",
     ),
     click.option(
         "--rivals",
@@ -230,7 +244,9 @@ _OPTIONS = (
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the random inputs."),
     click.option(
-        "--memory/--no-memory", default=True, help="Measure memory too. [default: memory]"
+        "--memory/--no-memory",
+        default=True,
+        help="Measure memory too. [default: memory; never with --small]",
     ),
     click.option(
         "--warm-heap",
@@ -262,6 +278,12 @@ _OPTIONS = (
         help="Measure the distance transform of masks instead of losses, beside other packages.",
     ),
     click.option(
+        "--small",
+        is_flag=True,
+        help="Measure the fixed cost of a call: five small shapes, five losses, in each round the "
+        f"median of {_SMALL_CALLS} calls in a row.",
+    ),
+    click.option(
         "--case",
         "cases",
         type=click.Choice(["a", "b", "c", "d", "tiny"]),
@@ -280,6 +302,7 @@ def bench_command(context: click.Context, names: tuple[str, ...], options: Bench
 
     All run in one process, alternating, on the same random logits, and every value is compared
     with ours where the definitions are equal. Without LOSS the seven most used are measured.
+    --small measures what a call costs whatever its size.
     --metrics and --distances measure surface metrics and the distance transform instead.
 
     Exit code: 0 when all is well, 1 when values disagree or ours failed, 2 for a wrong command.
@@ -300,6 +323,10 @@ def bench_command(context: click.Context, names: tuple[str, ...], options: Bench
             _refuse_others(context, _FILES | _DISTANCES, "--distances measures no loss")
             measured = options.of_distances()
         else:
+            if options.small:
+                every = {parameter.name for parameter in context.command.params if parameter.name}
+                why = "--small measures times, of shapes of its own"
+                _refuse_others(context, every - _NOT_SMALL, why)
             measured = options.of_losses(names)
             if options.warm_heap:
                 _restart_warm()

@@ -5,6 +5,7 @@ Tensors on a CUDA device stay there, all others become numpy arrays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,8 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
+from medloss.runtime import threads
+from medloss.runtime.compiling import Loops
 from medloss.scoring.inputs import ROUNDING, left_out, signed
 from medloss.scoring.tensors.maps import equals, largest
+
+_ZERO, _HALF, _ONE, _NEAR = map(np.float32, (0, 0.5, 1, ROUNDING))
 
 
 class Maps(NamedTuple):
@@ -186,6 +191,13 @@ def _handed(tensor: Tensor, stay: bool) -> NDArray[Any] | Tensor:
 
 def _masks(name: str, tensor: Tensor) -> Tensor:
     tensor = _plain(tensor)
+    if tensor.dtype == torch.float32 and tensor.device.type == "cpu":
+        array = tensor.numpy(force=True)
+        # no copy where only the first channel is left out
+        rows = array.reshape(len(array), math.prod(array.shape[1:]))
+        out = np.empty(rows.shape, dtype=np.bool_)
+        if all(threads.run(len(rows), lambda n: _binarised(rows[n], out[n]), rows.size)):
+            return torch.from_numpy(out.reshape(array.shape))
     foreground = tensor > 0.5 if tensor.is_floating_point() else tensor != 0
     off = tensor != foreground
     if tensor.is_floating_point():
@@ -197,6 +209,18 @@ def _masks(name: str, tensor: Tensor) -> Tensor:
             f"(AsDiscrete), or give num_classes for label maps"
         )
     return foreground
+
+
+@Loops("metrics").kernel
+def _binarised(values: Any, mask: Any) -> Any:
+    """Write where float32 values are 1, up to rounding; whether they are 0 everywhere else."""
+    good = True
+    for n in range(values.size):
+        one = values[n] > _HALF
+        mask[n] = one
+        # NaN is not
+        good &= abs(values[n] - (_ONE if one else _ZERO)) <= _NEAR
+    return good
 
 
 def _labels(name: str, tensor: Tensor, classes: int) -> Tensor:

@@ -100,7 +100,7 @@ def count_classes(
 
 def class_counts(maps: CodedMaps, label: int, voxel_mm3: float | None = None) -> Counts:
     """Counts of a label that the maps were made for."""
-    return Counts.of(maps.counts[:, maps.codes[label]], maps.voxels, voxel_mm3)
+    return Counts.of(maps.counts[:, maps.codes[label]].tolist(), maps.voxels, voxel_mm3)
 
 
 @dataclass(frozen=True)

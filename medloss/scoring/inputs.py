@@ -72,7 +72,7 @@ def signed(whole: Any) -> Any:
 
         wide = readable(whole)
         return wide.where(wide >= 0, NO_LABEL) if str(whole.dtype) == "torch.uint64" else wide
-    native = whole.astype(whole.dtype.newbyteorder("="), copy=False)
+    native = whole if whole.dtype.isnative else whole.astype(whole.dtype.newbyteorder("="))
     if native.dtype == np.uint64:
         bits = native.view(np.int64)
         return np.where(bits < 0, NO_LABEL, bits) if bits.size and bits.min() < 0 else bits

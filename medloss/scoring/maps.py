@@ -137,11 +137,14 @@ class LabelMaps:
         if not self.reference.size:
             return np.zeros((3, self.many), dtype=np.int64), None
         pieces = min(shape[0], max(1, self.reference.size // _PIECE), 16)
-        edges = np.linspace(0, shape[0], pieces + 1).astype(int).tolist()
         look = partial(_overview, self.reference, self.prediction, self.ignored, self.many)
+        edges = [0, shape[0]]
+        if pieces > 1:
+            edges = np.linspace(0, shape[0], pieces + 1).astype(int).tolist()
         found = threads.run(pieces, lambda n: look(edges[n], edges[n + 1]))
-        counts = np.sum([each[0] for each in found], axis=0)
-        used = [np.flatnonzero(np.sum([each[n] for each in found], axis=0)) for n in (1, 2, 3)]
+        parts = zip(*found, strict=True)
+        counts, *places = found[0] if pieces == 1 else (np.sum(each, axis=0) for each in parts)
+        used = [each.nonzero()[0] for each in places]
         if not all(map(len, used)):
             return counts, None
         low, high = [int(u[0]) for u in used], [int(u[-1]) for u in used]
@@ -182,7 +185,7 @@ def _coded(
     needs another one if it is asked for.
     """
     plain = [m.view(np.uint8) if m.dtype.kind == "b" else m for m in maps]
-    least, most = _range(plain)
+    least, most = (0, 1) if all(m.dtype.kind == "b" for m in maps) else _range(plain)
     least, most = min([least, *labels]), max([most, *labels])
     shift = int(0 in labels)
     if least >= 0 and most + shift < MOST_CODES:

@@ -99,6 +99,7 @@ class Bench:
         rounds: of time measurements.
         memory: whether to measure memory.
         tell: hears what is being done.
+        calls: of each implementation in a row in each round; the median is the round's time.
     """
 
     device: Device
@@ -106,6 +107,7 @@ class Bench:
     rounds: int
     memory: bool
     tell: Tell
+    calls: int = 1
 
     def contest(
         self,
@@ -172,7 +174,7 @@ class Bench:
             text = " ".join(str(error).split())
             reason = f"{type(error).__name__}: {text}"[:400]
             return replace(entry, status="failed", reason=reason), None
-        return entry, measure.Entrant(entry.name, call, work.reset)
+        return entry, measure.Entrant(entry.name, call, work.reset, self.calls)
 
 
 class BenchPlan(Protocol):
@@ -198,12 +200,13 @@ def benchmark(
     tables: Callable[[Bench], Iterable[Table]],
     *,
     packages: tuple[str, ...] = PACKAGES,
+    calls: int = 1,
     tell: Tell = lambda text: None,
 ) -> BenchReport:
     """Measure everything; ``tell`` hears what is being done."""
     found = {**environment(packages), **device.describe()}
     copy = measure.MemoryCopy(device.name, plan.copy_bytes)
-    bench = Bench(device, copy, plan.rounds, plan.memory, tell)
+    bench = Bench(device, copy, plan.rounds, plan.memory, tell, calls)
     settings = {**settings_of(plan), "device": device.name}
     return BenchReport(suite, settings, found, tuple(tables(bench)))
 

@@ -33,6 +33,8 @@ DEFAULT_LOSSES = (
     "generalized_dice",
     "cross_entropy",
 )
+SMALL_LOSSES = ("dice", "dice_ce", "tversky", "focal", "generalized_dice")
+"""Of small inputs."""
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 

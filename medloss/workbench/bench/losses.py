@@ -66,6 +66,7 @@ class LossPlan:
         threads: numbers of threads.
         rivals: their sources.
         rounds: of time measurements.
+        calls: of each loss in a row in each round; the median is the round's time.
         spread: standard deviation of the logits.
         seed: of the random inputs.
         memory: whether to measure memory.
@@ -79,6 +80,7 @@ class LossPlan:
     threads: tuple[int, ...] = (1,)
     rivals: tuple[str, ...] = ()
     rounds: int = 5
+    calls: int = 1
     spread: float = 4.0
     seed: int = 0
     memory: bool = True
@@ -144,7 +146,8 @@ def run(plan: LossPlan, device: Device, tell: Tell = lambda text: None) -> Bench
     """Measure everything; ``tell`` hears what is being done."""
     before = torch.get_num_threads()
     try:
-        return benchmark("losses", plan, device, functools.partial(_tables, plan), tell=tell)
+        tables = functools.partial(_tables, plan)
+        return benchmark("losses", plan, device, tables, calls=plan.calls, tell=tell)
     finally:
         torch.set_num_threads(before)
 
@@ -172,6 +175,8 @@ def _table(plan: LossPlan, bench: Bench, inputs: LossInputs, threads: int) -> Ta
     title = f"{shape} {dtype}, {plan.labels_dtype} labels"
     title += f", {threads} thread{'s' * (threads > 1)}" if device.name == "cpu" else ", CUDA"
     notes = [f"backend of medloss: {backend}"]
+    if plan.calls > 1:
+        notes.append(f"the time of a round is the median of {plan.calls} calls in a row")
     if plan.memory and device.no_memory:
         notes.append(f"memory was not measured: {device.no_memory}")
 

@@ -58,12 +58,15 @@ def table_line(table: Table) -> str:
     parts = []
     if table.contests:
         unit = table.settings.get("unit", "unit")
-        parts.append(f"{unit} {table.contests[0].unit_bytes / 1e6:.1f} MB")
+        size = table.contests[0].unit_bytes
+        shown = f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+        parts.append(f"{unit} {shown}")
     if table.copy_rate:
         parts.append(f"copy {table.copy_rate / 1e9:.1f} GB/s")
     floors = [floor for c in table.contests if (floor := table.floor_s(c))]
     if floors:
-        parts.append(f"floor {number(1000 * min(floors))} ms")
+        ms = 1000 * min(floors)
+        parts.append(f"floor {number(ms)} ms" if ms >= 0.01 else f"floor {number(1000 * ms)} µs")
     return ", ".join(parts)
 
 

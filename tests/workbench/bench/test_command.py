@@ -44,6 +44,41 @@ def test_losses_by_argument_and_option_once_each(tmp_path):
     assert [c.name for c in loads(target.read_text()).tables[0].contests] == ["dice", "focal"]
 
 
+def test_small_inputs_take_many_calls_a_round(tmp_path, monkeypatch):
+    monkeypatch.setattr("medloss.cli.bench._SMALL_SHAPES", ((2, 2, 8, 8), (2, 3, 4, 4, 4)))
+    target, page, picture = (tmp_path / name for name in ("a.json", "a.md", "a.svg"))
+    files = ("--json", target, "--markdown", page, "--plot", picture)
+    result = run("--small", "--rounds", "2", "--rivals", "monai", "--threads", "1", *files)
+    assert result.exit_code == 0, result.output
+    report = loads(target.read_text())
+    assert report.settings["calls"] == 20
+    assert report.settings["memory"] is False
+    assert report.settings["shapes"] == "2,2,8,8 2,3,4,4,4"
+    losses = ["dice", "dice_ce", "tversky", "focal", "generalized_dice, no smoothing"]
+    for table in report.tables:
+        assert [contest.name for contest in table.contests] == losses
+        assert "the time of a round is the median of 20 calls in a row" in table.notes
+        for contest in table.contests:
+            assert [(len(e.wall_s), e.extra_bytes) for e in contest.entries] == [(2, None)] * 2
+            assert contest.rivals[0].check == "equal"
+            assert len(contest.copy_s) == 2
+    assert "logits 1.0 kB" in page.read_text()
+    assert "logits 1.0 kB" in result.stdout
+    assert picture.stat().st_size
+
+
+def test_small_inputs_of_losses_and_types_that_are_named(tmp_path):
+    from medloss.cli.bench import _SMALL_SHAPES
+
+    target = tmp_path / "a.json"
+    few = ("--rounds", "1", "--rivals", "none", "--dtype", "bfloat16", "--json", target)
+    assert run("dice", "--small", *few).exit_code == 0
+    report = loads(target.read_text())
+    assert len(report.tables) == len(_SMALL_SHAPES)
+    assert {table.settings["dtype"] for table in report.tables} == {"bfloat16"}
+    assert {len(table.contests) for table in report.tables} == {1}
+
+
 def test_a_wrong_rival_is_exit_code_1(monkeypatch):
     wrong = LossRival("torch", "wrong", "0", lambda classes: lambda x, y: 0 * x.sum())
     monkeypatch.setattr("medloss.workbench.bench.losses.rivals", lambda: {"dice": (wrong,)})
@@ -99,6 +134,13 @@ def test_a_file_is_shown_instead_of_measuring(tmp_path, report):
         (("--from", "no.json", "--rounds", "3"), "--rounds has no use"),
         (("--from", "no.json", "dice"), "has no use"),
         (("--rounds", "0"), "0 is not in the range"),
+        (("--small", "--shape", "2,2,8,8"), "of shapes of its own, so --shape has no use"),
+        (("--small", "--no-memory"), "so --memory has no use"),
+        (("--small", "--quick"), "so --quick has no use"),
+        (("--small", "--metrics"), "--metrics measures no loss, so --small has no use"),
+        (("--small", "--distances"), "--distances measures no loss, so --small has no use"),
+        (("--small", "--case", "a"), "--case is an option of --metrics"),
+        (("--small", "--from", "no.json"), "--from measures nothing, so --small has no use"),
     ],
 )
 def test_wrong_commands(arguments, text, tmp_path, monkeypatch):

@@ -54,6 +54,18 @@ def test_reset_runs_before_every_call():
     assert seen == ["reset", "call", "reset", "call"]
 
 
+def test_a_round_is_the_median_of_its_calls_in_a_row():
+    clock, resets = Clock(), list[str]()
+    times = iter([5, 1, 2, 9, 4, 3])
+    many = Entrant("m", lambda: ("m", next(times)), lambda: resets.append("m"), calls=3)
+    found = rounds([many, entrant("a", 7, 8)], 2, clock)
+    assert "".join(clock.calls) == "mmmaammm"
+    assert found["m"].wall_s == [2, 4]
+    assert found["m"].cpu_s == [4, 8]
+    assert len(resets) == 6
+    assert found["a"].wall_s == [7, 8]
+
+
 def test_no_round_is_refused():
     with pytest.raises(ValueError, match="rounds: expected at least 1, got 0"):
         rounds([], 0, Clock())
