@@ -60,7 +60,6 @@ _MODULES = ("detection", "losses", "metrics")
 _MOVED = {
     "medloss.breakdown": "medloss.compound.breakdown",
     "medloss.hookspecs": "medloss.offers.records",
-    "medloss.host": "medloss.offers.host",
     "medloss.numeric": "medloss.sums.numeric",
     "medloss.preflight": "medloss.workbench.preflight",
     "medloss.schedules": "medloss.compound.schedules",
