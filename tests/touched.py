@@ -3,8 +3,8 @@
 A change is what git sees since the branch left main, untracked files included. Of a test file it
 touches the file; of any other Python file its doctests, the test files that import it, or else its
 package, or else the folder that mirrors it, and those that have its name
-(tests/sums/test_engine*.py for medloss/sums/engine.py). Of a module in plugins/ also the tests of its family and the contract of
-what it offers. What is further away is for `make test`.
+(tests/sums/test_engine*.py for medloss/sums/engine.py). Of a module in plugins/ also the tests of
+its family and the contract of what it offers. What is further away is for `make test`.
 
 python tests/touched.py    # prints what to give to pytest
 """
