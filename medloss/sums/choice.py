@@ -15,6 +15,7 @@ from medloss.sums.request import Backend
 
 VARIABLE = "MEDLOSS_BACKEND"
 REFERENCE = "reference"
+NUMBA = "numba"
 TRITON = "triton"
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -52,7 +53,7 @@ def _by_input(
 
 # In order of preference.
 CANDIDATES: dict[str, Candidate[Tensor, bool]] = {
-    "numba": _by_input("medloss.sums.cpu.backend", "compiled loops on the CPU", _numba_refuses),
+    NUMBA: _by_input("medloss.sums.cpu.backend", "compiled loops on the CPU", _numba_refuses),
     TRITON: _by_input(
         "medloss.sums.gpu.backend", "compiled kernels on CUDA devices", _triton_refuses
     ),

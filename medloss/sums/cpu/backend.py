@@ -34,6 +34,11 @@ NAMES = {row: name for name, row in TERMS.items()}
 
 def sums(request: SumsRequest) -> Tensor:
     """Sums of shape (B, K, C) in ``request.work_dtype``."""
+    return torch.from_numpy(totals(request)).to(request.work_dtype)
+
+
+def totals(request: SumsRequest) -> npt.NDArray[np.float64]:
+    """Sums of shape (B, K, C) as they were added up, before they are rounded."""
     plan = LoopPlan(request.flat(), gradient=False)
     blocks = plan.blocks()
     parts = np.zeros((len(blocks), len(request.terms), plan.classes + 1))
@@ -48,10 +53,12 @@ def sums(request: SumsRequest) -> Tensor:
 
     run(len(blocks), work, request.input.numel())
     # in the order of the blocks, so that the number of threads changes nothing
-    whole = parts.reshape(plan.batch, -1, *parts.shape[1:]).sum(1)[:, :, : plan.classes]
+    whole: npt.NDArray[np.float64] = parts.reshape(plan.batch, -1, *parts.shape[1:]).sum(1)[
+        :, :, : plan.classes
+    ]
     if plan.v_at >= 0:  # the same for every class, summed once
         whole[:, plan.v_at] = whole[:, plan.v_at, :1]
-    return torch.from_numpy(whole).to(request.work_dtype)
+    return whole
 
 
 def slopes(request: SumsRequest, gradient: Tensor) -> Tensor:
