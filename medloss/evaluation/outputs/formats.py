@@ -88,7 +88,7 @@ def check_parquet() -> None:
         ValueError: how to install it.
     """
     try:
-        import pyarrow  # type: ignore[import-untyped]  # noqa: F401
+        import pyarrow  # noqa: F401
     except ImportError as error:
         raise ValueError("--table parquet needs pyarrow: the extra parquet of medloss") from error
 
