@@ -174,13 +174,14 @@ class WeightedSum(SegmentationLoss):
 
     def _in_closed_form(self, prepared: Prepared) -> Tensor | None:
         """The weighted sum of ratios of sums, where it is one of numbers alone."""
-        if self.schedule.scheduled or self.gradient_share:
+        weights = self.schedule.fixed
+        if weights is None or self.gradient_share:
             return None
         fixed: dict[str, tuple[float, RegionLoss | VoxelLoss]] = {}
         for name, loss in self.losses._modules.items():
             if not isinstance(loss, (RegionLoss, VoxelLoss)):
                 return None
-            fixed[name] = float(self.schedule.of(name)), loss
+            fixed[name] = weights[name], loss
         closed = by_ratios(list(fixed.values()), prepared)
         if closed is None:
             return None

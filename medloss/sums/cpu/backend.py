@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medloss.runtime.memory import Scratch, scratch, use_large_pages
-from medloss.runtime.threads import run
+from medloss.runtime.memory import use_large_pages
+from medloss.runtime.threads import EACH, Scratch, run, scratch
+from medloss.sums.choice import SumsRequest, gradient_like
 from medloss.sums.cpu import exclusive, independent, tiles
 from medloss.sums.cpu.stored import index, stored, view
 from medloss.sums.cpu.terms import CODES
-from medloss.sums.request import SumsRequest, gradient_like
 from medloss.sums.terms import TERMS, Summand, Term
 from medloss.sums.voxels import Activation
 
@@ -65,7 +65,9 @@ def totals(request: SumsRequest) -> npt.NDArray[np.float64]:
 def slopes(request: SumsRequest, gradient: Tensor) -> Tensor:
     """Gradient by the input for a gradient (B, K, C) of the sums."""
     plan, read = _planned(request, gradient=True)
-    out = use_large_pages(gradient_like(request.input))
+    out = gradient_like(request.input)
+    if request.input.numel() > EACH:
+        use_large_pages(out)
     flat = stored(out.flatten(2), plan.dtype)
     blocks = plan.blocks
     # a gradient of 0 for labels that are no class
