@@ -186,14 +186,16 @@ class WeightedSum(SegmentationLoss):
         if closed is None:
             return None
         value, whole = closed
-        values, classes = {}, {}
+        values: dict[str, Tensor | float] = {}
+        classes = {}
         for (name, (_, loss)), found in zip(fixed.items(), whole.found, strict=True):
-            values[name] = value.new_tensor(found.value)
+            values[name] = found.value
             if isinstance(loss, RegionLoss) or tells_classes_apart(loss, prepared):
                 counts = None if found.counts is None else torch.from_numpy(found.counts)
                 first = 0 if loss.include_background else 1
                 classes[name] = ClassValues(torch.from_numpy(found.each), counts, first)
-        self._remember(prepared, values, classes, training=value.requires_grad and self.training)
+        seen = LastPass(values, dict(weights), classes, None)
+        self._keep(seen, training=value.requires_grad and self.training)
         return value
 
     def measures_gradient(self) -> bool:
@@ -252,14 +254,17 @@ class WeightedSum(SegmentationLoss):
             norms = gradient_norms(values.values(), prepared.raw)
         seen = {k: v.detach().mean() if v.ndim else v.detach() for k, v in values.items()}
         weights = {name: self.schedule.of(name) for name in values}
-        self._last = LastPass(seen, weights, classes, norms)
+        if training and "value" in self.schedule.measures:
+            self.schedule.add("value", list(seen.values()))
+        if norms is not None and "gradient_norm" in self.schedule.measures:
+            self.schedule.add("gradient_norm", norms)
+        self._keep(LastPass(dict(seen), weights, classes, norms), training=training)
+
+    def _keep(self, seen: LastPass, *, training: bool) -> None:
+        self._last = seen
         if not training:
             return
-        self._last_training = self._last
-        if "value" in self.schedule.measures:
-            self.schedule.add("value", list(seen.values()))
-        if "gradient_norm" in self.schedule.measures and norms is not None:
-            self.schedule.add("gradient_norm", norms)
+        self._last_training = seen
         if not torch.compiler.is_compiling():  # for each number it would compile again
             self._passes += 1
 

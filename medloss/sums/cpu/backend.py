@@ -54,9 +54,9 @@ def totals(request: SumsRequest) -> npt.NDArray[np.float64]:
 
     run(len(blocks), work, request.input.numel())
     # in the order of the blocks, so that the number of threads changes nothing
-    whole: npt.NDArray[np.float64] = parts.reshape(plan.batch, -1, *parts.shape[1:]).sum(1)[
-        :, :, : plan.classes
-    ]
+    if len(blocks) > plan.batch:
+        parts = parts.reshape(plan.batch, -1, *parts.shape[1:]).sum(1)
+    whole = parts[:, :, : plan.classes]
     if plan.v_at >= 0:  # the same for every class, summed once
         whole[:, plan.v_at] = whole[:, plan.v_at, :1]
     return whole
