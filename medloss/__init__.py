@@ -6,6 +6,10 @@ Importing this package is cheap: neither torch nor any plugin is loaded before i
 from __future__ import annotations
 
 import importlib
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from medloss._version import __version__
@@ -52,6 +56,35 @@ __all__ = ["__version__", *sorted(_HOME)]
 
 
 _MODULES = ("detection", "losses", "metrics")
+
+_MOVED = {
+    "medloss.breakdown": "medloss.compound.breakdown",
+    "medloss.hookspecs": "medloss.offers.records",
+    "medloss.host": "medloss.offers.host",
+    "medloss.numeric": "medloss.sums.numeric",
+    "medloss.preflight": "medloss.workbench.preflight",
+    "medloss.schedules": "medloss.compound.schedules",
+    "medloss.suggest": "medloss.workbench.suggest",
+    "medloss.suggest.advice": "medloss.workbench.suggest.advice",
+    "medloss.suggest.cases": "medloss.workbench.suggest.cases",
+    "medloss.suggest.facts": "medloss.workbench.suggest.facts",
+    "medloss.targets": "medloss.base.targets",
+}
+"""Where modules are now that the documentation of 0.1.0 told others to import."""
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Finds a module that has moved; under both names it is one module."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self, origin=_MOVED[name]) if name in _MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        sys.modules[module.__name__] = importlib.import_module(_MOVED[module.__name__])
+
+
+# Before the finder of files, which would load the parts of a moved package a second time.
+sys.meta_path.insert(0, _Moved())
 
 
 def __getattr__(name: str) -> Any:

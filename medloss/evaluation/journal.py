@@ -25,6 +25,9 @@ from medloss.work.journal import open_journal as open_lines
 
 FORMAT = 2
 
+_DECIDES = ("name", "facts", "needs")
+"""What of a record its values depend on: not what is said about it, and not where its code is."""
+
 
 def open_journal(
     path: Path, pairs: Sequence[Pair], plan: EvalPlan
@@ -40,7 +43,7 @@ def open_journal(
     """
     head = {"journal": FORMAT, "settings": plan_settings(plan)}
     decode = functools.partial(_kept, pairs)
-    return open_lines(path, head, _line, decode, of="medloss eval")
+    return open_lines(path, head, _line, decode, of="medloss eval", deciding=_deciding)
 
 
 def plan_settings(plan: EvalPlan) -> dict[str, Any]:
@@ -48,7 +51,17 @@ def plan_settings(plan: EvalPlan) -> dict[str, Any]:
     settings = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
     plain = _plain({"medloss": __version__, "offered by": offering(plan), **settings})
     settings_again: dict[str, Any] = json.loads(json.dumps(plain))
-    return settings_again
+    return _deciding(settings_again)
+
+
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without what was said about metrics and losses, and where their code was: both may change."""
+    return {**settings, **{kind: [*map(_chosen, settings[kind])] for kind in ("metrics", "losses")}}
+
+
+def _chosen(choice: dict[str, Any]) -> dict[str, Any]:
+    record = {name: choice["record"][name] for name in _DECIDES if name in choice["record"]}
+    return {**{k: v for k, v in choice.items() if k != "function"}, "record": record}
 
 
 def _line(case: CaseResult) -> Line:

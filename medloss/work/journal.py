@@ -50,6 +50,7 @@ def open_journal(
     decode: Callable[[Sequence[Line]], tuple[dict[Key, Value], int]],
     *,
     of: str,
+    deciding: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Iterator[Journal[Key, Value]]:
     """Go on with the journal at ``path``, or begin one.
 
@@ -61,6 +62,7 @@ def open_journal(
         decode: results that still hold, by what they are of, and how many do not. It may raise
             ``KeyError`` or ``TypeError`` for lines of another make.
         of: whose journals these are, for sentences.
+        deciding: those of the settings that two journals of the same work share.
 
     Raises:
         ValueError: it is of other work, or no journal.
@@ -70,7 +72,7 @@ def open_journal(
         content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         try:
-            kept, outdated = decode(_lines(path, whole, head) if whole else [])
+            kept, outdated = decode(_lines(path, whole, head, deciding) if whole else [])
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is no journal of {of}, or damaged") from error
         file.truncate(len(whole))
@@ -103,13 +105,19 @@ def _append(file: BinaryIO, line: Mapping[str, Any]) -> None:
     append_text(file, json.dumps(line, separators=(",", ":")))
 
 
-def _lines(path: Path, content: bytes, head: Mapping[str, Any]) -> list[Line]:
+def _lines(
+    path: Path,
+    content: bytes,
+    head: Mapping[str, Any],
+    deciding: Callable[[dict[str, Any]], dict[str, Any]],
+) -> list[Line]:
     first, *lines = [json.loads(line) for line in content.splitlines()]
     if first["journal"] != head["journal"]:
         raise ValueError(
             f"{path} has the format {first['journal']}; this version has {head['journal']}"
         )
-    name, both = next(differences(first["settings"], head["settings"]), ("", ""))
+    both_settings = deciding(first["settings"]), deciding(head["settings"])
+    name, both = next(differences(*both_settings), ("", ""))
     if name:
         raise ValueError(
             f"{path.parent} holds a study with another {name}: {both}; --force begins anew"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 from pathlib import Path
@@ -135,3 +136,20 @@ def test_which_references_are_left_out_is_no_setting():
     assert plan_settings(STUDY) == plan_settings(fewer)
     other = dataclasses.replace(STUDY, inputs=CaseOptions(ignore_label=9))
     assert plan_settings(STUDY) != plan_settings(other)
+
+
+def test_what_is_said_of_a_metric_and_where_its_code_is_are_no_settings(pairs, tmp_path):
+    """A journal of a version that wrote them down is gone on with too."""
+    path, choice = tmp_path / "journal", STUDY.metrics[0]
+    with open_journal(path, pairs, STUDY) as journal:
+        journal.add(scored(pairs[0]))
+    head, line = path.read_text().splitlines()
+    was = json.loads(head)
+    record = {**dataclasses.asdict(choice.record), "summary": "was", "target": "was.there:dice"}
+    was["settings"]["metrics"][0] |= {"record": record, "function": "was.there.dice"}
+    path.write_text(f"{json.dumps(was)}\n{line}\n")
+    with open_journal(path, pairs, STUDY) as journal:
+        assert [*journal.kept] == [pairs[0]]
+    said = dataclasses.replace(choice.record, summary="is now", cites=("arXiv:1.2",))
+    again = EvalPlan((dataclasses.replace(choice, record=said),))
+    assert plan_settings(again) == plan_settings(STUDY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -279,3 +281,18 @@ def test_parts_of_detectors_have_their_own_names_and_errors(add_plugin: AddPlugi
     assert "role: expected one of box_loss," in plugin(found, bad).reason
     assert "expected medloss.Detection records, got 'ciou'" in plugin(found, odd).reason
     assert "odd" not in {o.record.name for o in found.losses}, "half registered"
+
+
+@pytest.mark.parametrize("name", [*medloss._MOVED])
+def test_a_module_that_moved_is_one_module_under_both_names(name: str) -> None:
+    was, now = importlib.import_module(name), importlib.import_module(medloss._MOVED[name])
+    assert was is now
+    assert now.__name__ == now.__spec__.name == medloss._MOVED[name]
+    assert importlib.import_module(name) is now
+
+
+def test_a_plugin_of_before_finds_what_it_imports() -> None:
+    power = importlib.import_module("medloss.numeric").power
+    assert power.__module__ == "medloss.sums.numeric"
+    with pytest.raises(ModuleNotFoundError, match=re.escape("'medloss.nowhere'")):
+        importlib.import_module("medloss.nowhere")
