@@ -17,9 +17,9 @@ from triton.runtime import driver
 from medloss.distance import gpu as distances
 from medloss.histograms import gpu as histograms
 from medloss.sums import Activation, Term
-from medloss.sums.choice import SumsRequest
 from medloss.sums.gpu import backend, true_class
 from medloss.sums.gpu.head import Head
+from medloss.sums.request import SumsRequest
 from medloss.sums.terms import as_terms
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"

@@ -16,8 +16,9 @@ from medloss.runtime import slabs
 from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.sums import ClassSums, Term, work_dtype
-from medloss.sums.choice import REFERENCE, TRITON, SumsRequest
+from medloss.sums.choice import REFERENCE, TRITON
 from medloss.sums.engine import OPTIONS, Form, form_of
+from medloss.sums.request import SumsRequest
 from medloss.sums.terms import as_terms
 
 

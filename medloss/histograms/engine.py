@@ -13,7 +13,7 @@ from medloss.histograms import plain
 from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.sums import Activation, chosen_backend
-from medloss.sums.choice import gradient_like
+from medloss.sums.request import gradient_like
 
 FUSED = {"numba": "medloss.histograms.cpu", "triton": "medloss.histograms.gpu"}
 """By backend of the class sums, the module that has this in one pass; else it is plain torch."""

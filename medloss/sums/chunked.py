@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.runtime.slabs import ELEMENTS, Slab, slabs
-from medloss.sums.choice import SumsRequest, gradient_like
+from medloss.sums.request import SumsRequest, gradient_like
 from medloss.sums.terms import TERMS, Slopes, Term, summand, summand_slopes
 from medloss.sums.voxels import Voxels
 

@@ -13,13 +13,8 @@ from torch import Tensor
 from medloss.runtime.eager import evaluate, plain_slopes, without_autocast
 from medloss.runtime.operators import operator
 from medloss.sums import reference
-from medloss.sums.choice import (
-    REFERENCE,
-    SumsRequest,
-    chosen_backend,
-    gradient_like,
-    load,
-)
+from medloss.sums.choice import REFERENCE, chosen_backend, load
+from medloss.sums.request import SumsRequest, gradient_like
 from medloss.sums.results import ClassSums
 from medloss.sums.terms import TERMS, Term, checked
 from medloss.sums.voxels import Activation, work_dtype

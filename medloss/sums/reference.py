@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from medloss.sums.choice import SumsRequest
+from medloss.sums.request import SumsRequest
 from medloss.sums.results import ClassSums
 from medloss.sums.terms import Term, as_terms, summand
 from medloss.sums.voxels import Activation, Voxels

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
-from medloss.sums.choice import TRITON, SumsRequest, chosen_backend, gradient_like
+from medloss.sums.choice import TRITON, chosen_backend
+from medloss.sums.request import SumsRequest, gradient_like
 from medloss.sums.voxels import work_dtype
 
 

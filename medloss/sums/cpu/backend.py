@@ -13,10 +13,10 @@ from torch import Tensor
 
 from medloss.runtime.memory import use_large_pages
 from medloss.runtime.threads import EACH, Scratch, run, scratch
-from medloss.sums.choice import SumsRequest, gradient_like
 from medloss.sums.cpu import exclusive, independent, tiles
 from medloss.sums.cpu.stored import index, stored, view
 from medloss.sums.cpu.terms import CODES
+from medloss.sums.request import SumsRequest, gradient_like
 from medloss.sums.terms import TERMS, Summand, Term
 from medloss.sums.voxels import Activation
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from medloss.sums.choice import SumsRequest, gradient_like
 from medloss.sums.gpu import head as heads
 from medloss.sums.gpu.head import Head
 from medloss.sums.gpu.kernels import class_sums_kernel, class_sums_slopes_kernel
 from medloss.sums.gpu.tiles import Load, Tile, chosen_tile
+from medloss.sums.request import SumsRequest, gradient_like
 from medloss.sums.terms import TERMS, Summand
 
 FUSED: dict[str, Any] = {"enable_fp_fusion": True}

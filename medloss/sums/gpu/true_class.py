@@ -10,11 +10,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medloss.sums.choice import SumsRequest, gradient_like
 from medloss.sums.gpu.activations import LN_2, exponent, softmax
 from medloss.sums.gpu.backend import FUSED, LaunchPlan, on_device_of, seen
 from medloss.sums.gpu.head import load_voxels
 from medloss.sums.gpu.voxels import is_class, load_labelled, load_weights, store_tile
+from medloss.sums.request import SumsRequest, gradient_like
 
 
 def log_p_true(request: SumsRequest) -> Tensor:

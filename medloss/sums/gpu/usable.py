@@ -79,8 +79,8 @@ def _found_on(device: torch.device) -> str | None:
 def trial(device: torch.device) -> str | None:
     """Compile and launch the kernels of class sums, once; what went wrong, or None."""
     try:
-        from medloss.sums.choice import SumsRequest
         from medloss.sums.gpu import backend
+        from medloss.sums.request import SumsRequest
         from medloss.sums.terms import as_terms
 
         terms = as_terms(("tp", "p", "t", "ce"))
