@@ -185,6 +185,8 @@ def by_ratios(
     """The weighted sum of losses in closed form, or None where one of them has none here."""
     if torch.compiler.is_compiling() or prepared.present is not None:
         return None
+    if type(prepared).sums is not Prepared.sums:  # whose values are not those that are summed
+        return None
     terms: list[str | Term] = []
     parts = []
     for weight, loss in losses:
