@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
 
 from medloss.base.segmentation import SegmentationLoss
-from medloss.base.targets import Prepared
-from medloss.sums import ClassSums, Term, any_over_batch, work_dtype
+from medloss.base.targets import Extras, Prepared
+from medloss.objects.spacing import SpacingSource
+from medloss.sums import Activation, ClassSums, Term, any_over_batch, work_dtype
 from medloss.sums.numeric import ratio
+from medloss.sums.ratios import Linear, Ratio, RatioSum, ratio_sum
 from medloss.sums.terms import as_terms
 
 
@@ -32,11 +35,24 @@ class SumsLoss(SegmentationLoss):
 
     def compute(self, prepared: Prepared) -> Tensor:
         """Sum the terms and form the loss."""
+        closed = by_ratios([(1.0, self)], prepared)
+        if closed is not None:
+            return closed[0]
         return self.from_sums(prepared.sums(self.terms(), self.maps(prepared)), prepared)
 
     def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """The reduced loss from sums over all classes, background included."""
         raise TypeError(f"{type(self).__name__}: a loss on class sums must define from_sums()")
+
+    def as_ratio(self, prepared: Prepared) -> tuple[Linear, Linear] | None:
+        """The loss as a ratio of two linear forms of the sums, where it is one.
+
+        It is asked of losses that say so themselves, without class weights, for
+        ``reduction="mean"``. Above and below are those of each sample and class for a
+        :class:`RegionLoss`, which is 1 minus the smoothed ratio, and those of the whole for a
+        :class:`VoxelLoss`. The formula stays what is true; this is what is fast.
+        """
+        return None
 
     def counted(
         self, s: ClassSums, prepared: Prepared, *, pool: bool = True
@@ -97,7 +113,7 @@ class VoxelLoss(SumsLoss):
         None where a voxel belongs to no class alone: there the loss does not tell its classes
         apart.
         """
-        if prepared.is_exclusive:
+        if not tells_classes_apart(self, prepared):
             return None
         return self.per_class(s, prepared), self.normalizer(s, prepared)
 
@@ -124,6 +140,11 @@ class VoxelLoss(SumsLoss):
         voxels = prepared.each_voxel(self.terms(), self.maps(prepared))
         voxels = self.of_voxels(voxels, prepared)
         return self.per_class(self.counted(voxels, prepared, pool=False)[0], prepared)
+
+
+def tells_classes_apart(loss: VoxelLoss, prepared: Prepared) -> bool:
+    """Whether a voxel loss has values of classes: it says so, or each class has all voxels."""
+    return not prepared.is_exclusive or type(loss).of_each_class is not VoxelLoss.of_each_class
 
 
 def annotated_share(prepared: Prepared, *, include_background: bool = True) -> Tensor | None:
@@ -156,6 +177,65 @@ def annotated_share(prepared: Prepared, *, include_background: bool = True) -> T
         return (of_label & known).to(dtype)
     shaped = counts.reshape(batch, classes, *[1] * (prepared.values.ndim - 2))
     return (prepared.target.to(dtype) * shaped).sum(1, keepdim=True)
+
+
+def by_ratios(
+    losses: Sequence[tuple[float, SumsLoss]], prepared: Prepared
+) -> tuple[Tensor, RatioSum] | None:
+    """The weighted sum of losses in closed form, or None where one of them has none here."""
+    if torch.compiler.is_compiling() or prepared.present is not None:
+        return None
+    if type(prepared).sums is not Prepared.sums:  # whose values are not those that are summed
+        return None
+    terms: list[str | Term] = []
+    parts = []
+    for weight, loss in losses:
+        found = _ratio_of(loss, prepared)
+        if found is None:
+            return None
+        parts.append((float(weight), found))
+        terms += loss.terms()
+    formula = partial(_formula, tuple(losses), prepared.activation)
+    given = prepared.values, prepared.target, prepared.mask, terms
+    return ratio_sum(*given, activation=prepared.activation, parts=parts, formula=formula)
+
+
+def _ratio_of(loss: SumsLoss, prepared: Prepared) -> Ratio | None:
+    if (
+        "as_ratio" not in vars(type(loss))  # a subclass may have another formula
+        or loss.reduction != "mean"
+        or loss.batch == "world"
+        or loss._buffers["class_weight"] is not None
+    ):
+        return None
+    found = loss.as_ratio(prepared)
+    if found is None:
+        return None
+    smooth = (loss.smooth_nr, loss.smooth_dr) if isinstance(loss, RegionLoss) else None
+    return Ratio(*found, smooth, 0 if loss.include_background else 1, bool(loss.batch))
+
+
+def _formula(
+    losses: Sequence[tuple[float, SumsLoss]],
+    activation: Activation,
+    sums: ClassSums,
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+) -> Tensor:
+    given = Prepared(
+        values=input,
+        activation=activation,
+        target=target,
+        raw=input,
+        label=target,
+        mask=mask,
+        present=None,
+        spacing=SpacingSource(None, None, None, batch=len(input), axes=input.ndim - 2),
+        extras=Extras(),
+    )
+    values = [w * loss.from_sums(sums.of(loss.terms()), given) for w, loss in losses]
+    return reduce(torch.add, values)
 
 
 def sums_of_each(losses: Sequence[SumsLoss], prepared: Prepared) -> list[ClassSums]:

@@ -15,6 +15,7 @@ from medloss.base.buffers import kept_precise, load_refusing_others, weights
 from medloss.base.options import validated
 from medloss.base.targets import Extras, Prepared, Target, prepare
 from medloss.objects.spacing import SpacingLike
+from medloss.runtime.eager import without_autocast
 from medloss.sums import Activation
 from medloss.sums.numeric import ratio
 
@@ -140,7 +141,7 @@ class SegmentationLoss(_Loss):
         extras = Extras(mask, present, spacing_mm, distance_map, skeleton, components)
         device = input.device.type if isinstance(input, Tensor) else "cpu"
         # Sums of a volume overflow half precision, whatever autocast would choose.
-        with torch.autocast(device_type=device, enabled=False):
+        with without_autocast(device):
             value = self.evaluate(self.prepare(input, target, extras))
         if isinstance(input, Tensor) and input.ndim == 2 and value.ndim == 3:
             return value.squeeze(-1)  # the axis that the inputs were given

@@ -124,13 +124,13 @@ class LastPass(NamedTuple):
     """Values of the terms, on their device: nothing waits for them before they are asked for.
 
     Args:
-        values: of each term, without axes.
+        values: of each term, without axes, or a number.
         weights: they were multiplied by these.
         classes: values of classes, of terms that tell them apart.
         norms: of the terms' gradients by the logits, or None where this pass was not measured.
     """
 
-    values: dict[str, Tensor]
+    values: dict[str, Tensor | float]
     weights: dict[str, float | Tensor]
     classes: dict[str, ClassValues]
     norms: list[Tensor] | None
@@ -157,7 +157,8 @@ class LastPass(NamedTuple):
         return terms
 
 
-def _numbers(tensors: list[Tensor]) -> list[float]:
+def _numbers(values: Sequence[Tensor | float]) -> list[float]:
     """All at once, as each transfer would wait for the device."""
-    numbers: list[float] = torch.stack([each.double() for each in tensors]).tolist()
-    return numbers
+    tensors = [each.double() for each in values if isinstance(each, Tensor)]
+    there = iter(torch.stack(tensors).tolist() if tensors else ())
+    return [next(there) if isinstance(each, Tensor) else each for each in values]

@@ -36,6 +36,7 @@ class TermWeights(nn.Module):
         given: number or schedule of each term.
 
     Attributes:
+        fixed: the weights, or None where one of them follows a schedule.
         every: one of so many training passes must be measured by its gradient; 0: none.
 
     Raises:
@@ -57,6 +58,8 @@ class TermWeights(nn.Module):
         every = [r.every for _, r in self.ratios.values() if isinstance(r, EqualGradientNorm)]
         self.every = min(every, default=0)
         self.names = list(self.given)
+        constants = {k: w.value for k, w in self.given.items() if isinstance(w, Constant)}
+        self.fixed = None if self.scheduled else constants
         if self.scheduled:
             self.register_buffer("step", torch.zeros((), dtype=torch.int64, device="cpu"))
             self.register_buffer(
@@ -73,9 +76,8 @@ class TermWeights(nn.Module):
 
     def of(self, name: str) -> float | Tensor:
         """Weight of a term: a number, or with schedules a float64 tensor without axes."""
-        fixed = self.given[name]
-        if not self.scheduled and isinstance(fixed, Constant):
-            return fixed.value
+        if self.fixed is not None:
+            return self.fixed[name]
         return self.values[self.names.index(name)]
 
     def times(self, name: str, value: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medloss.base import RegionLoss, SegmentationLoss, SumsLoss, VoxelLoss, options
-from medloss.base.on_sums import sums_of_each
+from medloss.base.on_sums import by_ratios, sums_of_each, tells_classes_apart
 from medloss.base.targets import Extras, Prepared, Target
 from medloss.compound.breakdown import (
     ClassValues,
@@ -167,7 +167,36 @@ class WeightedSum(SegmentationLoss):
 
     def compute(self, prepared: Prepared) -> Tensor:
         """The weighted sum of all terms; terms on class sums share one pass."""
+        closed = self._in_closed_form(prepared)
+        if closed is not None:
+            return closed
         return self._combined(prepared, iter(sums_of_each(list(self.terms_on_sums()), prepared)))
+
+    def _in_closed_form(self, prepared: Prepared) -> Tensor | None:
+        """The weighted sum of ratios of sums, where it is one of numbers alone."""
+        weights = self.schedule.fixed
+        if weights is None or self.gradient_share:
+            return None
+        fixed: dict[str, tuple[float, RegionLoss | VoxelLoss]] = {}
+        for name, loss in self.losses._modules.items():
+            if not isinstance(loss, (RegionLoss, VoxelLoss)):
+                return None
+            fixed[name] = weights[name], loss
+        closed = by_ratios(list(fixed.values()), prepared)
+        if closed is None:
+            return None
+        value, whole = closed
+        values: dict[str, Tensor | float] = {}
+        classes = {}
+        for (name, (_, loss)), found in zip(fixed.items(), whole.found, strict=True):
+            values[name] = found.value
+            if isinstance(loss, RegionLoss) or tells_classes_apart(loss, prepared):
+                counts = None if found.counts is None else torch.from_numpy(found.counts)
+                first = 0 if loss.include_background else 1
+                classes[name] = ClassValues(torch.from_numpy(found.each), counts, first)
+        seen = LastPass(values, dict(weights), classes, None)
+        self._keep(seen, training=value.requires_grad and self.training)
+        return value
 
     def measures_gradient(self) -> bool:
         """Whether the next training pass is one of those measured.
@@ -225,14 +254,17 @@ class WeightedSum(SegmentationLoss):
             norms = gradient_norms(values.values(), prepared.raw)
         seen = {k: v.detach().mean() if v.ndim else v.detach() for k, v in values.items()}
         weights = {name: self.schedule.of(name) for name in values}
-        self._last = LastPass(seen, weights, classes, norms)
+        if training and "value" in self.schedule.measures:
+            self.schedule.add("value", list(seen.values()))
+        if norms is not None and "gradient_norm" in self.schedule.measures:
+            self.schedule.add("gradient_norm", norms)
+        self._keep(LastPass(dict(seen), weights, classes, norms), training=training)
+
+    def _keep(self, seen: LastPass, *, training: bool) -> None:
+        self._last = seen
         if not training:
             return
-        self._last_training = self._last
-        if "value" in self.schedule.measures:
-            self.schedule.add("value", list(seen.values()))
-        if "gradient_norm" in self.schedule.measures and norms is not None:
-            self.schedule.add("gradient_norm", norms)
+        self._last_training = seen
         if not torch.compiler.is_compiling():  # for each number it would compile again
             self._passes += 1
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from medloss.runtime.compiling import FAST, Loops
-from medloss.runtime.memory import scratch, use_large_pages
-from medloss.runtime.threads import run
+from medloss.runtime.memory import use_large_pages
+from medloss.runtime.threads import run, scratch
 from medloss.sums.cpu import tiles
 from medloss.sums.cpu.rows import (
     clear_row,

@@ -7,7 +7,7 @@ gradient. Plain torch has every derivative. A graph that is recorded can hold an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
@@ -80,6 +80,13 @@ def evaluate(fast: Fast, *tensors: Tensor | None) -> Tensor:
         value: Tensor = _value(fast, *tensors)
         return value
     return fast.value(*tensors)
+
+
+def without_autocast(device: str) -> AbstractContextManager[Any]:
+    """``torch.autocast`` switched off; where it is off already, that would be most of a call."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def is_transformed(*tensors: Tensor | None) -> bool:

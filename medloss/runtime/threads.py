@@ -1,4 +1,6 @@
-"""Blocks of work on a few threads of our own; the kernels run without Python's lock.
+"""Blocks of work on a few threads of our own, and what each of them scribbles on.
+
+The kernels run without Python's lock.
 
 numba's own threading is left alone: its OpenMP layer shares torch's thread count and slows torch
 down, and its other layer aborts the process when two Python threads enter it at once.
@@ -11,8 +13,11 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import Lock, local
 from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 T = TypeVar("T")
 
@@ -22,6 +27,7 @@ EACH = 1 << 17
 _lock = Lock()
 _pool: ThreadPoolExecutor | None = None
 _most: int | None = None
+_kept = local()
 
 
 def processors() -> int:
@@ -84,6 +90,36 @@ def run(blocks: int, work: Callable[[int], T], elements: int | None = None) -> l
             if not future.cancel():
                 future.result()
     return [results[block] for block in range(blocks)]
+
+
+class Scratch:
+    """Tiles, rows, labels and bins for one thread.
+
+    Args:
+        classes: C.
+        size: voxels in a tile.
+        tiles: how many, 0 to 2.
+        rows: how many rows.
+        dtype: that of the computation.
+    """
+
+    def __init__(
+        self, classes: int, size: int, tiles: int, rows: int, dtype: npt.DTypeLike
+    ) -> None:
+        # One row more than classes, finite, stands for labels that are no class.
+        self.tiles = (np.zeros((tiles, classes + 1, size), dtype),) if tiles else ()
+        # -1: where the target holds no labels, none is equal to a class
+        self.rows_and_labels = np.zeros((rows, size), dtype), np.full(size, -1, np.int32)
+        self.bins = np.zeros((4, classes + 1))
+
+
+def scratch(classes: int, size: int, tiles: int, rows: int, dtype: npt.DTypeLike) -> Scratch:
+    """The calling thread's, made anew when the last call wanted another."""
+    wanted = (classes, size, tiles, rows, np.dtype(dtype))
+    if getattr(_kept, "wanted", None) != wanted:
+        _kept.wanted, _kept.scratch = wanted, Scratch(*wanted)
+    made: Scratch = _kept.scratch
+    return made
 
 
 def _limited(number: int) -> int:

@@ -15,6 +15,7 @@ from medloss.sums.request import Backend
 
 VARIABLE = "MEDLOSS_BACKEND"
 REFERENCE = "reference"
+NUMBA = "numba"
 TRITON = "triton"
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -52,7 +53,7 @@ def _by_input(
 
 # In order of preference.
 CANDIDATES: dict[str, Candidate[Tensor, bool]] = {
-    "numba": _by_input("medloss.sums.cpu.backend", "compiled loops on the CPU", _numba_refuses),
+    NUMBA: _by_input("medloss.sums.cpu.backend", "compiled loops on the CPU", _numba_refuses),
     TRITON: _by_input(
         "medloss.sums.gpu.backend", "compiled kernels on CUDA devices", _triton_refuses
     ),
@@ -94,5 +95,6 @@ def chosen_backend(input: Tensor, others: Iterable[Tensor | None] = ()) -> Choic
     if not os.environ.get(VARIABLE):
         if differentiable:
             return Choice(REFERENCE, "a target, mask or map needs a gradient")
-        usable.warn_without(input.device)
+        if input.is_cuda:
+            usable.warn_without(input.device)
     return chosen(CANDIDATES, VARIABLE, "sum", input, differentiable)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from medloss.runtime.eager import evaluate, plain_slopes
+from medloss.runtime.eager import evaluate, plain_slopes, without_autocast
 from medloss.runtime.operators import operator
 from medloss.sums import reference
 from medloss.sums.choice import REFERENCE, chosen_backend, load
@@ -139,17 +139,17 @@ class Form:
 
     def value(self, *tensors: Any) -> Tensor:
         """Sums (B, K, C)."""
-        with torch.autocast(tensors[0].device.type, enabled=False):
+        with without_autocast(tensors[0].device.type):
             return load(self.backend).sums(self.request(*tensors))
 
     def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
         """Gradient by the input."""
-        with torch.autocast(tensors[0].device.type, enabled=False):
+        with without_autocast(tensors[0].device.type):
             return (load(self.backend).slopes(self.request(*tensors), gradient),)
 
     def plain(self, *tensors: Any) -> Tensor:
         """Sums (B, K, C) of the reference."""
-        with torch.autocast(tensors[0].device.type, enabled=False):
+        with without_autocast(tensors[0].device.type):
             return reference.sums(self.request(*tensors))
 
     def recorded(self, *tensors: Any) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from medloss.base import SegmentationLoss, VoxelLoss, annotated_share, options
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
+from medloss.sums.ratios import Linear
 
 
 @options
@@ -101,6 +102,14 @@ class CrossEntropyLoss(VoxelLoss):
         if not prepared.is_index:
             return self.labelled(s, prepared)
         return times_class_weight(self, s.t)
+
+    def as_ratio(self, prepared: Prepared) -> tuple[Linear, Linear] | None:
+        """The mean, of class indices or of independent classes."""
+        if not prepared.is_exclusive:
+            return (("ce", 1), ("ce_neg", 1)), (("v", 1),)
+        if not prepared.is_index or self.label_smoothing:
+            return None
+        return (("ce", 1),), (("t", 1),)
 
 
 def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:

@@ -11,6 +11,7 @@ from medloss.base import VoxelLoss, options, weights
 from medloss.base.targets import Prepared
 from medloss.sums import Activation, ClassSums, Term
 from medloss.sums.numeric import ratio
+from medloss.sums.ratios import Linear
 from medloss_distribution.cross_entropy import along_classes, times_class_weight
 
 
@@ -88,6 +89,16 @@ class FocalLoss(VoxelLoss):
         if not prepared.is_exclusive:
             value = value + (s.focal_neg if negative is None else s.focal_neg * negative)
         return times_class_weight(self, value)
+
+    def as_ratio(self, prepared: Prepared) -> tuple[Linear, Linear] | None:
+        """The mean over voxels and classes, without weights of positives."""
+        if self._buffers["class_alpha"] is not None:
+            return None
+        gamma = float(self.gamma)
+        negative: Linear = () if self.softmax else ((Term("focal_neg", gamma), 1),)
+        if prepared.is_exclusive and negative:
+            return None
+        return ((Term("focal", gamma), 1), *negative), (("v", 1),)
 
     def alphas(self, like: Tensor, exclusive: bool) -> tuple[Tensor | None, float | None]:
         """Weights of positives, (C,), and of negatives.

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, options
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
 from medloss.sums.numeric import ratio
+from medloss.sums.ratios import Linear
 
 
 def sums_of_overlap(*, soft_label: bool) -> tuple[str, ...]:
@@ -41,6 +43,16 @@ class DiceBase(RegionLoss):
         if self.squared_pred:
             return ("tp", "pp", "tt")
         return sums_of_overlap(soft_label=self.soft_label)
+
+    def coefficient_as_ratio(self, *, jaccard: bool = False) -> tuple[Linear, Linear]:
+        """:meth:`coefficient` as two linear forms."""
+        whole: Linear = (("pp", 1), ("tt", 1)) if self.squared_pred else (("p", 1), ("t", 1))
+        common: Linear = (("tp", 2),)
+        if self.soft_label and not self.squared_pred:
+            common = (("p", 1), ("t", 1), ("l1", -1))
+        if jaccard:
+            whole = tuple((k, 2 * f) for k, f in whole) + tuple((k, -f) for k, f in common)
+        return common, whole
 
     def coefficient(self, s: ClassSums, *, jaccard: bool = False) -> Tensor:
         """Soft Dice coefficient 2 Σpg / (Σp + Σg) of each sample and class, (B, C).
@@ -107,6 +119,10 @@ class DiceLoss(DiceBase):
         """One minus the coefficient, (B, C)."""
         return 1 - self.coefficient(s, jaccard=self.jaccard)
 
+    def as_ratio(self, prepared: Prepared) -> tuple[Linear, Linear]:
+        """The coefficient."""
+        return self.coefficient_as_ratio(jaccard=self.jaccard)
+
 
 @options
 class MaskedDiceLoss(DiceLoss):
@@ -154,6 +170,10 @@ class JaccardLoss(DiceBase):
     def per_class(self, s: ClassSums) -> Tensor:
         """One minus the coefficient, (B, C)."""
         return 1 - self.coefficient(s, jaccard=True)
+
+    def as_ratio(self, prepared: Prepared) -> tuple[Linear, Linear]:
+        """The coefficient."""
+        return self.coefficient_as_ratio(jaccard=True)
 
 
 @options

@@ -7,8 +7,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, options
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
 from medloss.sums.numeric import power
+from medloss.sums.ratios import Linear
 from medloss_region.dice import overlap, sums_of_overlap
 
 
@@ -120,6 +122,13 @@ class TverskyLoss(TverskyBase):
     def per_class(self, s: ClassSums) -> Tensor:
         """One minus the index, (B, C)."""
         return 1 - self.index(s)
+
+    def as_ratio(self, prepared: Prepared) -> tuple[Linear, Linear]:
+        """The index."""
+        fp, fn = self.fp_weight, self.fn_weight
+        tp: Linear = (("p", 0.5), ("t", 0.5), ("l1", -0.5)) if self.soft_label else (("tp", 1),)
+        below = tuple((key, factor * (1 - fp - fn)) for key, factor in tp)
+        return tp, (*below, ("p", fp), ("t", fn))
 
 
 @options

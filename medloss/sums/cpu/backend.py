@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medloss.runtime.memory import Scratch, scratch, use_large_pages
-from medloss.runtime.threads import run
+from medloss.runtime.memory import use_large_pages
+from medloss.runtime.threads import EACH, Scratch, run, scratch
 from medloss.sums.cpu import exclusive, independent, tiles
 from medloss.sums.cpu.stored import index, stored, view
 from medloss.sums.cpu.terms import CODES
 from medloss.sums.request import SumsRequest, gradient_like
 from medloss.sums.terms import TERMS, Summand, Term
+from medloss.sums.voxels import Activation
 
 Kernel = Callable[..., None]
 Placed = tuple[int, Term]
@@ -34,32 +35,41 @@ NAMES = {row: name for name, row in TERMS.items()}
 
 def sums(request: SumsRequest) -> Tensor:
     """Sums of shape (B, K, C) in ``request.work_dtype``."""
-    plan = LoopPlan(request.flat(), gradient=False)
-    blocks = plan.blocks()
+    return torch.from_numpy(totals(request)).to(request.work_dtype)
+
+
+def totals(request: SumsRequest) -> npt.NDArray[np.float64]:
+    """Sums of shape (B, K, C) as they were added up, before they are rounded."""
+    plan, read = _planned(request, gradient=False)
+    blocks = plan.blocks
     parts = np.zeros((len(blocks), len(request.terms), plan.classes + 1))
     kernel: Kernel = exclusive.sums if plan.softmax else independent.sums
 
     def work(block: int) -> None:
         own = plan.scratch()
         kernel(
-            *plan.read, *plan.arguments, *blocks[block], *own.tiles, *own.rows_and_labels,
+            *read, *plan.arguments, *blocks[block], *own.tiles, *own.rows_and_labels,
             own.bins, parts[block],
         )  # fmt: skip
 
     run(len(blocks), work, request.input.numel())
     # in the order of the blocks, so that the number of threads changes nothing
-    whole = parts.reshape(plan.batch, -1, *parts.shape[1:]).sum(1)[:, :, : plan.classes]
+    if len(blocks) > plan.batch:
+        parts = parts.reshape(plan.batch, -1, *parts.shape[1:]).sum(1)
+    whole = parts[:, :, : plan.classes]
     if plan.v_at >= 0:  # the same for every class, summed once
         whole[:, plan.v_at] = whole[:, plan.v_at, :1]
-    return torch.from_numpy(whole).to(request.work_dtype)
+    return whole
 
 
 def slopes(request: SumsRequest, gradient: Tensor) -> Tensor:
     """Gradient by the input for a gradient (B, K, C) of the sums."""
-    plan = LoopPlan(request.flat(), gradient=True)
-    out = use_large_pages(gradient_like(request.input))
+    plan, read = _planned(request, gradient=True)
+    out = gradient_like(request.input)
+    if request.input.numel() > EACH:
+        use_large_pages(out)
     flat = stored(out.flatten(2), plan.dtype)
-    blocks = plan.blocks()
+    blocks = plan.blocks
     # a gradient of 0 for labels that are no class
     g = np.zeros((plan.batch, len(request.terms), plan.classes + 1), plan.dtype)
     g[:, :, : plan.classes] = gradient.detach().numpy()
@@ -68,7 +78,7 @@ def slopes(request: SumsRequest, gradient: Tensor) -> Tensor:
     def work(block: int) -> None:
         own = plan.scratch()
         kernel(
-            *plan.read, *plan.arguments, *blocks[block], *own.tiles, *own.rows_and_labels,
+            *read, *plan.arguments, *blocks[block], *own.tiles, *own.rows_and_labels,
             g[blocks[block][0]], flat,
         )  # fmt: skip
 
@@ -76,41 +86,72 @@ def slopes(request: SumsRequest, gradient: Tensor) -> Tensor:
     return out
 
 
+def _planned(request: SumsRequest, *, gradient: bool) -> tuple[LoopPlan, tuple[Any, ...]]:
+    """What the kernels need: the plan, and what they read of the tensors."""
+    flat = request.flat()
+    dtype = np.float64 if flat.input.itemsize == 8 else np.float32
+    plan = loop_plan(
+        flat.terms,
+        flat.activation,
+        flat.input.shape,
+        dtype,
+        flat.is_index,
+        bool(flat.maps),
+        gradient,
+    )
+    read = (
+        stored(flat.input, dtype),
+        (index if flat.is_index else stored)(flat.target, dtype),
+        flat.is_index,
+        plan.none if flat.mask is None else view(flat.mask[:, 0].to(flat.work_dtype).contiguous()),
+        tuple(stored(each.contiguous(), dtype) for each in flat.maps) or None,
+    )
+    return plan, read
+
+
 class LoopPlan:
-    """What the kernels need, apart from which block they work on.
+    """What the kernels need, apart from the tensors and which block they work on.
 
     Args:
-        flat: a request with one axis of voxels.
+        terms: of a request.
+        activation: likewise.
+        shape: of its input, with one axis of voxels.
+        dtype: what is computed in.
+        is_index: whether the target holds class indices.
+        has_maps: whether there are maps.
         gradient: whether for the gradient, to which some terms do not add.
     """
 
-    def __init__(self, flat: SumsRequest, *, gradient: bool) -> None:
-        self.batch, self.classes, self.voxels = flat.input.shape
-        self.softmax = flat.activation == "softmax"
-        self.dtype = np.float64 if flat.input.itemsize == 8 else np.float32
+    def __init__(
+        self,
+        terms: tuple[Term, ...],
+        activation: Activation,
+        shape: tuple[int, ...],
+        dtype: type[np.floating[Any]],
+        is_index: bool,
+        has_maps: bool,
+        gradient: bool,
+    ) -> None:
+        self.batch, self.classes, self.voxels = shape
+        self.softmax = activation == "softmax"
+        self.dtype, self.has_maps = dtype, has_maps
         self.v_at = -1
         self.arguments: tuple[Any, ...] = ()
         placed = []
-        for at, term in enumerate(flat.terms):
+        for at, term in enumerate(terms):
             if term.name == "v":
                 self.v_at = at
             elif not (gradient and TERMS[term.name].constant):
                 placed.append((at, term))
         # A stand-in of the same type, so that kernels are not compiled for its absence too.
-        none = np.zeros((0, 0), self.dtype)
-        self.read = (
-            stored(flat.input, self.dtype),
-            (index if flat.is_index else stored)(flat.target, self.dtype),
-            flat.is_index,
-            none if flat.mask is None else view(flat.mask[:, 0].to(flat.work_dtype).contiguous()),
-            tuple(stored(each.contiguous(), self.dtype) for each in flat.maps) or None,
-        )
+        self.none = np.zeros((0, 0), dtype)
         if self.softmax:
-            self._exclusive(placed, flat.is_index, gradient)
+            self._exclusive(placed, is_index, gradient)
         else:
-            self._independent(placed, flat.activation == "sigmoid")
+            self._independent(placed, activation == "sigmoid")
         size = max(TILE // ((self.classes + 1) * max(self.tiles, 1)), SHORTEST)
         self.size = min(1 << (size.bit_length() - 1), LONGEST) if self.tiles else LONGEST
+        self.blocks = self._blocks()
 
     def _exclusive(self, placed: list[Placed], is_index: bool, gradient: bool) -> None:
         own = {at: linear_in_y(term.name) if is_index else None for at, term in placed}
@@ -126,7 +167,7 @@ class LoopPlan:
         self.arguments = (
             *self._table(trues),
             *(self._table(others) if others else (None, None)),
-            self._table(mapped)[0] if self.read[-1] else None,
+            self._table(mapped)[0] if self.has_maps else None,
             p_at[0] if p_at else -1,
             self.v_at,
             needs,
@@ -151,7 +192,7 @@ class LoopPlan:
         some = any(TERMS[term.name].exponent for _, term in placed)
         return rows, gammas if some else None
 
-    def blocks(self) -> list[tuple[int, int, int]]:
+    def _blocks(self) -> list[tuple[int, int, int]]:
         """Sample, first voxel and the one after the last; the same whatever runs them."""
         step = self.size * max(1, BLOCK // (self.size * self.classes))
         return [
@@ -163,6 +204,10 @@ class LoopPlan:
     def scratch(self) -> Scratch:
         """For the calling thread."""
         return scratch(self.classes, self.size, self.tiles, self.rows, self.dtype)
+
+
+loop_plan = lru_cache(maxsize=128)(LoopPlan)
+"""Kept: the inputs of a training have few shapes."""
 
 
 @cache
