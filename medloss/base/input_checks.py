@@ -121,7 +121,7 @@ class Look:
     def __init__(self, device: torch.device) -> None:
         self.mode = mode_for(device)
         self.device = device
-        self._bounds: list[tuple[Tensor, Tensor]] = []
+        self._bounds: list[Tensor] = []
         self._judges: list[Judge] = []
         self._floats: list[Tensor] = []
         if self.mode != "off":
@@ -142,7 +142,7 @@ class Look:
                 self._floats.append(values.detach().amin())
             return
         low, high = least_and_largest(values.detach())
-        self._bounds.append((low, high))
+        self._bounds.append(torch.stack((low, high)))
         self._judges.append(judge)
         if float_ and self.mode == "late":
             self._floats.append(low)
@@ -163,33 +163,23 @@ class Look:
             ValueError: the first thing that is wrong.
         """
         if self._bounds:
+            bounds = torch.stack([each.to(self._wide()) for each in self._bounds])
             if self.mode == "sync":
-                pairs = self._fetched()
+                pairs = bounds.tolist()
                 wrong = _judged(pairs, self._judges)
                 if wrong:
                     raise ValueError(wrong)
                 if any(low != low for low, _ in pairs):  # which was not judged wrong
                     return torch.full((), torch.nan, device=self.device)
             else:
-                self._send(self._stacked())
+                self._send(bounds)
         if not self._floats:
             return None
         return 1 + 0 * torch.stack([each.float() for each in self._floats]).sum()
 
-    def _fetched(self) -> list[list[float]]:
-        """The bounds, on the host: of a device all at once, as it is waited for."""
-        if self.device.type == "cpu":
-            return [[low.item(), high.item()] for low, high in self._bounds]
-        pairs: list[list[float]] = self._stacked().tolist()
-        return pairs
-
-    def _stacked(self) -> Tensor:
-        wide = self._wide()
-        return torch.stack([torch.stack(pair).to(wide) for pair in self._bounds])
-
     def _wide(self) -> torch.dtype:
         """What holds all bounds."""
-        if not any(low.is_floating_point() for low, _ in self._bounds):
+        if not any(each.is_floating_point() for each in self._bounds):
             return torch.int64
         return torch.float32 if self.device.type == "mps" else torch.float64
 
