@@ -194,7 +194,7 @@ class WeightedSum(SegmentationLoss):
                 counts = None if found.counts is None else torch.from_numpy(found.counts)
                 first = 0 if loss.include_background else 1
                 classes[name] = ClassValues(torch.from_numpy(found.each), counts, first)
-        seen = LastPass(values, dict(weights), classes, None)
+        seen = LastPass(values, {name: weights[name] for name in fixed}, classes, None)
         self._keep(seen, training=value.requires_grad and self.training)
         return value
 

@@ -46,8 +46,8 @@ def count() -> int:
     return processors() if of_torch is None else _limited(of_torch())
 
 
-def limit(most: int) -> None:
-    """Use at most so many threads: for a process that has others beside it."""
+def limit(most: int | None) -> None:
+    """Use at most so many threads: for a process that has others beside it; None is no limit."""
     global _most
     _most = most
 

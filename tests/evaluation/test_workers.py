@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import pickle
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import odd_metrics
 import pytest
 
+from medloss.evaluation import worker_start
 from medloss.evaluation.inputs.pairing import Pair, pair_paths
 from medloss.evaluation.journal import plan_settings
 from medloss.evaluation.requests import choose_metric, parse_request
@@ -129,3 +131,9 @@ def test_a_process_takes_its_share_of_the_processors(monkeypatch):
     assert given == []
     start_worker(EvalPlan((), losses=("any",)), Share(1))
     assert given == [1]
+
+
+def test_what_workers_are_copied_from_leaves_the_threads_alone():
+    before = threads.processors()
+    importlib.reload(worker_start)
+    assert threads.processors() == before

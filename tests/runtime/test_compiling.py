@@ -38,6 +38,8 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
     monkeypatch.setattr(keeping, "_said", set())
     monkeypatch.setenv(keeping.QUIET, "0")
+    # Python's own cache does not see a change within a second that keeps the length.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def module(name: str, text: str) -> ModuleType:
         path = tmp_path / f"{name}.py"
