@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.case_pair import CaseOptions
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.pairing import Pair
-    from medloss.evaluation.reading.images import Channels
+    from medloss.evaluation.reading.stored import Channels
     from medloss.integrations.bundle import BundleCases
 
 _PREDICTIONS = "predictions"

@@ -7,11 +7,11 @@ import pytest
 
 from medloss.evaluation.inputs.geometry import check_same_grid
 from medloss.evaluation.reading.images import Image, make_image
-from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.stored import CaseError, Stored
 
 
 def image(shape: tuple[int, ...], affine: np.ndarray) -> Image:
-    return make_image(Path("a.nii"), np.zeros(shape, np.uint8), affine, len(shape))
+    return make_image(Path("a.nii"), Stored(np.zeros(shape, np.uint8), affine, len(shape)))
 
 
 GRID = np.diag([0.8, 0.9, 2.5, 1.0])

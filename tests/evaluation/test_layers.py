@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from medloss.evaluation.inputs.layers import ClassCases, disjoint, make_layers
 from medloss.evaluation.reading.images import Image, make_image
-from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.stored import CaseError, Stored
 from medloss.evaluation.reading.values import recode
 from medloss.scoring import Case
 
@@ -21,7 +21,7 @@ RNG = np.random.default_rng(5)
 
 
 def image(array: np.ndarray, channels=None, name: str = "a.nii") -> Image:
-    return make_image(Path(name), array, GRID, 3, channels=channels)
+    return make_image(Path(name), Stored(array, GRID, 3), channels=channels)
 
 
 def maps(labels: int = 5) -> tuple[np.ndarray, np.ndarray]:

@@ -11,13 +11,13 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from medloss.evaluation.inputs.geometry import check_same_grid, onto, reoriented
 from medloss.evaluation.reading.images import Image, make_image
-from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.stored import CaseError, Stored
 
 LABELS = np.random.default_rng(0).integers(0, 4, (5, 6, 7)).astype(np.uint8)
 
 
 def image(array: np.ndarray, affine: np.ndarray, axes: int = 3) -> Image:
-    return make_image(Path("a.nii"), array, np.asarray(affine, float), axes)
+    return make_image(Path("a.nii"), Stored(array, np.asarray(affine, float), axes))
 
 
 def turned(array, affine, order, signs):
@@ -138,7 +138,7 @@ def test_what_lies_outside_of_probabilities_is_background():
     assert found.labels()[:, 0, 0].tolist() == [0, 0, 2, 2, 2]
     assert found.array[:, 0, 0, 0].tolist() == [1, 1, 0, 0, 0]
     assert "40 % of the reference lies outside of it, as background" in note
-    own = make_image(Path("a.nii"), hot, affine, 3, channels="independent")
+    own = make_image(Path("a.nii"), Stored(hot, affine, 3), channels="independent")
     found, _ = onto(own, image(np.zeros((5, 4, 4), np.uint8), np.eye(4)))
     assert found.array[0, 0, 0].tolist() == [0, 0, 0]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from medloss.evaluation.inputs.geometry import check_same_grid, unknown_place
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading import values
-from medloss.evaluation.reading.images import Channels, Image, read_image
-from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.reading.stored import CaseError, Channels
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,10 @@ def unknown_place(prediction: Image, reference: Image) -> str:
 
     Example:
         >>> from medloss.evaluation.reading.images import make_image
+        >>> from medloss.evaluation.reading.stored import Stored
         >>> from pathlib import Path
-        >>> one = make_image(Path("a.nii"), np.eye(2, dtype=np.uint8), np.eye(4), 2, space="")
+        >>> stored = Stored(np.eye(2, dtype=np.uint8), np.eye(4), 2, space="")
+        >>> one = make_image(Path("a.nii"), stored)
         >>> unknown_place(one, one)
         'neither file says where its voxels lie'
     """

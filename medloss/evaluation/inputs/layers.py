@@ -237,7 +237,9 @@ def channel_labels(image: Image) -> range:
     Example:
         >>> from pathlib import Path
         >>> from medloss.evaluation.reading.images import make_image
-        >>> channel_labels(make_image(Path("a.nii"), np.full((2, 2, 4), 0.25), np.eye(4), 2))
+        >>> from medloss.evaluation.reading.stored import Stored
+        >>> stored = Stored(np.full((2, 2, 4), 0.25), np.eye(4), 2)
+        >>> channel_labels(make_image(Path("a.nii"), stored))
         range(1, 4)
     """
     many = image.array.shape[-1]
@@ -254,7 +256,8 @@ def class_probability(image: Image, channels: Iterable[int | None]) -> NDArray[A
     Example:
         >>> from pathlib import Path
         >>> from medloss.evaluation.reading.images import make_image
-        >>> image = make_image(Path("a.nii"), np.array([[[0.5, 0.25, 0.25]]]), np.eye(4), 2)
+        >>> from medloss.evaluation.reading.stored import Stored
+        >>> image = make_image(Path("a.nii"), Stored(np.array([[[0.5, 0.25, 0.25]]]), np.eye(4), 2))
         >>> [class_probability(image, wanted).tolist() for wanted in ((1, 2), (0,), (9,))]
         [[[0.5]], [[0.5]], [[0.0]]]
     """

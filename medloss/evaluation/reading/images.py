@@ -8,21 +8,18 @@ from __future__ import annotations
 import functools
 import importlib
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.opened import is_link, look_for
-from medloss.evaluation.reading.stored import PATIENT, CaseError, Stored, Unplaced, by
+from medloss.evaluation.reading.stored import PATIENT, CaseError, Channels, Stored, Unplaced, by
 from medloss.objects.spacing import snapped
-
-Channels = Literal["exclusive", "independent"]
-"""Whether one class of a stack excludes the others, or each is a class of its own."""
 
 PROBABILITIES = ".npz"
 """What nnU-Net saves the probabilities of a prediction as, beside its label map."""
@@ -61,6 +58,7 @@ class Image:
         note: what the user should know of how the file was read, else empty.
         space: what ``affine`` leads into: the patient's, a space of the file's own, or empty where
             the file does not say where its voxels lie: then ``affine`` has the voxel size alone.
+        names: of labels, by their numbers, where the file has them.
     """
 
     path: Path
@@ -71,6 +69,7 @@ class Image:
     independent: bool = False
     note: str = ""
     space: str = PATIENT
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,7 +105,7 @@ def read_image(path: Path, *, channels: Channels | None = None, grid: Image | No
             raise CaseError(f"{path} is empty")
         # Numbers of damaged headers may overflow on the way; what they lead to is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            return make_image(path, *read_stored(path, grid), channels=channels)
+            return make_image(path, read_stored(path, grid), channels=channels)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error
@@ -146,48 +145,39 @@ def case_name(path: Path) -> str | None:
     return None if suffix is None else path.name[: -len(suffix)] or None
 
 
-def make_image(
-    path: Path,
-    array: NDArray[Any],
-    affine: NDArray[np.float64],
-    dimensions: int,
-    note: str = "",
-    space: str = PATIENT,
-    *,
-    channels: Channels | None = None,
-) -> Image:
+def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) -> Image:
     """Check what a reader found and settle whether it is labels or probabilities.
 
     Args:
         path: for the error texts.
-        array: ``dimensions`` spatial axes, and perhaps one of classes after them.
-        affine: 4x4, RAS+ millimetres.
-        dimensions: how many axes are spatial, 2 or 3.
-        note: of the reader.
-        space: what the affine leads into.
-        channels: as :func:`read_image`.
+        stored: what the file holds.
+        channels: as :func:`read_image`; what the file itself says counts first.
 
     Raises:
         CaseError: as :func:`read_image`.
 
     Example:
-        >>> image = make_image(Path("a.nii"), np.array([[0.0, 2.0]]), np.diag([1, 3, 1, 1]), 2)
+        >>> stored = Stored(np.array([[0.0, 2.0]]), np.diag([1, 3, 1, 1]), dimensions=2)
+        >>> image = make_image(Path("a.nii"), stored)
         >>> image.spacing_mm, image.array.dtype
         ((1.0, 3.0), dtype('uint8'))
     """
+    array, affine, dimensions, note, space, own_channels, names = stored
     if array.size == 0:
         raise CaseError(f"{path} holds no voxels: its shape is {array.shape}")
     if array.dtype.kind not in "biuf":
         raise CaseError(f"{path} holds values of type {array.dtype}, not labels")
     spacing_mm = _spacing_mm(path, affine, dimensions)
     low, high = values.finite_range(path, array)
-    if array.ndim > dimensions and array.shape[-1] == 1 and values.is_whole(array):
-        array = array[..., 0]  # a label map that was saved with one more axis
-    if array.ndim > dimensions:
-        exclude = values.channels_exclude(path, array, low, high, channels)
-        return Image(path, array, spacing_mm, affine, True, not exclude, note, space)
-    array = values.whole_numbers(path, array, low, high)
-    return Image(path, array, spacing_mm, affine, note=note, space=space)
+    stacked = array.ndim > dimensions
+    if stacked and own_channels is None and array.shape[-1] == 1 and values.is_whole(array):
+        array, stacked = array[..., 0], False  # a label map that was saved with one more axis
+    exclude = True
+    if stacked:
+        exclude = values.channels_exclude(path, array, low, high, own_channels or channels)
+    else:
+        array = values.whole_numbers(path, array, low, high)
+    return Image(path, array, spacing_mm, affine, stacked, not exclude, note, space, names)
 
 
 def _suffix(path: Path) -> str | None:

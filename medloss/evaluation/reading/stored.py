@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ DEFLATE_RATIO = 1032
 """What deflate makes of one byte at most."""
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+Channels = Literal["exclusive", "independent"]
+"""Whether one class of a stack excludes the others, or each is a class of its own."""
 
 Order = Literal["F", "C"]
 """Which axis is the fastest: the first or the last."""
@@ -44,6 +48,9 @@ class Stored(NamedTuple):
         dimensions: how many axes are spatial.
         note: what the user should know of how it was read.
         space: :data:`PATIENT`, a space of the file's own, or empty where it says no place.
+        channels: what the classes of the last axis are, where the file says it.
+        names: of labels, by their numbers, where the file has them; of independent channels the
+            first is label 1.
     """
 
     array: NDArray[Any]
@@ -51,6 +58,8 @@ class Stored(NamedTuple):
     dimensions: int
     note: str = ""
     space: str = PATIENT
+    channels: Channels | None = None
+    names: Mapping[int, str] = MappingProxyType({})
 
 
 def voxel_bytes(path: Path, shape: Sequence[int], itemsize: int) -> int:
