@@ -36,6 +36,8 @@ class InputOptions:
     remap_reference: str | None
     resample: bool
     channels: Channels | None
+    spacing: str | None
+    axes: str | None
 
     def pairs(
         self, prediction: Path | None, reference: Path | None
@@ -87,7 +89,9 @@ class InputOptions:
         """
         from medloss.evaluation.inputs.case_pair import CaseOptions
         from medloss.evaluation.inputs.labels import parse_changes
+        from medloss.evaluation.reading.settled import parse_told
 
+        told = parse_told(self.spacing, self.axes)
         both = parse_changes(self.remap) if self.remap else {}
         changes: dict[str, dict[int, int]] = {}
         for side, text in (
@@ -112,6 +116,8 @@ class InputOptions:
             channels="independent" if independent else self.channels,
             region_order=() if classes is None else classes.region_order,
             channels_only=classes is not None and classes.channels_only,
+            spacing_mm=told.spacing_mm,
+            axes=told.axes,
             left_out=left_out,
             passed_over=passed_over,
         )
@@ -217,6 +223,18 @@ _INPUTS = (
         help="What a fourth axis holds: classes that exclude one another, the background first, or "
         "a class of its own in each channel, which may overlap.  [default: exclusive, and a file "
         "whose channels do not sum to 1 fails]",
+    ),
+    click.option(
+        "--spacing",
+        metavar="MM,MM,MM",
+        help="Voxel size of files that do not state theirs (.npy, .png, plain .tif): along x, y and "
+        "z, or in the order of --axes; a file that states another one fails.",
+    ),
+    click.option(
+        "--axes",
+        metavar="ORDER",
+        help="What the axes of .npy and .npz arrays are, in their order: zyx, yx; c are classes.  "
+        "[default: such a file fails]",
     ),
 )
 

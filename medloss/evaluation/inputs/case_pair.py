@@ -13,6 +13,7 @@ from medloss.evaluation.inputs.geometry import check_same_grid, unknown_place
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_image
+from medloss.evaluation.reading.settled import Told
 from medloss.evaluation.reading.stored import CaseError, Channels
 
 
@@ -28,6 +29,8 @@ class CaseOptions:
         channels: what the channels of a stack are; by default exclusive.
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
         channels_only: whether files that hold no such channels are refused.
+        spacing_mm: voxel size of files that do not state theirs; see :class:`Told`.
+        axes: the order of axes of files that do not say it; see there.
         left_out: names of the references that are no cases because nobody predicted them.
         passed_over: paths in the two folders that belong to no case.
     """
@@ -39,8 +42,15 @@ class CaseOptions:
     channels: Channels | None = None
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
+    spacing_mm: tuple[float, ...] = ()
+    axes: str = ""
     left_out: tuple[str, ...] = field(default=(), compare=False)
     passed_over: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def told(self) -> Told:
+        """What the user says of files that do not say it themselves."""
+        return Told(self.spacing_mm, self.axes)
 
     def record(self) -> dict[str, Any]:
         """What was asked for, to be written into the results; nothing where nothing was."""
@@ -79,8 +89,9 @@ def read_case_pair(pair: Pair, inputs: CaseOptions) -> CasePair:
     """
     if pair.problem or pair.prediction is None or pair.reference is None:
         raise CaseError(pair.problem)
-    reference = read_image(pair.reference, channels=inputs.channels)
-    prediction = read_image(pair.prediction, channels=inputs.channels, grid=reference)
+    channels, told = inputs.channels, inputs.told
+    reference = read_image(pair.reference, channels=channels, told=told)
+    prediction = read_image(pair.prediction, channels=channels, grid=reference, told=told)
     return make_case_pair(prediction, reference, inputs)
 
 

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.reading.images import Image
+from medloss.evaluation.reading.settled import SPACING_TOLERANCE
 from medloss.evaluation.reading.stored import PATIENT, CaseError, by
 from medloss.objects.spacing import SLACK, within
-
-SPACING_TOLERANCE = 0.001
-"""Largest difference of the voxel sizes, as a share of the voxel size."""
 
 POSITION_TOLERANCE = 0.1
 """Largest distance between the same corner of both grids, in voxels of the smallest side."""

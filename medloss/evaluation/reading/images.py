@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.opened import is_link, look_for
+from medloss.evaluation.reading.settled import NOTHING_TOLD, Told, settled
 from medloss.evaluation.reading.stored import PATIENT, CaseError, Channels, Stored, Unplaced, by
 from medloss.objects.spacing import snapped
 
@@ -59,6 +60,7 @@ class Image:
         space: what ``affine`` leads into: the patient's, a space of the file's own, or empty where
             the file does not say where its voxels lie: then ``affine`` has the voxel size alone.
         names: of labels, by their numbers, where the file has them.
+        cropped: whether what lies beyond the grid is background; see :class:`Stored`.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class Image:
     note: str = ""
     space: str = PATIENT
     names: Mapping[int, str] = field(default_factory=dict)
+    cropped: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,13 +90,20 @@ class Image:
         return values.most_likely(self.array) if self.probabilities else self.array
 
 
-def read_image(path: Path, *, channels: Channels | None = None, grid: Image | None = None) -> Image:
+def read_image(
+    path: Path,
+    *,
+    channels: Channels | None = None,
+    grid: Image | None = None,
+    told: Told = NOTHING_TOLD,
+) -> Image:
     """Read an image file of any of :data:`SUFFIXES`, or nnU-Net's ``.npz`` of probabilities.
 
     Args:
         path: the file.
         channels: what the classes of a fourth axis are; by default exclusive.
         grid: where the voxels of a ``.npz`` lie that has no image of its name beside it.
+        told: what the user says of a file that does not say it itself.
 
     Raises:
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
@@ -105,7 +115,7 @@ def read_image(path: Path, *, channels: Channels | None = None, grid: Image | No
             raise CaseError(f"{path} is empty")
         # Numbers of damaged headers may overflow on the way; what they lead to is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            return make_image(path, read_stored(path, grid), channels=channels)
+            return make_image(path, read_stored(path, grid, told), channels=channels)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error
@@ -114,12 +124,13 @@ def read_image(path: Path, *, channels: Channels | None = None, grid: Image | No
         raise CaseError(f"{path} takes more memory than there is") from error
 
 
-def read_stored(path: Path, grid: Image | None = None) -> Stored:
+def read_stored(path: Path, grid: Image | None = None, told: Told = NOTHING_TOLD) -> Stored:
     """What a file holds, before anything is made of it.
 
     Args:
         path: the file.
         grid: as :func:`read_image`.
+        told: likewise.
 
     Raises:
         CaseError: the file is damaged, leaves open what the numbers depend on, or is no image.
@@ -129,7 +140,9 @@ def read_stored(path: Path, grid: Image | None = None) -> Stored:
     if suffix is None:
         raise CaseError(f"{path}: expected {', '.join(SUFFIXES)} or {PROBABILITIES}")
     found = _reader(suffix)(path)
-    return _placed(path, found, grid) if isinstance(found, Unplaced) else found
+    if isinstance(found, Unplaced):
+        return _placed(path, found, grid)
+    return settled(path, found, told)
 
 
 def case_name(path: Path) -> str | None:
@@ -162,7 +175,7 @@ def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) 
         >>> image.spacing_mm, image.array.dtype
         ((1.0, 3.0), dtype('uint8'))
     """
-    array, affine, dimensions, note, space, own_channels, names = stored
+    array, affine, dimensions, note, space, own_channels, names, cropped, _ = stored
     if array.size == 0:
         raise CaseError(f"{path} holds no voxels: its shape is {array.shape}")
     if array.dtype.kind not in "biuf":
@@ -177,7 +190,7 @@ def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) 
         exclude = values.channels_exclude(path, array, low, high, own_channels or channels)
     else:
         array = values.whole_numbers(path, array, low, high)
-    return Image(path, array, spacing_mm, affine, stacked, not exclude, note, space, names)
+    return Image(path, array, spacing_mm, affine, stacked, not exclude, note, space, names, cropped)
 
 
 def _suffix(path: Path) -> str | None:

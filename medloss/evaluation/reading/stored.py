@@ -51,6 +51,10 @@ class Stored(NamedTuple):
         channels: what the classes of the last axis are, where the file says it.
         names: of labels, by their numbers, where the file has them; of independent channels the
             first is label 1.
+        cropped: whether all that lies beyond the grid is background, so that the voxels belong to a
+            larger one; without any label they are the empty segmentation of any grid.
+        ordered: whether the spatial axes are x, y and z, and the classes last. Otherwise they are
+            those of an array, in its order, and only the user knows which is which.
     """
 
     array: NDArray[Any]
@@ -60,6 +64,21 @@ class Stored(NamedTuple):
     space: str = PATIENT
     channels: Channels | None = None
     names: Mapping[int, str] = MappingProxyType({})
+    cropped: bool = False
+    ordered: bool = True
+
+
+def sizes_alone(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
+    """The affine of voxels without a place; NaN for a size that the file does not state.
+
+    Example:
+        >>> sizes_alone((2, 1.5))[:2].tolist()
+        [[2.0, 0.0, 0.0, 0.0], [0.0, 1.5, 0.0, 0.0]]
+    """
+    affine = np.eye(4)
+    for axis, length in enumerate(spacing_mm):
+        affine[axis, axis] = length
+    return affine
 
 
 def voxel_bytes(path: Path, shape: Sequence[int], itemsize: int) -> int:

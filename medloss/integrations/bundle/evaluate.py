@@ -193,7 +193,9 @@ def _evaluate(
 ) -> CaseResult:
     if pair.problem or pair.reference is None:
         raise CaseError(pair.problem)
-    reference = read_image(pair.reference, channels=plan.inputs.channels)
+    reference = read_image(
+        pair.reference, channels=plan.inputs.channels, told=plan.inputs.told
+    )
     for file in _files(case.get(IMAGE)):
         note(file)
     image = bundle.transform(dict(case))[IMAGE]
