@@ -28,6 +28,10 @@ PROBABILITIES = ".npz"
 READERS = {
     ".nii.gz": "nifti:read_nifti",
     ".nii": "nifti:read_nifti",
+    ".hdr": "nifti:read_nifti_pair",
+    ".hdr.gz": "nifti:read_nifti_pair",
+    ".seg.nrrd": "nrrd:read_nrrd",
+    ".seg.nhdr": "nrrd:read_nrrd",
     ".nrrd": "nrrd:read_nrrd",
     ".nhdr": "nrrd:read_nrrd",
     ".mha": "metaimage:read_metaimage",

@@ -193,9 +193,7 @@ def _evaluate(
 ) -> CaseResult:
     if pair.problem or pair.reference is None:
         raise CaseError(pair.problem)
-    reference = read_image(
-        pair.reference, channels=plan.inputs.channels, told=plan.inputs.told
-    )
+    reference = read_image(pair.reference, channels=plan.inputs.channels, told=plan.inputs.told)
     for file in _files(case.get(IMAGE)):
         note(file)
     image = bundle.transform(dict(case))[IMAGE]
