@@ -117,12 +117,15 @@ def _onto(
 
     if resample:
         if unknown := unknown_place(prediction, reference):
-            raise CaseError(f"{error}; --resample has nothing to go by: {unknown}") from error
+            raise CaseError(
+                f"{error}; --resample has nothing to go by: {unknown}", error.sign
+            ) from error
         return onto(prediction, reference)
     if reoriented(prediction, reference) is not None:
         raise CaseError(
             f"{error}; only the order or direction of the axes differs, and --resample turns them "
-            f"without loss"
+            f"without loss",
+            error.sign,
         ) from error
     raise error
 

@@ -29,7 +29,16 @@ PATIENT = "patient"
 
 
 class CaseError(ValueError):
-    """A case cannot be evaluated; the text is one sentence that names the file and the reason."""
+    """A case cannot be evaluated; the text is one sentence that names the file and the reason.
+
+    Args:
+        text: the sentence.
+        sign: what other cases may have in common with it, as JSON has it.
+    """
+
+    def __init__(self, text: str, sign: dict[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.sign = sign
 
 
 class Unplaced(NamedTuple):
