@@ -36,6 +36,7 @@ class InputOptions:
     remap_reference: str | None
     resample: bool
     channels: Channels | None
+    reader: str | None
 
     def pairs(
         self, prediction: Path | None, reference: Path | None
@@ -47,6 +48,7 @@ class InputOptions:
         """
         from medloss.evaluation.inputs.manifest import read_manifest
         from medloss.evaluation.inputs.pairing import only_predicted, pair_paths, passed_over
+        from medloss.evaluation.reading.formats import overruled, with_own_readers
 
         others: tuple[str, ...] = ()
         if self.manifest is not None:
@@ -61,6 +63,11 @@ class InputOptions:
         else:
             pairs = pair_paths(prediction, reference, probabilities=self.probabilities)
             others = passed_over(prediction, reference, pairs)
+        if self.reader is not None:
+            with_own_readers().readers.find(self.reader)  # an unknown name is refused here
+        paths = [path for pair in pairs for path in (pair.prediction, pair.reference) if path]
+        for sentence in overruled(paths, self.reader):
+            click.echo(f"Warning: {sentence}.", err=True)
         kept, left_out = only_predicted(pairs) if self.only_predicted else (pairs, ())
         return kept, left_out, others
 
@@ -109,6 +116,7 @@ class InputOptions:
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            reader=self.reader,
             channels="independent" if independent else self.channels,
             region_order=() if classes is None else classes.region_order,
             channels_only=classes is not None and classes.channels_only,
@@ -217,6 +225,12 @@ _INPUTS = (
         help="What a fourth axis holds: classes that exclude one another, the background first, or "
         "a class of its own in each channel, which may overlap.  [default: exclusive, and a file "
         "whose channels do not sum to 1 fails]",
+    ),
+    click.option(
+        "--reader",
+        metavar="NAME",
+        help="A reader of 'medloss list --kind reader' that reads every file it claims, such as a "
+        "plugin's of a format that medloss reads itself.",
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from medloss.evaluation.inputs.geometry import check_same_grid, unknown_place
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_image
-from medloss.evaluation.reading.stored import CaseError, Channels
+from medloss.evaluation.reading.stored import CaseError, Channels, NeedsGridError
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class CaseOptions:
         ignore_label: voxels that the reference gives this label do not count.
         resample: whether a prediction on another grid is brought to the reference's.
         channels: what the channels of a stack are; by default exclusive.
+        reader: name of the reader of all files that it claims, instead of medloss's own.
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
         channels_only: whether files that hold no such channels are refused.
         left_out: names of the references that are no cases because nobody predicted them.
@@ -37,6 +39,7 @@ class CaseOptions:
     ignore_label: int | None = None
     resample: bool = False
     channels: Channels | None = None
+    reader: str | None = None
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
     left_out: tuple[str, ...] = field(default=(), compare=False)
@@ -79,8 +82,14 @@ def read_case_pair(pair: Pair, inputs: CaseOptions) -> CasePair:
     """
     if pair.problem or pair.prediction is None or pair.reference is None:
         raise CaseError(pair.problem)
-    reference = read_image(pair.reference, channels=inputs.channels)
-    prediction = read_image(pair.prediction, channels=inputs.channels, grid=reference)
+    read = functools.partial(read_image, channels=inputs.channels, reader=inputs.reader)
+    try:
+        reference = read(pair.reference)
+    except NeedsGridError:  # shapes without an image of their own: on the prediction's grid
+        prediction = read(pair.prediction)
+        reference = read(pair.reference, grid=prediction)
+    else:
+        prediction = read(pair.prediction, grid=reference)
     return make_case_pair(prediction, reference, inputs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -47,6 +47,22 @@ class Unplaced(NamedTuple):
     array: NDArray[Any]
 
 
+class Drawn(NamedTuple):
+    """Shapes in the patient's millimetres that become voxels on a grid which is another file's.
+
+    Args:
+        on: makes the voxels, of the grid's shape and affine.
+        lacks: what is missing where no other file has a grid, to go on with after the path.
+    """
+
+    on: Callable[[tuple[int, ...], NDArray[np.float64]], Stored]
+    lacks: str
+
+
+class NeedsGridError(CaseError):
+    """A file can be read once it is known on which grid."""
+
+
 class Stored(NamedTuple):
     """Voxels, and where they lie as far as the file says it.
 
@@ -60,6 +76,9 @@ class Stored(NamedTuple):
         channels: what the classes of the last axis are, where the file says it.
         names: of labels, by their numbers, where the file has them; of independent channels the
             first is label 1.
+        codes: what labels mean in a terminology, such as ``"SCT:10200004"``, likewise.
+        cropped: whether outside of the array is background, as where only what is drawn is kept.
+            On one lattice with the other file's voxels, the two are placed side by side.
     """
 
     array: NDArray[Any]
@@ -69,6 +88,8 @@ class Stored(NamedTuple):
     space: str = PATIENT
     channels: Channels | None = None
     names: Mapping[int, str] = MappingProxyType({})
+    codes: Mapping[int, str] = MappingProxyType({})
+    cropped: bool = False
 
 
 def voxel_bytes(path: Path, shape: Sequence[int], itemsize: int) -> int:
