@@ -38,6 +38,7 @@ class InputOptions:
     channels: Channels | None
     spacing: str | None
     axes: str | None
+    reader: str | None
 
     def pairs(
         self, prediction: Path | None, reference: Path | None
@@ -49,6 +50,7 @@ class InputOptions:
         """
         from medloss.evaluation.inputs.manifest import read_manifest
         from medloss.evaluation.inputs.pairing import only_predicted, pair_paths, passed_over
+        from medloss.evaluation.reading.formats import overruled, with_own_readers
 
         others: tuple[str, ...] = ()
         if self.manifest is not None:
@@ -63,6 +65,11 @@ class InputOptions:
         else:
             pairs = pair_paths(prediction, reference, probabilities=self.probabilities)
             others = passed_over(prediction, reference, pairs)
+        if self.reader is not None:
+            with_own_readers().readers.find(self.reader)  # an unknown name is refused here
+        paths = [path for pair in pairs for path in (pair.prediction, pair.reference) if path]
+        for sentence in overruled(paths, self.reader):
+            click.echo(f"Warning: {sentence}.", err=True)
         kept, left_out = only_predicted(pairs) if self.only_predicted else (pairs, ())
         return kept, left_out, others
 
@@ -113,6 +120,7 @@ class InputOptions:
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            reader=self.reader,
             channels="independent" if independent else self.channels,
             region_order=() if classes is None else classes.region_order,
             channels_only=classes is not None and classes.channels_only,
@@ -227,14 +235,20 @@ _INPUTS = (
     click.option(
         "--spacing",
         metavar="MM,MM,MM",
-        help="Voxel size of files that do not state theirs (.npy, .png, plain .tif): along x, y and "
-        "z, or in the order of --axes; a file that states another one fails.",
+        help="Voxel size of files that do not state theirs (.npy, .png, plain .tif): along x, y "
+        "and z, or in the order of --axes; a file that states another one fails.",
     ),
     click.option(
         "--axes",
         metavar="ORDER",
         help="What the axes of .npy and .npz arrays are, in their order: zyx, yx; c are classes.  "
         "[default: such a file fails]",
+    ),
+    click.option(
+        "--reader",
+        metavar="NAME",
+        help="A reader of 'medloss list --kind reader' that reads every file it claims, such as a "
+        "plugin's of a format that medloss reads itself.",
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_image
 from medloss.evaluation.reading.settled import Told
-from medloss.evaluation.reading.stored import CaseError, Channels
+from medloss.evaluation.reading.stored import CaseError, Channels, NeedsGridError
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class CaseOptions:
         ignore_label: voxels that the reference gives this label do not count.
         resample: whether a prediction on another grid is brought to the reference's.
         channels: what the channels of a stack are; by default exclusive.
+        reader: name of the reader of all files that it claims, instead of medloss's own.
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
         channels_only: whether files that hold no such channels are refused.
         spacing_mm: voxel size of files that do not state theirs; see :class:`Told`.
@@ -40,6 +42,7 @@ class CaseOptions:
     ignore_label: int | None = None
     resample: bool = False
     channels: Channels | None = None
+    reader: str | None = None
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
     spacing_mm: tuple[float, ...] = ()
@@ -89,9 +92,16 @@ def read_case_pair(pair: Pair, inputs: CaseOptions) -> CasePair:
     """
     if pair.problem or pair.prediction is None or pair.reference is None:
         raise CaseError(pair.problem)
-    channels, told = inputs.channels, inputs.told
-    reference = read_image(pair.reference, channels=channels, told=told)
-    prediction = read_image(pair.prediction, channels=channels, grid=reference, told=told)
+    read = functools.partial(
+        read_image, channels=inputs.channels, reader=inputs.reader, told=inputs.told
+    )
+    try:
+        reference = read(pair.reference)
+    except NeedsGridError:  # shapes without an image of their own: on the prediction's grid
+        prediction = read(pair.prediction)
+        reference = read(pair.reference, grid=prediction)
+    else:
+        prediction = read(pair.prediction, grid=reference)
     return make_case_pair(prediction, reference, inputs)
 
 
@@ -128,12 +138,15 @@ def _onto(
 
     if resample:
         if unknown := unknown_place(prediction, reference):
-            raise CaseError(f"{error}; --resample has nothing to go by: {unknown}") from error
+            raise CaseError(
+                f"{error}; --resample has nothing to go by: {unknown}", error.sign
+            ) from error
         return onto(prediction, reference)
     if reoriented(prediction, reference) is not None:
         raise CaseError(
             f"{error}; only the order or direction of the axes differs, and --resample turns them "
-            f"without loss"
+            f"without loss",
+            error.sign,
         ) from error
     raise error
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medloss.evaluation.reading.images import PROBABILITIES, SUFFIXES, case_name
+from medloss.evaluation.reading.foreign import way_out
+from medloss.evaluation.reading.formats import PROBABILITIES, SUFFIXES
+from medloss.evaluation.reading.images import case_name, no_image
 from medloss.evaluation.reading.opened import is_link
 
 PAPERS = (
@@ -61,17 +63,25 @@ def pair_paths(
     for path in (prediction, reference):
         if problem := unreachable(path):
             raise ValueError(problem)
+    # Formats that keep an image in a folder: what such a folder holds may be cases all the same.
+    images = (case_name(prediction) is not None) and (case_name(reference) is not None)
+    one = (Pair(case_name(reference) or reference.name, prediction, reference),)
+    if images and not (prediction.is_dir() and reference.is_dir()):
+        return one
     if prediction.is_dir() != reference.is_dir():
         folder, file = sorted((prediction, reference), key=lambda path: not path.is_dir())
         raise ValueError(
             f"{folder} is a folder and {file} is a file; give two files or two folders"
         )
     if prediction.is_dir():
-        return _pair_folders(prediction, reference, probabilities)
-    for path in (prediction, reference):
-        if case_name(path) is None:
-            raise ValueError(f"{path} is no image; the suffix must be {_either(SUFFIXES)}")
-    return (Pair(case_name(reference) or reference.name, prediction, reference),)
+        try:
+            return _pair_folders(prediction, reference, probabilities)
+        except ValueError:
+            if images:
+                return one
+            raise
+    path = prediction if case_name(prediction) is None else reference
+    raise ValueError(no_image(path))
 
 
 def printable(text: str) -> str:
@@ -215,10 +225,9 @@ def _pair(name: str, predictions: _Side, references: _Side) -> Pair:
             problems.append(f"several {word}s: {_listed(p.name for p in found)} in {side.folder}")
         elif not found and others:
             listed = _listed(path.name for path in others)
-            problems.append(
-                f"no {word} that can be read: {side.folder} holds {listed}, and formats are "
-                f"{_either(SUFFIXES)}"
-            )
+            way = next((f"it is {way}" for path in others if (way := way_out(path.name))), "")
+            way = way or f"formats are {_either(SUFFIXES)}"
+            problems.append(f"no {word} that can be read: {side.folder} holds {listed}, and {way}")
         elif not found:
             missing = word
             problems.append(f"no {word}: {side.folder} holds no image called {name!r}")

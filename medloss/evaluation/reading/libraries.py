@@ -1,4 +1,4 @@
-"""Libraries that read a format: imported when such a file comes, and none of their errors is lost."""
+"""Libraries that read a format: imported when such a file comes, and their errors are kept."""
 
 from __future__ import annotations
 

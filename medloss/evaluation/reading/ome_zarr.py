@@ -43,8 +43,8 @@ def read_ome_zarr(path: Path) -> Stored:
         raise CaseError(f"{path} is no folder, which an OME-Zarr image is")
     folder, metadata = _label_image(path)
     scales = metadata.get("multiscales")
-    scale = scales[0] if isinstance(scales, list) and scales else None
-    levels = scale.get("datasets") if isinstance(scale, dict) else None
+    scale = scales[0] if isinstance(scales, list) and scales and isinstance(scales[0], dict) else {}
+    levels = scale.get("datasets")
     if not isinstance(levels, list) or not levels or not isinstance(levels[0], dict):
         raise CaseError(f"{folder} is no OME-Zarr image: it has no multiscales")
     name = levels[0].get("path")
@@ -95,8 +95,8 @@ def _label_image(path: Path) -> tuple[Path, Mapping[str, Any]]:
     if len(names) != 1:
         told = ", ".join(names[:10]) or "none"
         raise CaseError(
-            f"{path} has {len(names)} label images ({told}); name the folder of one of them, such as "
-            f"{inner / (names[0] if names else 'NAME')}"
+            f"{path} has {len(names)} label images ({told}); name the folder of one of them, such "
+            f"as {inner / (names[0] if names else 'NAME')}"
         )
     folder = inner / names[0]
     if not folder.resolve().is_relative_to(path.resolve()):
@@ -136,8 +136,8 @@ def _array(path: Path, folder: Path) -> NDArray[Any]:
         many = math.prod(-(-length // each) for length, each in zip(shape, chunks, strict=True))
         if chunk > max(2 * size, _LARGEST_CHUNK) or many > _MOST_CHUNKS:
             raise CaseError(
-                f"{path} has {by(shape)} voxels in {many} pieces of {by(chunks)}, which is too many "
-                f"or too large"
+                f"{path} has {by(shape)} voxels in {many} pieces of {by(chunks)}, which is too "
+                f"many or too large"
             )
         total = 0
         for key, file in _files(folder):
@@ -191,9 +191,9 @@ def _placed(
     steps = itertools.chain(level.get(key) or (), scale.get(key) or ())
     for step in steps:
         kind = step.get("type") if isinstance(step, dict) else None
-        values = step.get(kind) if kind in ("scale", "translation") else None
         if kind == "identity":
             continue
+        values: Any = step.get(kind) if kind in ("scale", "translation") else None
         if not _are_numbers(values, count):
             raise CaseError(f"{folder} is damaged, or placed by {str(step)[:100]}")
         if kind == "scale":

@@ -57,5 +57,4 @@ def read_pixels(path: Path) -> NDArray[Any]:
         file.seek(0)
         # A bit a pixel is the least that it is stored in.
         check_stored(path, math.ceil(size / 8) - _ENOUGH, stored, DEFLATE_RATIO)
-        array = np.array(picture)
-    return array
+        return np.array(picture)

@@ -51,8 +51,8 @@ def segmented(path: Path, stored: Stored, keys: Mapping[str, str]) -> Stored:
     representation = keys.get(_REPRESENTATION, "").strip()
     if representation and "binary labelmap" not in representation.lower():
         raise CaseError(
-            f"{path} is a segmentation made of {representation[:40]!r}; expected a binary labelmap: "
-            f"convert it in 3D Slicer's module Segmentations"
+            f"{path} is a segmentation made of {representation[:40]!r}; expected a binary "
+            f"labelmap: convert it in 3D Slicer's module Segmentations"
         )
     if stored.array.dtype.kind not in "iu":
         raise CaseError(f"{path} has segments of type {stored.array.dtype}; expected whole numbers")
@@ -100,8 +100,8 @@ def _segments(path: Path, keys: Mapping[str, str], layers: int) -> list[_Segment
         value = _number(path, number, own, "LabelValue", 1)
         if not value or layer >= layers:
             raise CaseError(
-                f"{path} contradicts itself: Segment{number} has the value {value} in layer {layer} "
-                f"of {layers}, counted from 0"
+                f"{path} contradicts itself: Segment{number} has the value {value} in layer "
+                f"{layer} of {layers}, counted from 0"
             )
         name = own.get("Name") or own.get("ID") or f"Segment {number}"
         segments.append(_Segment(name.encode("utf-8", "replace").decode().strip(), layer, value))

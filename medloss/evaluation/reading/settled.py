@@ -11,7 +11,7 @@ from medloss.evaluation.reading.stored import CaseError, Stored, by
 from medloss.objects.spacing import snapped, within
 
 AXES = "xyz"
-"""Columns, rows and slices: the order of axes of every image, and of sizes unless told otherwise."""
+"""Columns, rows and slices: the axes of every image, and of sizes unless told otherwise."""
 
 SPACING_TOLERANCE = 0.001
 """Largest difference of two voxel sizes that are one, as a share of the voxel size."""
@@ -95,8 +95,8 @@ def settled(path: Path, stored: Stored, told: Told) -> Stored:
                 affine[axis, axis] = said
             elif not within(abs(stated - said) / said, SPACING_TOLERANCE):
                 raise CaseError(
-                    f"{path} states a voxel size of {_mm(lengths)} mm, and --spacing says "
-                    f"{_mm(sizes)}"
+                    f"{path} states a voxel size of {by_mm(lengths)} mm, and --spacing says "
+                    f"{by_mm(sizes)}"
                 )
         return stored._replace(affine=affine)
     if np.isnan(lengths).any():
@@ -130,5 +130,6 @@ def _ordered(path: Path, stored: Stored, axes: str) -> Stored:
     )
 
 
-def _mm(sizes: object) -> str:
+def by_mm(sizes: object) -> str:
+    """Sizes as text, without the noise of float32."""
     return " x ".join(f"{snapped(size):g}" for size in np.asarray(sizes).tolist())

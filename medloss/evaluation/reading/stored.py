@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -29,13 +29,38 @@ PATIENT = "patient"
 
 
 class CaseError(ValueError):
-    """A case cannot be evaluated; the text is one sentence that names the file and the reason."""
+    """A case cannot be evaluated; the text is one sentence that names the file and the reason.
+
+    Args:
+        text: the sentence.
+        sign: what other cases may have in common with it, as JSON has it.
+    """
+
+    def __init__(self, text: str, sign: dict[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.sign = sign
 
 
 class Unplaced(NamedTuple):
     """Voxels of a file that says nothing of space: (x, y, z) and an axis of classes."""
 
     array: NDArray[Any]
+
+
+class Drawn(NamedTuple):
+    """Shapes in the patient's millimetres that become voxels on a grid which is another file's.
+
+    Args:
+        on: makes the voxels, of the grid's shape and affine.
+        lacks: what is missing where no other file has a grid, to go on with after the path.
+    """
+
+    on: Callable[[tuple[int, ...], NDArray[np.float64]], Stored]
+    lacks: str
+
+
+class NeedsGridError(CaseError):
+    """A file can be read once it is known on which grid."""
 
 
 class Stored(NamedTuple):
@@ -51,8 +76,10 @@ class Stored(NamedTuple):
         channels: what the classes of the last axis are, where the file says it.
         names: of labels, by their numbers, where the file has them; of independent channels the
             first is label 1.
-        cropped: whether all that lies beyond the grid is background, so that the voxels belong to a
-            larger one; without any label they are the empty segmentation of any grid.
+        codes: what labels mean in a terminology, such as ``"SCT:10200004"``, likewise.
+        cropped: whether outside of the array is background, as where only what is drawn is kept.
+            On one lattice with the other file's voxels, the two are placed side by side; without
+            any label it is the empty segmentation of any grid.
         ordered: whether the spatial axes are x, y and z, and the classes last. Otherwise they are
             those of an array, in its order, and only the user knows which is which.
     """
@@ -64,6 +91,7 @@ class Stored(NamedTuple):
     space: str = PATIENT
     channels: Channels | None = None
     names: Mapping[int, str] = MappingProxyType({})
+    codes: Mapping[int, str] = MappingProxyType({})
     cropped: bool = False
     ordered: bool = True
 

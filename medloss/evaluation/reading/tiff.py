@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medloss.evaluation.reading.libraries import library
 from medloss.evaluation.reading.opened import look_for, open_file
 from medloss.evaluation.reading.pixels import UNKNOWN, pixel_labels, read_json
-from medloss.evaluation.reading.settled import SPACING_TOLERANCE
+from medloss.evaluation.reading.settled import SPACING_TOLERANCE, by_mm
 from medloss.evaluation.reading.stored import CaseError, Stored, by, voxel_bytes
 from medloss.objects.spacing import within
 
@@ -93,8 +93,8 @@ def _axes(path: Path, axes: str, shape: tuple[int, ...]) -> str:
     names = axes.replace("Q", "Z").replace("I", "Z")
     if "S" in names:
         raise CaseError(
-            f"{path} holds colours ({by(shape)}), and not which label each of them stands for; save "
-            f"the labels themselves, as grey values"
+            f"{path} holds colours ({by(shape)}), and not which label each of them stands for; "
+            f"save the labels themselves, as grey values"
         )
     if "T" in names:
         raise CaseError(f"{path} is a time series ({by(shape)} along {axes}); save one time of it")
@@ -188,6 +188,6 @@ def _beside(path: Path, beside: Path, sizes: tuple[float, ...]) -> tuple[float, 
     for one, other in zip(sizes, said, strict=True):
         if not np.isnan(one) and not within(abs(one - other) / other, SPACING_TOLERANCE):
             raise CaseError(
-                f"{path} states a voxel size of {sizes}, {beside} one of {said} (x, y, z)"
+                f"{path} states a voxel size of {by_mm(sizes)} mm, {beside} one of {by_mm(said)}"
             )
     return said

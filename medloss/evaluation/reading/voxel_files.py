@@ -149,7 +149,7 @@ class Inflating:
                 if start is None or rest[: len(start)] != start:
                     return b""
                 self._stream, self._feed = _STREAMS[self._packing](), _FIRST_FEED
-            given = b""
+            given: bytes | memoryview = b""
             if self._stream.needs_input:
                 given = self._content[self._place : self._place + self._feed]
                 self._place += len(given)
@@ -263,9 +263,10 @@ def _read_hex(path: Path, file: BinaryIO, count: int, dtype: np.dtype[Any]) -> N
 def _read_ascii(path: Path, file: BinaryIO, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     check_stored(path, 2 * count - 1, _left(file))
     found, done, rest = np.empty(count, dtype.newbyteorder("=")), 0, b""
-    number = float if dtype.kind == "f" else int
-    limits = (-np.inf, np.inf) if dtype.kind == "f" else np.iinfo(dtype).min, np.iinfo(dtype).max
-    low, high = (-np.inf, np.inf) if dtype.kind == "f" else limits
+    number: type[float] | type[int] = float if dtype.kind == "f" else int
+    low, high = -np.inf, np.inf
+    if dtype.kind != "f":
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     while done < count and (text := file.read(_PIECE)):
         words = (rest + text.replace(b",", b" ")).split()
         whole = len(text) < _PIECE or text[-1:].isspace()
