@@ -35,8 +35,8 @@ from medloss.evaluation.reading.foreign import WAYS
 from medloss.evaluation.reading.formats import READERS
 from medloss.evaluation.reading.images import case_name, no_image, read_image
 from medloss.evaluation.reading.opened import recording
-from medloss.evaluation.reading.pixels import read_slices
 from medloss.evaluation.reading.settled import Told, parse_told
+from medloss.evaluation.reading.slices import read_slices
 from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, evaluate_pair

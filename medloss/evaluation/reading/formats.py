@@ -51,7 +51,7 @@ READERS = {
 
 CLAIMS = {
     "ome_zarr:is_ome_zarr": "ome_zarr:read_ome_zarr",
-    "pixels:is_slices": "pixels:read_slices",
+    "slices:is_slices": "slices:read_slices",
 }
 """Who reads a file without one of these suffixes, or a folder: by the function that tells so."""
 
