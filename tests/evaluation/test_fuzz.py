@@ -146,7 +146,7 @@ def damage_other(
     choices = sorted(path for path in folder.rglob("*") if path.is_file())
     victim = choices[int(rng.integers(len(choices)))]
     content = victim.read_bytes()
-    if content:
+    if len(content) > 8:
         victim.write_bytes(damaged(rng, content, kind))
     return folder / source.name
 
