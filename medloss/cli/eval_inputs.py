@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.case_pair import CaseOptions
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.pairing import Pair
-    from medloss.evaluation.reading.stored import Channels
+    from medloss.evaluation.reading.stored import Channels, Rule
     from medloss.integrations.bundle import BundleCases
 
 _PREDICTIONS = "predictions"
@@ -36,6 +36,7 @@ class InputOptions:
     remap_reference: str | None
     resample: bool
     channels: Channels | None
+    contours: Rule
     reader: str | None
 
     def pairs(
@@ -116,6 +117,7 @@ class InputOptions:
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            contours=self.contours,
             reader=self.reader,
             channels="independent" if independent else self.channels,
             region_order=() if classes is None else classes.region_order,
@@ -225,6 +227,13 @@ _INPUTS = (
         help="What a fourth axis holds: classes that exclude one another, the background first, or "
         "a class of its own in each channel, which may overlap.  [default: exclusive, and a file "
         "whose channels do not sum to 1 fails]",
+    ),
+    click.option(
+        "--contours",
+        type=click.Choice(["inclusive", "strict"]),
+        default="inclusive",
+        show_default=True,
+        help="Whether contours of an RTSTRUCT hold the voxels whose centres lie on their lines.",
     ),
     click.option(
         "--reader",

@@ -14,7 +14,7 @@ from medloss.evaluation.inputs.geometry import check_same_grid, unknown_place
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_image
-from medloss.evaluation.reading.stored import CaseError, Channels, NeedsGridError
+from medloss.evaluation.reading.stored import CaseError, Channels, NeedsGridError, Rule
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class CaseOptions:
         ignore_label: voxels that the reference gives this label do not count.
         resample: whether a prediction on another grid is brought to the reference's.
         channels: what the channels of a stack are; by default exclusive.
+        contours: whether voxels are in whose centres lie on the line of a contour.
         reader: name of the reader of all files that it claims, instead of medloss's own.
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
         channels_only: whether files that hold no such channels are refused.
@@ -39,6 +40,7 @@ class CaseOptions:
     ignore_label: int | None = None
     resample: bool = False
     channels: Channels | None = None
+    contours: Rule = "inclusive"
     reader: str | None = None
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
@@ -54,6 +56,7 @@ class CaseOptions:
             for name, value in vars(self).items()
         }
         # 0 is a label like any other.
+        asked["contours"] = "" if self.contours == "inclusive" else self.contours
         return {name: value for name, value in asked.items() if value or type(value) is int}
 
 
@@ -82,7 +85,9 @@ def read_case_pair(pair: Pair, inputs: CaseOptions) -> CasePair:
     """
     if pair.problem or pair.prediction is None or pair.reference is None:
         raise CaseError(pair.problem)
-    read = functools.partial(read_image, channels=inputs.channels, reader=inputs.reader)
+    read = functools.partial(
+        read_image, channels=inputs.channels, reader=inputs.reader, contours=inputs.contours
+    )
     try:
         reference = read(pair.reference)
     except NeedsGridError:  # shapes without an image of their own: on the prediction's grid

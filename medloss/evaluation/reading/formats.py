@@ -35,7 +35,7 @@ READERS = {
 }
 """Who reads a suffix, of a file or a folder: the module here and its function."""
 
-CLAIMS: dict[str, str] = {}
+CLAIMS = {"dicom_files:is_segmentation": "dicom:read_dicom"}
 """Who reads a file without one of these suffixes, or a folder: by the function that tells so."""
 
 SUFFIXES = tuple(suffix for suffix in READERS if suffix != PROBABILITIES)

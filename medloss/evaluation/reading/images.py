@@ -23,6 +23,7 @@ from medloss.evaluation.reading.stored import (
     Channels,
     Drawn,
     NeedsGridError,
+    Rule,
     Stored,
     Unplaced,
     by,
@@ -89,6 +90,7 @@ def read_image(
     channels: Channels | None = None,
     grid: Image | None = None,
     reader: str | None = None,
+    contours: Rule = "inclusive",
 ) -> Image:
     """Read an image of any format that a reader is on offer for.
 
@@ -98,6 +100,7 @@ def read_image(
         grid: where the voxels lie of a file that says nothing of space and has no image of its name
             beside it, or that draws shapes without an image of their own.
         reader: name of the reader that reads everything that it claims.
+        contours: whether voxels are in whose centres lie on the line of a contour.
 
     Raises:
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
@@ -109,7 +112,7 @@ def read_image(
             raise CaseError(f"{path} is empty")
         # Numbers of damaged headers may overflow on the way; what they lead to is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            return make_image(path, read_stored(path, grid, reader), channels=channels)
+            return make_image(path, read_stored(path, grid, reader, contours), channels=channels)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error
@@ -118,13 +121,16 @@ def read_image(
         raise CaseError(f"{path} takes more memory than there is") from error
 
 
-def read_stored(path: Path, grid: Image | None = None, reader: str | None = None) -> Stored:
+def read_stored(
+    path: Path, grid: Image | None = None, reader: str | None = None, contours: Rule = "inclusive"
+) -> Stored:
     """What a file holds, before anything is made of it.
 
     Args:
         path: the file.
         grid: as :func:`read_image`.
         reader: likewise.
+        contours: likewise.
 
     Raises:
         CaseError: the file is damaged, leaves open what the numbers depend on, or is no image.
@@ -144,9 +150,12 @@ def read_stored(path: Path, grid: Image | None = None, reader: str | None = None
     if isinstance(stored, Unplaced):
         return _placed(path, stored, grid)
     if isinstance(stored, Drawn):
-        if grid is None or grid.space != PATIENT:
+        place = stored.grid
+        if place is None and grid is not None and grid.space == PATIENT:
+            place = grid.shape, grid.affine
+        if place is None:
             raise NeedsGridError(f"{path} {stored.lacks}")
-        return stored.on(grid.shape, grid.affine)
+        return stored.on(*place, contours)
     return stored
 
 
