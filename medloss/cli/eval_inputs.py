@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.case_pair import CaseOptions
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.pairing import Pair
-    from medloss.evaluation.reading.stored import Channels
+    from medloss.evaluation.reading.stored import Channels, Rule
     from medloss.integrations.bundle import BundleCases
 
 _PREDICTIONS = "predictions"
@@ -38,6 +38,7 @@ class InputOptions:
     channels: Channels | None
     spacing: str | None
     axes: str | None
+    contours: Rule
     reader: str | None
 
     def pairs(
@@ -120,6 +121,7 @@ class InputOptions:
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            contours=self.contours,
             reader=self.reader,
             channels="independent" if independent else self.channels,
             region_order=() if classes is None else classes.region_order,
@@ -243,6 +245,13 @@ _INPUTS = (
         metavar="ORDER",
         help="What the axes of .npy and .npz arrays are, in their order: zyx, yx; c are classes.  "
         "[default: such a file fails]",
+    ),
+    click.option(
+        "--contours",
+        type=click.Choice(["inclusive", "strict"]),
+        default="inclusive",
+        show_default=True,
+        help="Whether contours of an RTSTRUCT hold the voxels whose centres lie on their lines.",
     ),
     click.option(
         "--reader",

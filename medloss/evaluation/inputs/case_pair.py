@@ -15,7 +15,7 @@ from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_image
 from medloss.evaluation.reading.settled import Told
-from medloss.evaluation.reading.stored import CaseError, Channels, NeedsGridError
+from medloss.evaluation.reading.stored import CaseError, Channels, NeedsGridError, Rule
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class CaseOptions:
         ignore_label: voxels that the reference gives this label do not count.
         resample: whether a prediction on another grid is brought to the reference's.
         channels: what the channels of a stack are; by default exclusive.
+        contours: whether voxels are in whose centres lie on the line of a contour.
         reader: name of the reader of all files that it claims, instead of medloss's own.
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
         channels_only: whether files that hold no such channels are refused.
@@ -42,6 +43,7 @@ class CaseOptions:
     ignore_label: int | None = None
     resample: bool = False
     channels: Channels | None = None
+    contours: Rule = "inclusive"
     reader: str | None = None
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
@@ -53,7 +55,7 @@ class CaseOptions:
     @property
     def told(self) -> Told:
         """What the user says of files that do not say it themselves."""
-        return Told(self.spacing_mm, self.axes)
+        return Told(self.spacing_mm, self.axes, self.contours)
 
     def record(self) -> dict[str, Any]:
         """What was asked for, to be written into the results; nothing where nothing was."""
@@ -64,6 +66,7 @@ class CaseOptions:
             for name, value in vars(self).items()
         }
         # 0 is a label like any other.
+        asked["contours"] = "" if self.contours == "inclusive" else self.contours
         return {name: value for name, value in asked.items() if value or type(value) is int}
 
 

@@ -152,9 +152,12 @@ def read_stored(
     if isinstance(stored, Unplaced):
         return _placed(path, stored, grid)
     if isinstance(stored, Drawn):
-        if grid is None or grid.space != PATIENT:
+        place = stored.grid
+        if place is None and grid is not None and grid.space == PATIENT:
+            place = grid.shape, grid.affine
+        if place is None:
             raise NeedsGridError(f"{path} {stored.lacks}")
-        return stored.on(grid.shape, grid.affine)
+        return stored.on(*place, told.contours)
     return settled(path, stored, told)
 
 
