@@ -59,6 +59,7 @@ class Image:
         space: what ``affine`` leads into: the patient's, a space of the file's own, or empty where
             the file does not say where its voxels lie: then ``affine`` has the voxel size alone.
         names: of labels, by their numbers, where the file has them.
+        threshold: from which probability on a class of its own is there.
     """
 
     path: Path
@@ -70,6 +71,7 @@ class Image:
     note: str = ""
     space: str = PATIENT
     names: Mapping[int, str] = field(default_factory=dict)
+    threshold: float = values.THRESHOLD
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,23 +79,37 @@ class Image:
         return self.array.shape[: len(self.spacing_mm)]
 
     def labels(self) -> NDArray[Any]:
-        """The label map: of probabilities the likeliest class, of a single class p >= 0.5.
+        """The label map: of probabilities the likeliest class, of a single one p >= threshold.
 
         Raises:
             CaseError: the classes are independent and have no common label map.
         """
         if self.independent:
             raise CaseError(f"{self.path} holds classes of their own, not one label map")
-        return values.most_likely(self.array) if self.probabilities else self.array
+        if not self.probabilities:
+            return self.array
+        return values.most_likely(self.array, self.threshold)
 
 
-def read_image(path: Path, *, channels: Channels | None = None, grid: Image | None = None) -> Image:
+def read_image(
+    path: Path,
+    *,
+    channels: Channels | None = None,
+    grid: Image | None = None,
+    threshold: float | None = None,
+    signed: bool = False,
+    instances: bool = False,
+) -> Image:
     """Read an image file of any of :data:`SUFFIXES`, or nnU-Net's ``.npz`` of probabilities.
 
     Args:
         path: the file.
         channels: what the classes of a fourth axis are; by default exclusive.
         grid: where the voxels of a ``.npz`` lie that has no image of its name beside it.
+        threshold: from which probability on a class of its own is there; ``None`` if nobody said,
+            and then fractions without an axis of classes are no probabilities.
+        signed: whether labels may be negative, which are changed later.
+        instances: whether each value is an object, and not a class.
 
     Raises:
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
@@ -105,7 +121,14 @@ def read_image(path: Path, *, channels: Channels | None = None, grid: Image | No
             raise CaseError(f"{path} is empty")
         # Numbers of damaged headers may overflow on the way; what they lead to is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            return make_image(path, read_stored(path, grid), channels=channels)
+            return make_image(
+                path,
+                read_stored(path, grid),
+                channels=channels,
+                threshold=threshold,
+                signed=signed,
+                instances=instances,
+            )
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error
@@ -145,13 +168,24 @@ def case_name(path: Path) -> str | None:
     return None if suffix is None else path.name[: -len(suffix)] or None
 
 
-def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) -> Image:
+def make_image(
+    path: Path,
+    stored: Stored,
+    *,
+    channels: Channels | None = None,
+    threshold: float | None = None,
+    signed: bool = False,
+    instances: bool = False,
+) -> Image:
     """Check what a reader found and settle whether it is labels or probabilities.
 
     Args:
         path: for the error texts.
         stored: what the file holds.
         channels: as :func:`read_image`; what the file itself says counts first.
+        threshold: and the others: as :func:`read_image`.
+        signed: see there.
+        instances: see there.
 
     Raises:
         CaseError: as :func:`read_image`.
@@ -172,12 +206,32 @@ def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) 
     stacked = array.ndim > dimensions
     if stacked and own_channels is None and array.shape[-1] == 1 and values.is_whole(array):
         array, stacked = array[..., 0], False  # a label map that was saved with one more axis
-    exclude = True
+    if not stacked and threshold is not None and values.is_chance(array, low, high):
+        array, stacked = array[..., None], True
+    exclude, rounded = True, ""
     if stacked:
         exclude = values.channels_exclude(path, array, low, high, own_channels or channels)
+        if exclude and threshold is not None and array.shape[-1] > 1:
+            raise CaseError(
+                f"{path} holds classes that exclude one another, of which the likeliest counts; "
+                f"--threshold is for a class of its own (--channels independent)"
+            )
     else:
-        array = values.whole_numbers(path, array, low, high)
-    return Image(path, array, spacing_mm, affine, stacked, not exclude, note, space, names)
+        array, rounded = values.whole_numbers(
+            path, array, low, high, signed=signed, instances=instances
+        )
+    return Image(
+        path,
+        array,
+        spacing_mm,
+        affine,
+        probabilities=stacked,
+        independent=not exclude,
+        note="; ".join(filter(None, [note, rounded])),
+        space=space,
+        names=names,
+        threshold=values.THRESHOLD if threshold is None else threshold,
+    )
 
 
 def _suffix(path: Path) -> str | None:
