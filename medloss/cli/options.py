@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -43,6 +43,31 @@ def grouped(
         return cast(Command, with_group)
 
     return give
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists its options by what they are about.
+
+    Args:
+        sections: names of options by the heading above them; an option of none of them comes last.
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **given: Any) -> None:
+        super().__init__(*args, **given)
+        self.sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        records = {
+            param.name: record
+            for param in self.get_params(ctx)
+            if (record := param.get_help_record(ctx))
+        }
+        for heading, names in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Other"):
+            formatter.write_dl([*records.values()])
 
 
 def refuse_given(group: object, names: Sequence[str], why: str) -> None:

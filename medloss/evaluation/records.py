@@ -318,6 +318,11 @@ class ResultTable:
         return tuple(map(str, self.inputs.get("passed_over", ())))
 
     @property
+    def unscored(self) -> tuple[str, ...]:
+        """Those of the paths that belong to no case that look like images."""
+        return tuple(map(str, self.inputs.get("unscored", ())))
+
+    @property
     def preset(self) -> str:
         """Definition of the surface metrics."""
         return str(self.settings["preset"])

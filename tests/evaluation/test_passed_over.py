@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from medloss.cli import main
 from medloss.evaluation.inputs.manifest import read_manifest
-from medloss.evaluation.inputs.pairing import pair_paths, passed_over
+from medloss.evaluation.inputs.pairing import pair_paths
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_case_in_a_format_that_nobody_reads_on_one_side_is_not_missing(folders
     pred, ref = folders
     (ref / "b.xyz").touch()
     save("pred/b.nii.gz", np.ones((2, 2, 2), np.uint8))
-    _, pair = pair_paths(pred, ref)
+    _, pair = pair_paths(pred, ref).pairs
     assert pair.problem.startswith(f"no reference that can be read: {ref} holds b.xyz, and formats")
     assert pair.missing == ""
     assert run(*folders, "--only-predicted").exit_code == 1
@@ -89,7 +89,9 @@ def test_what_belongs_to_no_case_is_named_everywhere(folders, tmp_path):
     (ref / "old").mkdir()
     out = tmp_path / "out"
     result = run(*folders, "--output", out)
-    assert result.exit_code == 0
+    assert result.exit_code == 1, "one of them looks like an image"
+    assert "1 image belongs to no case and is not scored" in result.output
+    assert run(*folders, "--only", "a").exit_code == 0
     named = [
         *(f"{pred}/{name}" for name in ("README", "dataset.json", "notes.txt", "only_here.mnc")),
         *(f"{ref}/{name}" for name in ("README", "notes.txt", "old/")),
@@ -102,7 +104,7 @@ def test_what_belongs_to_no_case_is_named_everywhere(folders, tmp_path):
 
 
 def test_nothing_is_said_where_nothing_is_passed_over(folders):
-    assert passed_over(*folders, pair_paths(*folders)) == ()
+    assert pair_paths(*folders).passed_over == ()
     assert "Passed over" not in run(*folders).output
 
 

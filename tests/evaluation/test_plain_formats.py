@@ -30,7 +30,7 @@ from evaluation.format_files import (
 from medloss.cli import main
 from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading import libraries
+from medloss.evaluation.reading import stored
 from medloss.evaluation.reading.foreign import WAYS
 from medloss.evaluation.reading.formats import READERS
 from medloss.evaluation.reading.images import case_name, no_image, read_image
@@ -656,7 +656,7 @@ def test_without_its_library_a_format_names_the_extra(tmp_path, monkeypatch, nam
     def missing(module: str) -> None:
         raise ModuleNotFoundError(module)
 
-    monkeypatch.setattr(libraries.importlib, "import_module", missing)
+    monkeypatch.setattr(stored.importlib, "import_module", missing)
     with pytest.raises(CaseError, match=rf"{library}.*medloss\[{extra}\]"):
         read_image(path, told=XYZ)
 

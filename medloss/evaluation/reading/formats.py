@@ -50,6 +50,7 @@ READERS = {
 """Who reads a suffix, of a file or a folder: the module here and its function."""
 
 CLAIMS = {
+    "dicom_files:is_segmentation": "dicom:read_dicom",
     "ome_zarr:is_ome_zarr": "ome_zarr:read_ome_zarr",
     "slices:is_slices": "slices:read_slices",
 }

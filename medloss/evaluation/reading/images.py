@@ -55,6 +55,7 @@ class Image:
         names: of labels, by their numbers, where the file has them.
         codes: of labels in a terminology, likewise.
         cropped: whether outside of the array is background.
+        threshold: from which probability on a class of its own is there.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Image:
     names: Mapping[int, str] = field(default_factory=dict)
     codes: Mapping[int, str] = field(default_factory=dict)
     cropped: bool = False
+    threshold: float = values.THRESHOLD
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,14 +77,16 @@ class Image:
         return self.array.shape[: len(self.spacing_mm)]
 
     def labels(self) -> NDArray[Any]:
-        """The label map: of probabilities the likeliest class, of a single class p >= 0.5.
+        """The label map: of probabilities the likeliest class, of a single one p >= threshold.
 
         Raises:
             CaseError: the classes are independent and have no common label map.
         """
         if self.independent:
             raise CaseError(f"{self.path} holds classes of their own, not one label map")
-        return values.most_likely(self.array) if self.probabilities else self.array
+        if not self.probabilities:
+            return self.array
+        return values.most_likely(self.array, self.threshold)
 
 
 def read_image(
@@ -92,6 +96,9 @@ def read_image(
     grid: Image | None = None,
     reader: str | None = None,
     told: Told = NOTHING_TOLD,
+    threshold: float | None = None,
+    signed: bool = False,
+    instances: bool = False,
 ) -> Image:
     """Read an image of any format that a reader is on offer for.
 
@@ -102,6 +109,10 @@ def read_image(
             beside it, or that draws shapes without an image of their own.
         reader: name of the reader that reads everything that it claims.
         told: what the user says of a file that does not say it itself.
+        threshold: from which probability on a class of its own is there; ``None`` if nobody said,
+            and then fractions without an axis of classes are no probabilities.
+        signed: whether labels may be negative, which are changed later.
+        instances: whether each value is an object, and not a class.
 
     Raises:
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
@@ -113,8 +124,14 @@ def read_image(
             raise CaseError(f"{path} is empty")
         # Numbers of damaged headers may overflow on the way; what they lead to is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            stored = read_stored(path, grid, reader, told)
-            return make_image(path, stored, channels=channels)
+            return make_image(
+                path,
+                read_stored(path, grid, reader, told),
+                channels=channels,
+                threshold=threshold,
+                signed=signed,
+                instances=instances,
+            )
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error
@@ -152,9 +169,12 @@ def read_stored(
     if isinstance(stored, Unplaced):
         return _placed(path, stored, grid)
     if isinstance(stored, Drawn):
-        if grid is None or grid.space != PATIENT:
+        place = stored.grid
+        if place is None and grid is not None and grid.space == PATIENT:
+            place = grid.shape, grid.affine
+        if place is None:
             raise NeedsGridError(f"{path} {stored.lacks}")
-        return stored.on(grid.shape, grid.affine)
+        return stored.on(*place, told.contours)
     return settled(path, stored, told)
 
 
@@ -184,13 +204,24 @@ def case_name(path: Path) -> str | None:
     return (readers[0].case or None) if readers else None
 
 
-def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) -> Image:
+def make_image(
+    path: Path,
+    stored: Stored,
+    *,
+    channels: Channels | None = None,
+    threshold: float | None = None,
+    signed: bool = False,
+    instances: bool = False,
+) -> Image:
     """Check what a reader found and settle whether it is labels or probabilities.
 
     Args:
         path: for the error texts.
         stored: what the file holds.
         channels: as :func:`read_image`; what the file itself says counts first.
+        threshold: and the others: as :func:`read_image`.
+        signed: see there.
+        instances: see there.
 
     Raises:
         CaseError: as :func:`read_image`.
@@ -211,13 +242,33 @@ def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) 
     stacked = array.ndim > dimensions
     if stacked and own_channels is None and array.shape[-1] == 1 and values.is_whole(array):
         array, stacked = array[..., 0], False  # a label map that was saved with one more axis
-    exclude = True
+    if not stacked and threshold is not None and values.is_chance(array, low, high):
+        array, stacked = array[..., None], True
+    exclude, rounded = True, ""
     if stacked:
         exclude = values.channels_exclude(path, array, low, high, own_channels or channels)
+        if exclude and threshold is not None and array.shape[-1] > 1:
+            raise CaseError(
+                f"{path} holds classes that exclude one another, of which the likeliest counts; "
+                f"--threshold is for a class of its own (--channels independent)"
+            )
     else:
-        array = values.whole_numbers(path, array, low, high)
+        array, rounded = values.whole_numbers(
+            path, array, low, high, signed=signed, instances=instances
+        )
     return Image(
-        path, array, spacing_mm, affine, stacked, not exclude, note, space, names, codes, cropped
+        path,
+        array,
+        spacing_mm,
+        affine,
+        probabilities=stacked,
+        independent=not exclude,
+        note="; ".join(filter(None, [note, rounded])),
+        space=space,
+        names=names,
+        threshold=values.THRESHOLD if threshold is None else threshold,
+        codes=codes,
+        cropped=cropped,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medloss.evaluation.reading.stored import CaseError, Stored, by
+from medloss.evaluation.reading.stored import CaseError, Rule, Stored, by
 from medloss.objects.spacing import snapped, within
 
 AXES = "xyz"
@@ -26,10 +26,12 @@ class Told:
             given; empty for nothing.
         axes: what the axes of an array are, in its order, such as ``"zyx"``; ``c`` is the one of
             the classes. Empty for nothing.
+        contours: whether voxels are in whose centres lie on the line of a contour.
     """
 
     spacing_mm: tuple[float, ...] = ()
     axes: str = ""
+    contours: Rule = "inclusive"
 
 
 NOTHING_TOLD = Told()
@@ -47,7 +49,7 @@ def parse_told(spacing: str | None, axes: str | None) -> Told:
 
     Example:
         >>> parse_told("3, 1.5, 2", "zyx")
-        Told(spacing_mm=(3.0, 1.5, 2.0), axes='zyx')
+        Told(spacing_mm=(3.0, 1.5, 2.0), axes='zyx', contours='inclusive')
     """
     order = (axes or "").strip().lower()
     wrong = set(order) - set(AXES + "c") or len(set(order)) < len(order)

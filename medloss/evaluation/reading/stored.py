@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,9 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 Channels = Literal["exclusive", "independent"]
 """Whether one class of a stack excludes the others, or each is a class of its own."""
+
+Rule = Literal["inclusive", "strict"]
+"""Whether a voxel is in whose centre lies on the line of a contour."""
 
 Order = Literal["F", "C"]
 """Which axis is the fastest: the first or the last."""
@@ -48,15 +52,19 @@ class Unplaced(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """Shapes in the patient's millimetres that become voxels on a grid which is another file's.
+    """Shapes in the patient's millimetres that become voxels on a grid.
 
     Args:
-        on: makes the voxels, of the grid's shape and affine.
-        lacks: what is missing where no other file has a grid, to go on with after the path.
+        on: makes the voxels, of the grid's shape, its affine and the rule for centres on a line,
+            ``"inclusive"`` or ``"strict"``.
+        lacks: what is missing where neither this file nor another has a grid; the error says it
+            after the path.
+        grid: shape and affine of its own, if it has them.
     """
 
-    on: Callable[[tuple[int, ...], NDArray[np.float64]], Stored]
+    on: Callable[[tuple[int, ...], NDArray[np.float64], Rule], Stored]
     lacks: str
+    grid: tuple[tuple[int, ...], NDArray[np.float64]] | None = None
 
 
 class NeedsGridError(CaseError):
@@ -107,6 +115,27 @@ def sizes_alone(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
     for axis, length in enumerate(spacing_mm):
         affine[axis, axis] = length
     return affine
+
+
+def imported(path: Path, module: str, extra: str) -> Any:
+    """A library that reads a format, imported when a file of it comes.
+
+    Args:
+        path: that needs it.
+        module: to import.
+        extra: of medloss that installs it.
+
+    Raises:
+        CaseError: it is not installed; says how to.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise CaseError(
+            f"{path} needs {name} to be read, which is not installed here: "
+            f"pip install 'medloss[{extra}]'"
+        ) from error
 
 
 def voxel_bytes(path: Path, shape: Sequence[int], itemsize: int) -> int:
