@@ -58,9 +58,9 @@ class InputOptions:
         from medloss.evaluation.inputs.manifest import read_manifest
         from medloss.evaluation.inputs.pairing import (
             FoundCases,
+            find_cases,
             only_named,
             only_predicted,
-            pair_paths,
         )
 
         if self.manifest is not None:
@@ -72,7 +72,7 @@ class InputOptions:
             missing = "PRED" if prediction is None else "REF"
             raise ValueError(f"Missing argument {missing}: give PRED and REF, or --manifest FILE")
         else:
-            found = pair_paths(
+            found = find_cases(
                 prediction,
                 reference,
                 probabilities=self.probabilities,
