@@ -38,7 +38,7 @@ def pairs(save, tmp_path):
         cube.ravel()[: n + 1] = 1
         for side in ("pred", "ref"):
             save(f"{side}/c{n:02}.nii.gz", cube)
-    return pair_paths(tmp_path / "pred", tmp_path / "ref").pairs
+    return pair_paths(tmp_path / "pred", tmp_path / "ref")
 
 
 def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(cluster, pairs, tmp_path):

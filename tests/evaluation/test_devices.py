@@ -31,7 +31,7 @@ def pairs(save, tmp_path, monkeypatch) -> tuple[Pair, ...]:
         labels[1:4, 2:6, 1:5], labels[5:8, 3:7, 2:6] = 1, 2
         save(f"ref/c{n}.nii.gz", labels, (0.8, 1.1, 2.5))
         save(f"pred/c{n}.nii.gz", np.roll(labels, n, axis=0), (0.8, 1.1, 2.5))
-    return pair_paths(tmp_path / "pred", tmp_path / "ref").pairs
+    return pair_paths(tmp_path / "pred", tmp_path / "ref")
 
 
 def study(device: str | None, **options) -> EvalPlan:

@@ -27,7 +27,7 @@ def metrics(*names):
 
 def run(folder, names, **study):
     study = EvalPlan(metrics(*names), **study)
-    pairs = pair_paths(folder / "p", folder / "r", probabilities=True).pairs
+    pairs = pair_paths(folder / "p", folder / "r", probabilities=True)
     return complete(evaluate(pairs, study), study)
 
 

@@ -17,7 +17,7 @@ NAMES = ["dice", "focal_tversky:fn_weight=0.6,fp_weight=0.4", "boundary"]
 
 def run(prediction, reference, *names):
     study = EvalPlan((), losses=tuple(choose_loss(parse_request(name)) for name in names))
-    return next(evaluate(pair_paths(prediction, reference).pairs, study))
+    return next(evaluate(pair_paths(prediction, reference), study))
 
 
 @pytest.fixture

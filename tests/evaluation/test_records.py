@@ -45,7 +45,7 @@ def table(tmp_path: Path) -> ResultTable:
         regions={"all of it": (1, 2)},
         policy=EmptyPolicy(missed="inf"),
     )
-    pairs = pair_paths(tmp_path / "pred", tmp_path / "ref").pairs
+    pairs = pair_paths(tmp_path / "pred", tmp_path / "ref")
     return with_origin(make_table(complete(evaluate(pairs, plan), plan), plan), plan, "medloss")
 
 

@@ -33,7 +33,7 @@ def metrics(*names: str):
 
 def run(prediction: Path, reference: Path, study: EvalPlan | None = None):
     study = study or EvalPlan(metrics())
-    return complete(evaluate(pair_paths(prediction, reference).pairs, study), study)
+    return complete(evaluate(pair_paths(prediction, reference), study), study)
 
 
 def values(case) -> dict[tuple[int | None, str], float]:
@@ -170,7 +170,7 @@ def test_each_file_is_read_once_and_one_case_at_a_time(save, monkeypatch):
         inputs_module, "read_image", lambda p, **how: read.append(p.stem) or real(p, **how)
     )
     study = EvalPlan(metrics())
-    results = evaluate(pair_paths(folder.parent / "p", folder).pairs, study)
+    results = evaluate(pair_paths(folder.parent / "p", folder), study)
     next(results)
     assert read == ["a", "a"]
     next(results)

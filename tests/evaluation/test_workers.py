@@ -27,7 +27,7 @@ def pairs(save, tmp_path) -> tuple[Pair, ...]:
         cube.ravel()[: n + 1] = 1
         for side in ("pred", "ref"):
             save(f"{side}/c{n}.nii.gz", cube)
-    return pair_paths(tmp_path / "pred", tmp_path / "ref").pairs
+    return pair_paths(tmp_path / "pred", tmp_path / "ref")
 
 
 def values(cases) -> dict[str, float]:

@@ -128,7 +128,7 @@ def test_scores_are_those_of_the_written_files(folder: Folder) -> None:
     out = folder.root / "out"
     bundle = read_bundle(folder.root)
     found = [*evaluate_bundle(bundle, bundle_pairs(bundle, predictions=out), study())]
-    from_files = [*evaluate(pair_paths(out, folder.root / "data" / "labels").pairs, study())]
+    from_files = [*evaluate(pair_paths(out, folder.root / "data" / "labels"), study())]
     by_name = {case.pair.name: case for case in found}
     assert [case.pair.name for case in found] == ["b", "a"], "in the order of the bundle"
     for case in from_files:
