@@ -63,9 +63,9 @@ class InputOptions:
         from medloss.evaluation.inputs.pairing import (
             FoundCases,
             files_of,
+            find_cases,
             only_named,
             only_predicted,
-            pair_paths,
         )
         from medloss.evaluation.reading.formats import overruled, with_own_readers
 
@@ -78,7 +78,7 @@ class InputOptions:
             missing = "PRED" if prediction is None else "REF"
             raise ValueError(f"Missing argument {missing}: give PRED and REF, or --manifest FILE")
         else:
-            found = pair_paths(
+            found = find_cases(
                 prediction,
                 reference,
                 probabilities=self.probabilities,

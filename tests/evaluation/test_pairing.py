@@ -20,7 +20,7 @@ def folders(tmp_path):
 
 
 def test_folders_are_paired_by_name_whatever_the_suffix(folders):
-    pairs = pair_paths(*folders("b.nii.gz a.NRRD c.1.mha", "a.nii c.1.nii.gz b.mhd")).pairs
+    pairs = pair_paths(*folders("b.nii.gz a.NRRD c.1.mha", "a.nii c.1.nii.gz b.mhd"))
     assert [pair.name for pair in pairs] == ["a", "b", "c.1"]
     assert [pair.prediction.name for pair in pairs] == ["a.NRRD", "b.nii.gz", "c.1.mha"]
     assert [pair.reference.name for pair in pairs] == ["a.nii", "b.mhd", "c.1.nii.gz"]
@@ -28,13 +28,13 @@ def test_folders_are_paired_by_name_whatever_the_suffix(folders):
 
 
 def test_files_that_are_no_images_are_not_cases(folders):
-    pairs = pair_paths(*folders("a.nii.gz a.json .nii ._a.nii.gz notes", "a.nii.gz a.raw")).pairs
+    pairs = pair_paths(*folders("a.nii.gz a.json .nii ._a.nii.gz notes", "a.nii.gz a.raw"))
     assert [pair.name for pair in pairs] == ["a"]
 
 
 def test_a_file_without_partner_is_a_case_with_a_problem(folders):
     pred, ref = folders("a.nii b.nii", "b.nii c.nii")
-    first, second, third = pair_paths(pred, ref).pairs
+    first, second, third = pair_paths(pred, ref)
     assert first.problem == f"no reference: {ref} holds no image called 'a'"
     assert first.prediction == pred / "a.nii"
     assert first.reference is None
@@ -44,14 +44,14 @@ def test_a_file_without_partner_is_a_case_with_a_problem(folders):
 
 def test_two_files_of_one_name_are_a_problem_and_not_a_choice(folders):
     pred, ref = folders("a.nii a.nrrd", "a.nii")
-    (pair,) = pair_paths(pred, ref).pairs
+    (pair,) = pair_paths(pred, ref)
     assert pair.problem == f"several predictions: a.nii and a.nrrd in {pred}"
     assert pair.prediction is None
 
 
 def test_two_files_are_one_case_called_like_the_reference(folders):
     pred, ref = folders("mine.nrrd", "truth.nii.gz")
-    (pair,) = pair_paths(pred / "mine.nrrd", ref / "truth.nii.gz").pairs
+    (pair,) = pair_paths(pred / "mine.nrrd", ref / "truth.nii.gz")
     assert pair.name == "truth"
     assert pair.prediction == pred / "mine.nrrd"
 
@@ -81,14 +81,14 @@ def test_a_folder_without_images_is_an_error(folders):
 
 def test_probabilities_beside_a_label_map_are_one_prediction(folders):
     pred, ref = folders("a.nii.gz a.npz b.npz", "a.nii.gz b.nii.gz")
-    assert [pair.prediction.name for pair in pair_paths(pred, ref).pairs] == ["a.nii.gz", "b.npz"]
-    pairs = pair_paths(pred, ref, probabilities=True).pairs
+    assert [pair.prediction.name for pair in pair_paths(pred, ref)] == ["a.nii.gz", "b.npz"]
+    pairs = pair_paths(pred, ref, probabilities=True)
     assert [pair.prediction.name for pair in pairs] == ["a.npz", "b.npz"]
     assert not any(pair.problem for pair in pairs)
 
 
 def test_references_without_a_prediction_are_left_out_on_demand_only(folders):
-    pairs = pair_paths(*folders("b.nii d.nii c.nii c.mha", "a.nii b.nii c.nii")).pairs
+    pairs = pair_paths(*folders("b.nii d.nii c.nii c.mha", "a.nii b.nii c.nii"))
     assert [pair.missing for pair in pairs] == ["prediction", "", "", "reference"]
     kept, left_out = only_predicted(pairs)
     assert left_out == ("a",)

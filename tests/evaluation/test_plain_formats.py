@@ -556,7 +556,7 @@ def test_slices_that_do_not_belong_together_are_refused(tmp_path):
     write_png(folder / "slice_9.png", label_map()[:, :-1, 0].T)
     refused("do not belong together: slice_8.png is 7 x 6 of uint8, slice_9.png 7 x 5 of uint8")
     (folder / "other_9.png").touch()
-    refused("another file have one number")
+    refused("no stack of slices: beside slice_10.png is another kind of name")
     (folder / "notes.txt").touch()
     refused("no stack of slices: it holds notes.txt")
 

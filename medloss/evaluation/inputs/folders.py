@@ -17,7 +17,7 @@ PAPERS = (
 )
 """Suffixes of what lies beside images and is none: no case, even if both folders have the name."""
 
-HEADLESS = (".raw", ".zraw", ".bin", ".dat")
+HEADLESS = (".raw", ".zraw", ".bin", ".dat", ".img")
 """Suffixes of voxels whose header is another file, under any name: of no use alone, and no case."""
 
 _PACKED = ("gz", "bz2", "xz", "zst", "zip")
@@ -130,12 +130,15 @@ class FolderSide:
         return {name for name, case in self.cases.items() if case.images}
 
 
-def read_folder(folder: Path, layout: Layout, *, probabilities: bool = False) -> FolderSide:
+def read_folder(
+    folder: Path, layout: Layout, *, alone: str = "", probabilities: bool = False
+) -> FolderSide:
     """What a folder holds, by the first rank of patterns that any image has.
 
     Args:
         folder: which.
         layout: how it is laid out.
+        alone: what the case is called where patterns name none.
         probabilities: whether an ``.npz`` is taken rather than the image beside it.
 
     Raises:
@@ -143,7 +146,7 @@ def read_folder(folder: Path, layout: Layout, *, probabilities: bool = False) ->
     """
     found = tuple(entries(folder, layout.depth))
     for rank in layout.ranks:
-        side = _by_rank(folder, layout, rank, found)
+        side = _by_rank(folder, layout, rank, found, alone)
         if side.images or rank == layout.ranks[-1]:
             break
     for case in side.cases.values():
@@ -152,7 +155,7 @@ def read_folder(folder: Path, layout: Layout, *, probabilities: bool = False) ->
 
 
 def _by_rank(
-    folder: Path, layout: Layout, rank: tuple[str, ...], found: Sequence[Entry]
+    folder: Path, layout: Layout, rank: tuple[str, ...], found: Sequence[Entry], alone: str
 ) -> FolderSide:
     cases: dict[str, FolderCase] = {}
     rest, folders = [], set()
@@ -161,39 +164,41 @@ def _by_rank(
         readable = not entry.folder and case_name(entry.path) is not None
         stem = relative_stem(entry.relative)
         places = (matcher(pattern)(entry.relative, stem) for pattern in rank)
-        image = not entry.folder and looks_like_image(entry)
+        image = not entry.folder and looks_like_image(entry.path)
         place = next(filter(None, places), None) if image else None
         if place is None:
             rest.append(entry)
             continue
         name, label, own_folder = place
-        case = cases.setdefault(printable(name or folder.resolve().name), FolderCase())
+        case = cases.setdefault(printable(name or alone), FolderCase())
         (case.images if readable else case.others).append((label, entry.path))
         if own_folder:
             folders.add(own_folder)
     return FolderSide(folder, layout, rank, cases, tuple(rest), frozenset(folders))
 
 
-def looks_like_image(entry: Entry) -> bool:
-    """Whether a file may be an image of whatever format, or a folder holds one."""
-    if entry.folder:
-        return bool(entry.problem) or _holds_image(entry.path)
-    if case_name(entry.path) is not None:
+def images_in(entry: Entry) -> int:
+    """How many images a file may be, of whatever format, or a folder may hold."""
+    if not entry.folder:
+        return int(looks_like_image(entry.path))
+    if entry.problem:
+        return 1  # nobody knows
+    try:
+        inside = zip(entries(entry.path, None), range(_MOST_SEARCHED), strict=False)
+        return sum(images_in(each) for each, _ in inside if each.problem or not each.folder)
+    except ValueError:
+        return 1
+
+
+def looks_like_image(path: Path) -> bool:
+    """Whether a file may be an image, of a format that is read or of another one."""
+    if case_name(path) is not None:
         return True
-    stem = stem_of(entry.path.name)
+    stem = stem_of(path.name)
     # without the suffix of a compressed file, which follows it
-    _, dot, suffix = entry.path.name[len(stem) :].lower().partition(".")
+    _, dot, suffix = path.name[len(stem) :].lower().partition(".")
     kind = dot + suffix.partition(".")[0]
     return bool(kind) and kind not in (*PAPERS, *HEADLESS)
-
-
-def _holds_image(folder: Path) -> bool:
-    inside = entries(folder, None)
-    try:
-        files = (entry for entry, _ in zip(inside, range(_MOST_SEARCHED), strict=False))
-        return any(looks_like_image(entry) for entry in files if not entry.folder)
-    except ValueError:
-        return True  # it cannot be listed, so nobody knows
 
 
 def relative_stem(relative: str) -> str:
@@ -255,6 +260,8 @@ def place_beside(entry: Entry, side: FolderSide, names: set[str]) -> str | None:
         rest = printable(relative_stem(entry.relative.removeprefix(max(folders, key=len))))
         case = PurePosixPath(max(folders, key=len)).name
         return "{case}/" + (f"{{case}}{rest[len(case) :]}" if rest.startswith(case) else rest)
+    if entry.folder:
+        return None
     ends = [len(stem), *(at for at, sign in enumerate(stem) if sign in _BETWEEN_WORDS)]
     for end in sorted(ends, reverse=True):
         if stem[:end] in names:

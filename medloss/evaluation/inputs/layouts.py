@@ -28,6 +28,8 @@ _PARTS = re.compile(r"(\{[^{}]*\}|\*\*/|\*)")
 _NO_STRUCTURE = ("ct", "mri")
 """What TotalSegmentator's data sets call the image in the folder of a case."""
 
+_ANY_DEPTH = ("**/", "{case:path}", "{bids}")
+
 _DERIVED = ("desc", "space", "res", "den", "atlas", "seg", "label", "hemi", "from", "to", "mode")
 """Entities of BIDS that say how a file was made, or what it shows, and not of what it is made."""
 
@@ -55,7 +57,7 @@ class Layout:
     def depth(self) -> int | None:
         """How many folders deep files may lie; ``None`` for any number."""
         patterns = [pattern for rank in self.ranks for pattern in rank]
-        if any("**/" in pattern or ":path}" in pattern for pattern in patterns):
+        if any(part in pattern for pattern in patterns for part in _ANY_DEPTH):
             return None
         return max(pattern.count("/") for pattern in patterns)
 
@@ -69,7 +71,7 @@ _LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("{case}",),
     ),
     "kits": (("{case}/segmentation",), ("{case}/{case}",), ("{case}",)),
-    "autopet": (("{case:path}/SEG",), ("{case:path}",)),
+    "autopet": (("{case:path}/SEG",),),
     "slicer": (
         tuple(f"{{case}}{end}" for end in (".seg.nrrd", ".seg.nhdr", "-label.nrrd")),
         ("{case}",),
@@ -129,8 +131,11 @@ def matcher(pattern: str) -> Match:
     """
     if pattern == "{bids}":
         return _bids
-    whole = case_name(Path(pattern.replace("{", "x"))) is not None
-    forms = [_compiled(pattern, repeat, whole=whole) for repeat in ("+", "+?")]
+    name = pattern.rpartition("/")[2].replace("{", "x")
+    before = case_name(Path(name))
+    whole = before is not None
+    suffix = "" if before is None else name[len(before) :]
+    forms = [_compiled(pattern.removesuffix(suffix), repeat, suffix) for repeat in ("+", "+?")]
     own_folder = re.search(r"\{case(:path)?\}/", pattern) is not None
 
     def find(path: str, stem: str) -> Place | None:
@@ -153,8 +158,11 @@ def matcher(pattern: str) -> Match:
     return find
 
 
-def _compiled(pattern: str, repeat: str, *, whole: bool) -> re.Pattern[str]:
-    """A regular expression in which everything takes as much as it can, or as little."""
+def _compiled(pattern: str, repeat: str, suffix: str) -> re.Pattern[str]:
+    """A regular expression in which everything takes as much as it can, or as little.
+
+    How a suffix is written is of no matter.
+    """
     within = f"[^/]{repeat}"
     stands_for = {
         "{case}": f"(?P<case>{within})",
@@ -171,13 +179,8 @@ def _compiled(pattern: str, repeat: str, *, whole: bool) -> re.Pattern[str]:
             continue
         met.add(name if part.startswith("{") else "")
         parts.append(stands_for.get(part) or re.escape(part))
-    # How a suffix is written is of no matter; where there is none, the stem is looked at.
-    if whole and not parts[-1].startswith("(?P"):
-        head, dot, suffix = pattern.rpartition("/")[2].rpartition(".")
-        end = re.escape(f"{dot}{suffix}")
-        if head and parts[-1].endswith(end):
-            parts[-1] = f"{parts[-1][: -len(end)]}(?i:{end})"
-    return re.compile("".join(parts), re.DOTALL)
+    end = f"(?i:{re.escape(suffix)})"
+    return re.compile("".join(parts) + end, re.DOTALL)
 
 
 def _bids(path: str, stem: str) -> Place | None:

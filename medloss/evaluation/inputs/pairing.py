@@ -13,8 +13,8 @@ from medloss.evaluation.inputs import layouts
 from medloss.evaluation.inputs.folders import (
     FolderCase,
     FolderSide,
+    images_in,
     left_over,
-    looks_like_image,
     place_beside,
     printable,
     read_folder,
@@ -25,6 +25,8 @@ from medloss.evaluation.reading.foreign import way_out
 from medloss.evaluation.reading.formats import SUFFIXES
 from medloss.evaluation.reading.images import case_name, no_image
 from medloss.evaluation.reading.opened import is_link
+
+_MOST_PROPOSED = 2
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,13 @@ class FoundCases:
 
 
 def pair_paths(
+    prediction: Path, reference: Path, *, probabilities: bool = False
+) -> tuple[Pair, ...]:
+    """The cases of two files, or of two flat folders: :func:`find_cases`."""
+    return find_cases(prediction, reference, probabilities=probabilities).pairs
+
+
+def find_cases(
     prediction: Path,
     reference: Path,
     *,
@@ -122,7 +131,7 @@ def pair_paths(
         one_reference: whether a file as reference is that of every case of a folder.
 
     Returns:
-        One pair for every name on either side, by name.
+        One pair for every name on either side, by name, and what belongs to none.
 
     Raises:
         ValueError: a path is missing or no image, a file is set against a folder, or no name is on
@@ -236,19 +245,23 @@ def only_named(found: FoundCases, patterns: Sequence[str]) -> FoundCases:
 def _pair_folders(
     prediction: Path, reference: Path, probabilities: bool, given: tuple[Layout, Layout]
 ) -> FoundCases:
+    alone = reference.resolve().name
     sides = (
-        read_folder(prediction, given[0], probabilities=probabilities),
-        read_folder(reference, given[1]),
+        read_folder(prediction, given[0], alone=alone, probabilities=probabilities),
+        read_folder(reference, given[1], alone=alone),
     )
     problem = _unpaired(*sides)
     if problem:
         raise ValueError(problem + _proposal(sides, probabilities))
-    predictions, references = sides
+    return _paired(*sides)
+
+
+def _paired(predictions: FolderSide, references: FolderSide) -> FoundCases:
     # A name that both folders have is a case, even where nobody here can read its files.
     both = predictions.cases.keys() & references.cases.keys()
     names = sorted(predictions.images | references.images | both)
     pairs = tuple(_pair(name, predictions, references) for name in names)
-    return _with_rest(pairs, sides)
+    return _with_rest(pairs, (predictions, references))
 
 
 def _unpaired(predictions: FolderSide, references: FolderSide) -> str:
@@ -269,7 +282,7 @@ def _proposal(sides: tuple[FolderSide, FolderSide], probabilities: bool) -> str:
     """What would pair them: said, never done."""
     if not all(side.layout.flat for side in sides):
         return ""
-    found = []
+    fits = []
     for place, name in enumerate(layouts.NAMES):
         layout = parse_layout(name)
         try:
@@ -278,12 +291,15 @@ def _proposal(sides: tuple[FolderSide, FolderSide], probabilities: bool) -> str:
             )
         except ValueError:  # names that a pattern fits in several ways
             continue
-        many = len(one.images & other.images)
-        if many and not layout.flat:
-            found.append((-many / len(one.images | other.images), place, name, many))
-    if found:
-        *_, name, many = min(found)
-        return f"; --layout {name} would pair {many} {'case' if many == 1 else 'cases'}"
+        if layout.flat or not one.images & other.images:
+            continue
+        found = _paired(one, other)
+        lost = len(found.unscored) + sum(bool(pair.problem) for pair in found.pairs)
+        fits.append((lost, place, name, len(one.images & other.images)))
+    if fits:
+        best = [each for each in sorted(fits) if each[0] == min(fits)[0]][:_MOST_PROPOSED]
+        told = (f"{name} would pair {many}" for *_, name, many in best)
+        return f"; --layout {', --layout '.join(told)} of the cases"
     names = [sorted(side.images) for side in sides]
     if all(names) and (patterns := layouts.affix_pattern(*names)):
         words = ("--layout-prediction", "--layout-reference")
@@ -318,15 +334,15 @@ def _with_rest(pairs: tuple[Pair, ...], sides: Sequence[FolderSide]) -> FoundCas
     beside: Counter[str] = Counter()
     for side in sides:
         for entry, foreign in left_over(side, names):
-            image = foreign or looks_like_image(entry)
+            images = images_in(entry)
             place = None if foreign else place_beside(entry, side, names)
             if place is None:
                 path = printable(f"{entry.path}/" if entry.folder else str(entry.path))
                 path += f" ({entry.problem})" if entry.problem else ""
                 over.append(path)
-                unscored += [path] if image else []
-            elif image:
-                beside[f"{printable(side.folder.name)}/{place}"] += 1
+                unscored += [path] if images else []
+            elif images:
+                beside[f"{printable(side.folder.name)}/{place}"] += images
     return FoundCases(
         pairs,
         passed_over=tuple(over),

@@ -24,7 +24,8 @@ _MOST_SLICES = 1 << 16
 def read_slices(folder: Path) -> Stored:
     """A stack out of a folder that holds a file for each slice, in the order of their numbers.
 
-    The number is the last one of a name, and there is none missing between the first and the last.
+    The number ends a name, before which all names are the same, and none is missing between the
+    first and the last.
 
     Raises:
         CaseError: the folder holds something else, or slices that do not belong together.
@@ -45,7 +46,9 @@ def read_slices(folder: Path) -> Stored:
             )
         planes[place] = plane
     assert planes is not None  # noqa: S101  there is at least one file
-    return pixel_labels(planes, (UNKNOWN,) * 3)
+    found = pixel_labels(planes, (UNKNOWN,) * 3)
+    said = f"{files[0].name} to {files[-1].name} are the {len(files)} slices of one image"
+    return found._replace(note=f"{said}; {found.note}" if found.note else said)
 
 
 def is_slices(folder: Path) -> bool:
@@ -64,20 +67,19 @@ def _slices(folder: Path) -> list[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        kind = path.suffix.lower()
-        number = re.findall(r"\d{1,9}", path.stem, re.ASCII)
-        if kind not in SLICES or not number:
+        name = re.fullmatch(r"(.*?)(\d{1,9})", path.stem, re.ASCII | re.DOTALL)
+        if path.suffix.lower() not in SLICES or name is None:
             raise CaseError(f"{folder} is no stack of slices: it holds {path.name}")
-        kinds.add(kind)
-        if int(number[-1]) in found or len(kinds) > 1 or len(found) == _MOST_SLICES:
+        kinds.add((name[1], path.suffix))
+        if int(name[2]) in found or len(kinds) > 1 or len(found) == _MOST_SLICES:
             raise CaseError(
-                f"{folder} is no stack of slices: {path.name} and another file have one number, or "
-                f"are of two kinds"
+                f"{folder} is no stack of slices: beside {path.name} is another kind of name, or "
+                f"the same number"
             )
-        found[int(number[-1])] = path
+        found[int(name[2])] = path
     numbers = sorted(found)
-    if not numbers:
-        raise CaseError(f"{folder} holds no slices")
+    if len(numbers) < 2:
+        raise CaseError(f"{folder} is no stack of slices: it holds {len(numbers)}")
     if numbers[-1] - numbers[0] + 1 != len(numbers):
         gap = next(n for n in numbers if n + 1 not in found)
         raise CaseError(f"{folder} holds slices {numbers[0]} to {numbers[-1]}, without {gap + 1}")

@@ -233,8 +233,9 @@ def whole_numbers(
 
 def _narrowest(low: float, high: float) -> np.dtype[Any]:
     """The smallest type that holds what is whole between two numbers."""
-    least, most = (np.min_scalar_type(int(end)) for end in (min(low, 0), max(high, 0)))
-    return np.result_type(least, most)
+    if low > -1:
+        return np.min_scalar_type(int(high))
+    return np.result_type(np.min_scalar_type(int(low)), np.min_scalar_type(-int(high) - 1))
 
 
 def _no_labels(path: Path, value: float, low: float, high: float) -> str:
