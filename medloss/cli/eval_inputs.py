@@ -117,6 +117,8 @@ class InputOptions:
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            names={} if classes is None else classes.table,
+            regions={} if classes is None else classes.regions,
             contours=self.contours,
             reader=self.reader,
             channels="independent" if independent else self.channels,
@@ -204,7 +206,9 @@ _INPUTS = (
         "--labels",
         metavar="LABELS",
         help="1,2 or 1=core,2=oedema,whole=1+2 or a JSON file: names and labels, a dataset.json, "
-        "a bundle's metadata.json.  [default: every label found in any file]",
+        "a bundle's metadata.json. Files that name their labels are read by these names; more "
+        "names of one follow it: 1=liver,hepar or, without a number, liver=Liver,hepar.  "
+        "[default: every label found in any file, by name where both files have names]",
     ),
     click.option(
         "--ignore-label",
