@@ -179,7 +179,7 @@ def _combined(
     voxel_bytes(path, (*shape, count), 1)
     array = np.zeros((*shape, count), np.uint8, order="F")
     for label, place, mask in planes:
-        np.moveaxis(array, across, 0)[place, ..., label - 1] = mask
+        np.moveaxis(array, across, 0)[place, ..., label - 1][mask] = 1
     return array
 
 
