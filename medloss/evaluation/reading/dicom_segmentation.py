@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.reading.dicom import first
-from medloss.evaluation.reading.dicom_files import LABEL_MAP
+from medloss.evaluation.reading.dicom_files import LABEL_MAP, first
 from medloss.evaluation.reading.dicom_grid import Planes, plane, stack
 from medloss.evaluation.reading.dicom_series import find_series
 from medloss.evaluation.reading.stored import (
