@@ -170,6 +170,8 @@ class InputOptions:
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            names={} if classes is None else classes.table,
+            regions={} if classes is None else classes.regions,
             contours=self.contours,
             reader=self.reader,
             channels="independent" if independent else self.channels,
@@ -285,8 +287,10 @@ _VALUES = (
         "--labels",
         metavar="LABELS",
         help="1,2 or 1=core,2=oedema,whole=1+2 or 0=background or a JSON file: names and labels, a "
-        "dataset.json, a bundle's metadata.json. Where structures are files: liver,spleen.  "
-        "[default: every label found in any file, without 0]",
+        "dataset.json, a bundle's metadata.json. Files that name their labels are read by these "
+        "names; more names of one follow it: 1=liver,hepar or, without a number, "
+        "liver=Liver,hepar. Where structures are files: liver,spleen.  [default: every label found "
+        "in any file, without 0, by name where both files have names]",
     ),
     click.option(
         "--ignore-label",
