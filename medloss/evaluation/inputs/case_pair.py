@@ -270,7 +270,8 @@ def changed(image: Image, inputs: CaseOptions, changes: dict[int, int]) -> Image
     image = _remapped(_as_map(image, inputs), changes)
     if inputs.instances and image.probabilities:
         raise CaseError(f"{image.path} holds probabilities and no objects, which --instances reads")
-    if not image.probabilities and (low := int(image.array.min())) < 0:
+    signed = image.array.dtype.kind == "i" and not image.probabilities
+    if signed and (low := int(image.array.min())) < 0:
         raise CaseError(
             f"{image.path} holds the label {low}, which nothing changes; labels are at least 0"
         )
