@@ -26,7 +26,7 @@ from medloss.evaluation.reading.opened import recording
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import MetricChoice
-from medloss.evaluation.signs import signs_of
+from medloss.evaluation.signs import most_common, signs_of
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.facts import Counts
@@ -99,7 +99,9 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
         plan,
         labels={1: ""},
         regions={},
-        inputs=dataclasses.replace(plan.inputs, channels_only=False, region_order=()),
+        inputs=dataclasses.replace(
+            plan.inputs, channels_only=False, region_order=(), names={}, regions={}
+        ),
     )
     found: list[CaseResult] = []
     for label, sides in read_structures(pair, alone.inputs, plan.labels, plan.regions):
@@ -118,6 +120,7 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
             for place, (preset, _) in enumerate(plan.definitions)
         ),
         notes=tuple(dict.fromkeys(note for case in found for note in case.notes)),
+        signs=most_common([case.signs for case in found]),
     )
 
 
@@ -311,7 +314,7 @@ def evaluate_case_pair(
         counts=counts,
         definitions=tuple(definitions),
         notes=sides.notes,
-        signs=signs_of(prediction, reference, sides.ignored, counts),
+        signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
 
 
