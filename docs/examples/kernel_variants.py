@@ -18,8 +18,9 @@ from medloss.distance import gpu as distances
 from medloss.distance.separable import Measurement
 from medloss.histograms import gpu as histograms
 from medloss.sums import Activation, Term
-from medloss.sums.gpu import backend, true_class
+from medloss.sums.gpu import backend, ratios, true_class
 from medloss.sums.gpu.head import Head
+from medloss.sums.ratios import Ratio
 from medloss.sums.request import SumsRequest
 from medloss.sums.terms import as_terms
 
@@ -159,6 +160,22 @@ def of_sums(name: str, classes: int, dtype: torch.dtype) -> Launch:
     return Launch(f"{name}, {classes}, {str(dtype).removeprefix('torch.')}", backend, SUMS, call)
 
 
+def of_ratios(
+    batch: int, classes: int, programs: int = 300, dtype: torch.dtype = torch.float32
+) -> Launch:
+    """Dice and cross entropy of what programs found; with several samples, pooled and cut."""
+    several = batch > 1
+    dice = Ratio((("tp", 2.0),), (("p", 1.0), ("t", 1.0)), (1e-5, 1e-5), int(several), several)
+    mean = Ratio((("ce", 1.0),), (("t", 1.0),), first=int(several))
+    terms = as_terms(("tp", "p", "t", "ce"))
+    found = torch.zeros(batch, programs, len(terms), classes, dtype=torch.float64)
+
+    def call() -> None:
+        ratios.of_partial(found, dtype, terms, ((1.0, dice), (0.5, mean)))
+
+    return Launch(f"ratios, {batch}, {classes}, {dtype}", ratios, ("ratios_kernel",), call)
+
+
 def of_head(classes: int, features: int, *, bias: bool = True, name: str = "dice_ce") -> Launch:
     """The same with the convolution inside."""
     asked = request(VARIANTS[name], classes, torch.float32)
@@ -214,6 +231,7 @@ def representatives() -> Iterator[Launch]:
     """One of each kind, with everything that a kind may have."""
     yield of_sums("dice_ce", 14, torch.float32)
     yield of_sums("all, index", 14, torch.float32)
+    yield of_ratios(2, 14)
     yield of_head(14, 32)
     yield of_head(5, 3, bias=False)
     yield of_log_p(14)
@@ -232,6 +250,9 @@ def everything() -> Iterator[Launch]:
     for classes, features in ((2, 128), (14, 64), (64, 128), (105, 64)):  # up to what is served
         yield of_head(classes, features, bias=classes != 14)
     yield of_head(3, 16, name="bce_dice")
+    yield of_ratios(1, 2)
+    yield of_ratios(2, 105, 1)
+    yield of_ratios(16, 200, 1, torch.float64)
     yield of_log_p(105)
     yield of_histograms(105)
     yield of_histograms(14, "all terms")

@@ -28,6 +28,12 @@ def sums(request: SumsRequest, head: Head | None = None) -> Tensor:
         request: with a head the input is there in shape only.
         head: what makes the logits.
     """
+    # a fixed order, where atomic additions would have none
+    return parts_of(request, head).sum(1).to(request.work_dtype)
+
+
+def parts_of(request: SumsRequest, head: Head | None = None) -> Tensor:
+    """The sums that each program finds, (B, programs, K, C), float64."""
     plan = LaunchPlan(request, head, gradient=False)
 
     def launch(tile: Tile) -> Tensor:
@@ -39,8 +45,7 @@ def sums(request: SumsRequest, head: Head | None = None) -> Tensor:
             **plan.choices, FOLD=plan.fold(tile), DOUBLE=request.work_dtype == torch.float64,
             **tile.choices, **FUSED,
         )  # fmt: skip
-        # a fixed order, where atomic additions would have none
-        return partial.sum(1).to(request.work_dtype)
+        return partial
 
     with on_device_of(plan.x):
         return launch(plan.tile(launch))
