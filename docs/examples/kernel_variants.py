@@ -6,8 +6,10 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 import triton
@@ -20,12 +22,16 @@ from medloss.histograms import gpu as histograms
 from medloss.sums import Activation, Term
 from medloss.sums.gpu import backend, ratios, true_class
 from medloss.sums.gpu.head import Head
+from medloss.sums.gpu.residence import first_that_fits
 from medloss.sums.ratios import Ratio
 from medloss.sums.request import SumsRequest
 from medloss.sums.terms import as_terms
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 VOXELS = 4096
+SHARED_BYTES = {75: 64 << 10, 80: 99 << 10, 86: 99 << 10, 90: 99 << 10, 120: 99 << 10}
+"""What a program may have of the memory that its threads share, by compute capability; data centre
+GPUs have more, but a kernel is to run on all of its generation."""
 SUMS = "class_sums_kernel", "class_sums_slopes_kernel"
 FEW = ((2, torch.float32), (14, torch.float32), (14, torch.bfloat16))
 MANY = ((105, torch.float32), (105, torch.bfloat16), (200, torch.float32))
@@ -127,11 +133,19 @@ class Launch(NamedTuple):
         try:
             for name, each in zip(self.kernels, kept, strict=True):
                 setattr(self.module, name, each)
-            self.call()
+            with mock.patch.object(backend, "stages_that_fit", partial(_stages, capability)):
+                self.call()
         finally:
             for name, kernel in zip(self.kernels, kernels, strict=True):
                 setattr(self.module, name, kernel)
         return [compiled for each in kept for compiled in each.compiled]
+
+
+def _stages(
+    capability: int, kernel: Kept, given: tuple[Any, ...], choices: dict[str, Any], *_: Any
+) -> int:
+    """As on a device of this capability that shares the least."""
+    return first_that_fits(kernel.kernel, given, choices, SHARED_BYTES[capability])
 
 
 def request(variant: Variant, classes: int, dtype: torch.dtype) -> SumsRequest:
