@@ -238,7 +238,7 @@ def of_distances(shape: tuple[int, ...], dtype: torch.dtype, **sides: int) -> La
         distances.distances(Measurement(mask, spacing_mm, dtype=dtype, **sides))
 
     words = f"distances, {'x'.join(map(str, shape))}, {str(dtype).removeprefix('torch.')}"
-    return Launch(words, distances, ("scan_lines", "carry"), call)
+    return Launch(words, distances, ("scan_lines", "least_of_blocks", "carry"), call)
 
 
 def representatives() -> Iterator[Launch]:
