@@ -332,7 +332,7 @@ def carry(
                     bound = tl.load(bounds + block.to(tl.int64) * lanes)[None, :]
                     lowest = tl.maximum(sign * bound + way, way)
                     if tl.max((lowest < best).to(tl.int32)) > 0:
-                        for n in range(0, TALL):
+                        for n in range(TALL):
                             there = tl.minimum(start + n, last)
                             value = tl.load(read + where + there * inner)
                             cost = tl.load(middle + there - inner_place)[:, None]
