@@ -5,8 +5,8 @@
 
 From a checkout: of packages it needs torch, triton, numpy and pluggy, of the system what triton
 needs (a C compiler, the headers of Python). What else is there is used: numba for facts of masks,
-pytest for more checks of the kernels, MONAI and exacta to be measured beside. Each part is a process with a limit of its own: checks at the same
-time, then times, one after another.
+pytest for more checks of the kernels, MONAI and exacta to be measured beside. Each part is a
+process with a limit of its own: checks at the same time, then times, one after another.
 
 Exit code: 0 all right, 1 something is wrong, 2 there is no such device, 3 nothing is wrong as far
 as it went, but a package was missing or the time was up.
