@@ -18,7 +18,7 @@ from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.sums import ClassSums, Term, work_dtype
 from medloss.sums.choice import REFERENCE, TRITON
-from medloss.sums.engine import OPTIONS, Form, form_of
+from medloss.sums.engine import Form, form_in_words, form_of
 from medloss.sums.request import SumsRequest
 from medloss.sums.terms import as_terms
 
@@ -215,7 +215,7 @@ class Fused:
 
     def recorded(self, *tensors: Any) -> Tensor:
         """As an operator."""
-        return _operator(*tensors[:5], list(tensors[5:]), *self.form.options, self.dtype)
+        return _operator(*tensors[:5], list(tensors[5:]), self.form.told, self.dtype)
 
     def _by_kernels(self, weight: Tensor) -> bool:
         """Whether the product is taken within the kernels of the sums."""
@@ -280,20 +280,20 @@ def _cut(tensors: Sequence[Any], b: int, part: slice) -> list[Any]:
 
 
 def _fake(features: Tensor, weight: Tensor, *rest: Any) -> Tensor:
-    *_, names, _parameters, _activation, _backend, dtype = rest
-    return features.new_empty((len(features), len(names), len(weight)), dtype=dtype)
+    *_, told, dtype = rest
+    terms = len(form_in_words(told).terms)
+    return features.new_empty((len(features), terms, len(weight)), dtype=dtype)
 
 
-def _of_options(*options: Any) -> Fused:
-    *form, dtype = options
-    return Fused(Form.of_options(*form), dtype)
+def _of_words(told: str, dtype: torch.dtype) -> Fused:
+    return Fused(form_in_words(told), dtype)
 
 
 _operator = operator(
     "medloss::class_sums_of_features",
     "Tensor features, Tensor weight, Tensor? bias, Tensor target, Tensor? mask, Tensor[] maps",
-    f"{OPTIONS}, ScalarType dtype",
-    of=_of_options,
+    "str form, ScalarType dtype",
+    of=_of_words,
     fake=_fake,
 )
 
