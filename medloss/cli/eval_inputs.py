@@ -127,7 +127,7 @@ class InputOptions:
             classes = parse_labels(self.labels, by_name=bool(names))
         if names:
             refuse_given(self, ("ignore_label",), "needs maps of labels, not a file a structure")
-        if names and classes is not None:
+        if classes is not None and not _is_file(self.labels):
             check_structures(classes, pairs)
         one = classes is None or (not classes.regions and [*classes.names] == [1])
         if self.instances and not names and not one:
@@ -146,6 +146,7 @@ class InputOptions:
         """
         from medloss.evaluation.inputs.case_pair import CaseOptions
         from medloss.evaluation.inputs.labels import parse_changes
+        from medloss.evaluation.inputs.structures import structures_without_class
         from medloss.evaluation.reading.settled import parse_told
 
         told = parse_told(self.spacing, self.axes)
@@ -165,11 +166,17 @@ class InputOptions:
             if ignore in classes.names or ignore in members:
                 raise ValueError(f"label {ignore} is to be ignored and cannot be scored as well")
         independent = self.channels is None and classes is not None and classes.independent
+        rest = {} if found is None else {name: getattr(found, name) for name in _TOLD}
+        if found is not None and classes is not None:
+            left = structures_without_class(classes, found.pairs)
+            rest["beside"] += (f"structures {', '.join(left)}",) if left else ()
         return CaseOptions(
             remap_prediction=changes["prediction"],
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            names={} if classes is None else classes.table,
+            regions={} if classes is None else classes.regions,
             contours=self.contours,
             reader=self.reader,
             channels="independent" if independent else self.channels,
@@ -179,8 +186,12 @@ class InputOptions:
             axes=told.axes,
             threshold=self.threshold,
             instances=self.instances,
-            **({} if found is None else {name: getattr(found, name) for name in _TOLD}),
+            **rest,
         )
+
+
+def _is_file(labels: str | None) -> bool:
+    return labels is not None and labels.strip().lower().endswith(".json")
 
 
 @dataclass(frozen=True)
@@ -285,8 +296,10 @@ _VALUES = (
         "--labels",
         metavar="LABELS",
         help="1,2 or 1=core,2=oedema,whole=1+2 or 0=background or a JSON file: names and labels, a "
-        "dataset.json, a bundle's metadata.json. Where structures are files: liver,spleen.  "
-        "[default: every label found in any file, without 0]",
+        "dataset.json, a bundle's metadata.json. Files that name their labels are read by these "
+        "names; more names of one follow it: 1=liver,hepar or, without a number, "
+        "liver=Liver,hepar. Where structures are files: liver,spleen.  [default: every label found "
+        "in any file, without 0, by name where both files have names]",
     ),
     click.option(
         "--ignore-label",

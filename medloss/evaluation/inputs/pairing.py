@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import overload
 
 from medloss.evaluation.inputs import layouts
 from medloss.evaluation.inputs.folders import (
@@ -84,8 +85,8 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class FoundCases:
-    """The cases of a study, and what lies beside them.
+class FoundCases(Sequence[Pair]):
+    """The cases of a study, in order, and what lies beside them.
 
     Args:
         pairs: cases.
@@ -105,12 +106,22 @@ class FoundCases:
     layout: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        """How many cases there are."""
+        return len(self.pairs)
 
-def pair_paths(
-    prediction: Path, reference: Path, *, probabilities: bool = False
-) -> tuple[Pair, ...]:
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Pair, ...]: ...
+    def __getitem__(self, index: int | slice) -> Pair | tuple[Pair, ...]:
+        """A case, or several."""
+        return self.pairs[index]
+
+
+def pair_paths(prediction: Path, reference: Path, *, probabilities: bool = False) -> FoundCases:
     """The cases of two files, or of two flat folders: :func:`find_cases`."""
-    return find_cases(prediction, reference, probabilities=probabilities).pairs
+    return find_cases(prediction, reference, probabilities=probabilities)
 
 
 def find_cases(

@@ -51,16 +51,26 @@ def check_structures(classes: Classes, pairs: Sequence[Pair]) -> None:
         ValueError: names it, and the structures that there are.
     """
     sides = [side for pair in pairs for side in (pair.prediction, pair.reference) if side]
-    if not all(isinstance(side, Structures) for side in sides):
+    if not sides or not all(isinstance(side, Structures) for side in sides):
         return
     names = structure_names(pairs)
     known = set(map(folded, names))
-    for label in classes.names:
-        for number, name in _members(label, classes.names, classes.regions):
-            if folded(name) not in known and str(number) not in known:
-                raise ValueError(
-                    f"--labels: no file is called {name!r}; structures are {', '.join(names)}"
-                )
+    for number, name in _named(classes):
+        if folded(name) not in known and str(number) not in known:
+            raise ValueError(
+                f"--labels: no file is called {name!r}; structures are {', '.join(names)}"
+            )
+
+
+def structures_without_class(classes: Classes, pairs: Sequence[Pair]) -> list[str]:
+    """The structures that have a file and are none of the classes."""
+    known = {word for number, name in _named(classes) for word in (folded(name), str(number))}
+    return [name for name in structure_names(pairs) if folded(name) not in known]
+
+
+def _named(classes: Classes) -> list[Member]:
+    names, regions = classes.names, classes.regions
+    return [member for label in names for member in _members(label, names, regions)]
 
 
 def read_structures(
