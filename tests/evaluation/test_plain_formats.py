@@ -620,7 +620,7 @@ def test_two_of_them_are_held_to_their_place(tmp_path):
     array = label_map().transpose()
     one = write_ome_zarr(tmp_path / "a.zarr", array)
     other = write_ome_zarr(tmp_path / "b.zarr", array, version="0.5")
-    assert read_case_pair(Pair("a", one, other), CaseOptions()).notes == ()
+    assert read_case_pair(Pair("a", one, other), CaseOptions()).notes == ("labels pair by name",)
     attributes = one / "labels" / "organs" / ".zattrs"
     attributes.write_text(attributes.read_text().replace("5.0", "9.0"))
     with pytest.raises(CaseError, match="differ in origin"):
