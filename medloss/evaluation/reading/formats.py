@@ -87,7 +87,7 @@ def matches(path: Path, reader: str | None = None) -> list[Match]:
     if suffix is not None:
         return [_own_match(READERS[suffix], path.name[: -len(suffix)])]
     for claims, target in CLAIMS.items():
-        if path.exists() and _own_function(claims)(path):
+        if _is_there(path) and _own_function(claims)(path):
             return [_own_match(target, _case(path))]
     return [found for offer in host().readers if (found := _matched(offer, path))]
 
@@ -143,7 +143,7 @@ def _matched(offer: Offer[Reader], path: Path) -> Match | None:
     for suffix in sorted(record.suffixes, key=len, reverse=True):
         if lower.endswith(suffix):
             return Match(offer.full_name, path.name[: -len(suffix)], offer.load, whose)
-    if record.claims and path.exists() and _claimed(offer, path):
+    if record.claims and _is_there(path) and _claimed(offer, path):
         return Match(offer.full_name, _case(path), offer.load, whose)
     return None
 
@@ -159,6 +159,14 @@ def _claimed(offer: Offer[Reader], path: Path) -> bool:
         warnings.warn(
             f"{offer.full_name} ({offer.plugin}) cannot tell of {path}: {reason}", stacklevel=2
         )
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a folder that may be looked into; a pipe would never open."""
+    try:
+        return path.is_file() or path.is_dir()
+    except (OSError, ValueError):
         return False
 
 
