@@ -253,6 +253,7 @@ def test_a_study_has_one_row_a_name_in_every_output(study):
     assert told.exit_code == 0, told.output
     assert "labels pair by name" in told.output
     found = json.loads((out / "summary.json").read_text())
+    assert "pydicom" in found["settings"]["versions"]
     assert [label["label"] for label in found["settings"]["labels"]] == ["liver", "Spleen"]
     for case in found["cases"]:
         assert {r["label"]: r["value"] for r in case["results"]} == {"liver": 1.0, "Spleen": 1.0}

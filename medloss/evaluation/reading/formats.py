@@ -7,6 +7,7 @@ nothing of space, or ``Drawn`` where it needs a grid to be drawn on (``stored.py
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -14,6 +15,7 @@ import importlib
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +39,9 @@ READERS = {
 
 CLAIMS = {"dicom_files:is_segmentation": "dicom:read_dicom"}
 """Who reads a file without one of these suffixes, or a folder: by the function that tells so."""
+
+LIBRARIES = {"dicom": "pydicom"}
+"""The package beside numpy that the numbers of a reader depend on."""
 
 SUFFIXES = tuple(suffix for suffix in READERS if suffix != PROBABILITIES)
 """Of images, which say where their voxels lie."""
@@ -108,6 +113,18 @@ def overruled(paths: Iterable[Path], reader: str | None = None) -> Iterator[str]
                 f"{', '.join(taken)} is read by {own} and not by {offer.full_name} "
                 f"({offer.plugin}), which claims it too; --reader {offer.full_name} takes that one"
             )
+
+
+def packages(paths: Iterable[Path], reader: str | None = None) -> dict[str, str]:
+    """Versions of the packages that have read some paths, medloss's own libraries and plugins'."""
+    found: dict[str, str] = {}
+    for path in paths:
+        for each in matches(path, reader)[:1]:
+            name = each.name.rpartition(":")[0] or LIBRARIES.get(each.name)
+            if name and name not in found:
+                with contextlib.suppress(metadata.PackageNotFoundError):
+                    found[name] = metadata.version(name)
+    return found
 
 
 def own_readers() -> list[Offer[Reader]]:
