@@ -59,10 +59,12 @@ def check_command(
     nothing to check.
     """
     if preflight.asked:
-        if any(given is not None for given in (plugin, kind, seconds, sample)):
+        if plugin is not None or kind is not None or seconds is not None:
             raise click.UsageError(
-                "--plugin, --kind, --seconds and --sample belong to the contract, not to a batch"
+                "--plugin, --kind and --seconds belong to the contract, not to a batch"
             )
+        if sample is not None:
+            raise click.UsageError("--sample belongs to the contract, not to a batch")
         report = preflight.report(names)
         show_report(report, as_json=as_json, path=preflight.json_file)
         context.exit(1 if report.defects else 0)

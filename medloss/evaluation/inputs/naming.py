@@ -8,6 +8,7 @@ its name is ever taken for the one that has its number.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,17 +86,17 @@ def pair_labels(
 
 def _by_name(prediction: Image, reference: Image, ignore: int | None) -> Named:
     notes = ["labels pair by name"]
-    numbers: dict[str, int] = {}
-    titles: dict[int, Label] = {}
-    to_reference = _merged(reference, numbers, notes)
-    for number in numbers.values():
-        titles[number] = _title(_names(reference)[number])
-    own = _names(prediction)
-    by_code = _by_code(prediction, reference, numbers)
-    free = 1 + max([*_labels(prediction), *_labels(reference), ignore or 0])
+    theirs, own = _names(reference), _names(prediction)
+    numbers: dict[str, int] = {}  # in the result, by name as it is compared
+    for number, name in theirs.items():
+        numbers.setdefault(same_name(name), number)
+    titles: dict[int, Label] = {number: _title(theirs[number]) for number in numbers.values()}
+    by_code = _by_code(prediction, reference, own, theirs)
+    labels = _labels(prediction), _labels(reference)
+    free = 1 + max([*labels[0], *labels[1], ignore or 0])
     to_prediction: dict[int, int] = {}
     alone: list[str] = []
-    for number in _labels(prediction):
+    for number in labels[0]:
         name = same_name(own.get(number, ""))
         if not name and number not in titles:
             continue  # neither file names it
@@ -111,66 +112,43 @@ def _by_name(prediction: Image, reference: Image, ignore: int | None) -> Named:
                 titles[free] = _title(own[number])
                 alone.append(own[number])
             free += 1
-    merged = [
-        own[n]
-        for n in own
-        if sum(same_name(own[n]) == same_name(name) for name in own.values()) > 1
-    ]
-    if merged:
-        notes.append(_one_class(prediction, merged))
+    for image, names in ((prediction, own), (reference, theirs)):
+        times = Counter(map(same_name, names.values()))
+        if twice := [name for name in names.values() if times[same_name(name)] > 1]:
+            notes.append(
+                f"{image.path.name} has several labels called {_listed(twice)}, which are one class"
+            )
     reached = {*to_prediction.values()}
-    missing = [str(titles[n]) for n in _names(reference) if n in titles and n not in reached]
+    missing = [theirs[n] for n in theirs if n in titles and n not in reached]
     if alone:
         notes.append(f"only the prediction has {_listed(alone)}")
     if missing:
         notes.append(f"only the reference has {_listed(missing)}")
-    ends = (
-        _renumbered(prediction, to_prediction),
-        _renumbered(reference, to_reference),
-    )
-    unnamed = {n for image in ends for n in _labels(image) if n not in titles}
-    classes = (*titles.values(), *sorted(unnamed - {ignore}))
+    to_reference = {number: numbers[same_name(name)] for number, name in theirs.items()}
+    ends = _renumbered(prediction, to_prediction), _renumbered(reference, to_reference)
+    changed = [
+        {changes.get(n, n) for n in found}
+        for changes, found in zip((to_prediction, to_reference), labels, strict=True)
+    ]
+    unnamed = (changed[0] | changed[1]) - {*titles} - {ignore}
+    classes = (*titles.values(), *sorted(unnamed))
     return Named(*ends, titles, classes, by_name=True, notes=("; ".join(notes),))
 
 
-def _merged(image: Image, numbers: dict[str, int], notes: list[str]) -> dict[int, int]:
-    """Changes that make one label of those with one name; ``numbers`` gets the label of each."""
-    changes, twice = {}, []
-    for number, name in _names(image).items():
-        first = numbers.setdefault(same_name(name), number)
-        if first != number:
-            changes[number] = first
-            twice += [name]
-    if twice:
-        notes.append(_one_class(image, twice))
-    return changes
-
-
-def _one_class(image: Image, names: Iterable[str]) -> str:
-    return f"{image.path.name} has several labels called {_listed(names)}, which are one class"
-
-
 def _by_code(
-    prediction: Image, reference: Image, numbers: Mapping[str, int]
+    prediction: Image, reference: Image, own: Mapping[int, str], theirs: Mapping[int, str]
 ) -> dict[int, tuple[int, str]]:
-    """Labels of the prediction whose code, and no name, one label of the reference has."""
-    own = {same_name(name) for name in _names(prediction).values()}
-    left = {
-        number: code
-        for number, code in prediction.codes.items()
-        if same_name(_names(prediction).get(number, "")) not in numbers
-    }
-    there = {
-        number: code
-        for number, code in reference.codes.items()
-        if number in numbers.values() and same_name(_names(reference)[number]) not in own
-    }
-    found = {}
-    for number, code in left.items():
-        theirs = [other for other, its in there.items() if its == code]
-        if len(theirs) == 1 and [*left.values()].count(code) == 1:
-            found[number] = (theirs[0], code)
-    return found
+    """Labels whose name only the prediction has, and whose code one such label of the reference."""
+    names = [{same_name(name) for name in each.values()} for each in (own, theirs)]
+
+    def alone(image: Image, named: Mapping[int, str], others: set[str]) -> dict[str, int]:
+        codes = {n: code for n, code in image.codes.items() if n in named}
+        codes = {n: code for n, code in codes.items() if same_name(named[n]) not in others}
+        times = Counter(codes.values())
+        return {code: number for number, code in codes.items() if times[code] == 1}
+
+    left, there = alone(prediction, own, names[1]), alone(reference, theirs, names[0])
+    return {number: (there[code], code) for code, number in left.items() if code in there}
 
 
 def _by_table(
@@ -194,7 +172,8 @@ def _by_table(
     of_name = {same_name(name): label for label, names in table.items() for name in names}
     sides, notes, by_name = [], [], False
     for image in (prediction, reference):
-        own = {number: same_name(name) for number, name in _names(image).items()}
+        named = _names(image)
+        own = {number: same_name(name) for number, name in named.items()}
         known = any(name in of_name for name in own.values())
         if not known and not (titles and own):
             if titles:
@@ -221,7 +200,7 @@ def _by_table(
                 changes[number] = numbers[of_name[own[number]]]
             else:
                 changes[number], free = free, free + 1
-        told = [name for n, name in _names(image).items() if own[n] not in of_name]
+        told = [name for n, name in named.items() if own[n] not in of_name]
         there = {of_name[name] for name in own.values() if name in of_name}
         lacking = [
             names[0] if names else str(label)
@@ -233,9 +212,9 @@ def _by_table(
             sentence += f"; not scored: {_listed(told)}"
         if lacking:
             sentence += f"; not in it: {_listed(lacking)}"
-        merged = [n for n in changes if [*changes.values()].count(changes[n]) > 1]
-        if merged:
-            sentence += f"; one class together: {_listed(_names(image)[n] for n in merged)}"
+        times = Counter(changes.values())
+        if merged := [name for n, name in named.items() if times[changes.get(n, n)] > 1]:
+            sentence += f"; one class together: {_listed(merged)}"
         notes.append(sentence)
         sides.append(_renumbered(image, changes))
     return Named(sides[0], sides[1], titles, by_name=by_name, notes=tuple(notes))

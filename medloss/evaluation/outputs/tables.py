@@ -17,6 +17,7 @@ from medloss.evaluation.findings import findings
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
+from medloss.evaluation.reading.formats import packages
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
@@ -50,10 +51,12 @@ def with_origin(table: ResultTable, plan: EvalPlan, command: str) -> ResultTable
         plan: what was computed.
         command: that computes the same again, without the options that change no number.
     """
+    pairs = [case.pair for case in table.cases]
+    paths = [path for pair in pairs for path in (pair.prediction, pair.reference) if path]
     origin = {
         "bootstrap": dataclasses.asdict(BOOTSTRAP),
         "command": command,
-        "versions": versions(plan),
+        "versions": versions(plan) | packages(paths, plan.inputs.reader),
     }
     return dataclasses.replace(table, settings={**table.settings, **_as_json(origin)})
 

@@ -61,19 +61,18 @@ def overlap_partly(contours: Sequence[Points], shape: tuple[int, int]) -> bool:
     """Whether two contours share voxels and neither lies in the other."""
     if len(contours) < 2:
         return False
-    boxes = [(points.min(axis=0), points.max(axis=0)) for points in contours]
+    low = np.stack([points.min(axis=0) for points in contours])
+    high = np.stack([points.max(axis=0) for points in contours])
+    near = ((low[:, None] <= high) & (high[:, None] >= low)).all(axis=2)
     masks: dict[int, NDArray[np.bool_]] = {}
-    for one in range(len(contours)):
-        for other in range(one):
-            apart = (boxes[one][0] > boxes[other][1]) | (boxes[other][0] > boxes[one][1])
-            if apart.any():
-                continue
-            for each in (one, other):
-                if each not in masks:
-                    masks[each] = _even_odd(contours[each], shape)
-            both = masks[one] & masks[other]
-            if both.any() and not any((both == masks[each]).all() for each in (one, other)):
-                return True
+    for pair in np.argwhere(np.triu(near, 1)).tolist():
+        for each in pair:
+            if each not in masks:
+                masks[each] = _even_odd(contours[each], shape)
+        one, other = (masks[each] for each in pair)
+        both = one & other
+        if both.any() and (both != one).any() and (both != other).any():
+            return True
     return False
 
 
