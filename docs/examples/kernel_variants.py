@@ -261,7 +261,7 @@ def everything() -> Iterator[Launch]:
         for classes, dtype in variant.shapes[:1] if name != "dice_ce" else variant.shapes:
             if (name, classes, dtype) != ("dice_ce", 14, torch.float32) and name != "all, index":
                 yield of_sums(name, classes, dtype)
-    for classes, features in ((2, 128), (14, 64), (64, 128), (105, 64)):  # up to what is served
+    for classes, features in ((2, 128), (14, 256), (64, 128), (105, 64)):  # up to what is served
         yield of_head(classes, features, bias=classes != 14)
     yield of_head(3, 16, name="bce_dice")
     yield of_ratios(1, 2)

@@ -163,18 +163,20 @@ def ratio_sum(
     if is_transformed(*tensors) or is_recorded(*tensors):
         return None
     form, named = form_of(input, target, terms, activation, mask, {})
-    kind = _kind(form.backend, input)
+    kind = _kind(form.backend, input, parts)
     if kind is None:
         return None
     whole = kind(form, named, parts, formula)
     return evaluate(whole, *tensors), whole
 
 
-def _kind(backend: str, input: Tensor) -> type[RatioSum] | None:
+def _kind(
+    backend: str, input: Tensor, parts: Sequence[tuple[float, Ratio]]
+) -> type[RatioSum] | None:
     if backend == TRITON:
         from medloss.sums.gpu.ratios import serves
 
-        return RatioSumOnDevice if serves(input) else None
+        return RatioSumOnDevice if serves(input, parts) else None
     return RatioSum if backend == NUMBA else None
 
 

@@ -100,8 +100,11 @@ def test_breakdown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_more_than_a_program_holds_is_by_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     z, y, _ = (each if each is None else each.to(DEVICE) for each in inputs(SHAPE, masked=False))
-    assert ratios.serves(z.new_empty(1024, 4, 1))
-    assert not ratios.serves(z.new_empty(1025, 4, 1))
+    parts = ((1.0, DICE), (0.5, MEAN))
+    assert ratios.serves(z.new_empty(1024, 4, 1), parts)
+    assert not ratios.serves(z.new_empty(1025, 4, 1), parts)
+    assert not ratios.serves(z, ((1e-40, DICE),))
+    assert not ratios.serves(z, ((1.0, DICE._replace(smooth=(0.0, 1e-50))),))
     expected = value_and_slope(medloss.loss("dice_ce", softmax=True), z, y, None)
     monkeypatch.setattr(ratios, "MOST_CELLS", 4)
     monkeypatch.setattr(ratios, "of_partial", None)

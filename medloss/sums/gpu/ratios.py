@@ -34,6 +34,8 @@ ELEMENTS = 1 << 13
 """Numbers of parts that the program reads at once."""
 MOST_READS = 16
 """So often; of more parts, torch takes the sum with all of the device first: one launch more."""
+LEAST = 1e-30
+"""Of a number that is not 0: in float32 there is also what rounding it to float32 has lost."""
 MOST_CELLS = 1 << 12
 """Samples times classes, padded to powers of two, that a program holds."""
 
@@ -52,10 +54,25 @@ class Evaluated(NamedTuple):
     by_sums: Tensor
 
 
-def serves(input: Tensor) -> bool:
-    """Whether a program holds the sums of an input."""
+def serves(input: Tensor, parts: Sequence[tuple[float, Ratio]]) -> bool:
+    """Whether a program holds the sums of an input, and can be given the numbers of ratios."""
     samples, lanes = _padded(*input.shape[:2])
-    return samples * lanes <= MOST_CELLS
+    return samples * lanes <= MOST_CELLS and _are_given(tuple(parts))
+
+
+@lru_cache(maxsize=256)
+def _are_given(parts: tuple[tuple[float, Ratio], ...]) -> bool:
+    """Whether two numbers in float32 make each of the numbers, none too small or too large."""
+    numbers = {
+        abs(number)
+        for weight, ratio in parts
+        for number in (
+            weight,
+            *(ratio.smooth or ()),
+            *(factor for _, factor in (*ratio.above, *ratio.below)),
+        )
+    }
+    return all(LEAST <= number <= 1 / LEAST for number in numbers - {0.0})
 
 
 def evaluated(
