@@ -70,11 +70,9 @@ def evaluate(fast: Fast, *tensors: Tensor | None) -> Tensor:
         fast: the function.
         *tensors: as its methods take them.
     """
-    if torch.compiler.is_compiling():
-        return fast.recorded(*tensors)
     if is_transformed(*tensors):
         return fast.plain(*tensors)
-    if is_recorded(*tensors):
+    if torch.compiler.is_compiling() or is_recorded(*tensors):
         return fast.recorded(*tensors)
     if torch.is_grad_enabled() and any(_needs(t) for t in tensors[: fast.differentiable]):
         value: Tensor = _value(fast, *tensors)
@@ -91,6 +89,8 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
 
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether derivatives are asked for that plain torch alone has: by torch.func, of tangents."""
+    if torch.compiler.is_compiling():  # which refuses tangents
+        return bool(_in_transform())
     return bool(_in_transform()) or any(_has_tangent(t) for t in tensors if t is not None)
 
 
