@@ -94,6 +94,11 @@ def finish_value_checks() -> None:
     _raise_late(wait=True)
 
 
+def some_are_late() -> bool:
+    """Whether a look of an earlier call is not judged yet."""
+    return bool(_pending)
+
+
 def _raise_late(*, wait: bool) -> None:
     while True:
         with _lock:

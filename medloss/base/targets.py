@@ -55,6 +55,9 @@ class Extras:
     components: Tensor | None = None
 
 
+_NOTHING_MORE = Extras()
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Input and target as every loss wants them: checked, on one device, with what is ignored.
@@ -84,6 +87,15 @@ class Prepared:
     spacing: SpacingSource
     extras: Extras
     sound: Tensor | None = None
+
+    @classmethod
+    def of_plain(
+        cls, values: Tensor, activation: Activation, target: Tensor, mask: Tensor | None = None
+    ) -> Prepared:
+        """Of tensors that say nothing beside their numbers, which are checked, or need not be."""
+        shape = {"batch": values.shape[0], "axes": values.ndim - 2}
+        nobody = SpacingSource(None, None, None, **shape)
+        return cls(values, activation, target, values, target, mask, None, nobody, _NOTHING_MORE)
 
     @property
     def spacing_mm(self) -> Spacing | None:

@@ -27,7 +27,7 @@ SHARED = list(itertools.product(("softmax", "sigmoid"), (True, False), (True, Fa
 def _both(loss, input, target, monkeypatch, **extras):
     """Value and gradient in closed form and by the formula."""
     found = []
-    closed = on_sums.ratio_sum
+    closed = on_sums.weighted_ratios
     took = []
 
     def recorded(*args, **named):
@@ -35,7 +35,7 @@ def _both(loss, input, target, monkeypatch, **extras):
         return took[-1]
 
     for way in (recorded, lambda *args, **named: None):
-        monkeypatch.setattr(on_sums, "ratio_sum", way)
+        monkeypatch.setattr(on_sums, "weighted_ratios", way)
         z = input.clone().requires_grad_()
         value = loss(z, target, **extras)
         found.append((value.detach(), torch.autograd.grad(3 * value, z)[0]))
@@ -86,7 +86,7 @@ def test_breakdown_in_closed_form(monkeypatch):
     z, y = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randint(0, 3, (2, 1, 4, 5))
     loss(z, y)
     closed = loss.breakdown(training=True)
-    monkeypatch.setattr(on_sums, "ratio_sum", lambda *args, **named: None)
+    monkeypatch.setattr(on_sums, "weighted_ratios", lambda *args, **named: None)
     loss(z, y)
     formula = loss.breakdown(training=True)
     for name, term in formula.items():
