@@ -37,6 +37,9 @@ class KeptForms:
         self._of: dict[Any, tuple[WeightedRatios, Any, Any]] = {}
         self._changes = _changes
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KeptForms, ()
+
     def value(self, input: Any, target: Any) -> tuple[Tensor, RatioSum] | None:
         """The loss, and what it was made of; None where the long way has to be gone.
 

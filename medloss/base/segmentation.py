@@ -110,9 +110,6 @@ class SegmentationLoss(_Loss):
         self.register_buffer("class_weight", weights(self.weight, "weight"))
         self._kept = KeptForms()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_kept"}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._kept = KeptForms()  # a copy may get other options

@@ -53,7 +53,7 @@ class ClosedPass(NamedTuple):
 
     Args:
         losses: by name.
-        weights: theirs.
+        weights: theirs, and maybe of others.
         sums: (B, K, C), float64.
         terms: of the sums.
         activation: of the input.
@@ -82,7 +82,8 @@ class ClosedPass(NamedTuple):
             values[name], of_classes = value_and_classes(loss, sums.of(loss.terms()), prepared)
             if of_classes is not None:
                 each[name] = of_classes
-        seen = LastPass(values, self.weights, each, None)
+        weights = {name: self.weights[name] for name in values}
+        seen = LastPass(values, weights, each, None)
         return seen.told(class_names=class_names, with_gradient=with_gradient)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medloss.base import RegionLoss, SegmentationLoss, SumsLoss, VoxelLoss, options
+from medloss.base.kept import options_changed
 from medloss.base.on_sums import by_ratios, does_as, sums_of_each
 from medloss.base.targets import Extras, Prepared, Target
 from medloss.compound.breakdown import (
@@ -72,7 +73,7 @@ class WeightedSum(SegmentationLoss):
         for name, (_, loss) in terms.items():
             check_term(name, loss, self)
         self.schedule = TermWeights({name: weight for name, (weight, _) in terms.items()})
-        self.losses = nn.ModuleDict({name: loss for name, (_, loss) in terms.items()})
+        self.losses = _Terms({name: loss for name, (_, loss) in terms.items()})
         if self.forwards_per_step is not None and not self.scheduled():
             raise ValueError("forwards_per_step: expected None where no weight has a schedule")
 
@@ -300,6 +301,25 @@ class WeightedSum(SegmentationLoss):
                 yield from loss.terms_on_sums()
             elif isinstance(loss, SumsLoss):
                 yield loss
+
+
+class _Terms(nn.ModuleDict):
+    """Losses by name; calls are decided anew where one of them is exchanged."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        super().add_module(name, module)
+        options_changed()
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        options_changed()
+
+    def clear(self) -> None:
+        super().clear()
+        options_changed()
+
+    def _get_name(self) -> str:
+        return "ModuleDict"
 
 
 def _of_rank(value: Tensor, rank: int) -> Tensor:

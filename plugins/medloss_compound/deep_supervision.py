@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medloss.base import SegmentationLoss
+from medloss.base.kept import KeptForms
 from medloss.base.options import check_number, checked
 from medloss.base.targets import Target
 from medloss.compound import TermValue, WeightedSum, build_inner_loss
@@ -127,6 +129,7 @@ class DeepSupervisionLoss(_Loss):
         self.boundary_levels = boundary_levels
         self.options = options
         self.reduction = getattr(self.loss, "reduction", self.reduction)
+        self._kept: dict[tuple[nn.Module, int, bool], KeptForms] = {}
         self._last: list[_Level] = []
         self._last_training: list[_Level] = []
 
@@ -227,7 +230,10 @@ class DeepSupervisionLoss(_Loss):
         if level == 0:
             return self.loss
         boundary = self.boundary_levels is None or level < self.boundary_levels
-        return term_at_level(self.loss, boundary=boundary)
+        lower = term_at_level(self.loss, boundary=boundary)
+        if isinstance(lower, SegmentationLoss):  # a copy, which forgets what was decided
+            lower._kept = self._kept.setdefault((self.loss, level, boundary), lower._kept)
+        return lower
 
     def _weights(self, names: list[str], losses: list[nn.Module | None]) -> list[float]:
         if len(names) == 1:

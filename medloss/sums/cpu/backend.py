@@ -174,11 +174,16 @@ class LoopPlan:
         self._run(work)
 
     def _run(self, work: Callable[[int, int], T]) -> list[T]:
-        """Over all blocks: at once where the calling thread would work alone."""
+        """Over all blocks, many small ones at once: the interpreter between them must not count."""
         number = len(self.blocks)
-        if self.elements < 2 * EACH or number == 1:
+        if self.elements < 2 * EACH:
             return [work(0, number)]
-        return run(number, lambda block: work(block, block + 1), self.elements)
+        step = max(1, number * BLOCK // self.elements)
+        return run(
+            -(-number // step),
+            lambda task: work(task * step, min((task + 1) * step, number)),
+            self.elements,
+        )
 
     def _exclusive(self, placed: list[Placed], is_index: bool, gradient: bool) -> None:
         own = {at: linear_in_y(term.name) if is_index else None for at, term in placed}
