@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medloss.base.kept import KeptForms
 from medloss.base.options import check_number, checked
+from medloss.base.segmentation import SegmentationLoss
 from medloss.base.targets import Target
 from medloss.compound import TermValue, WeightedSum, build_inner_loss
 from medloss.compound.breakdown import LastPass
+from medloss.compound.class_values import ClosedPass
 from medloss_compound.levels import (
     call,
     joined,
@@ -36,7 +39,7 @@ class _Level(NamedTuple):
     weight: float
     loss: nn.Module
     value: Tensor
-    terms: LastPass | None
+    terms: LastPass | ClosedPass | None
 
 
 class DeepSupervisionLoss(_Loss):
@@ -129,6 +132,7 @@ class DeepSupervisionLoss(_Loss):
         self.boundary_levels = boundary_levels
         self.options = options
         self.reduction = getattr(self.loss, "reduction", self.reduction)
+        self._kept: dict[tuple[nn.Module, bool], KeptForms] = {}
         self._lower = self._lower_losses()
         self._last: list[_Level] = []
         self._last_training: list[_Level] = []
@@ -178,7 +182,7 @@ class DeepSupervisionLoss(_Loss):
             value = call(loss, output, here)
             summands.append(weight * value)
             inside = _compound(loss)
-            terms = None if inside is None else inside._last
+            terms = None if inside is None else inside._seen.last
             levels.append(_Level(name, weight, loss, value.detach(), terms))
         total = reduce(_added, summands)
         self._last = levels
@@ -240,6 +244,9 @@ class DeepSupervisionLoss(_Loss):
     def _lower_losses(self) -> tuple[nn.Module | None, nn.Module | None]:
         """The loss of lower levels without and with terms on boundaries, of parts of the loss."""
         without, whole = (term_at_level(self.loss, boundary=each) for each in (False, True))
+        for boundary, lower in enumerate((without, whole)):
+            if isinstance(lower, SegmentationLoss):  # a copy, which forgets what was decided
+                lower._kept = self._kept.setdefault((self.loss, bool(boundary)), lower._kept)
         return without, whole
 
     def _weights(self, names: list[str], losses: list[nn.Module | None]) -> list[float]:
