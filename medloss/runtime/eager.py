@@ -89,8 +89,6 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
 
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether derivatives are asked for that plain torch alone has: by torch.func, of tangents."""
-    if torch.compiler.is_compiling():  # which refuses tangents
-        return bool(_in_transform())
     return bool(_in_transform()) or any(_has_tangent(t) for t in tensors if t is not None)
 
 
