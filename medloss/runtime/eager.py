@@ -96,11 +96,10 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
 
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether derivatives are asked for that plain torch alone has: by torch.func, of tangents."""
-    if torch.compiler.is_compiling():  # which refuses tangents
-        return bool(_in_transform())
     if _in_transform():
         return True
-    if _no_tangents():
+    # The number of levels is no part of a compiled graph, whose tensors are asked one by one.
+    if not torch.compiler.is_compiling() and _no_tangents():
         return False
     return any(_has_tangent(t) for t in tensors if t is not None)
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from monai.data import MetaTensor
 from torch import Tensor, nn
 from torch._dynamo import config
 from torch._dynamo.exc import Unsupported
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch.autograd import forward_ad
 
 import medloss
+from medloss import Loss
+from medloss.cli import main
 from medloss.offers.host import host
 
 SPACINGS = [(1 + k / 8, 2.5 - k / 16, 0.5 + k / 32) for k in range(14)]
@@ -129,12 +136,20 @@ def test_a_whole_training_step_is_one_graph(name: str) -> None:
     torch.testing.assert_close(moved, weight)
 
 
-def test_transforms_inside_of_a_graph() -> None:
+def test_transforms_and_tangents_inside_of_a_graph() -> None:
     z, y = scene(4, 5)
     loss = medloss.loss("dice_ce", softmax=True)
+    expected = answer(loss, z, y)
     function, counter = compiled(torch.func.grad(lambda z: loss(z, y)), "aot_eager")
-    assert_same([function(z)], answer(loss, z, y)[1:])
+    assert_same([function(z)], expected[1:])
     assert counter.frame_count == 1
+
+    def along(z: Tensor, tangent: Tensor) -> Tensor | None:
+        with forward_ad.dual_level():
+            return forward_ad.unpack_dual(loss(forward_ad.make_dual(z, tangent), y)).tangent
+
+    found = compiled(along)[0](z, z)
+    torch.testing.assert_close(found, (expected[1] * z).sum())
 
 
 def test_machine_code_of_a_sum_a_map_and_levels() -> None:
@@ -210,5 +225,17 @@ def test_a_metatensor_breaks_the_graph_and_is_right() -> None:
 
 def test_losses_that_break_say_so() -> None:
     said = {o.record.name: o.record.breaks_graph for o in host().losses if o.record.breaks_graph}
-    ours = {"surface_dice", "border_weighted_cross_entropy", "blob", "cc_dice_ce"}
-    assert set(said) == ours
+    assert set(said) == {"surface_dice", "border_weighted_cross_entropy", "blob", "cc_dice_ce"}
+    told = CliRunner().invoke(main, ["info", "surface_dice"]).output
+    assert f"Under torch.compile  breaks: {said['surface_dice']}" in told
+    assert "Under torch.compile  one graph" in CliRunner().invoke(main, ["info", "boundary"]).output
+    with pytest.raises(ValueError, match="breaks_graph: expected the reason"):
+        Loss(name="a", target="a:A", family="a", summary="A.", breaks_graph=True)  # type: ignore[arg-type]
+
+
+def test_the_example_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs/engine.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page.partition("## Under torch.compile")[2], re.S)
+    names: dict[str, Any] = {}
+    exec(textwrap.dedent("  " + code.lstrip()), names)
+    assert names["network"].weight.grad.abs().sum() > 0
