@@ -175,7 +175,7 @@ def of_sums(name: str, classes: int, dtype: torch.dtype) -> Launch:
 
 
 def of_ratios(
-    batch: int, classes: int, programs: int = 300, dtype: torch.dtype = torch.float32
+    batch: int, classes: int, programs: int = 200, dtype: torch.dtype = torch.float32
 ) -> Launch:
     """Dice and cross entropy of what programs found; with several samples, pooled and cut."""
     several = batch > 1

@@ -59,11 +59,12 @@ def test_where_nothing_is_finite_or_counts(name: str, what: str) -> None:
         assert torch.equal(slope.isfinite(), true_slope.isfinite())
 
 
-@pytest.mark.parametrize("reads", [ratios.MOST_READS, 0])  # by the kernel, or by torch before it
-def test_parts_are_added_up(reads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several reads of the rows, and of what lies in one; numpy as the other reading."""
+# by the kernel, a part of a row or two rows at once, or by torch before it
+@pytest.mark.parametrize(("reads", "elements"), [(100, 16), (100, 64), (0, 16)])
+def test_parts_are_added_up(reads: int, elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numpy as the other reading."""
     monkeypatch.setattr(ratios, "MOST_READS", reads)
-    monkeypatch.setattr(ratios, "ELEMENTS", 16)
+    monkeypatch.setattr(ratios, "ELEMENTS", elements)
     partial = np.random.default_rng(0).random((2, 3, 4, 5))
     parts = ((1.0, DICE), (0.25, MEAN))
     found = ratios.of_partial(

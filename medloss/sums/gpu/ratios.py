@@ -29,10 +29,11 @@ from medloss.sums.terms import Term, as_term
 if TYPE_CHECKING:
     from medloss.sums.ratios import Ratio
 
-WARPS = 16
+WARPS = 32
+"""As many as there can be: what one program reads at a time is all that is under way."""
 ELEMENTS = 1 << 13
 """Numbers of parts that the program reads at once."""
-MOST_READS = 16
+MOST_READS = 4
 """So often; of more parts, torch takes the sum with all of the device first: one launch more."""
 LEAST = 1e-30
 """Of a number that is not 0: in float32 there is also what rounding it to float32 has lost."""
@@ -273,9 +274,11 @@ def _add_up(
             added = tl.zeros([ROWS, WIDTH], tl.float64)
             for first in range(0, programs, ROWS):
                 row = first + tl.arange(0, ROWS)
-                at = (b * programs + row)[:, None] * CELLS + cell[None, :]
-                inside = (row < programs)[:, None] & (cell < CELLS)[None, :]
-                added += tl.load(partial + at, mask=inside, other=0.0)
+                # a mask of rows would have each thread wait for one number after the other
+                real = tl.minimum(row, programs - 1)
+                at = (b * programs + real)[:, None] * CELLS + cell[None, :]
+                found = tl.load(partial + at, mask=(cell < CELLS)[None, :], other=0.0)
+                added += tl.where((row < programs)[:, None], found, 0.0)
             tl.store(totals + b * CELLS + cell, tl.sum(added, 0), mask=cell < CELLS)
 
 
