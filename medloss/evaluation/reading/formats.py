@@ -37,6 +37,7 @@ READERS = {
     ".mhd": "metaimage:read_metaimage",
     ".mgz": "mgh:read_mgh",
     ".mgh": "mgh:read_mgh",
+    ".mgh.gz": "mgh:read_mgh",
     ".png": "png:read_png",
     ".ome.tif": "tiff:read_tiff",
     ".ome.tiff": "tiff:read_tiff",
