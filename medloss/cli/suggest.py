@@ -66,6 +66,9 @@ def suggest_command(
     with usage_errors():
         patch, told = _parse_patch(patch_size), parse_told(spacing, axes)
         classes = None if labels is None else parse_labels(labels)
+        for name, names in ({} if classes is None else classes.table).items():
+            if isinstance(name, str):
+                raise ValueError(f"{name!r} has no number: write 1={names[-1]}, by the label")
         found = find_label_maps(paths)
     measured, failed = [], []
     for path in _progress(sample(found, cases)):
