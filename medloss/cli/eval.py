@@ -313,6 +313,7 @@ def _show(
     terminal.print_notes(console, table, plan.metrics)
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)
+    terminal.print_findings(console, table)
 
 
 def _verdict(table: ResultTable, thresholds: Sequence[Threshold]) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.layouts import Layout
     from medloss.evaluation.inputs.pairing import FoundCases, Pair
-    from medloss.evaluation.reading.stored import Channels
+    from medloss.evaluation.reading.stored import Channels, Rule
     from medloss.integrations.bundle import BundleCases
 
 _PREDICTIONS = "predictions"
@@ -48,6 +48,10 @@ class InputOptions:
     instances: bool
     resample: bool
     channels: Channels | None
+    spacing: str | None
+    axes: str | None
+    contours: Rule
+    reader: str | None
 
     def cases(self, prediction: Path | None, reference: Path | None) -> FoundCases:
         """The cases, and what lies beside them.
@@ -58,10 +62,12 @@ class InputOptions:
         from medloss.evaluation.inputs.manifest import read_manifest
         from medloss.evaluation.inputs.pairing import (
             FoundCases,
+            files_of,
             find_cases,
             only_named,
             only_predicted,
         )
+        from medloss.evaluation.reading.formats import overruled, with_own_readers
 
         if self.manifest is not None:
             if prediction is not None:
@@ -79,6 +85,12 @@ class InputOptions:
                 sides=self._layouts(),
                 one_reference=self.one_reference,
             )
+        if self.reader is not None:
+            with_own_readers().readers.find(self.reader)  # an unknown name is refused here
+        sides = [side for pair in found.pairs for side in (pair.prediction, pair.reference)]
+        paths = [path for side in sides for path in files_of(side)]
+        for sentence in overruled(paths, self.reader):
+            click.echo(f"Warning: {sentence}.", err=True)
         if self.only:
             found = only_named(found, self.only)
         if self.only_predicted:
@@ -135,7 +147,9 @@ class InputOptions:
         from medloss.evaluation.inputs.case_pair import CaseOptions
         from medloss.evaluation.inputs.labels import parse_changes
         from medloss.evaluation.inputs.structures import structures_without_class
+        from medloss.evaluation.reading.settled import parse_told
 
+        told = parse_told(self.spacing, self.axes)
         both = parse_changes(self.remap) if self.remap else {}
         changes: dict[str, dict[int, int]] = {}
         for side, text in (
@@ -152,21 +166,25 @@ class InputOptions:
             if ignore in classes.names or ignore in members:
                 raise ValueError(f"label {ignore} is to be ignored and cannot be scored as well")
         independent = self.channels is None and classes is not None and classes.independent
-        told = {} if found is None else {name: getattr(found, name) for name in _TOLD}
+        around = {} if found is None else {name: getattr(found, name) for name in _TOLD}
         if found is not None and classes is not None:
             left = structures_without_class(classes, found.pairs)
-            told["beside"] += (f"structures {', '.join(left)}",) if left else ()
+            around["beside"] += (f"structures {', '.join(left)}",) if left else ()
         return CaseOptions(
             remap_prediction=changes["prediction"],
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            contours=self.contours,
+            reader=self.reader,
             channels="independent" if independent else self.channels,
             region_order=() if classes is None else classes.region_order,
             channels_only=classes is not None and classes.channels_only,
+            spacing_mm=told.spacing_mm,
+            axes=told.axes,
             threshold=self.threshold,
             instances=self.instances,
-            **told,
+            **around,
         )
 
 
@@ -317,6 +335,31 @@ _VALUES = (
         help="What a fourth axis holds: classes that exclude one another, the background first, or "
         "a class of its own in each channel, which may overlap.  [default: exclusive, and a file "
         "whose channels do not sum to 1 fails]",
+    ),
+    click.option(
+        "--spacing",
+        metavar="MM,MM,MM",
+        help="Voxel size of files that do not state theirs (.npy, .png, plain .tif): along x, y "
+        "and z, or in the order of --axes; a file that states another one fails.",
+    ),
+    click.option(
+        "--axes",
+        metavar="ORDER",
+        help="What the axes of .npy and .npz arrays are, in their order: zyx, yx; c are classes.  "
+        "[default: such a file fails]",
+    ),
+    click.option(
+        "--contours",
+        type=click.Choice(["inclusive", "strict"]),
+        default="inclusive",
+        show_default=True,
+        help="Whether contours of an RTSTRUCT hold the voxels whose centres lie on their lines.",
+    ),
+    click.option(
+        "--reader",
+        metavar="NAME",
+        help="A reader of 'medloss list --kind reader' that reads every file it claims, such as a "
+        "plugin's of a format that medloss reads itself.",
     ),
 )
 

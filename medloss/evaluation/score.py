@@ -26,6 +26,7 @@ from medloss.evaluation.reading.opened import recording
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import MetricChoice
+from medloss.evaluation.signs import signs_of
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.facts import Counts
@@ -151,7 +152,8 @@ def _attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
     try:
         return work()
     except CaseError as error:
-        return CaseResult(pair, error=str(error), trace=traceback.format_exc())
+        signs = () if error.sign is None else (error.sign,)
+        return CaseResult(pair, error=str(error), trace=traceback.format_exc(), signs=signs)
     # A defect that one case brings out, in a plugin too, must not cost the values of the others.
     except Exception as error:  # noqa: BLE001
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
@@ -260,15 +262,17 @@ def evaluate_case_pair(
         from medloss.evaluation.losses import loss_values  # torch
 
         losses = loss_values(plan.losses, prediction, reference, sides.ignored)
+    counts = tuple((label, _counts(*cases.find(label))) for label in labels)
     results += [Result(None, column, value, "", "ok") for column, value in losses or ()]
     return CaseResult(
         pair,
         reference.spacing_mm,
         reference.shape,
         tuple(results),
-        counts=tuple((label, _counts(*cases.find(label))) for label in labels),
+        counts=counts,
         definitions=tuple(definitions),
         notes=sides.notes,
+        signs=signs_of(prediction, reference, sides.ignored, counts),
     )
 
 

@@ -14,7 +14,8 @@ from medloss.evaluation.inputs.geometry import check_same_grid, unknown_place
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_image
-from medloss.evaluation.reading.stored import CaseError, Channels
+from medloss.evaluation.reading.settled import Told
+from medloss.evaluation.reading.stored import CaseError, Channels, NeedsGridError, Rule
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,12 @@ class CaseOptions:
         ignore_label: voxels that the reference gives this label do not count.
         resample: whether a prediction on another grid is brought to the reference's.
         channels: what the channels of a stack are; by default exclusive.
+        contours: whether voxels are in whose centres lie on the line of a contour.
+        reader: name of the reader of all files that it claims, instead of medloss's own.
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
         channels_only: whether files that hold no such channels are refused.
+        spacing_mm: voxel size of files that do not state theirs; see :class:`Told`.
+        axes: the order of axes of files that do not say it; see there.
         threshold: from which probability on a class of its own is there; ``None`` is 0.5, and
             refuses fractions without an axis of classes.
         instances: whether each value of a map is an object of one class.
@@ -45,8 +50,12 @@ class CaseOptions:
     ignore_label: int | None = None
     resample: bool = False
     channels: Channels | None = None
+    contours: Rule = "inclusive"
+    reader: str | None = None
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
+    spacing_mm: tuple[float, ...] = ()
+    axes: str = ""
     threshold: float | None = None
     instances: bool = False
     layout: tuple[str, ...] = ()
@@ -55,6 +64,11 @@ class CaseOptions:
     unscored: tuple[str, ...] = field(default=(), compare=False)
     beside: tuple[str, ...] = field(default=(), compare=False)
     only: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def told(self) -> Told:
+        """What the user says of files that do not say it themselves."""
+        return Told(self.spacing_mm, self.axes, self.contours)
 
     def record(self) -> dict[str, Any]:
         """What was asked for, to be written into the results; nothing where nothing was."""
@@ -65,6 +79,7 @@ class CaseOptions:
             for name, value in vars(self).items()
         }
         # 0 is a label like any other.
+        asked["contours"] = "" if self.contours == "inclusive" else self.contours
         return {name: value for name, value in asked.items() if value or type(value) is int}
 
 
@@ -94,9 +109,16 @@ def read_case_pair(pair: Pair, inputs: CaseOptions) -> CasePair:
     Raises:
         CaseError: a file cannot be used, or the two do not lie on the same grid.
     """
-    reference = read_side(one_file(pair, pair.reference), inputs, inputs.remap_reference)
-    path = one_file(pair, pair.prediction)
-    prediction = read_side(path, inputs, inputs.remap_prediction, reference)
+    try:
+        reference = read_side(one_file(pair, pair.reference), inputs, inputs.remap_reference)
+    except NeedsGridError:  # shapes without an image of their own: on the prediction's grid
+        path = one_file(pair, pair.prediction)
+        prediction = read_side(path, inputs, inputs.remap_prediction)
+        path = one_file(pair, pair.reference)
+        reference = read_side(path, inputs, inputs.remap_reference, prediction)
+    else:
+        path = one_file(pair, pair.prediction)
+        prediction = read_side(path, inputs, inputs.remap_prediction, reference)
     return make_case_pair(prediction, reference, inputs)
 
 
@@ -131,6 +153,8 @@ def read_side(
         path,
         channels=inputs.channels,
         grid=grid,
+        reader=inputs.reader,
+        told=inputs.told,
         threshold=inputs.threshold,
         signed=any(old < 0 for old in changes),
         instances=inputs.instances,
@@ -195,16 +219,20 @@ def _onto(
 
     if resample:
         if unknown := unknown_place(prediction, reference):
-            raise CaseError(f"{error}; --resample has nothing to go by: {unknown}") from error
+            raise CaseError(
+                f"{error}; --resample has nothing to go by: {unknown}", error.sign
+            ) from error
         return onto(prediction, reference)
     if reoriented(prediction, reference) is not None:
         raise CaseError(
             f"{error}; only the order or direction of the axes differs, and --resample turns them "
-            f"without loss"
+            f"without loss",
+            error.sign,
         ) from error
     if not unknown_place(prediction, reference) and len(reference.shape) == 3:
         raise CaseError(
-            f"{error}; --resample would bring the prediction to the grid of the reference"
+            f"{error}; --resample would bring the prediction to the grid of the reference",
+            error.sign,
         ) from error
     raise error
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from medloss.evaluation.inputs.layouts import Layout, matcher
-from medloss.evaluation.reading.images import PROBABILITIES, case_name
+from medloss.evaluation.reading.formats import PROBABILITIES
+from medloss.evaluation.reading.images import case_name
 
 PAPERS = (
     *(".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".xml", ".db"),

@@ -22,7 +22,9 @@ from medloss.evaluation.inputs.folders import (
     stem_of,
 )
 from medloss.evaluation.inputs.layouts import FLAT, Layout, parse_layout
-from medloss.evaluation.reading.images import SUFFIXES, case_name
+from medloss.evaluation.reading.foreign import way_out
+from medloss.evaluation.reading.formats import SUFFIXES
+from medloss.evaluation.reading.images import case_name, no_image
 from medloss.evaluation.reading.opened import is_link
 
 _MOST_PROPOSED = 2
@@ -157,6 +159,12 @@ def find_cases(
         return _against_one(
             read_folder(prediction, sides[0], probabilities=probabilities), reference
         )
+    # Formats that keep an image in a folder: what such a folder holds may be cases all the same.
+    images = all(case_name(path) is not None for path in (prediction, reference))
+    name = printable(case_name(reference) or reference.name)
+    one = FoundCases((Pair(name, prediction, reference),))
+    if images and not all(folders):
+        return one
     if folders[0] != folders[1]:
         folder, file = sorted((prediction, reference), key=lambda path: not path.is_dir())
         hint = "" if folders[1] else f"; where {file} is the reference of all, say --one-reference"
@@ -164,18 +172,22 @@ def find_cases(
             f"{folder} is a folder and {file} is a file; give two files or two folders{hint}"
         )
     if folders[0]:
-        return _pair_folders(prediction, reference, probabilities, sides)
+        try:
+            return _pair_folders(prediction, reference, probabilities, sides)
+        except ValueError:
+            if images:
+                return one
+            raise
     if not all(side.flat for side in sides):
         raise ValueError("--layout is for two folders; PRED and REF are files")
     for path in (prediction, reference):
         _check_image(path)
-    name = printable(case_name(reference) or reference.name)
-    return FoundCases((Pair(name, prediction, reference),))
+    return one
 
 
 def _check_image(path: Path) -> None:
     if case_name(path) is None:
-        raise ValueError(f"{path} is no image; the suffix must be {_either(SUFFIXES)}")
+        raise ValueError(no_image(path))
 
 
 def unreachable(path: Path) -> str:
@@ -375,7 +387,8 @@ def _files(case: FolderCase, word: str, side: FolderSide) -> tuple[Files | None,
         if not case.others:
             return None, ""
         listed = _listed(path.name for _, path in case.others)
-        formats = f"formats are {_either(SUFFIXES)}"
+        ways = (f"it is {way}" for _, path in case.others if (way := way_out(path.name)))
+        formats = next(ways, f"formats are {_either(SUFFIXES)}")
         where = _common(path for _, path in case.others)
         return None, f"no {word} that can be read: {where} holds {listed}, and {formats}"
     if not any(label for label, _ in case.images):

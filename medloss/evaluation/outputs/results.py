@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
+    Finding,
     Measure,
     Result,
     ResultTable,
@@ -111,6 +113,7 @@ def write_json(path: Path, table: ResultTable) -> None:
         "medloss": table.version,
         "format": FORMAT,
         "settings": table.settings,
+        "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
         **nnunet_keys(table.cases),
@@ -305,6 +308,10 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
         lines=tuple(_line(entry, named) for entry in content["summary"]),
         settings=settings,
         version=str(content["medloss"]),
+        findings=tuple(
+            Finding(str(x["kind"]), str(x["sentence"]), tuple(x["cases"]), tuple(x["labels"]))
+            for x in content.get("findings", ())
+        ),
         path=path,
         written=written_at(path),
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from medloss.evaluation.findings import findings
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
@@ -31,7 +32,14 @@ def make_table(cases: Sequence[CaseResult], plan: EvalPlan) -> ResultTable:
     """The table of complete cases (:func:`medloss.evaluation.score.complete`)."""
     settings = _as_json(_settings(cases, plan))
     measures, labels = head_of(settings)
-    return ResultTable(measures, labels, tuple(cases), summarise(cases, plan), settings)
+    return ResultTable(
+        measures,
+        labels,
+        tuple(cases),
+        summarise(cases, plan),
+        settings,
+        findings=findings(cases, plan),
+    )
 
 
 def with_origin(table: ResultTable, plan: EvalPlan, command: str) -> ResultTable:

@@ -137,6 +137,16 @@ def print_failed(console: Console, table: ResultTable) -> None:
         )
 
 
+def print_findings(console: Console, table: ResultTable) -> None:
+    """Print what the user should look at before the numbers."""
+    if table.findings:
+        _print(console, "About the data:", "bold yellow")
+    for finding in table.findings[:_MOST_LINES]:
+        console.print(f"  {finding.sentence}.", markup=False, soft_wrap=True)
+    if len(table.findings) > _MOST_LINES:
+        console.print(f"  ... and {len(table.findings) - _MOST_LINES} more, in the JSON file.")
+
+
 def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricChoice]) -> None:
     """Print what the numbers mean: preset, policies, unit, and options that nobody gave."""
     good = len(table.cases) - len(table.failed)

@@ -64,14 +64,49 @@ def present_labels(label_map: NDArray[Any]) -> tuple[int, ...]:
         >>> present_labels(np.array([0, 7, 7, 2], dtype=np.uint8))
         (2, 7)
     """
+    return tuple(label_counts(label_map))
+
+
+def label_counts(label_map: NDArray[Any]) -> dict[int, int]:
+    """How many voxels each non-zero label of a map of whole numbers of at least 0 has.
+
+    Example:
+        >>> label_counts(np.array([0, 7, 7, 2], dtype=np.uint8))
+        {2: 1, 7: 2}
+    """
     values = label_map.ravel(order="K")
     if not values.size or values.max() > _LARGEST_COUNTED:
-        return tuple(int(label) for label in np.unique(values) if label)
+        labels, numbers = np.unique(values, return_counts=True)
+        return {int(label): int(n) for label, n in zip(labels, numbers, strict=True) if label}
     # In pieces: numpy counts in int64, which would be eight times the memory of a byte map.
     counts = np.zeros(int(values.max()) + 1, dtype=np.int64)
     for start in range(0, len(values), _PIECE):
         counts += np.bincount(values[start : start + _PIECE], minlength=len(counts))
-    return tuple(int(label) for label in np.flatnonzero(counts) if label)
+    return {int(label): int(counts[label]) for label in np.flatnonzero(counts) if label}
+
+
+def joint_counts(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.int64]:
+    """How many voxels have each pair of labels of two maps of one shape.
+
+    Args:
+        one: whole numbers of at least 0, and none so large that no table has room for all pairs.
+        other: likewise.
+
+    Example:
+        >>> joint_counts(np.array([0, 1, 1]), np.array([0, 2, 1]))
+        array([[1, 0, 0],
+               [0, 1, 1]])
+    """
+    width = int(other.max()) + 1
+    counts = np.zeros((int(one.max()) + 1) * width, dtype=np.int64)
+    first, second = one.ravel(order="K"), other.ravel(order="K")
+    if one.strides != other.strides:
+        first, second = one.ravel(), other.ravel()
+    for start in range(0, len(first), _PIECE):
+        part = slice(start, start + _PIECE)
+        pairs = first[part].astype(np.int64) * width + second[part]
+        counts += np.bincount(pairs, minlength=len(counts))
+    return counts.reshape(-1, width)
 
 
 def recode(label_map: NDArray[Any], changes: Mapping[int, int], *, keep: bool) -> NDArray[Any]:

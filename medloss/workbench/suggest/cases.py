@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from medloss.evaluation.inputs.labels import Classes, Label
 from medloss.evaluation.reading import values
-from medloss.evaluation.reading.images import SUFFIXES, Image, case_name, read_image
+from medloss.evaluation.reading.formats import SUFFIXES
+from medloss.evaluation.reading.images import Image, case_name, read_image
 from medloss.evaluation.reading.stored import CaseError
 from medloss.workbench.suggest.shapes import Shape, measure_shape
 

@@ -78,7 +78,7 @@ def content(table: ResultTable, *, pictures: bool) -> dict[str, Any]:
         "reference": place(x for case in table.cases for x in files_of(case.pair.reference)),
         "changed": [case for case in table.cases if case.notes],
         "most_named": _MOST_NAMED,
-        "findings": list(findings(table)),
+        "absences": list(absences(table)),
         "totals": totals(table),
         "groups": [(m, lines) for m in table.measures if (lines := table.lines_of(m))],
         "shown_statuses": shown_statuses(table.lines),
@@ -115,7 +115,7 @@ def totals(table: ResultTable) -> list[tuple[str, int, str]]:
     ]
 
 
-def findings(table: ResultTable) -> Iterator[StatusCases]:
+def absences(table: ResultTable) -> Iterator[StatusCases]:
     """Where labels are missed, spurious, or in neither map."""
     cases: dict[tuple[str, str], list[str]] = {}
     for case in table.cases:
