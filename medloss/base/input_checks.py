@@ -163,7 +163,8 @@ class Look:
             ValueError: the first thing that is wrong.
         """
         if self._bounds:
-            bounds = torch.stack([each.to(self._wide()) for each in self._bounds])
+            wide = [each.to(self._wide()) for each in self._bounds]
+            bounds = torch.stack(wide) if len(wide) > 1 else wide[0][None]
             if self.mode == "sync":
                 pairs = bounds.tolist()
                 wrong = _judged(pairs, self._judges)

@@ -166,15 +166,17 @@ class InputOptions:
             if ignore in classes.names or ignore in members:
                 raise ValueError(f"label {ignore} is to be ignored and cannot be scored as well")
         independent = self.channels is None and classes is not None and classes.independent
-        around = {} if found is None else {name: getattr(found, name) for name in _TOLD}
+        rest = {} if found is None else {name: getattr(found, name) for name in _TOLD}
         if found is not None and classes is not None:
             left = structures_without_class(classes, found.pairs)
-            around["beside"] += (f"structures {', '.join(left)}",) if left else ()
+            rest["beside"] += (f"structures {', '.join(left)}",) if left else ()
         return CaseOptions(
             remap_prediction=changes["prediction"],
             remap_reference=changes["reference"],
             ignore_label=ignore,
             resample=self.resample,
+            names={} if classes is None else classes.table,
+            regions={} if classes is None else classes.regions,
             contours=self.contours,
             reader=self.reader,
             channels="independent" if independent else self.channels,
@@ -184,7 +186,7 @@ class InputOptions:
             axes=told.axes,
             threshold=self.threshold,
             instances=self.instances,
-            **around,
+            **rest,
         )
 
 
@@ -294,8 +296,10 @@ _VALUES = (
         "--labels",
         metavar="LABELS",
         help="1,2 or 1=core,2=oedema,whole=1+2 or 0=background or a JSON file: names and labels, a "
-        "dataset.json, a bundle's metadata.json. Where structures are files: liver,spleen.  "
-        "[default: every label found in any file, without 0]",
+        "dataset.json, a bundle's metadata.json. Files that name their labels are read by these "
+        "names; more names of one follow it: 1=liver,hepar or, without a number, "
+        "liver=Liver,hepar. Where structures are files: liver,spleen.  [default: every label found "
+        "in any file, without 0, by name where both files have names]",
     ),
     click.option(
         "--ignore-label",

@@ -116,3 +116,19 @@ def usage_errors(*more: type[Exception]) -> Iterator[None]:
         yield
     except wrong as error:
         raise click.UsageError(str(error)) from error
+
+
+def read_shapes(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[int, ...], ...]:
+    """Shapes of words like ``2,14,96,96,96``, each once."""
+    shapes = []
+    for text in texts:
+        try:
+            shape = tuple(int(part) for part in text.split(","))
+        except ValueError:
+            shape = ()
+        if len(shape) < 3 or min(shape) < 1:
+            raise click.BadParameter(f"expected B,C,*spatial, such as 2,14,96,96,96, got {text!r}")
+        shapes.append(shape)
+    return tuple(dict.fromkeys(shapes))

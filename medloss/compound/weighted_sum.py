@@ -191,9 +191,9 @@ class WeightedSum(SegmentationLoss):
         for (name, (_, loss)), found in zip(fixed.items(), whole.found, strict=True):
             values[name] = found.value
             if isinstance(loss, RegionLoss) or tells_classes_apart(loss, prepared):
-                counts = None if found.counts is None else torch.from_numpy(found.counts)
+                counts = None if found.counts is None else torch.as_tensor(found.counts)
                 first = 0 if loss.include_background else 1
-                classes[name] = ClassValues(torch.from_numpy(found.each), counts, first)
+                classes[name] = ClassValues(torch.as_tensor(found.each), counts, first)
         seen = LastPass(values, {name: weights[name] for name in fixed}, classes, None)
         self._keep(seen, training=value.requires_grad and self.training)
         return value

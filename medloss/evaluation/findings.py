@@ -41,12 +41,12 @@ def findings(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Finding, ...]
 
 def _crossed(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[Finding]:
     """Labels that agree with another one, chains of them together."""
-    found: dict[tuple[int, int], _Signed] = {}
+    found: dict[tuple[Label, Label], _Signed] = {}
     for case, sign in _signs(cases, "crossed"):
         found.setdefault((sign["labels"][0], sign["labels"][1]), []).append((case, sign))
     # Each label of the references with the one that most cases cross it with.
-    chosen: dict[int, int] = {}
-    for (row, column), signed in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
+    chosen: dict[Label, Label] = {}
+    for (row, column), signed in sorted(found.items(), key=lambda item: -len(item[1])):
         if signed and row not in chosen and column not in chosen.values():
             chosen[row] = column
     for chain in _chains(chosen):
@@ -80,7 +80,7 @@ def _crossed(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[Finding]:
         )
 
 
-def _chains(chosen: dict[int, int]) -> Iterator[list[tuple[int, int]]]:
+def _chains(chosen: dict[Label, Label]) -> Iterator[list[tuple[Label, Label]]]:
     """Pairs that lead from one to the next, circles included, each pair once."""
     left = dict(chosen)
     starts = [row for row in chosen if row not in chosen.values()]

@@ -18,15 +18,15 @@ import numpy as np
 
 from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.folders import printable
-from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.inputs.layers import ClassCases, make_layers
+from medloss.evaluation.inputs.labels import Label, same_name
+from medloss.evaluation.inputs.layers import ClassCases
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.reading.opened import recording
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import MetricChoice
-from medloss.evaluation.signs import signs_of
+from medloss.evaluation.signs import most_common, signs_of
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.facts import Counts
@@ -99,7 +99,9 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
         plan,
         labels={1: ""},
         regions={},
-        inputs=dataclasses.replace(plan.inputs, channels_only=False, region_order=()),
+        inputs=dataclasses.replace(
+            plan.inputs, channels_only=False, region_order=(), names={}, regions={}
+        ),
     )
     found: list[CaseResult] = []
     for label, sides in read_structures(pair, alone.inputs, plan.labels, plan.regions):
@@ -118,6 +120,7 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
             for place, (preset, _) in enumerate(plan.definitions)
         ),
         notes=tuple(dict.fromkeys(note for case in found for note in case.notes)),
+        signs=most_common([case.signs for case in found]),
     )
 
 
@@ -166,18 +169,58 @@ def complete(cases: Iterable[CaseResult], plan: EvalPlan) -> tuple[CaseResult, .
     A case without a label in both of its files has the status ``both_empty`` there; which labels
     there are is known only when all files have been read, unless the plan names them.
     """
-    cases = tuple(cases)
+    cases = tuple(cases) if plan.labels is not None else _one_naming(tuple(cases))
     labels = plan_labels(cases, plan)
     return tuple(case if case.error else _complete(case, labels, plan) for case in cases)
 
 
+def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
+    """Cases that spell a name in one way, and none with numbers where others have names.
+
+    What is label 1 here and Liver there would be two labels, each of them missing in some cases.
+    """
+    spelled: dict[str, str] = {}
+    for case in cases:
+        for result in case.results:
+            if isinstance(result.label, str):
+                spelled.setdefault(same_name(result.label), result.label)
+
+    def one(label: Label | None) -> Label | None:
+        return spelled[same_name(label)] if isinstance(label, str) else label
+
+    def results(found: Iterable[Result]) -> tuple[Result, ...]:
+        return tuple(dataclasses.replace(each, label=one(each.label)) for each in found)
+
+    def renamed(case: CaseResult) -> CaseResult:
+        labels = {each.label for each in case.results} - {None}
+        if labels and not any(isinstance(label, str) for label in labels):
+            return dataclasses.replace(
+                case,
+                results=(),
+                counts=(),
+                definitions=(),
+                error="its labels pair by number and those of other cases by name; say with "
+                "--labels which number is which name, such as 1=liver",
+            )
+        return dataclasses.replace(
+            case,
+            results=results(case.results),
+            counts=tuple((one(label) or label, counts) for label, counts in case.counts),
+            definitions=tuple((preset, results(found)) for preset, found in case.definitions),
+        )
+
+    return tuple(map(renamed, cases)) if spelled else cases
+
+
 def plan_labels(cases: Iterable[CaseResult], plan: EvalPlan) -> tuple[Label, ...]:
-    """The labels that the plan names, else those found in any case, in order; numbers first."""
+    """The labels that the plan names, else those found in any case: numbers, then names."""
     if plan.labels is not None:
         return tuple(plan.labels)
-    found = {result.label for case in cases for result in case.results}
-    numbers = sorted(label for label in found if isinstance(label, int))
-    return (*numbers, *sorted(label for label in found if isinstance(label, str)))
+    names = dict.fromkeys(result.label for case in cases for result in case.results)
+    return (
+        *sorted(label for label in names if isinstance(label, int)),
+        *(label for label in names if isinstance(label, str)),
+    )
 
 
 def check_options(plan: EvalPlan) -> None:
@@ -238,10 +281,9 @@ def evaluate_case_pair(
             f"{of_chances[0]} needs probabilities, and of {prediction.path} there are labels alone "
             f"(nnU-Net's .npz is taken with --probabilities)"
         )
-    asked = None if plan.labels is None else tuple(plan.labels)
-    ignore = plan.inputs.ignore_label
-    layers = make_layers(
-        prediction, reference, asked, plan.regions, ignore, probabilities=bool(of_chances)
+    asked = sides.classes if plan.labels is None else tuple(plan.labels)
+    layers = sides.layers(
+        asked, plan.regions, plan.inputs.ignore_label, probabilities=bool(of_chances)
     )
     labels = asked or tuple(label for layer in layers for label in layer.codes)
     spacing_mm, ignored, objects = reference.spacing_mm, sides.ignored, sides.objects
@@ -272,7 +314,7 @@ def evaluate_case_pair(
         counts=counts,
         definitions=tuple(definitions),
         notes=sides.notes,
-        signs=signs_of(prediction, reference, sides.ignored, counts),
+        signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
 
 

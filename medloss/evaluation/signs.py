@@ -8,8 +8,9 @@ two axes exchanged, or some voxels aside. What is found is said with the result 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def signs_of(
     reference: Image,
     ignored: NDArray[np.bool_] | None,
     counts: Iterable[tuple[Label, Counts]],
+    titles: Mapping[int, Label] = MappingProxyType({}),
 ) -> tuple[Sign, ...]:
     """What a case looks like where its labels agree badly; nothing where they agree.
 
@@ -52,6 +54,7 @@ def signs_of(
         reference: labels or channels.
         ignored: voxels that do not count.
         counts: of the classes that were scored, which say whether to look at all.
+        titles: what numbers are called where labels pair by name, and no number could be changed.
     """
     if not _agree_badly([each for _, each in counts]):
         return ()
@@ -62,7 +65,25 @@ def signs_of(
     swapped = {sign["labels"][0]: sign["labels"][1] for sign in crossed}
     # Organs of the two sides are exchanged by a mirror too: what explains more is what is said.
     moved = _moved(sides, swapped)
-    return tuple(crossed) if moved is None else (moved,)
+    if moved is not None:
+        return (moved,)
+    for sign in crossed:
+        sign["labels"] = [titles.get(label, label) for label in sign["labels"]]
+        sign["remap"] &= not titles
+    return tuple(crossed)
+
+
+def most_common(parts: Sequence[tuple[Sign, ...]]) -> tuple[Sign, ...]:
+    """The place that more than half of the parts of a case agree on, if there is one."""
+    found: dict[str, list[Sign]] = {}
+    for sign in (sign for signs in parts for sign in signs if sign["kind"] in _LEAST_GAIN):
+        where = {name: value for name, value in sign.items() if name not in ("dice", "sure")}
+        found.setdefault(repr(where), []).append(sign)
+    signs = max(found.values(), key=len, default=[])
+    if 2 * len(signs) <= len(parts):
+        return ()
+    dice = [float(np.mean([sign["dice"][which] for sign in signs])) for which in (0, 1)]
+    return ({**signs[0], "dice": dice, "sure": all(sign["sure"] for sign in signs)},)
 
 
 def _agree_badly(counts: list[Counts]) -> bool:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medloss.runtime.eager import evaluate, is_recorded, is_transformed
-from medloss.sums.choice import NUMBA
+from medloss.runtime.eager import evaluate, is_recorded, is_transformed, without_autocast
+from medloss.sums.choice import NUMBA, TRITON
 from medloss.sums.engine import Form, form_of
 from medloss.sums.results import ClassSums
 from medloss.sums.terms import Term, as_term
@@ -58,9 +58,9 @@ class RatioValue(NamedTuple):
         counts: None, or below likewise.
     """
 
-    value: float
-    each: Array
-    counts: Array | None
+    value: float | Tensor
+    each: Array | Tensor
+    counts: Array | Tensor | None
 
 
 class RatioSum:
@@ -117,6 +117,27 @@ class RatioSum:
         return self.formula(ClassSums(sums.unbind(1), self.terms), *tensors)
 
 
+class RatioSumOnDevice(RatioSum):
+    """The same in two launches of triton's kernels, and two for the gradient."""
+
+    on_device: Tensor
+    """The gradient by the sums."""
+
+    def value(self, *tensors: Any) -> Tensor:
+        """The loss."""
+        from medloss.sums.gpu.ratios import evaluated
+
+        with without_autocast(tensors[0].device.type):
+            done = evaluated(self.form.request(*tensors), self.terms, self.parts)
+        self.found = [RatioValue(*each) for each in done.found]
+        self.on_device = done.by_sums
+        return done.value
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by the input."""
+        return self.form.slopes(self.on_device * gradient, *tensors)
+
+
 def ratio_sum(
     input: Tensor,
     target: Tensor,
@@ -142,10 +163,19 @@ def ratio_sum(
     if is_transformed(*tensors) or is_recorded(*tensors):
         return None
     form, named = form_of(input, target, terms, activation, mask, {})
-    if form.backend != NUMBA:
+    kind = _kind(form.backend, input)
+    if kind is None:
         return None
-    whole = RatioSum(form, named, parts, formula)
+    whole = kind(form, named, parts, formula)
     return evaluate(whole, *tensors), whole
+
+
+def _kind(backend: str, input: Tensor) -> type[RatioSum] | None:
+    if backend == TRITON:
+        from medloss.sums.gpu.ratios import serves
+
+        return RatioSumOnDevice if serves(input) else None
+    return RatioSum if backend == NUMBA else None
 
 
 def _evaluated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.inputs.geometry import check_same_grid, unknown_place
+from medloss.evaluation.inputs.geometry import check_same_grid, covering, united, unknown_place
+from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.layers import Layer, make_layers
+from medloss.evaluation.inputs.naming import pair_labels
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_image
@@ -28,6 +32,8 @@ class CaseOptions:
         ignore_label: voxels that the reference gives this label do not count.
         resample: whether a prediction on another grid is brought to the reference's.
         channels: what the channels of a stack are; by default exclusive.
+        names: names that files may use for the classes asked for, by class.
+        regions: labels that the regions asked for are made of.
         contours: whether voxels are in whose centres lie on the line of a contour.
         reader: name of the reader of all files that it claims, instead of medloss's own.
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
@@ -50,6 +56,8 @@ class CaseOptions:
     ignore_label: int | None = None
     resample: bool = False
     channels: Channels | None = None
+    names: dict[Label, tuple[str, ...]] = field(default_factory=dict)
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     contours: Rule = "inclusive"
     reader: str | None = None
     region_order: tuple[int, ...] = ()
@@ -88,12 +96,15 @@ class CasePair:
     """Both images of a case on one grid.
 
     Args:
-        prediction: with its labels changed as asked.
+        prediction: with its labels changed as asked, and numbered as the reference's are.
         reference: likewise.
         ignored: where voxels do not count, ``None`` for nowhere.
         notes: what was done to this case.
         objects: of the prediction and of the reference: the number of the object that each voxel
             belongs to, where the files say it. The images are then masks of all of them.
+        titles: the names that stand for numbers in the results, where labels pair by name.
+        classes: what is scored where nobody says what, or ``None``: every label that is there.
+        by_name: whether a name decided which label is which.
     """
 
     prediction: Image
@@ -101,6 +112,49 @@ class CasePair:
     ignored: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
     objects: tuple[NDArray[Any], NDArray[Any]] | None = None
+    titles: Mapping[int, Label] = field(default_factory=dict)
+    classes: tuple[Label, ...] | None = None
+    by_name: bool = False
+
+    def layers(
+        self,
+        labels: Sequence[Label] | None,
+        regions: Mapping[str, tuple[int, ...]],
+        without: int | None = None,
+        *,
+        probabilities: bool = False,
+    ) -> tuple[Layer, ...]:
+        """The layers of both images, with classes called what the results call them.
+
+        Args:
+            labels: classes, or ``None`` for every label that either image holds.
+            regions: and the others: see :func:`~medloss.evaluation.inputs.layers.make_layers`.
+            without: see there.
+            probabilities: see there.
+
+        Raises:
+            CaseError: the classes cannot be told from the channels of a stack.
+        """
+        numbers = {title: number for number, title in self.titles.items()}
+        found = make_layers(
+            self.prediction,
+            self.reference,
+            None if labels is None else [numbers.get(label, label) for label in labels],
+            regions,
+            without,
+            probabilities=probabilities,
+            by_name=self.by_name,
+        )
+        return tuple(
+            dataclasses.replace(
+                layer,
+                codes={
+                    self.titles.get(label, label) if isinstance(label, int) else label: code
+                    for label, code in layer.codes.items()
+                },
+            )
+            for layer in found
+        )
 
 
 def read_case_pair(pair: Pair, inputs: CaseOptions) -> CasePair:
@@ -177,18 +231,34 @@ def make_case_pair(prediction: Image, reference: Image, inputs: CaseOptions) -> 
     try:
         check_same_grid(prediction, reference)
     except CaseError as error:
-        prediction, note = _onto(prediction, reference, error, inputs.resample)
+        placed = united(prediction, reference)
+        if placed is not None:
+            prediction, reference, note = placed
+        else:
+            if inputs.resample and reference.cropped and len(prediction.shape) == 3:
+                reference = covering(reference, prediction)
+            prediction, note = _onto(prediction, reference, error, inputs.resample)
         notes.append(note)
     else:
         if unknown := unknown_place(prediction, reference):
             notes.append(f"{unknown}: shape and voxel size alone show that they belong together")
     prediction = changed(prediction, inputs, inputs.remap_prediction)
     reference = changed(reference, inputs, inputs.remap_reference)
-    ignored, objects = _ignored(reference, inputs.ignore_label), None
+    ignored = _ignored(reference, inputs.ignore_label)
     if inputs.instances:
         objects = prediction.array, reference.array
         prediction, reference = (_foreground(image) for image in (prediction, reference))
-    return CasePair(prediction, reference, ignored, tuple(notes), objects)
+        return CasePair(prediction, reference, ignored, tuple(notes), objects)
+    named = pair_labels(prediction, reference, inputs.names, inputs.regions, inputs.ignore_label)
+    return CasePair(
+        named.prediction,
+        named.reference,
+        ignored,
+        (*notes, *named.notes),
+        titles=named.titles,
+        classes=named.classes,
+        by_name=named.by_name,
+    )
 
 
 def changed(image: Image, inputs: CaseOptions, changes: dict[int, int]) -> Image:
@@ -258,7 +328,8 @@ def _remapped(image: Image, changes: dict[int, int]) -> Image:
     if image.independent:
         raise CaseError(f"{image.path} holds channels and no labels that could be remapped")
     labels = values.recode(image.labels(), changes, keep=True)
-    return dataclasses.replace(image, array=labels, probabilities=False)
+    # Who changes numbers speaks in numbers, which are no longer those that the names belong to.
+    return dataclasses.replace(image, array=labels, probabilities=False, names={}, codes={})
 
 
 def _ignored(reference: Image, label: int | None) -> NDArray[np.bool_] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Classes:
         independent: whether the channels of a stack are the classes themselves, one by one.
         region_order: the label that each channel writes where nnU-Net makes a map of regions.
         channels_only: whether the names are those of channels and say nothing of a label map.
+        aliases: other names that files which name their labels may use for a class.
     """
 
     names: dict[Label, str]
@@ -38,6 +39,17 @@ class Classes:
     independent: bool = False
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
+    aliases: dict[Label, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def table(self) -> dict[Label, tuple[str, ...]]:
+        """All names of each class but the regions, which are made of others."""
+        return {
+            label: (*filter(None, (name or str(label) * isinstance(label, str),)), *others)
+            for label, name in self.names.items()
+            if label not in self.regions
+            for others in (self.aliases.get(label, ()),)
+        }
 
 
 Item = tuple[tuple[int, ...], str]
@@ -47,6 +59,8 @@ Item = tuple[tuple[int, ...], str]
 def parse_labels(text: str, *, by_name: bool = False) -> Classes:
     """Classes from ``1,2``, ``1=anterior,2=posterior,whole=1+2`` or the path of a JSON file.
 
+    A class of files that name their labels may have no number: ``liver=Liver``. A word alone, after
+    a class with a name, is one more name of that class: ``1=liver,hepar`` or ``liver=Liver,hepar``.
     See :func:`read_labels` for the files.
 
     Args:
@@ -61,13 +75,25 @@ def parse_labels(text: str, *, by_name: bool = False) -> Classes:
         {1: 'core', 2: 'oedema'}
         >>> parse_labels("3, whole=1+2").regions
         {'whole': (1, 2)}
+        >>> parse_labels("1=spleen, liver=Liver, hepar").table
+        {1: ('spleen',), 'liver': ('liver', 'Liver', 'hepar')}
         >>> parse_labels("liver, 5=spleen", by_name=True).names
         {'liver': '', 5: 'spleen'}
     """
     if text.strip().lower().endswith(".json"):
         return read_labels(Path(text.strip()))
-    parts = (part.strip() for part in text.split(",") if part.strip())
-    return make_classes(_item(part, by_name=by_name) for part in parts)
+    items: list[Item] = []
+    others: list[tuple[str, ...]] = []
+    named = False  # whether the class before was given a name, which another one may follow
+    for part in filter(None, map(str.strip, text.split(","))):
+        if "=" not in part and named and _is_name(part):
+            others[-1] += (part,)
+            continue
+        item, names = _item(part, by_name=by_name)
+        named = "=" in part and len(item[0]) < 2
+        items.append(item)
+        others.append(names)
+    return _with_aliases(make_classes(items), items, others)
 
 
 def make_classes(
@@ -162,15 +188,54 @@ def parse_changes(text: str) -> dict[int, int]:
     return changes
 
 
-def _item(part: str, *, by_name: bool) -> Item:
+def _item(part: str, *, by_name: bool) -> tuple[Item, tuple[str, ...]]:
+    """A class, and its other names."""
     left, equals, right = (word.strip() for word in part.partition("="))
     if by_name and not equals and not is_number(left):
-        return (), left
+        return ((), left), ()
     if equals and not right:
         raise ValueError(f"{part!r} names no name; write 1=liver, or 1 alone")
     if not left.isdigit() and re.fullmatch(r"\d+(\s*\+\s*\d+)*", right, re.ASCII):
-        return tuple(number(word.strip()) for word in right.split("+")), left
-    return (number(left),), right
+        return (tuple(number(word.strip()) for word in right.split("+")), left), ()
+    if equals and _is_name(left) and _is_name(right):
+        return ((), left), (right,)
+    return ((number(left),), right), ()
+
+
+def _is_name(word: str) -> bool:
+    return any(letter.isalpha() for letter in word)
+
+
+def _with_aliases(
+    classes: Classes, items: Sequence[Item], others: Sequence[tuple[str, ...]]
+) -> Classes:
+    """Classes with their other names.
+
+    Raises:
+        ValueError: a name is given to two classes.
+    """
+    aliases: dict[Label, tuple[str, ...]] = {
+        labels[0] if len(labels) == 1 else name: names
+        for (labels, name), names in zip(items, others, strict=True)
+        if names
+    }
+    classes = dataclasses.replace(classes, aliases=aliases)
+    of_name: dict[str, Label] = {}
+    for label, names in classes.table.items():
+        for name in names:
+            if of_name.setdefault(same_name(name), label) != label:
+                raise ValueError(f"the name {name!r} is given to two labels")
+    return classes
+
+
+def same_name(name: str) -> str:
+    """A name as it is compared: without spaces around it, in small letters.
+
+    Example:
+        >>> same_name(" Left  Kidney") == same_name("left kidney")
+        True
+    """
+    return " ".join(name.split()).casefold()
 
 
 def _check_region(name: str) -> None:
@@ -187,7 +252,8 @@ def read_labels(path: Path) -> Classes:
     The file is one of
 
     - an object of names by label (``{"1": "liver"}``), or of labels by name, where a list of labels
-      is a region (``{"core": 1, "whole": [1, 2]}``);
+      is a region (``{"core": 1, "whole": [1, 2]}``), and a list of names is what files that name
+      their labels may call the class (``{"liver": ["Liver", "hepar"]}``);
     - a ``dataset.json`` of the Medical Segmentation Decathlon or of nnU-Net, which has such an
       object under ``labels``; its label ``ignore`` is ignored;
     - the ``metadata.json`` of a MONAI bundle, whose ``channel_def`` names the channels of the
@@ -231,7 +297,9 @@ def _labels_object(labels: Any) -> dict[str, Any]:
 
 
 def _from_labels(content: dict[str, Any], order: Any) -> Classes:
-    items = [_item_of_file(key, value) for key, value in content.items()]
+    others = {key: value for key, value in content.items() if _are_names(value)}
+    items = [_item_of_file(key, value) for key, value in content.items() if key not in others]
+    items += [((), key) for key in others]
     ignored = [label for labels, name in items if name == "ignore" for label in labels]
     if len(ignored) > 1:
         raise ValueError("'ignore' stands for several labels; it can be one")
@@ -241,9 +309,14 @@ def _from_labels(content: dict[str, Any], order: Any) -> Classes:
         raise ValueError(f"regions_class_order: expected a list of labels, got {order!r}")
     if order and len(order) != len(scored):
         raise ValueError(f"regions_class_order has {len(order)} labels for {len(scored)} regions")
-    return make_classes(
+    classes = make_classes(
         scored, ignore=ignore, independent=bool(order), region_order=tuple(int(x) for x in order)
     )
+    return _with_aliases(classes, scored, [tuple(others.get(name, ())) for _, name in scored])
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
 
 
 def _item_of_file(key: str, value: Any) -> Item:

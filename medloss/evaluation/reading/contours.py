@@ -43,7 +43,7 @@ def fill(contours: Sequence[Points], shape: tuple[int, int], rule: Rule) -> NDAr
         >>> int(fill([square, np.array([[2.0, 2.0]])], (5, 5), "strict").sum())
         0
     """
-    plane = np.zeros(shape, dtype=bool)
+    plane = np.zeros(shape, dtype=bool, order="F")  # as the array that it becomes a part of
     every = np.concatenate(contours)
     low = np.clip(np.floor(every.min(axis=0)) - 1, 0, shape).astype(int)
     high = np.clip(np.ceil(every.max(axis=0)) + 2, low, shape).astype(int)

@@ -1,15 +1,20 @@
-"""Which files are DICOM segmentations, by their content: names of DICOM files say nothing.
+"""DICOM files: which are segmentations, and their data sets, whatever is wrong with them.
 
-Told from the first bytes, without a library, so that looking through a folder costs little.
+Names of DICOM files say nothing. What one is, is told from its first bytes, without a library, so
+that looking through a folder costs little.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from medloss.evaluation.reading.opened import note
-from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.opened import note, open_file
+from medloss.evaluation.reading.stored import CaseError, imported
 
 SEGMENTATION, LABEL_MAP, STRUCTURES = (
     "1.2.840.10008.5.1.4.1.1.66.4",
@@ -76,6 +81,55 @@ def one_segmentation(path: Path) -> Path:
 def folder_files(folder: Path) -> list[Path]:
     """The files of a folder that are not hidden, by name."""
     return sorted(each for each in folder.iterdir() if each.name[0] != "." and each.is_file())
+
+
+def read_dataset(path: Path) -> Any:
+    """The data set of a file, noted as it is now.
+
+    Raises:
+        CaseError: pydicom is not installed.
+        Exception: pydicom may raise anything of a damaged file; see :func:`dicom_errors`.
+    """
+    pydicom = imported(path, "pydicom", "dicom")
+    with open_file(path) as file:
+        return pydicom.dcmread(file, force=True)
+
+
+def read_header(path: Path, tags: list[str]) -> Any:
+    """Some elements of a file, which is only looked at and not noted; raises as above."""
+    pydicom = imported(path, "pydicom", "dicom")
+    return pydicom.dcmread(path, force=True, specific_tags=tags, stop_before_pixels=True)
+
+
+@contextlib.contextmanager
+def dicom_errors(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file leads to into one sentence; pydicom's warnings are not shown.
+
+    Raises:
+        CaseError: names the file, and what is missing or wrong.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (CaseError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        missing = isinstance(error, AttributeError) and error.name
+        reason = f"it has no {error.name}" if missing else " ".join(str(error).split())  # type: ignore[attr-defined]
+        raise CaseError(
+            f"{path} is a damaged DICOM file: {reason[:200] or type(error).__name__}"
+        ) from error
+
+
+def first(dataset: Any, *sequences: str) -> Any:
+    """The first item of a sequence, in it that of the next, and so on; ``None`` without one."""
+    for name in sequences:
+        items = dataset.get(name) if dataset is not None else None
+        dataset = items[0] if items else None
+    return dataset
 
 
 def _start(path: Path) -> bytes:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.reading.dicom import first
-from medloss.evaluation.reading.dicom_files import LABEL_MAP
+from medloss.evaluation.reading.dicom_files import LABEL_MAP, first
 from medloss.evaluation.reading.dicom_grid import Planes, plane, stack
+from medloss.evaluation.reading.dicom_series import find_series
 from medloss.evaluation.reading.stored import (
     CaseError,
     Channels,
@@ -29,6 +29,9 @@ from medloss.evaluation.reading.stored import (
 _BACKGROUND = "DCM:125040"
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
 """Transfer syntaxes whose frames are not compressed, in this byte order."""
+
+_GAP = 1.5
+"""Farther apart than this, in thicknesses of a slice, and there may be slices between two."""
 
 _HALF = "a segment is where it is at least 0.5"
 
@@ -141,18 +144,31 @@ def _frames(path: Path, dataset: Any, described: set[int]) -> _Frames:
     unknown = set() if label_map else {*segments} - described
     if unknown:
         raise CaseError(f"{path} has frames of segment {min(unknown)}, which it does not describe")
-    step, thickness = (measures.get(n) for n in ("SpacingBetweenSlices", "SliceThickness"))
-    found = stack(
-        path,
-        planes,
-        None if step is None else float(step),
-        None if thickness is None else float(thickness),
+    step, thickness = (
+        None if measures.get(name) is None else float(measures.get(name))
+        for name in ("SpacingBetweenSlices", "SliceThickness")
     )
+    found = stack(path, planes, step, thickness)
+    apart_mm = float(np.linalg.norm(found.affine[:3, 2]))
+    if step is None and thickness and apart_mm > _GAP * thickness:
+        # Are slices between them left out, or are there none? The images know.
+        step = _step_of_images(path, dataset)
+        found = stack(path, planes, step, thickness)
     keys = list(zip([0] * count if label_map else segments, found.places, strict=True))
     if len({*keys}) < count:
         segment, place = next(key for key in keys if keys.count(key) > 1)
         raise CaseError(f"{path} has two frames of segment {segment} at slice {place}")
     return _Frames(segments, found, shape, _pixels(path, dataset, count, shape))
+
+
+def _step_of_images(path: Path, dataset: Any) -> float | None:
+    """From slice to slice of the images that were segmented, in mm, where they are at hand."""
+    wanted = {str(each.SeriesInstanceUID) for each in dataset.get("ReferencedSeriesSequence") or ()}
+    try:
+        series = find_series(path, wanted, str(dataset.FrameOfReferenceUID))
+    except CaseError:  # not one series, or none that is a volume
+        return None
+    return None if series is None else float(np.linalg.norm(series.affine[:3, 2]))
 
 
 def _pixels(

@@ -10,8 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.reading.dicom import dicom_errors, first, read_header
-from medloss.evaluation.reading.dicom_files import folder_files, is_dicom
+from medloss.evaluation.reading.dicom_files import (
+    dicom_errors,
+    first,
+    folder_files,
+    is_dicom,
+    read_header,
+)
 from medloss.evaluation.reading.dicom_grid import Plane, plane, stack
 from medloss.evaluation.reading.opened import note
 from medloss.evaluation.reading.stored import CaseError

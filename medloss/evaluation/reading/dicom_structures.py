@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.reading.contours import ON_A_LINE, fill, overlap_partly
-from medloss.evaluation.reading.dicom import first
+from medloss.evaluation.reading.dicom_files import first
 from medloss.evaluation.reading.dicom_grid import TO_RAS
 from medloss.evaluation.reading.dicom_series import Series, find_series
 from medloss.evaluation.reading.stored import CaseError, Drawn, Rule, Stored, voxel_bytes
@@ -179,7 +179,7 @@ def _combined(
     voxel_bytes(path, (*shape, count), 1)
     array = np.zeros((*shape, count), np.uint8, order="F")
     for label, place, mask in planes:
-        np.moveaxis(array, across, 0)[place, ..., label - 1] = mask
+        np.moveaxis(array, across, 0)[place, ..., label - 1][mask] = 1
     return array
 
 

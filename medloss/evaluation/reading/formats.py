@@ -52,7 +52,7 @@ READERS = {
 CLAIMS = {
     "dicom_files:is_segmentation": "dicom:read_dicom",
     "ome_zarr:is_ome_zarr": "ome_zarr:read_ome_zarr",
-    "pixels:is_slices": "pixels:read_slices",
+    "slices:is_slices": "slices:read_slices",
 }
 """Who reads a file without one of these suffixes, or a folder: by the function that tells so."""
 
@@ -104,8 +104,8 @@ def matches(path: Path, reader: str | None = None) -> list[Match]:
     suffix = next((suffix for suffix in READERS if name.endswith(suffix)), None)
     if suffix is not None:
         return [_own_match(READERS[suffix], path.name[: -len(suffix)])]
-    for claims, target in CLAIMS.items():
-        if path.exists() and _own_function(claims)(path):
+    for claims, target in CLAIMS.items() if _can_be_opened(path) else ():
+        if _own_function(claims)(path):
             return [_own_match(target, _case(path))]
     return [found for offer in host().readers if (found := _matched(offer, path))]
 
@@ -161,9 +161,17 @@ def _matched(offer: Offer[Reader], path: Path) -> Match | None:
     for suffix in sorted(record.suffixes, key=len, reverse=True):
         if lower.endswith(suffix):
             return Match(offer.full_name, path.name[: -len(suffix)], offer.load, whose)
-    if record.claims and path.exists() and _claimed(offer, path):
+    if record.claims and _can_be_opened(path) and _claimed(offer, path):
         return Match(offer.full_name, _case(path), offer.load, whose)
     return None
+
+
+def _can_be_opened(path: Path) -> bool:
+    """Whether it is a file or a folder: a pipe would be waited for."""
+    try:
+        return path.is_file() or path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _claimed(offer: Offer[Reader], path: Path) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.stored import CaseError, imported
 
 _LONGEST_REASON = 200
 
@@ -36,7 +35,7 @@ def library(path: Path, name: str, extra: str, kind: str) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield _module(path, name, extra, kind)
+            yield imported(path, name, extra)
     except (CaseError, MemoryError):
         raise
     # Whatever a library raises about a damaged file; the system's own errors have a number.
@@ -47,12 +46,3 @@ def library(path: Path, name: str, extra: str, kind: str) -> Iterator[Any]:
         raise CaseError(f"{path} is damaged, or no {kind}: {reason[:_LONGEST_REASON]}") from error
     finally:
         logger.disabled = quiet
-
-
-def _module(path: Path, name: str, extra: str, kind: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise CaseError(
-            f"{path} is a {kind}, which takes {name.partition('.')[0]}: install medloss[{extra}]"
-        ) from error

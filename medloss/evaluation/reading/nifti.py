@@ -5,6 +5,7 @@ Read here and not by nibabel, whose import takes as long as the work on a small 
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from dataclasses import dataclass
@@ -164,10 +165,6 @@ def _stored(path: Path, header: NiftiHeader, voxels: NDArray[Any], before: bytes
 def _names(before: bytes) -> dict[int, str]:
     """Of labels, by the XML table that TotalSegmentator and the Workbench write into a header."""
     found: dict[int, str] = {}
-    if b"<Label " not in before:
-        return found
-    import html  # for the few that have one
-
     for piece in before.split(b"<Label ")[1:]:
         attributes, _, text = piece.partition(b">")
         key = re.search(rb"""\bKey=["'](\d{1,9})["']""", attributes[:1000])
@@ -352,7 +349,7 @@ def _by_qform(path: Path, fields: Any) -> NDArray[np.float64]:
     affine = np.eye(4)
     lengths = np.abs(np.asarray(fields["pixdim"], dtype=np.float64))[1:4]
     mirrored = -1.0 if fields["pixdim"][0] == -1 else 1.0
-    turned = _rotation(path, np.asarray(fields["quatern"], dtype=np.float64))
+    turned = _rotation(path, fields["quatern"])
     affine[:3, :3] = turned * (lengths * (1.0, 1.0, mirrored))
     affine[:3, 3] = fields["qoffset"]
     return affine
@@ -390,13 +387,16 @@ def _contradiction(path: Path, fields: Any, shape: tuple[int, ...]) -> str:
     )
 
 
-def _rotation(path: Path, quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rotation(path: Path, stored: NDArray[Any]) -> NDArray[np.float64]:
     """Matrix of the unit quaternion whose real part, at least 0, is not stored."""
+    quaternion = np.asarray(stored, dtype=np.float64)
     norm = float(quaternion @ quaternion)
     if not norm <= 1 + _QUATERNION_TOLERANCE:
         raise CaseError(f"{path} is damaged: its quaternion {quaternion.tolist()} is no rotation")
     b, c, d = quaternion / max(np.sqrt(norm), 1.0)
-    a = np.sqrt(max(1.0 - (b * b + c * c + d * d), 0.0))
+    square = 1.0 - (b * b + c * c + d * d)
+    # What the rounding of the other three leaves is no turn.
+    a = 0.0 if square < 3 * np.finfo(stored.dtype).eps else np.sqrt(square)
     return np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],

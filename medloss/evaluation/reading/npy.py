@@ -85,7 +85,9 @@ def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
     length = int.from_bytes(file.read(width), "little")
     found = _HEADER.fullmatch(file.read(min(length, _LONGEST_HEADER)).decode("latin-1"))
     if start[:6] != b"\x93NUMPY" or found is None:
-        raise CaseError(f"{path} is damaged: the header of its array is unknown")
+        raise CaseError(
+            f"{path} is a damaged {path.suffix} file: the header of its array is unknown"
+        )
     descr, fortran, sizes = found.groups()
     if not re.fullmatch(r"[<>|][biuf][1248]", descr):
         raise CaseError(f"{path} holds values of type {descr!r}, not labels or probabilities")

@@ -53,6 +53,7 @@ _ENCODINGS = {
     "text": ASCII,
     "txt": ASCII,
 }
+_WITH_HEADERS = (".nii", ".nii.gz", ".nrrd", ".mha")
 _DATA_FILE = ("data file", "datafile")
 _RAS = ("right-anterior-superior", "ras")
 _LAS = ("left-anterior-superior", "las")
@@ -141,6 +142,11 @@ def _voxels(path: Path, header: _Header, file: BinaryIO, shape: tuple[int, ...])
         skip_lines(path, file, lines)
         return read_voxels(path, file, shape, dtype, encoding=encoding, skip=skip)
     names, axes = file_names(path, name, header.after, len(shape))
+    if skip == 0 and lines == 0 and names[0].lower().endswith(_WITH_HEADERS):
+        raise CaseError(
+            f"{path} keeps its voxels in {names[0][:100]!r}, which has a header of its own, and "
+            f"does not say how long it is (byte skip)"
+        )
     return read_files(path, names, shape, dtype, axes, encoding=encoding, skip=skip, lines=lines)
 
 

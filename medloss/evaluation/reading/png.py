@@ -57,4 +57,6 @@ def read_pixels(path: Path) -> NDArray[Any]:
         file.seek(0)
         # A bit a pixel is the least that it is stored in.
         check_stored(path, math.ceil(size / 8) - _ENOUGH, stored, DEFLATE_RATIO)
-        return np.array(picture)
+        array = np.array(picture)
+    # Where a pixel is a bit, Pillow gives True as 255.
+    return array.view(np.uint8) != 0 if array.dtype.kind == "b" else array

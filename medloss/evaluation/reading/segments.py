@@ -7,6 +7,7 @@ stands for something else in another layer and in another file.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,14 +68,16 @@ def segmented(path: Path, stored: Stored, keys: Mapping[str, str]) -> Stored:
     places = {(segment.layer, segment.value) for segment in segments}
     if len(used) == 1 and len(places) == len(segments):
         names = {segment.value: segment.name for segment in segments}
+        codes = _codes({segment.value: segment.code for segment in segments})
         array, note = _label_map(layers[..., used.pop()], list(names))
-        return stored._replace(array=array, names=names, note=note)
+        return stored._replace(array=array, names=names, codes=codes, note=note)
     voxel_bytes(path, (*layers.shape[:3], len(segments)), 1)
     channels = np.empty((*layers.shape[:3], len(segments)), np.uint8, order="F")
     for channel, segment in enumerate(segments):
         np.equal(layers[..., segment.layer], segment.value, out=channels[..., channel].view(bool))
     names = {channel: segment.name for channel, segment in enumerate(segments, start=1)}
-    return stored._replace(array=channels, names=names, channels="independent")
+    codes = _codes(dict(enumerate((segment.code for segment in segments), start=1)))
+    return stored._replace(array=channels, names=names, codes=codes, channels="independent")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class _Segment:
     name: str
     layer: int
     value: int
+    code: str
 
 
 def _segments(path: Path, keys: Mapping[str, str], layers: int) -> list[_Segment]:
@@ -104,8 +108,25 @@ def _segments(path: Path, keys: Mapping[str, str], layers: int) -> list[_Segment
                 f"{layer} of {layers}, counted from 0"
             )
         name = own.get("Name") or own.get("ID") or f"Segment {number}"
-        segments.append(_Segment(name.encode("utf-8", "replace").decode().strip(), layer, value))
+        name = name.encode("utf-8", "replace").decode().strip()
+        segments.append(_Segment(name, layer, value, _code(own.get("Tags", ""))))
     return segments
+
+
+def _code(tags: str) -> str:
+    """What a segment is in a terminology, with its modifier: the third and fourth part of a tag.
+
+    ``TerminologyEntry:context~category~type~modifier~...``, each ``scheme^value^meaning``.
+    """
+    entry = tags.partition("TerminologyEntry:")[2].partition("|")[0]
+    words = (part.split("^") for part in entry.split("~")[2:4])
+    return "+".join(f"{word[0]}:{word[1]}" for word in words if len(word) > 1 and word[1])
+
+
+def _codes(codes: Mapping[int, str]) -> dict[int, str]:
+    """Those that tell one segment from the others: the same one stands for all that are unnamed."""
+    every = Counter(codes.values())
+    return {label: code for label, code in codes.items() if code and every[code] == 1}
 
 
 def _number(path: Path, number: int, own: Mapping[str, str], name: str, default: int) -> int:

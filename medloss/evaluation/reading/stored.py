@@ -25,6 +25,9 @@ Channels = Literal["exclusive", "independent"]
 Rule = Literal["inclusive", "strict"]
 """Whether a voxel is in whose centre lies on the line of a contour."""
 
+Grid = tuple[tuple[int, ...], NDArray[np.float64]]
+"""Shape of voxels, and the 4x4 affine from their indices to RAS+ mm."""
+
 Order = Literal["F", "C"]
 """Which axis is the fastest: the first or the last."""
 
@@ -64,7 +67,7 @@ class Drawn(NamedTuple):
 
     on: Callable[[tuple[int, ...], NDArray[np.float64], Rule], Stored]
     lacks: str
-    grid: tuple[tuple[int, ...], NDArray[np.float64]] | None = None
+    grid: Grid | None = None
 
 
 class NeedsGridError(CaseError):

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medloss.sums.gpu.tiles import Tile
+from medloss.sums.gpu.tiles import AS_MANY, Tile
 from medloss.sums.gpu.voxels import (
     is_class,
     load_classes,
@@ -28,7 +28,7 @@ from medloss.sums.gpu.voxels import (
 
 LEAST = 16
 """Rows and columns that a product on tensor cores has at least."""
-TILE, FOLD = Tile(LEAST, 32, 4, 8), 8
+TILE, FOLD = Tile(LEAST, 32, 4, AS_MANY), 8
 """Of the logits; what is summed lies with the threads of eight voxels."""
 MOST_WEIGHTS = 1 << 13
 """Elements of a weight, padded, whose gradient the registers of a program hold."""

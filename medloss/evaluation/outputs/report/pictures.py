@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
 from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.inputs.layers import make_layers
 from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.outputs.report.planes import Plane, planes
 from medloss.evaluation.reading.images import Image
@@ -131,14 +130,14 @@ def _masks(
         raise CaseError(f"the reference has the shape {sides.reference.shape}, not {case.shape}")
     regions = {label.key: label.members for label in table.labels if label.members}
     classes = {
-        label.key: label.key if label.members else int(label.key)
+        label.key: int(label.key) if label.key.isdecimal() else label.key
         for label in table.labels
-        if label.members or label.key.isdecimal()
+        if label.members or label.key.isdecimal() or label.key in sides.titles.values()
     }
     if choice.label.key not in classes:
         raise CaseError("the results do not say which labels the region is made of")
     wanted = classes[choice.label.key]
-    layers = make_layers(sides.prediction, sides.reference, [*classes.values()], regions)
+    layers = sides.layers([*classes.values()], regions)
     layer = next(layer for layer in layers if wanted in layer.codes)
     masks = [side == layer.codes[wanted] for side in (layer.reference, layer.prediction)]
     if sides.ignored is not None:
@@ -167,6 +166,12 @@ def _inputs(table: ResultTable) -> CaseOptions:
     for name in ("remap_prediction", "remap_reference"):
         if name in asked:  # JSON has no numbers as keys
             asked[name] = {int(old): int(new) for old, new in asked[name].items()}
+    for name in ("names", "regions"):
+        if name in asked:
+            asked[name] = {
+                int(label) if label.isdecimal() else label: tuple(each)
+                for label, each in asked[name].items()
+            }
     for name, value in asked.items():
         asked[name] = tuple(value) if isinstance(value, list) else value  # nor has it tuples
     try:
