@@ -283,6 +283,6 @@ def test_one_structure_is_in_memory_at_a_time(study, monkeypatch):
         for side in ("pred", "ref")
     ]
     pair = Pair("s2", *sides)
-    for _ in structures.read_structures(pair, CaseOptions(), None, {}):
+    for _ in structures.read_structures(pair, CaseOptions(), None):
         pass
     assert most <= 5, "the grid of the reference, and two files of two structures"
