@@ -120,7 +120,7 @@ def read_structures(
         names = {folded(name): name for side in (prediction, reference) for name in side.names()}
         labels = [int(name) if is_number(name) else name for name in sorted(names.values())]
     wanted = {label: _members(label, inputs.names, inputs.regions) for label in labels}
-    absent = [note for side in (prediction, reference) if (note := side.absent(wanted.values()))]
+    absent = [note for side in (prediction, reference) if (note := side.settle(wanted.values()))]
     # Labels are changed in each file, and named, before it is told where a structure is.
     plain = dataclasses.replace(
         inputs, remap_prediction={}, remap_reference={}, region_order=(), names={}, regions={}
@@ -162,6 +162,7 @@ class _Side:
         self._by_word = {folded(name): path for name, path in self._paths.items()}
         self._whole: Image | None = None
         self._first: Image | None = None
+        self._places: Mapping[Member, Path | int | None] = {}
 
     @property
     def single(self) -> bool:
@@ -186,23 +187,35 @@ class _Side:
         self._first = self._first or self._read(next(iter(self._paths.values())), grid)
         return self._first
 
-    def has(self, member: Member) -> bool:
-        """Whether there is a file for a structure; a single file is one for all."""
-        return self.single or self._path(member) is not None
+    def settle(self, wanted: Iterable[Sequence[Member]]) -> str:
+        """Find what each structure is here, and say which are nowhere.
 
-    def absent(self, wanted: Iterable[Sequence[Member]]) -> str:
-        """A sentence on the structures that have no file."""
+        A single file that uses a name of any of them is read by its names, any other one by the
+        numbers.
+
+        Raises:
+            CaseError: it cannot be told.
+        """
         members = [member for members in wanted for member in members]
+        if self._whole is None:
+            self._places = {member: self._path(member) for member in members}
+            where = f"no file of the {self._word} for"
+        else:
+            self._places = _numbers(self._whole, members)
+            where = f"no label of {self._whole.path.name} for"
         names = dict.fromkeys(_shown(member) for member in members if not self.has(member))
-        if not names:
-            return ""
-        return f"no file of the {self._word} for {', '.join(names)}, which counts as empty"
+        return f"{where} {', '.join(names)}, which counts as empty" if names else ""
+
+    def has(self, member: Member) -> bool:
+        """Whether a structure is here, however empty."""
+        return self._places[member] is not None
 
     def mask(self, members: Sequence[Member], grid: Image) -> Image:
         """Where any of some structures is; on ``grid`` if none of them has a file."""
+        places = [place for member in members if (place := self._places[member]) is not None]
         if self._whole is not None:
-            return self._of_whole(self._whole, members)
-        images = [self._structure(path) for member in members if (path := self._path(member))]
+            return self._of_whole(self._whole, [n for n in places if isinstance(n, int)])
+        images = [self._structure(path) for path in places if isinstance(path, Path)]
         if not images:
             empty = np.zeros(grid.shape, np.uint8, order="F")
             return dataclasses.replace(
@@ -251,8 +264,7 @@ class _Side:
         mask = (image.array != 0).view(np.uint8)
         return dataclasses.replace(image, array=mask)
 
-    def _of_whole(self, image: Image, members: Sequence[Member]) -> Image:
-        numbers = [self._number(image, member) for member in members]
+    def _of_whole(self, image: Image, numbers: Sequence[int]) -> Image:
         if not image.independent:
             mask = values.recode(image.labels(), dict.fromkeys(numbers, 1), keep=False)
         else:
@@ -265,17 +277,24 @@ class _Side:
             image, array=mask, probabilities=False, independent=False, names={}, codes={}
         )
 
-    def _number(self, image: Image, member: Member) -> int:
-        number, _ = member
-        words = _words(member)
-        named = [key for key, own in image.names.items() if folded(own) in words]
-        if len(named) == 1:
-            return named[0]
-        if number is None:
+
+def _numbers(image: Image, members: Sequence[Member]) -> dict[Member, int | None]:
+    """The label of each structure in a file that holds several; ``None`` where it has none."""
+    own = {folded(name): number for number, name in image.names.items()}
+    found = {
+        member: {own[word] for word in map(folded, member[1]) if word in own} for member in members
+    }
+    if any(found.values()):
+        for member, numbers in found.items():
+            if len(numbers) > 1:
+                raise CaseError(f"{image.path} has several labels for {_shown(member)!r}")
+        return {member: next(iter(numbers), None) for member, numbers in found.items()}
+    for member in members:
+        if member[0] is None:
             name = _shown(member)
             known = f"; it has {', '.join(image.names.values())}" if image.names else ""
             raise CaseError(
                 f"{image.path} is one file for all structures{known}; say which of its labels is "
                 f"{name!r}, such as --labels 1={name}"
             )
-        return number
+    return {member: member[0] for member in members}
