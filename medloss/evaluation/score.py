@@ -99,12 +99,10 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
         plan,
         labels={1: ""},
         regions={},
-        inputs=dataclasses.replace(
-            plan.inputs, channels_only=False, region_order=(), names={}, regions={}
-        ),
+        inputs=dataclasses.replace(plan.inputs, channels_only=False, region_order=()),
     )
     found: list[CaseResult] = []
-    for label, sides in read_structures(pair, alone.inputs, plan.labels, plan.regions):
+    for label, sides in read_structures(pair, alone.inputs, plan.labels):
         # Error maps of each structure are files of their own.
         part = dataclasses.replace(pair, name=f"{pair.name}/{label}")
         found.append(_called(label, evaluate_case_pair(part, sides, alone)))

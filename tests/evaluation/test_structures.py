@@ -283,6 +283,43 @@ def test_one_structure_is_in_memory_at_a_time(study, monkeypatch):
         for side in ("pred", "ref")
     ]
     pair = Pair("s2", *sides)
-    for _ in structures.read_structures(pair, CaseOptions(), None, {}):
+    for _ in structures.read_structures(pair, CaseOptions(), None):
         pass
     assert most <= 5, "the grid of the reference, and two files of two structures"
+
+
+def test_a_structure_has_every_name_that_the_user_says(study):
+    shutil.move("pred/s1/segmentations/liver.nii.gz", "pred/s1/segmentations/Hepar.nii.gz")
+    shutil.move(
+        "ref/s1/segmentations/kidney_left.nii.gz", "ref/s1/segmentations/Kidney left.nii.gz"
+    )
+    run(*TOTAL, "--labels", "organ=liver,hepar,kidney=kidney_left", "--output", "out")
+    found = values()
+    assert found["s1", "organ"] == pytest.approx(study["s1", "liver"])
+    assert found["s2", "kidney"] == pytest.approx(study["s2", "kidney_left"])
+    assert found["s1", "kidney"] == pytest.approx(study["s1", "kidney_left"])
+    shutil.copy("pred/s1/segmentations/Hepar.nii.gz", "pred/s1/segmentations/liver.nii.gz")
+    result = run(*TOTAL, "--labels", "organ=liver,hepar", code=1)
+    assert (
+        "the prediction has several files for 'organ': Hepar.nii.gz and liver.nii.gz"
+        in result.output
+    )
+
+
+@pytest.mark.parametrize("name", ["head.seg.nrrd", "seg_binary_overlap.dcm", "rt_center.dcm"])
+def test_files_that_name_their_segments_against_files_of_structures(
+    data_dir, tmp_path, monkeypatch, name
+):
+    head = data_dir / "formats" / "crossformat" / "head"
+    if not head.is_dir():
+        pytest.skip("samples of formats are not here: set MEDLOSS_DATA to a folder that holds them")
+    if name.endswith(".dcm"):
+        pytest.importorskip("pydicom", reason="DICOM needs the extra dicom")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(head / "masks", "ref/head")
+    Path("pred").mkdir()
+    shutil.copy(head / name, "pred/head" + "".join(Path(name).suffixes))
+    run("pred", "ref", "--layout-reference", "{case}/{label}", "--output", "out")
+    found = {label: value for (_, label), value in values().items()}
+    assert np.isnan(found.pop("nothing"))
+    assert found == {"bone": 1, "soft_tissue": 1, "sphere": 1}

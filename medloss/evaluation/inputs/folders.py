@@ -51,6 +51,17 @@ class Entry:
     folder: bool = False
     problem: str = field(default="", compare=False)
 
+    @property
+    def stem(self) -> str:
+        """The relative path without its suffix.
+
+        Example:
+            >>> Entry(Path("ref/s1/liver.nii.gz"), "s1/liver.nii.gz").stem
+            's1/liver'
+        """
+        before, slash, name = self.relative.rpartition("/")
+        return before + slash + (case_name(self.path) or stem_of(name))
+
 
 def entries(folder: Path, depth: int | None) -> Iterator[Entry]:
     """What lies in a folder, so many folders deep, in order.
@@ -76,7 +87,10 @@ def _entries(
         if path.name.startswith("."):
             continue
         relative = before + path.name
-        if case_name(path) is not None or not is_folder(path):
+        name = case_name(path)
+        # A folder is an image by its suffix, or by what it holds if that cannot be cases.
+        image = name is not None and (name != path.name or depth == 0)
+        if image or not is_folder(path):
             yield Entry(path, relative)
         elif depth == 0 or here in above:
             yield Entry(path, relative, folder=True)
@@ -162,8 +176,7 @@ def _by_rank(
     for entry in found:
         # Whether it is a file at all is found out when it is read: then it is a failed case.
         readable = not entry.folder and case_name(entry.path) is not None
-        stem = relative_stem(entry.relative)
-        places = (matcher(pattern)(entry.relative, stem) for pattern in rank)
+        places = (matcher(pattern)(entry.relative, entry.stem) for pattern in rank)
         image = not entry.folder and looks_like_image(entry.path)
         place = next(filter(None, places), None) if image else None
         if place is None:
@@ -199,17 +212,6 @@ def looks_like_image(path: Path) -> bool:
     _, dot, suffix = path.name[len(stem) :].lower().partition(".")
     kind = dot + suffix.partition(".")[0]
     return bool(kind) and kind not in (*PAPERS, *HEADLESS)
-
-
-def relative_stem(relative: str) -> str:
-    """A path inside a folder without its suffix.
-
-    Example:
-        >>> relative_stem("s1/liver.nii.gz")
-        's1/liver'
-    """
-    before, slash, name = relative.rpartition("/")
-    return before + slash + (case_name(Path(name)) or stem_of(name))
 
 
 def stem_of(name: str) -> str:
@@ -252,13 +254,13 @@ def left_over(side: FolderSide, names: set[str]) -> list[tuple[Entry, bool]]:
 
 def place_beside(entry: Entry, side: FolderSide, names: set[str]) -> str | None:
     """Where a file lies that belongs to a case and is no label of it; ``None`` without a case."""
-    before, _, stem = printable(relative_stem(entry.relative)).rpartition("/")
+    before, _, stem = printable(entry.stem).rpartition("/")
     if side.layout.flat:
         return "{case}" if stem in names and not entry.folder else None
     folders = [folder for folder in side.folders if entry.relative.startswith(folder)]
     if folders:
-        rest = printable(relative_stem(entry.relative.removeprefix(max(folders, key=len))))
-        case = PurePosixPath(max(folders, key=len)).name
+        own = max(folders, key=len)
+        rest, case = printable(entry.stem.removeprefix(own)), PurePosixPath(own).name
         return "{case}/" + (f"{{case}}{rest[len(case) :]}" if rest.startswith(case) else rest)
     if entry.folder:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from medloss.evaluation.inputs.folders import (
     read_folder,
     stem_of,
 )
+from medloss.evaluation.inputs.labels import same_name
 from medloss.evaluation.inputs.layouts import FLAT, Layout, parse_layout
 from medloss.evaluation.reading.foreign import way_out
 from medloss.evaluation.reading.formats import SUFFIXES
@@ -417,6 +419,8 @@ def structures_of(
     files: dict[str, list[tuple[str, Path]]] = {}
     for label, path in found:
         files.setdefault(folded(label), []).append((label, path))
+    if "" in files:  # a file for all beside one for a structure
+        files = {"": [each for together in files.values() for each in together]}
     for together in files.values():
         if len(together) > 1:
             return None, _several(word, [path for _, path in together])
@@ -429,13 +433,13 @@ def structures_of(
 
 
 def folded(name: str) -> str:
-    """A name as names are compared.
+    """The name of a structure as it is compared: files have no blanks where segments have some.
 
     Example:
         >>> folded(" Left_Kidney ")
-        'left_kidney'
+        'left kidney'
     """
-    return name.strip().casefold()
+    return same_name(re.sub(r"[_-]", " ", name))
 
 
 def _several(word: str, paths: Sequence[Path]) -> str:

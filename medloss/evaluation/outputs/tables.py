@@ -15,6 +15,7 @@ import numpy as np
 
 from medloss.evaluation.findings import findings
 from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
 from medloss.evaluation.reading.formats import packages
@@ -51,8 +52,8 @@ def with_origin(table: ResultTable, plan: EvalPlan, command: str) -> ResultTable
         plan: what was computed.
         command: that computes the same again, without the options that change no number.
     """
-    pairs = [case.pair for case in table.cases]
-    paths = [path for pair in pairs for path in (pair.prediction, pair.reference) if path]
+    sides = (side for case in table.cases for side in (case.pair.prediction, case.pair.reference))
+    paths = [path for side in sides for path in files_of(side)]
     origin = {
         "bootstrap": dataclasses.asdict(BOOTSTRAP),
         "command": command,

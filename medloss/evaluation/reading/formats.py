@@ -62,9 +62,9 @@ CLAIMS = {
 LIBRARIES = {
     "dicom": "pydicom",
     "png": "pillow",
+    "slices": "pillow",
     "tiff": "tifffile",
     "ome_zarr": "zarr",
-    "slices": "pillow",
 }
 """The package beside numpy that the numbers of a reader depend on."""
 

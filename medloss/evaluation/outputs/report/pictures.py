@@ -149,13 +149,9 @@ def _structure(
     choice: PictureChoice, table: ResultTable
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
     """A structure that is a file of its own: no other file is read."""
-    names: dict[Label, str] = {
-        int(label.key) if label.key.isdecimal() else label.key: label.name for label in table.labels
-    }
-    wanted = next(label for label in names if str(label) == choice.label.key)
-    regions = {label.key: label.members for label in table.labels if label.members}
-    found = read_structures(choice.case.pair, _inputs(table), names, regions, only=wanted)
-    for _, sides in found:
+    key = choice.label.key
+    wanted: Label = int(key) if key.isdecimal() else key
+    for _, sides in read_structures(choice.case.pair, _inputs(table), [wanted]):
         return (sides.reference.labels() != 0, sides.prediction.labels() != 0, sides.reference)
     raise CaseError("no file holds this structure")
 
