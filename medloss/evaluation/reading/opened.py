@@ -22,13 +22,23 @@ Opened = tuple[str, int | None, int | None, int | None]
 ``None`` for a file that was looked for and is not there."""
 
 _KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
-_record: ContextVar[list[Opened] | None] = ContextVar("opened files", default=None)
+
+
+class _Record(list[Opened]):
+    """Files in the order in which they were opened, each once: an image may be of thousands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[Opened] = set()
+
+
+_record: ContextVar[_Record | None] = ContextVar("opened files", default=None)
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[list[Opened]]:
     """A list that gets every file opened or looked for inside, each once."""
-    found: list[Opened] = []
+    found = _Record()
     token = _record.set(found)
     try:
         yield found
@@ -110,8 +120,9 @@ def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
 
 def _note(path: str | os.PathLike[str], status: os.stat_result | None) -> None:
     found = _record.get()
-    if found is not None and (seen := _opened(path, status)) not in found:
-        found.append(seen)
+    if found is not None and (opened := _opened(path, status)) not in found.seen:
+        found.seen.add(opened)
+        found.append(opened)
 
 
 def _opened(path: str | os.PathLike[str], status: os.stat_result | None) -> Opened:
