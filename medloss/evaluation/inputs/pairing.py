@@ -159,7 +159,13 @@ def find_cases(
             raise ValueError("--one-reference is for a folder of predictions and one file REF")
         _check_image(reference)
         return _against_one(
-            read_folder(prediction, sides[0], probabilities=probabilities), reference
+            read_folder(
+                prediction,
+                sides[0],
+                alone=prediction.resolve().name,
+                probabilities=probabilities,
+            ),
+            reference,
         )
     # Formats that keep an image in a folder: what such a folder holds may be cases all the same.
     images = all(case_name(path) is not None for path in (prediction, reference))
