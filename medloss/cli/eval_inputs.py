@@ -92,7 +92,7 @@ class InputOptions:
         for sentence in overruled(paths, self.reader):
             click.echo(f"Warning: {sentence}.", err=True)
         if self.only:
-            found = only_named(found, self.only)
+            found = only_named(found, self.only, [x for x in (prediction, reference) if x])
         if self.only_predicted:
             pairs, left_out = only_predicted(found.pairs)
             found = dataclasses.replace(found, pairs=pairs, left_out=left_out)
