@@ -52,7 +52,7 @@ def checks(device: str) -> Iterator[Check]:
     for name in ("dice_ce", "dice_focal"):
         yield f"{name} compiled", partial(a_compiled_loss_has_the_same_numbers, name)
     yield "late checks", a_label_out_of_range_is_told_later
-    for classes, features in ((105, 32), (105, 64), (64, 128), (5, 3)):
+    for classes, features in ((105, 32), (105, 64), (64, 128), (14, 256), (5, 3)):
         for bias in (True, False):
             words = f"head, {classes} classes, {features} features, bias {bias}"
             yield words, partial(a_head_of_any_size, classes, features, bias)

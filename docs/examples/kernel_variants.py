@@ -175,7 +175,7 @@ def of_sums(name: str, classes: int, dtype: torch.dtype) -> Launch:
 
 
 def of_ratios(
-    batch: int, classes: int, programs: int = 300, dtype: torch.dtype = torch.float32
+    batch: int, classes: int, programs: int = 200, dtype: torch.dtype = torch.float32
 ) -> Launch:
     """Dice and cross entropy of what programs found; with several samples, pooled and cut."""
     several = batch > 1
@@ -261,7 +261,7 @@ def everything() -> Iterator[Launch]:
         for classes, dtype in variant.shapes[:1] if name != "dice_ce" else variant.shapes:
             if (name, classes, dtype) != ("dice_ce", 14, torch.float32) and name != "all, index":
                 yield of_sums(name, classes, dtype)
-    for classes, features in ((2, 128), (14, 64), (64, 128), (105, 64)):  # up to what is served
+    for classes, features in ((2, 128), (14, 256), (64, 128), (105, 64)):  # up to what is served
         yield of_head(classes, features, bias=classes != 14)
     yield of_head(3, 16, name="bce_dice")
     yield of_ratios(1, 2)

@@ -159,7 +159,7 @@ def fused_head(device: str, seed: int) -> Iterator[Check]:
     """Few and many features and classes, with and without a bias."""
     from sums.head_cases import errors_of_head
 
-    sizes = [(3, 5), (17, 20), (32, 14), (128, 2), (32, 105), (64, 105), (128, 64), (1, 1)]
+    sizes = [(3, 5), (17, 20), (128, 2), (32, 105), (64, 105), (128, 64), (256, 14), (1, 1)]
     for features, classes in sizes if device == "cuda" else sizes[:1]:
         for name in ("dice_ce", "bce_dice"):
             options = {"sigmoid" if name == "bce_dice" else "softmax": True}

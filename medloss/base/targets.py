@@ -57,6 +57,7 @@ class Extras:
 
 
 EXTRAS = tuple(field.name for field in fields(Extras))  # a compiler does not ask a dataclass
+_NOTHING_MORE = Extras()
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,15 @@ class Prepared:
     spacing: SpacingSource
     extras: Extras
     sound: Tensor | None = None
+
+    @classmethod
+    def of_plain(
+        cls, values: Tensor, activation: Activation, target: Tensor, mask: Tensor | None = None
+    ) -> Prepared:
+        """Of tensors that say nothing beside their numbers, which are checked, or need not be."""
+        shape = {"batch": values.shape[0], "axes": values.ndim - 2}
+        nobody = SpacingSource(None, None, None, **shape)
+        return cls(values, activation, target, values, target, mask, None, nobody, _NOTHING_MORE)
 
     @property
     def spacing_mm(self) -> Steps | None:

@@ -115,11 +115,11 @@ def eval_command(
 ) -> None:
     """Score predictions against references, in millimetres.
 
-    PRED and REF are two images or two folders, whose images (.nii, .nii.gz, .nrrd, .nhdr, .mha,
-    .mhd, of PRED also nnU-Net's .npz) are paired by name; --layout says how other folders are laid
-    out, or --manifest which files belong together. Images hold labels, or probabilities or masks
-    with the classes as their last axis. With --bundle a MONAI bundle predicts, and PRED is left
-    out.
+    PRED and REF are two images or two folders, whose images (.nii.gz, .seg.nrrd, .nrrd, .mha,
+    .mgz, .tif, .png, .npy, OME-Zarr ...; of PRED also nnU-Net's .npz) are paired by name; --layout
+    says how other folders are laid out, or --manifest which files belong together. Images hold
+    labels, or probabilities or masks with the classes as their last axis. With --bundle a MONAI
+    bundle predicts, and PRED is left out.
 
     Exit code: 0 when every case was scored, 1 when a case failed or an image belongs to none, 2
     for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, 130 after Ctrl-C.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import OVERRIDE, PATH, grouped, refuse_given
+from medloss.cli.options import AXES, OVERRIDE, PATH, SPACING, grouped, refuse_given
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
@@ -347,18 +347,8 @@ _VALUES = (
         "a class of its own in each channel, which may overlap.  [default: exclusive, and a file "
         "whose channels do not sum to 1 fails]",
     ),
-    click.option(
-        "--spacing",
-        metavar="MM,MM,MM",
-        help="Voxel size of files that do not state theirs (.npy, .png, plain .tif): along x, y "
-        "and z, or in the order of --axes; a file that states another one fails.",
-    ),
-    click.option(
-        "--axes",
-        metavar="ORDER",
-        help="What the axes of .npy and .npz arrays are, in their order: zyx, yx; c are classes.  "
-        "[default: such a file fails]",
-    ),
+    SPACING,
+    AXES,
     click.option(
         "--contours",
         type=click.Choice(["inclusive", "strict"]),

@@ -23,6 +23,19 @@ OVERRIDE = click.option(
     help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
 )
 
+SPACING = click.option(
+    "--spacing",
+    metavar="MM,MM,MM",
+    help="Voxel size of files that do not state theirs (.npy, .png, plain .tif): along x, y and z, "
+    "or in the order of --axes; a file that states another one fails.",
+)
+AXES = click.option(
+    "--axes",
+    metavar="ORDER",
+    help="What the axes of .npy and .npz arrays are, in their order: zyx, yx; c are classes.  "
+    "[default: such a file fails]",
+)
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

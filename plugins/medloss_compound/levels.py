@@ -15,6 +15,7 @@ from medloss.base import SegmentationLoss
 from medloss.base.input_checks import STORED
 from medloss.base.targets import PER_VOXEL
 from medloss.compound import WeightedSum
+from medloss.compound.class_values import Passes
 from medloss.distance.steps import Steps, parsed
 from medloss.objects.spacing import SpacingSource
 from medloss.offers.host import host
@@ -244,7 +245,7 @@ def term_at_level(loss: nn.Module, *, boundary: bool) -> nn.Module | None:
     lower.__dict__["_modules"] = parts
     lower.training = False
     if isinstance(lower, WeightedSum):
-        lower._last = lower._last_training = None
+        lower._seen = Passes()
     return lower
 
 

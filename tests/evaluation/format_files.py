@@ -141,7 +141,12 @@ def write_ome_zarr(
                 ],
             }
         ],
-        "image-label": {"properties": [{"label-value": 2, "name": "lesion"}]},
+        "image-label": {
+            "properties": [
+                {"label-value": 1, "name": "organ"},
+                {"label-value": 2, "name": "lesion"},
+            ]
+        },
     }
     number = 2 if version == "0.4" else 3
     for folder, content in (

@@ -331,6 +331,23 @@ def test_the_head_in_three_kinds_of_segmentations(formats):
     np.testing.assert_allclose(image.array[..., 0], frames.transpose(2, 1, 0) / 200, rtol=1e-6)
 
 
+def test_segments_are_those_that_highdicom_finds(formats):
+    highdicom = pytest.importorskip("highdicom")
+    names = ["ct2/seg_image_ct_binary_overlap.dcm", "odd_frame/label.seg"]
+    paths = [formats / "dicom_seg" / name for name in names]
+    for path in (*paths, formats / "crossformat" / "head" / "seg_binary_overlap.dcm"):
+        image = read_image(path)
+        theirs = highdicom.seg.segread(path)
+        for label in image.names:
+            volume = theirs.get_volume(segment_numbers=[label])
+            own = image.array[..., label - 1] if image.independent else image.array == label
+            voxels = np.argwhere(volume.array[..., 0])
+            places = np.c_[voxels, np.ones(len(voxels))] @ volume.affine.T * (-1, -1, 1, 1)
+            found = np.rint(np.linalg.solve(image.affine, places.T).T[:, :3]).astype(int)
+            assert len(voxels) == own.sum()
+            assert own[tuple(found.T)].all()
+
+
 def test_a_nifti_prediction_counts_outside_of_the_frames_too(formats, tmp_path):
     head = formats / "crossformat" / "head"
     loaded = nibabel.load(head / "labels.nii.gz")

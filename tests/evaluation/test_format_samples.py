@@ -9,7 +9,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from medloss.cli import main
 from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.images import read_image
@@ -119,7 +121,6 @@ def test_noise_of_float32_is_the_same_grid(samples):
         ("nrrd/blob4.mha", {255: 4080}),
         ("slicer/Segmentation.seg.nrrd", dict(enumerate(SLICER.values(), start=1))),
         ("freesurfer/made_aseg_small.mgz", {2: 713, 17: 81, 41: 814, 53: 81, 1024: 27}),
-        ("analyze/ras.hdr", None),
     ],
 )
 def test_a_file_against_itself(samples, name, expected):
@@ -131,7 +132,16 @@ def test_a_file_against_itself(samples, name, expected):
     if expected is None:
         expected = counts(np.asarray(nibabel.load(path).dataobj))
     assert counts(found) == expected
-    assert {label for label, _ in case.counts} == set(expected)
+    assert [each.tp + each.fn for _, each in case.counts] == list(expected.values())
+
+
+def test_a_grey_picture_in_two_files(samples):
+    path = samples / "analyze/ras.hdr"
+    image, other = read_image(path), nibabel.load(path)
+    np.testing.assert_array_equal(image.array, np.asarray(other.dataobj))
+    np.testing.assert_allclose(image.affine, other.affine, atol=1e-5)
+    case = evaluate_pair(Pair("a", path, path), EvalPlan(DICE))
+    assert "looks like a picture, not labels" in case.error
 
 
 def test_freesurfer(samples):
@@ -183,23 +193,32 @@ def test_segments_of_slicer(samples):
         np.testing.assert_array_equal(one.labels() == label, image.array[..., label - 1] > 0)
 
 
-def test_a_cropped_segmentation_on_the_grid_of_the_case(samples):
+def test_a_cropped_segmentation_on_the_grid_of_the_case(samples, tmp_path):
     """Named, counted, and voxel by voxel where each file says that it lies."""
     head = samples / "crossformat/head"
     image = read_image(head / "head.seg.nrrd")
     assert dict(image.names) == {1: "Bone", 2: "Soft tissue", 3: "Sphere", 4: "Nothing"}
     assert image.cropped
-    counted = json.loads((head / "expected.json").read_text())
+    counted = json.loads((head / "expected.json").read_text())["voxels"]
     for channel, name in enumerate(("bone", "soft_tissue", "sphere", "nothing")):
         mask = np.asarray(nibabel.load(head / f"masks/{name}.nii.gz").dataobj) > 0
         affine = nibabel.load(head / f"masks/{name}.nii.gz").affine
         own = image.array[..., channel] > 0
         where = np.argwhere(own) @ image.affine[:3, :3].T + image.affine[:3, 3]
         there = np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
-        assert len(where) == len(there)
+        assert len(where) == len(there) == counted[image.names[channel + 1]]
         order = [np.lexsort(np.round(points, 3).T) for points in (where, there)]
         np.testing.assert_allclose(where[order[0]], there[order[1]], atol=1e-3)
-    assert counted
+    files = [str(head / name) for name in ("head.seg.nrrd", "labels.nii.gz")]
+    words = ["--labels", "1=Bone,2=Soft tissue", "--json", str(tmp_path / "a.json")]
+    result = CliRunner().invoke(main, ["eval", *files, "-m", "dice", *words], terminal_width=200)
+    assert result.exit_code == 0, result.output
+    assert "outside of a file is background" in result.output
+    (case,) = json.loads((tmp_path / "a.json").read_text())["cases"]
+    assert [(each["name"], each["value"]) for each in case["results"]] == [
+        ("Bone", 1),
+        ("Soft tissue", 1),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +241,7 @@ def test_pictures(samples, name, expected, note):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("slicer/CTChest4.nrrd", "label -3024"),
+        ("slicer/CTChest4.nrrd", "is it a picture"),
         ("nrrd/BallBinary30x30x30_nifti.nhdr", "a header of its own"),
         ("nifti/made_rgb_colour_coded.nii.gz", "type RGB"),
         ("nifti/rgb_ct_perfusion.nii.gz", "type RGB"),

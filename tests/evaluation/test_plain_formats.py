@@ -519,11 +519,17 @@ def test_colours_are_refused(tmp_path):
 
     picture = np.zeros((6, 7, 3), np.uint8)
     path = write_png(tmp_path / "a.png", picture, colours=3)
-    with pytest.raises(CaseError, match=r"holds colours \(RGB\)"):
+    with pytest.raises(CaseError, match=r"holds colours or transparency \(RGB\)"):
         read_image(path, told=Told((1, 1)))
     tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb")
     with pytest.raises(CaseError, match="holds colours"):
         read_image(tmp_path / "a.tif", told=Told((1, 1)))
+
+
+def test_a_picture_of_another_kind_under_that_name_is_told(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    with pytest.raises(CaseError, match="is not a PNG file; it is a JPEG, whose values change"):
+        read_image(tmp_path / "a.png", told=Told((1, 1)))
 
 
 def test_a_time_series_is_refused(tmp_path):
@@ -620,7 +626,7 @@ def test_two_of_them_are_held_to_their_place(tmp_path):
     array = label_map().transpose()
     one = write_ome_zarr(tmp_path / "a.zarr", array)
     other = write_ome_zarr(tmp_path / "b.zarr", array, version="0.5")
-    assert read_case_pair(Pair("a", one, other), CaseOptions()).notes == ()
+    assert read_case_pair(Pair("a", one, other), CaseOptions()).notes == ("labels pair by name",)
     attributes = one / "labels" / "organs" / ".zattrs"
     attributes.write_text(attributes.read_text().replace("5.0", "9.0"))
     with pytest.raises(CaseError, match="differ in origin"):

@@ -60,7 +60,7 @@ def by_formula(
     given = [each if each is None else each.cpu() for each in (z, y, mask)]
     with (
         mock.patch.dict(os.environ, {VARIABLE: "reference"}),
-        mock.patch.object(on_sums, "ratio_sum", return_value=None),
+        mock.patch.object(on_sums, "weighted_ratios", return_value=None),
     ):
         return value_and_slope(loss, *given)  # type: ignore[arg-type]
 

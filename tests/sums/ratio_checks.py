@@ -20,7 +20,7 @@ from medloss.base import on_sums
 from medloss.sums.choice import VARIABLE
 from medloss.sums.engine import form_of
 from medloss.sums.gpu import backend, ratios, tiles
-from medloss.sums.ratios import Ratio, RatioSumOnDevice
+from medloss.sums.ratios import Ratio, RatiosOnDevice
 from medloss.sums.terms import as_terms
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")
@@ -59,11 +59,12 @@ def test_where_nothing_is_finite_or_counts(name: str, what: str) -> None:
         assert torch.equal(slope.isfinite(), true_slope.isfinite())
 
 
-@pytest.mark.parametrize("reads", [ratios.MOST_READS, 0])  # by the kernel, or by torch before it
-def test_parts_are_added_up(reads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several reads of the rows, and of what lies in one; numpy as the other reading."""
+# by the kernel, a part of a row or two rows at once, or by torch before it
+@pytest.mark.parametrize(("reads", "elements"), [(100, 16), (100, 64), (0, 16)])
+def test_parts_are_added_up(reads: int, elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numpy as the other reading."""
     monkeypatch.setattr(ratios, "MOST_READS", reads)
-    monkeypatch.setattr(ratios, "ELEMENTS", 16)
+    monkeypatch.setattr(ratios, "ELEMENTS", elements)
     partial = np.random.default_rng(0).random((2, 3, 4, 5))
     parts = ((1.0, DICE), (0.25, MEAN))
     found = ratios.of_partial(
@@ -72,12 +73,7 @@ def test_parts_are_added_up(reads: int, monkeypatch: pytest.MonkeyPatch) -> None
     tp, p, t, ce = partial.sum(1).transpose(1, 0, 2)
     dice = 1 - (2 * tp + 1e-5) / (p + t + 1e-5)
     assert found.value.item() == pytest.approx(dice.mean() + ce.sum() / t.sum() / 4, rel=1e-14)
-    np.testing.assert_allclose(found.found[0][1].cpu(), dice, rtol=1e-13)
-    np.testing.assert_allclose(found.found[1][1].cpu(), ce, rtol=1e-14)
-    counts = found.found[1][2]
-    assert counts is not None
-    np.testing.assert_allclose(counts.cpu(), t, rtol=1e-14)
-    assert found.found[0][2] is None
+    np.testing.assert_allclose(found.sums.cpu(), partial.sum(1), rtol=1e-14)
     by_tp, by_p, by_t, by_ce = found.by_sums.cpu().numpy().transpose(1, 0, 2)
     np.testing.assert_allclose(by_tp, -2 / (p + t + 1e-5) / 10, rtol=1e-14)
     np.testing.assert_allclose(by_p, (1 - dice) / (p + t + 1e-5) / 10, rtol=1e-13)
@@ -91,7 +87,7 @@ def test_breakdown(monkeypatch: pytest.MonkeyPatch) -> None:
     given = z.to(DEVICE).requires_grad_(), y.to(DEVICE)
     loss(*given)
     kernel = loss.breakdown(training=True)
-    monkeypatch.setattr(on_sums, "ratio_sum", lambda *given, **named: None)
+    monkeypatch.setattr(on_sums, "weighted_ratios", lambda *given, **named: None)
     loss(*given)
     for name, term in loss.breakdown(training=True).items():
         assert kernel[name].value == pytest.approx(term.value, abs=1e-12)
@@ -100,8 +96,12 @@ def test_breakdown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_more_than_a_program_holds_is_by_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     z, y, _ = (each if each is None else each.to(DEVICE) for each in inputs(SHAPE, masked=False))
-    assert ratios.serves(z.new_empty(1024, 4, 1))
-    assert not ratios.serves(z.new_empty(1025, 4, 1))
+    parts = ((1.0, DICE), (0.5, MEAN))
+    assert ratios.serves(z.new_empty(1024, 4, 1), parts)
+    assert not ratios.serves(z.new_empty(1025, 4, 1), parts)
+    assert not ratios.serves(z, ((1e-40, DICE),))
+    assert not ratios.serves(z, ((1.0, DICE._replace(volume_exponent=2)),))
+    assert not ratios.serves(z, ((1.0, DICE._replace(smooth=(0.0, 1e-50))),))
     expected = value_and_slope(medloss.loss("dice_ce", softmax=True), z, y, None)
     monkeypatch.setattr(ratios, "MOST_CELLS", 4)
     monkeypatch.setattr(ratios, "of_partial", None)
@@ -156,11 +156,13 @@ def test_two_launches_forward_and_two_backward(monkeypatch: pytest.MonkeyPatch) 
     z, y, _ = inputs(SHAPE, masked=False)
     tensors: tuple[Tensor | None, ...] = (z.to(DEVICE), y.to(DEVICE), None)
     form, named = form_of(z, y, TERMS, "softmax", None, {})
-    whole = RatioSumOnDevice(form, named, ((1.0, DICE), (1.0, MEAN)), lambda *given: None)
+    parts = ((1.0, DICE), (1.0, MEAN))
+    whole = RatiosOnDevice(form, named, parts, lambda *given: torch.nan, is_index=True)
     with Operations() as forward:
-        value = whole.value(*tensors)
+        found = whole.of(*tensors)
+        value = found.value(*tensors)
     assert ([each.launches for each in kernels], forward.names) == ([1, 1, 0], [])
     one = torch.ones_like(value)
     with Operations() as backward:
-        whole.slopes(one, *tensors)
+        found.slopes(one, *tensors)
     assert ([each.launches for each in kernels], backward.names) == ([1, 1, 1], ["mul"])

@@ -296,7 +296,7 @@ def _unpaired(predictions: FolderSide, references: FolderSide) -> str:
     for side in (predictions, references):
         if not side.images:
             like = "" if side.layout.flat else f" laid out as {_shown(side.layout.ranks)}"
-            return f"{side.folder} holds no image{like} ({_either(SUFFIXES)})"
+            return f"{side.folder} holds no image{like} ({_formats(side)})"
     if predictions.cases.keys() & references.cases.keys():
         return ""
     what = "file" if predictions.layout.flat and references.layout.flat else "case"
@@ -340,9 +340,16 @@ def _proposal(sides: tuple[FolderSide, FolderSide], probabilities: bool) -> str:
     return ""
 
 
+def _formats(side: FolderSide) -> str:
+    """What is read, or of a file that is not what it is."""
+    others = (path for case in side.cases.values() for _, path in case.others)
+    said = (f"{path.name} is {way}" for path in others if (way := way_out(path.name)))
+    return next(said, _either(SUFFIXES))
+
+
 def _against_one(side: FolderSide, reference: Path) -> FoundCases:
     if not side.images:
-        raise ValueError(f"{side.folder} holds no image ({_either(SUFFIXES)})")
+        raise ValueError(f"{side.folder} holds no image ({_formats(side)})")
     one = FolderCase([("", reference)])
     fixed = FolderSide(reference, side.layout, (), dict.fromkeys(side.images, one), (), frozenset())
     pairs = tuple(_pair(name, side, fixed) for name in sorted(side.images))

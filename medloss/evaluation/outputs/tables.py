@@ -15,8 +15,10 @@ import numpy as np
 
 from medloss.evaluation.findings import findings
 from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
+from medloss.evaluation.reading.formats import packages
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
@@ -50,10 +52,12 @@ def with_origin(table: ResultTable, plan: EvalPlan, command: str) -> ResultTable
         plan: what was computed.
         command: that computes the same again, without the options that change no number.
     """
+    sides = (side for case in table.cases for side in (case.pair.prediction, case.pair.reference))
+    paths = [path for side in sides for path in files_of(side)]
     origin = {
         "bootstrap": dataclasses.asdict(BOOTSTRAP),
         "command": command,
-        "versions": versions(plan),
+        "versions": versions(plan) | packages(paths, plan.inputs.reader),
     }
     return dataclasses.replace(table, settings={**table.settings, **_as_json(origin)})
 

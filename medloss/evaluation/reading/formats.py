@@ -7,6 +7,7 @@ nothing of space, or ``Drawn`` where it needs a grid to be drawn on (``stored.py
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -14,6 +15,7 @@ import importlib
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +39,7 @@ READERS = {
     ".mhd": "metaimage:read_metaimage",
     ".mgz": "mgh:read_mgh",
     ".mgh": "mgh:read_mgh",
+    ".mgh.gz": "mgh:read_mgh",
     ".png": "png:read_png",
     ".ome.tif": "tiff:read_tiff",
     ".ome.tiff": "tiff:read_tiff",
@@ -55,6 +58,15 @@ CLAIMS = {
     "slices:is_slices": "slices:read_slices",
 }
 """Who reads a file without one of these suffixes, or a folder: by the function that tells so."""
+
+LIBRARIES = {
+    "dicom": "pydicom",
+    "png": "pillow",
+    "slices": "pillow",
+    "tiff": "tifffile",
+    "ome_zarr": "zarr",
+}
+"""The package beside numpy that the numbers of a reader depend on."""
 
 SUFFIXES = tuple(suffix for suffix in READERS if suffix != PROBABILITIES)
 """Of images, which say where their voxels lie."""
@@ -104,8 +116,8 @@ def matches(path: Path, reader: str | None = None) -> list[Match]:
     suffix = next((suffix for suffix in READERS if name.endswith(suffix)), None)
     if suffix is not None:
         return [_own_match(READERS[suffix], path.name[: -len(suffix)])]
-    for claims, target in CLAIMS.items() if _can_be_opened(path) else ():
-        if _own_function(claims)(path):
+    for claims, target in CLAIMS.items():
+        if _is_there(path) and _own_function(claims)(path):
             return [_own_match(target, _case(path))]
     return [found for offer in host().readers if (found := _matched(offer, path))]
 
@@ -126,6 +138,18 @@ def overruled(paths: Iterable[Path], reader: str | None = None) -> Iterator[str]
                 f"{', '.join(taken)} is read by {own} and not by {offer.full_name} "
                 f"({offer.plugin}), which claims it too; --reader {offer.full_name} takes that one"
             )
+
+
+def packages(paths: Iterable[Path], reader: str | None = None) -> dict[str, str]:
+    """Versions of the packages that have read some paths, medloss's own libraries and plugins'."""
+    found: dict[str, str] = {}
+    for path in paths:
+        for each in matches(path, reader)[:1]:
+            name = each.name.rpartition(":")[0] or LIBRARIES.get(each.name)
+            if name and name not in found:
+                with contextlib.suppress(metadata.PackageNotFoundError):
+                    found[name] = metadata.version(name)
+    return found
 
 
 def own_readers() -> list[Offer[Reader]]:
@@ -161,17 +185,9 @@ def _matched(offer: Offer[Reader], path: Path) -> Match | None:
     for suffix in sorted(record.suffixes, key=len, reverse=True):
         if lower.endswith(suffix):
             return Match(offer.full_name, path.name[: -len(suffix)], offer.load, whose)
-    if record.claims and _can_be_opened(path) and _claimed(offer, path):
+    if record.claims and _is_there(path) and _claimed(offer, path):
         return Match(offer.full_name, _case(path), offer.load, whose)
     return None
-
-
-def _can_be_opened(path: Path) -> bool:
-    """Whether it is a file or a folder: a pipe would be waited for."""
-    try:
-        return path.is_file() or path.is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def _claimed(offer: Offer[Reader], path: Path) -> bool:
@@ -185,6 +201,14 @@ def _claimed(offer: Offer[Reader], path: Path) -> bool:
         warnings.warn(
             f"{offer.full_name} ({offer.plugin}) cannot tell of {path}: {reason}", stacklevel=2
         )
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a folder that may be looked into; a pipe would never open."""
+    try:
+        return path.is_file() or path.is_dir()
+    except (OSError, ValueError):
         return False
 
 

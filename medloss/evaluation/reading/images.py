@@ -301,9 +301,12 @@ def _placed(path: Path, found: Unplaced, grid: Image | None) -> Stored:
     if len(image.shape) == 2 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.shape[:-1] != image.shape:
-        raise CaseError(
-            f"{path} holds {by(array.shape[:-1])} voxels and {image.path} {by(image.shape)}"
+        smaller = all(a <= b for a, b in zip(array.shape[:-1], image.shape, strict=False))
+        cropped = (
+            "; nnU-Net 1 saves what lies in the crop_bbox of its .pkl alone" if smaller else ""
         )
+        own = by(array.shape[:-1])
+        raise CaseError(f"{path} holds {own} voxels and {image.path} {by(image.shape)}{cropped}")
     note = f"place of {path.name} from {image.path}"
     return Stored(array, image.affine, len(image.shape), note, image.space)
 

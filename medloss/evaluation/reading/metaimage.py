@@ -44,6 +44,7 @@ _TYPES = {
 _TURNED = ("TransformMatrix", "Rotation", "Orientation")
 _MOVED = ("Offset", "Position", "Origin")
 _END = rb"^ElementDataFile[ \t]*=[ \t]*[^\r\n]*(\r?\n|\Z)"
+_LONGEST_HEADER = 1 << 20
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -56,7 +57,7 @@ def read_metaimage(path: Path) -> Stored:
         CaseError: the file is damaged, or leaves open what the numbers depend on.
     """
     with open_file(path) as file:
-        text, complete = read_header(file, _END)
+        text, complete = read_header(file, _END, _LONGEST_HEADER)
         if not complete:
             raise CaseError(f"{path} is not a MetaImage file")
         fields = _fields(text)

@@ -148,7 +148,7 @@ def _array(path: Path, folder: Path) -> NDArray[Any]:
             check_chunk(file, packed, described, chunk, itemsize)
             content[key] = Buffer.from_bytes(packed)
         found: NDArray[Any] = np.asarray(array[...])
-    return found
+    return found.astype(found.dtype.newbyteorder("="), copy=False)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

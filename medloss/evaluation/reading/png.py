@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.evaluation.reading.foreign import WAYS
 from medloss.evaluation.reading.libraries import library
 from medloss.evaluation.reading.opened import open_file
 from medloss.evaluation.reading.pixels import UNKNOWN, pixel_labels
@@ -22,6 +23,7 @@ from medloss.evaluation.reading.stored import (
 
 _BITS = {"1": 8, "L": 8, "P": 8, "I;16": 16, "I;16B": 16, "I": 32}  # as they are decoded
 _ENOUGH = 1 << 16
+_MARK, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 def read_png(path: Path) -> Stored:
@@ -39,9 +41,18 @@ def read_pixels(path: Path) -> NDArray[Any]:
     Raises:
         CaseError: as :func:`read_png`.
     """
+    with open_file(path) as file:
+        start = file.read(len(_MARK))
+        if start != _MARK:
+            way = f"; it is {WAYS['.jpg']}" if start.startswith(_JPEG) else ""
+            raise CaseError(f"{path} is not a PNG file{way}")
+        file.seek(0)
+        return _pixels(path, file)
+
+
+def _pixels(path: Path, file: BinaryIO) -> NDArray[Any]:
     with (
         library(path, "PIL.Image", "png", "PNG picture") as pillow,
-        open_file(path) as file,
         pillow.open(file, formats=("PNG",)) as picture,
     ):
         mode, frames = picture.mode, getattr(picture, "n_frames", 1)
@@ -49,8 +60,8 @@ def read_pixels(path: Path) -> NDArray[Any]:
             raise CaseError(f"{path} is an animation of {frames} pictures, not a label map")
         if mode not in _BITS:
             raise CaseError(
-                f"{path} holds colours ({mode}), and not which label each of them stands for; save "
-                f"the labels themselves, as a grey or an indexed PNG"
+                f"{path} holds colours or transparency ({mode}), and not which label each of them "
+                f"stands for; save the labels themselves, as a grey or an indexed PNG"
             )
         size = voxel_bytes(path, picture.size, _BITS[mode] // 8)
         stored = file.seek(0, 2)

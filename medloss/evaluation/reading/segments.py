@@ -108,7 +108,7 @@ def _segments(path: Path, keys: Mapping[str, str], layers: int) -> list[_Segment
                 f"{layer} of {layers}, counted from 0"
             )
         name = own.get("Name") or own.get("ID") or f"Segment {number}"
-        name = name.encode("utf-8", "replace").decode().strip()
+        name = " ".join(name.encode("utf-8", "replace").decode().split())
         segments.append(_Segment(name, layer, value, _code(own.get("Tags", ""))))
     return segments
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 import zlib
@@ -111,6 +112,11 @@ def _check_segments(path: Path, file: Any, series: Any, size: int, stored: int) 
         raise CaseError(
             f"{path} is compressed by {first.compression.name}, which changes values or is not "
             f"supported; save it with deflate or without compression"
+        )
+    if packing in (_LZW, _PACKBITS, _ZSTD) and importlib.util.find_spec("imagecodecs") is None:
+        raise CaseError(
+            f"{path} is compressed by {first.compression.name}, which takes imagecodecs (pip "
+            f"install imagecodecs), or save it with deflate"
         )
     ratio = 1 if packing == _NONE else _LARGEST_RATIO
     if size > stored * ratio:

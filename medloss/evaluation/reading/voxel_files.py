@@ -422,19 +422,19 @@ def skip_lines(path: Path, file: BinaryIO, lines: int) -> None:
         return
 
 
-def read_header(file: BinaryIO, end: bytes) -> tuple[str, bool]:
+def read_header(file: BinaryIO, end: bytes, longest: int = LONGEST_HEADER) -> tuple[str, bool]:
     """The text of a header, and leave the file behind it.
 
     Args:
         file: at its beginning.
         end: a regular expression, which matches the end within 4096 bytes.
+        longest: bytes that are looked at, or some more.
 
     Returns:
-        The text with its end, and whether there is one; without one all that is there, up to
-        :data:`LONGEST_HEADER`.
+        The text with its end, and whether there is one; without one all that was looked at.
     """
     found, looked = bytearray(), 0
-    while len(found) < LONGEST_HEADER and (piece := file.read(max(_SLACK, len(found)))):
+    while len(found) < longest and (piece := file.read(max(_SLACK, len(found)))):
         found += piece
         if match := re.compile(end, re.MULTILINE).search(found, max(0, looked - 4096)):
             if match.end() == len(found) and file.peek(1):  # type: ignore[attr-defined]
@@ -462,7 +462,7 @@ def numbers(path: Path, field: str, text: str, count: int) -> NDArray[np.float64
         CaseError: other text, or another number of them.
     """
     try:
-        found = np.array([float(word) for word in text.split()])
+        found = np.array([float(word) for word in text[:_LONGEST_NAME].split()])
     except ValueError:
         found = np.array([np.nan])
     # Neither a length in mm nor a place is anywhere near the limit, and no product overflows.
@@ -477,10 +477,14 @@ def whole_numbers(path: Path, field: str, text: str) -> tuple[int, ...]:
     Raises:
         CaseError: other text.
     """
-    words = text.split()
-    if not words or not all(
-        word.removeprefix("-").isascii() and word.removeprefix("-").isdigit() and len(word) < 19
-        for word in words
+    words = text[:_LONGEST_NAME].split()
+    if (
+        not words
+        or len(text) > _LONGEST_NAME
+        or not all(
+            word.removeprefix("-").isascii() and word.removeprefix("-").isdigit() and len(word) < 19
+            for word in words
+        )
     ):
         raise CaseError(f"{path} is damaged: {field} is {text[:100]!r}; expected whole numbers")
     return tuple(int(word) for word in words)

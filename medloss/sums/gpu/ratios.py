@@ -29,11 +29,14 @@ from medloss.sums.terms import Term, as_term
 if TYPE_CHECKING:
     from medloss.sums.ratios import Ratio
 
-WARPS = 16
+WARPS = 32
+"""As many as there can be: what one program reads at a time is all that is under way."""
 ELEMENTS = 1 << 13
 """Numbers of parts that the program reads at once."""
-MOST_READS = 16
+MOST_READS = 4
 """So often; of more parts, torch takes the sum with all of the device first: one launch more."""
+LEAST = 1e-30
+"""Of a number that is not 0: in float32 there is also what rounding it to float32 has lost."""
 MOST_CELLS = 1 << 12
 """Samples times classes, padded to powers of two, that a program holds."""
 
@@ -42,20 +45,36 @@ class Evaluated(NamedTuple):
     """A weighted sum of ratios, on the device.
 
     Args:
-        value: in the dtype of the sums.
-        found: of each ratio what a :class:`~medloss.sums.ratios.RatioValue` is made of.
-        by_sums: the gradient by the sums (B, K, C), in their dtype.
+        value: in the dtype of the sums as they are handed on.
+        by_sums: the gradient by the sums (B, K, C), likewise.
+        sums: (B, K, C), float64.
     """
 
     value: Tensor
-    found: list[tuple[Tensor, Tensor, Tensor | None]]
     by_sums: Tensor
+    sums: Tensor
 
 
-def serves(input: Tensor) -> bool:
-    """Whether a program holds the sums of an input."""
+def serves(input: Tensor, parts: Sequence[tuple[float, Ratio]]) -> bool:
+    """Whether a program holds the sums of an input, and can be given the numbers of ratios."""
     samples, lanes = _padded(*input.shape[:2])
-    return samples * lanes <= MOST_CELLS
+    mixed = any(ratio.volume_exponent is not None for _, ratio in parts)  # no kernel weighs classes
+    return samples * lanes <= MOST_CELLS and not mixed and _are_given(tuple(parts))
+
+
+@lru_cache(maxsize=256)
+def _are_given(parts: tuple[tuple[float, Ratio], ...]) -> bool:
+    """Whether two numbers in float32 make each of the numbers, none too small or too large."""
+    numbers = {
+        abs(number)
+        for weight, ratio in parts
+        for number in (
+            weight,
+            *(ratio.smooth or ()),
+            *(factor for _, factor in (*ratio.above, *ratio.below)),
+        )
+    }
+    return all(LEAST <= number <= 1 / LEAST for number in numbers - {0.0})
 
 
 def evaluated(
@@ -86,7 +105,7 @@ def of_partial(
         parts: likewise.
     """
     batch, _, rows, classes = partial.shape
-    count, cells = len(parts), rows * classes
+    cells = rows * classes
     choices, numbers = _told(tuple(parts), terms, batch, classes)
     width = min(ELEMENTS, int(triton.next_power_of_2(cells)))
     together = ELEMENTS // width
@@ -94,23 +113,17 @@ def of_partial(
     if reads > MOST_READS:
         partial = partial.sum(1, keepdim=True)
     programs = partial.shape[1]
-    totals = partial if programs == 1 else partial.new_empty(batch, rows, classes)
+    totals = partial[:, 0] if programs == 1 else partial.new_empty(batch, rows, classes)
     value = partial.new_empty((), dtype=dtype)
     by_sums = partial.new_empty((batch, rows, classes), dtype=dtype)
-    found = partial.new_empty(count + 2 * count * batch * classes)
     samples, lanes = _padded(batch, classes)
     with on_device_of(partial):
         ratios_kernel[(1,)](
-            partial, totals, value, by_sums, found, numbers, batch, programs, **choices,
+            partial, totals, value, by_sums, numbers, batch, programs, **choices,
             TERMS=rows, CLASSES=classes, SAMPLES=samples, LANES=lanes, ROWS=together, WIDTH=width,
             ADD=programs > 1, num_warps=WARPS, **FUSED,
         )  # fmt: skip
-    each, below = found[count:].view(2, count, batch, classes)
-    of_each = []
-    for at, (_, ratio) in enumerate(parts):
-        there = at, slice(1 if ratio.batch else batch), slice(ratio.first, None)
-        of_each.append((found[at], each[there], None if ratio.smooth else below[there]))
-    return Evaluated(value, of_each, by_sums)
+    return Evaluated(value, by_sums, totals)
 
 
 def _padded(batch: int, classes: int) -> tuple[int, int]:
@@ -160,20 +173,19 @@ def _told(
 
 @triton.jit(do_not_specialize=["batch", "programs"])
 def ratios_kernel(
-    partial, totals, value, by_sums, found, numbers, batch, programs,
+    partial, totals, value, by_sums, numbers, batch, programs,
     STARTS: tl.constexpr, ABOVE: tl.constexpr, BELOW: tl.constexpr, SMOOTH: tl.constexpr,
     FIRST: tl.constexpr, BATCH: tl.constexpr,
     TERMS: tl.constexpr, CLASSES: tl.constexpr, SAMPLES: tl.constexpr, LANES: tl.constexpr,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, ADD: tl.constexpr,
 ):  # fmt: skip
-    """Write value, gradient by the sums, and what each ratio is, from parts of sums.
+    """Write value, gradient by the sums, and the sums, from parts of sums.
 
     Args:
-        partial: (B, programs, terms, classes), float64, like totals and found.
+        partial: (B, programs, terms, classes), float64, like totals.
         totals: (B, terms, classes), written if ``ADD``; else the parts are the whole.
         value: the weighted sum of the ratios.
         by_sums: (B, terms, classes), of the dtype of value.
-        found: the values of the ratios, then (2, ratios, B, classes) what they are made of.
         numbers: of the ratios, each as the sum of two.
         batch: B.
         programs: that had a part.
@@ -221,13 +233,11 @@ def ratios_kernel(
         if SMOOTH[r]:
             below = tl.where(inside, bottom + number(numbers, STARTS[r] + 3), 1.0)
             quotient = (top + number(numbers, STARTS[r] + 2)) / below
-            each = 1.0 - quotient
             size = number(numbers, STARTS[r] + 1)
-            own = _whole(each, shown) / size
+            own = _whole(1.0 - quotient, shown) / size
             by_top = -(weight / size / below)
             by_bottom = quotient * (weight / size / below)
         else:
-            each = top
             whole = _whole(bottom, shown)
             own = _whole(top, shown)
             nothing = (whole == 0.0) & (own == own)
@@ -246,10 +256,6 @@ def ratios_kernel(
             added = added + (slope,)
         by = added
         total += weight * own
-        tl.store(found + r + corner, own)
-        first = found + RATIOS + (r * batch + b) * CLASSES + c
-        tl.store(first, each, mask=shown)
-        tl.store(first + RATIOS * batch * CLASSES, bottom, mask=shown)
 
     tl.store(value + corner, total.to(value.dtype.element_ty))
     for k in tl.static_range(TERMS):
@@ -268,9 +274,11 @@ def _add_up(
             added = tl.zeros([ROWS, WIDTH], tl.float64)
             for first in range(0, programs, ROWS):
                 row = first + tl.arange(0, ROWS)
-                at = (b * programs + row)[:, None] * CELLS + cell[None, :]
-                inside = (row < programs)[:, None] & (cell < CELLS)[None, :]
-                added += tl.load(partial + at, mask=inside, other=0.0)
+                # a mask of rows would have each thread wait for one number after the other
+                real = tl.minimum(row, programs - 1)
+                at = (b * programs + real)[:, None] * CELLS + cell[None, :]
+                found = tl.load(partial + at, mask=(cell < CELLS)[None, :], other=0.0)
+                added += tl.where((row < programs)[:, None], found, 0.0)
             tl.store(totals + b * CELLS + cell, tl.sum(added, 0), mask=cell < CELLS)
 
 
