@@ -92,7 +92,7 @@ class InputOptions:
         for sentence in overruled(paths, self.reader):
             click.echo(f"Warning: {sentence}.", err=True)
         if self.only:
-            found = only_named(found, self.only)
+            found = only_named(found, self.only, [x for x in (prediction, reference) if x])
         if self.only_predicted:
             pairs, left_out = only_predicted(found.pairs)
             found = dataclasses.replace(found, pairs=pairs, left_out=left_out)
@@ -103,6 +103,8 @@ class InputOptions:
 
         if self.layout and self.layout_prediction and self.layout_reference:
             raise ValueError("--layout: each side has a layout of its own; drop one of the three")
+        if self.one_reference and self.layout_reference:
+            raise ValueError("--one-reference: REF is a file; drop --layout-reference")
         both = self.layout or FLAT
         return (
             parse_layout(self.layout_prediction or both),
@@ -127,6 +129,11 @@ class InputOptions:
             classes = parse_labels(self.labels, by_name=bool(names))
         if names:
             refuse_given(self, ("ignore_label",), "needs maps of labels, not a file a structure")
+            if classes is not None and classes.ignore is not None:
+                raise ValueError(
+                    f"{self.labels} ignores label {classes.ignore}, which needs maps of labels, "
+                    f"not a file a structure"
+                )
         if classes is not None and not _is_file(self.labels):
             check_structures(classes, pairs)
         one = classes is None or (not classes.regions and [*classes.names] == [1])

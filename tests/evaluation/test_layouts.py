@@ -264,6 +264,11 @@ def test_what_no_pattern_fits_counts_unless_only_some_cases_are_meant(tree):
     assert {Path(path).name for path in found.passed_over} >= {"empty", "notes.txt", "stray"}
     assert only_named(found, ["a"]).unscored == tuple(p for p in found.unscored if "a.mgz" in p)
     assert [pair.name for pair in only_named(found, ["[ab]"]).pairs] == ["a", "b"]
+    above = find(tree("p1.nii", "p1.nii"), "flat")
+    assert above.unscored
+    assert only_named(above, ["p*"], folders).unscored == (), "their folder is called pred"
+    assert only_named(above, ["p*"]).unscored == ()
+    assert only_named(above, ["*"], folders).unscored == above.unscored
     with pytest.raises(
         ValueError, match="--only: no case is called 'z\\*'; the first are 'a', 'b'"
     ):

@@ -42,12 +42,14 @@ class Entry:
     Args:
         path: where it is.
         relative: to the folder, with slashes.
+        name: without its suffix, where it is an image.
         folder: whether it is a folder, and no image that is one.
         problem: why it cannot be looked into, else empty.
     """
 
     path: Path
     relative: str
+    name: str | None = None
     folder: bool = False
     problem: str = field(default="", compare=False)
 
@@ -56,11 +58,11 @@ class Entry:
         """The relative path without its suffix.
 
         Example:
-            >>> Entry(Path("ref/s1/liver.nii.gz"), "s1/liver.nii.gz").stem
+            >>> Entry(Path("ref/s1/liver.nii.gz"), "s1/liver.nii.gz", "liver").stem
             's1/liver'
         """
         before, slash, name = self.relative.rpartition("/")
-        return before + slash + (case_name(self.path) or stem_of(name))
+        return before + slash + (self.name or stem_of(name))
 
 
 def entries(folder: Path, depth: int | None) -> Iterator[Entry]:
@@ -83,7 +85,7 @@ def _entries(
 ) -> Iterator[Entry]:
     status = folder.stat()
     here = status.st_dev, status.st_ino
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.name.startswith("."):
             continue
         relative = before + path.name
@@ -91,7 +93,7 @@ def _entries(
         # A folder is an image by its suffix, or by what it holds if that cannot be cases.
         image = name is not None and (name != path.name or depth == 0)
         if image or not is_folder(path):
-            yield Entry(path, relative)
+            yield Entry(path, relative, name)
         elif depth == 0 or here in above:
             yield Entry(path, relative, folder=True)
         else:
@@ -164,7 +166,8 @@ def read_folder(
         if side.images or rank == layout.ranks[-1]:
             break
     for case in side.cases.values():
-        case.images = _preferred(case.images, probabilities)
+        if len(case.images) > 1:
+            case.images = _preferred(case.images, probabilities)
     return side
 
 
@@ -175,16 +178,14 @@ def _by_rank(
     rest, folders = [], set()
     for entry in found:
         # Whether it is a file at all is found out when it is read: then it is a failed case.
-        readable = not entry.folder and case_name(entry.path) is not None
         places = (matcher(pattern)(entry.relative, entry.stem) for pattern in rank)
-        image = not entry.folder and looks_like_image(entry.path)
-        place = next(filter(None, places), None) if image else None
+        place = next(filter(None, places), None) if looks_like_image(entry) else None
         if place is None:
             rest.append(entry)
             continue
         name, label, own_folder = place
         case = cases.setdefault(printable(name or alone), FolderCase())
-        (case.images if readable else case.others).append((label, entry.path))
+        (case.others if entry.name is None else case.images).append((label, entry.path))
         if own_folder:
             folders.add(own_folder)
     return FolderSide(folder, layout, rank, cases, tuple(rest), frozenset(folders))
@@ -193,7 +194,7 @@ def _by_rank(
 def images_in(entry: Entry) -> int:
     """How many images a file may be, of whatever format, or a folder may hold."""
     if not entry.folder:
-        return int(looks_like_image(entry.path))
+        return int(looks_like_image(entry))
     if entry.problem:
         return 1  # nobody knows
     try:
@@ -203,13 +204,13 @@ def images_in(entry: Entry) -> int:
         return 1
 
 
-def looks_like_image(path: Path) -> bool:
+def looks_like_image(entry: Entry) -> bool:
     """Whether a file may be an image, of a format that is read or of another one."""
-    if case_name(path) is not None:
-        return True
-    stem = stem_of(path.name)
+    if entry.folder or entry.name is not None:
+        return not entry.folder
+    stem = stem_of(entry.path.name)
     # without the suffix of a compressed file, which follows it
-    _, dot, suffix = path.name[len(stem) :].lower().partition(".")
+    _, dot, suffix = entry.path.name[len(stem) :].lower().partition(".")
     kind = dot + suffix.partition(".")[0]
     return bool(kind) and kind not in (*PAPERS, *HEADLESS)
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import overload
 
 from medloss.evaluation.inputs import layouts
@@ -159,7 +159,13 @@ def find_cases(
             raise ValueError("--one-reference is for a folder of predictions and one file REF")
         _check_image(reference)
         return _against_one(
-            read_folder(prediction, sides[0], probabilities=probabilities), reference
+            read_folder(
+                prediction,
+                sides[0],
+                alone=prediction.resolve().name,
+                probabilities=probabilities,
+            ),
+            reference,
         )
     # Formats that keep an image in a folder: what such a folder holds may be cases all the same.
     images = all(case_name(path) is not None for path in (prediction, reference))
@@ -222,8 +228,15 @@ def only_predicted(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, 
     return kept, left_out
 
 
-def only_named(found: FoundCases, patterns: Sequence[str]) -> FoundCases:
+def only_named(
+    found: FoundCases, patterns: Sequence[str], roots: Sequence[Path] = ()
+) -> FoundCases:
     """The cases whose names fit one of some patterns, as of files: ``case_0*``.
+
+    Args:
+        found: all cases.
+        patterns: of names.
+        roots: the two folders, whose own names are no names of cases.
 
     Raises:
         ValueError: no case fits one of them.
@@ -244,8 +257,10 @@ def only_named(found: FoundCases, patterns: Sequence[str]) -> FoundCases:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     def path_meant(path: str) -> bool:
-        *folders, name = PurePosixPath(path).parts
-        return any(map(meant, (*folders, name, case_name(Path(name)) or stem_of(name))))
+        own = Path(path)
+        root = next((root for root in roots if own.is_relative_to(root)), own.parent)
+        *folders, name = own.relative_to(root).parts
+        return any(map(meant, (*folders, name, case_name(own) or stem_of(name))))
 
     return replace(
         found,

@@ -217,9 +217,16 @@ class _Side:
             return self._of_whole(self._whole, [n for n in places if isinstance(n, int)])
         images = [self._structure(path) for path in places if isinstance(path, Path)]
         if not images:
-            empty = np.zeros(grid.shape, np.uint8, order="F")
+            soft = self._inputs.threshold is not None and not self._inputs.instances
+            empty = np.zeros((*grid.shape, 1)[: None if soft else -1], np.uint8, order="F")
             return dataclasses.replace(
-                grid, array=empty, probabilities=False, note="", names={}, codes={}
+                grid,
+                array=empty,
+                probabilities=soft,
+                independent=False,
+                note="",
+                names={},
+                codes={},
             )
         if len(images) == 1:
             return images[0]
