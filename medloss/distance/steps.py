@@ -58,7 +58,10 @@ def _holds_tensors(given: Any) -> bool:
 def _joined(given: Any) -> Tensor:
     if isinstance(given, list | tuple):
         return torch.stack([_joined(each) for each in given])
-    return torch.as_tensor(given, dtype=torch.float64, device="cpu")
+    tensor = torch.as_tensor(given, device="cpu")
+    if tensor.dtype == torch.bool:
+        raise ValueError("spacing_mm: expected sizes in mm, got bool")
+    return tensor.double()
 
 
 def _parse(given: Tensor, batch: int, axes: int) -> Tensor:

@@ -21,7 +21,7 @@ def contiguous_like(tensor: Tensor) -> Tensor:
 
 
 _Library: Any = torch.library.Library  # torch has no types for it
-_LIBRARIES: list[Any] = []  # an operator lives as long as its library
+_LIBRARIES: dict[str, Any] = {}  # an operator lives as long as its library
 
 
 def without_gradient(
@@ -35,12 +35,13 @@ def without_gradient(
         value: the function; it writes to none of its arguments, and returns none of them.
         fake: an empty tensor like its value, or several.
     """
+    _LIBRARIES.pop(name, None)  # of a module that is imported again
     namespace, _, short = name.partition("::")
     library = _Library(namespace, "FRAGMENT")
     library.define(f"{short}{schema}", tags=(torch.Tag.pt2_compliant_tag,))
     library.impl(short, value, "CompositeExplicitAutograd")
     torch.library.register_fake(name, fake, lib=library)
-    _LIBRARIES.append(library)
+    _LIBRARIES[name] = library
     found: Callable[..., Any] = getattr(getattr(torch.ops, namespace), short).default
     return found
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medloss.distance.steps import Steps
+from medloss.distance.transform import recorded_mask
 from medloss.objects.spacing import parse_spacing, reach, within
 from medloss.runtime.eager import evaluate, outside_graphs
 from medloss.runtime.slabs import ELEMENTS
@@ -70,7 +71,9 @@ def rim(mask: Tensor, known: Tensor | None = None) -> Tensor:
                 [1, 0, 0, 1],
                 [1, 1, 1, 1]], dtype=torch.int32)
     """
-    of_all = mask & ~eroded(mask, known)
+    # torch's compiler pads no comparison of 64-bit labels on a CPU, but the numbers it makes of it
+    inside = recorded_mask(mask) if torch.compiler.is_compiling() else mask
+    of_all = mask & (eroded(inside, known) == 0)
     return of_all if known is None else of_all & known
 
 

@@ -152,12 +152,12 @@ def test_transforms_and_tangents_inside_of_a_graph() -> None:
     torch.testing.assert_close(found, (expected[1] * z).sum())
 
 
-def test_machine_code_of_a_sum_a_map_and_levels() -> None:
+def test_machine_code_of_sums_contours_and_levels() -> None:
     z, y = scene(8, 6)
     outputs = [z, z[:, :, ::2, ::2].contiguous()]
     parts = [
         medloss.loss("dice_ce", softmax=True),
-        medloss.loss("boundary", softmax=True),
+        medloss.loss("shape_aware", softmax=True),
         medloss.loss("deep_supervision", loss="dice_ce", softmax=True),
     ]
 
