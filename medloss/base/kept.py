@@ -81,7 +81,9 @@ class KeptForms:
             return
         if self._changes != _changes or len(self._of) >= MOST:
             self._of, self._changes = {}, _changes
-        self._of[_form(values, label)] = ratios, *ratios.plans(values, prepared.target)
+        plans = ratios.plans(values, prepared.target)
+        if plans is not None:
+            self._of[_form(values, label)] = ratios, *plans
 
 
 def _form(input: Tensor, target: Tensor) -> tuple[Any, ...]:

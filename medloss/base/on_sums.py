@@ -218,7 +218,7 @@ def ratios_of(
     losses: Sequence[tuple[float, SumsLoss]], prepared: Prepared
 ) -> WeightedRatios | None:
     """The weighted sum of losses as ratios of sums, or None where one of them is none here."""
-    if prepared.present is not None or prepared.values.device.type != "cpu":
+    if prepared.present is not None:
         return None
     if type(prepared).sums is not Prepared.sums:  # whose values are not those that are summed
         return None

@@ -121,7 +121,7 @@ class SegmentationLoss(_Loss):
         *,
         mask: Tensor | None = None,
         present: Tensor | None = None,
-        spacing_mm: SpacingLike | None = None,
+        spacing_mm: SpacingLike | Tensor | None = None,
         distance_map: Tensor | None = None,
         skeleton: Tensor | None = None,
         components: Tensor | None = None,

@@ -62,7 +62,7 @@ class ClosedPass(NamedTuple):
 
     losses: Sequence[tuple[str, SumsLoss]]
     weights: dict[str, float | Tensor]
-    sums: npt.NDArray[np.float64]
+    sums: npt.NDArray[np.float64] | Tensor
     terms: tuple[Term, ...]
     activation: Activation
     is_index: bool
@@ -75,7 +75,7 @@ class ClosedPass(NamedTuple):
         input = torch.empty(batch, classes)  # of which only the form is asked
         target = input[:, :1] if self.is_index else input
         prepared = Prepared.of_plain(input, self.activation, target)
-        sums = ClassSums(torch.from_numpy(self.sums).unbind(1), self.terms)
+        sums = ClassSums(torch.as_tensor(self.sums).unbind(1), self.terms)
         values: dict[str, Tensor | float] = {}
         each = {}
         for name, loss in self.losses:

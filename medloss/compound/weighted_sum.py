@@ -253,7 +253,7 @@ class WeightedSum(SegmentationLoss):
         training: bool,
     ) -> None:
         """Keep what ``breakdown()`` tells and what schedules measure: numbers without a graph."""
-        if not torch.compiler.is_compiling() and is_transformed(*values.values()):
+        if is_transformed(*values.values()):
             return  # no numbers outside of the transform
         norms = None
         if training and self.measures_gradient():

@@ -72,11 +72,9 @@ def evaluate(fast: Fast, *tensors: Tensor | None) -> Tensor:
         fast: the function.
         *tensors: as its methods take them.
     """
-    if torch.compiler.is_compiling():
-        return fast.recorded(*tensors)
     if is_transformed(*tensors):
         return fast.plain(*tensors)
-    if is_recorded(*tensors):
+    if torch.compiler.is_compiling() or is_recorded(*tensors):
         return fast.recorded(*tensors)
     return evaluate_now(fast, *tensors)
 
@@ -100,7 +98,8 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether derivatives are asked for that plain torch alone has: by torch.func, of tangents."""
     if _in_transform():
         return True
-    if _no_tangents():
+    # The number of levels is no part of a compiled graph, whose tensors are asked one by one.
+    if not torch.compiler.is_compiling() and _no_tangents():
         return False
     return any(_has_tangent(t) for t in tensors if t is not None)
 

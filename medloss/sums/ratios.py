@@ -8,19 +8,23 @@ formula stays the truth, and is taken for every other derivative.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medloss.sums.choice import NUMBA
+from medloss.runtime.eager import without_autocast
+from medloss.sums.choice import NUMBA, TRITON
 from medloss.sums.engine import Form, form_of
 from medloss.sums.request import gradient_like
 from medloss.sums.results import ClassSums
 from medloss.sums.terms import Term, as_term
 from medloss.sums.voxels import Activation
+
+if TYPE_CHECKING:
+    from medloss.sums.gpu.ratios import Evaluated
 
 Array = npt.NDArray[np.float64]
 Linear = tuple[tuple[str | Term, float], ...]
@@ -110,7 +114,7 @@ class WeightedRatios:
         plan, read = self.backend.planned(self.form.request(input, target, mask), gradient=False)
         return self.combined(plan, plan.add_up(read)[0])
 
-    def plans(self, input: Tensor, target: Tensor) -> tuple[Any, Any]:
+    def plans(self, input: Tensor, target: Tensor) -> tuple[Any, Any] | None:
         """Those of the sums and of the gradient, for tensors of this form without a mask."""
         request = self.form.request(input, target, None)
         of_sums, of_slopes = (
@@ -125,6 +129,33 @@ class WeightedRatios:
         values = np.empty(len(self.tables[0]))
         number = self.combine(parts, *self.tables, sums, values, by_sums)
         return RatioSum(self, number, plan.value_dtype, sums, values, by_sums)
+
+
+class RatiosOnDevice(WeightedRatios):
+    """The same by triton's kernels: two launches, and two for the gradient."""
+
+    def __init__(
+        self,
+        form: Form,
+        terms: tuple[Term, ...],
+        parts: Sequence[tuple[float, Ratio]],
+        formula: Formula,
+        *,
+        is_index: bool,
+    ) -> None:
+        self.form, self.terms, self.formula, self.is_index = form, terms, formula, is_index
+        self.parts = parts
+
+    def of(self, input: Tensor, target: Tensor, mask: Tensor | None) -> RatioSum:
+        """Their value, and how it goes on from the sums."""
+        from medloss.sums.gpu.ratios import evaluated
+
+        with without_autocast(input.device.type):
+            done = evaluated(self.form.request(input, target, mask), self.terms, self.parts)
+        return RatioSumOnDevice(self, done)
+
+    def plans(self, input: Tensor, target: Tensor) -> None:
+        """None: of a launch there is nothing to keep."""
 
 
 class RatioSum:
@@ -142,6 +173,7 @@ class RatioSum:
     __slots__ = ("by_sums", "dtype", "number", "plan", "ratios", "sums", "values")
 
     differentiable: ClassVar[int] = 1
+    sums: Array | Tensor
 
     def __init__(
         self,
@@ -192,6 +224,28 @@ class RatioSum:
         return self.ratios.formula(sums, *tensors)
 
 
+class RatioSumOnDevice(RatioSum):
+    """The same on a device.
+
+    Args:
+        ratios: what it is the value of.
+        done: by the kernels.
+    """
+
+    __slots__ = ("done",)
+
+    def __init__(self, ratios: RatiosOnDevice, done: Evaluated) -> None:
+        self.ratios, self.done, self.sums = ratios, done, done.sums
+
+    def value(self, *tensors: Any) -> Tensor:
+        """The loss."""
+        return self.done.value
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by the input."""
+        return self.ratios.form.slopes(self.done.by_sums * gradient, *tensors)
+
+
 def weighted_ratios(
     input: Tensor,
     target: Tensor,
@@ -214,7 +268,12 @@ def weighted_ratios(
         formula: the same in torch.
     """
     form, named = form_of(input, target, terms, activation, mask, {})
+    is_index = target.shape[1] != input.shape[1]
+    if form.backend == TRITON:
+        from medloss.sums.gpu.ratios import serves
+
+        if serves(input, parts):
+            return RatiosOnDevice(form, named, parts, formula, is_index=is_index)
     if form.backend != NUMBA:
         return None
-    is_index = target.shape[1] != input.shape[1]
     return WeightedRatios(form, named, parts, formula, is_index=is_index)
