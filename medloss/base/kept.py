@@ -56,7 +56,7 @@ class KeptForms:
             or not target.is_contiguous()
             or not numbers_may_be_read(input, target)
             or os.environ.get(choice.VARIABLE)
-            or input_checks.some_are_late()
+            or not input_checks.nothing_to_tell()
         ):
             return None
         ratios, plan, of_slopes = kept

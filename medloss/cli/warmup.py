@@ -130,6 +130,7 @@ def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[WarmupCall]:
             for offer in host().find(name):
                 if isinstance(offer.record, Loss):
                     yield warmup.of_loss(offer)
+                    yield warmup.of_loss(offer, classes=2)
                 elif isinstance(offer.record, Metric):
                     yield warmup.of_metric(offer)
                 else:

@@ -11,6 +11,7 @@ from torch import nn
 import medloss
 from medloss.base import options, segmentation
 from medloss.losses import DiceLoss
+from medloss.runtime import keeping
 
 NAMES = ("dice", "generalized_dice", "focal", "cross_entropy", "dice_ce")
 
@@ -51,11 +52,13 @@ def test_the_second_call_is_short_and_equal(name, no_long_way):
     ]
     first = [_value_and_slope(loss, z, y.to(labels)) for z, y, labels in forms]
     no_long_way()
+    compiled = keeping.record()
     again = [_value_and_slope(loss, z, y.to(labels)) for z, y, labels in forms]
     for (value, slope), (other, other_slope) in zip(first, again, strict=True):
         assert value.dtype == other.dtype
         assert torch.equal(value, other)
         assert torch.equal(slope, other_slope)
+    assert keeping.record() == compiled  # it runs the same loops
 
 
 def test_a_meta_tensor_is_taken_for_what_it_holds(no_long_way):
