@@ -20,10 +20,12 @@ from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import Metric
 from medloss.scoring.adapter_inputs import (
     Maps,
+    batch_counts,
     ignored_voxels,
     in_a_row,
     item_cases,
     item_spacings,
+    on_host,
 )
 from medloss.scoring.adapter_monai import (
     OVERLAP,
@@ -44,11 +46,13 @@ from medloss.scoring.adapter_options import (
     own_options,
     with_background,
 )
-from medloss.scoring.case import Case
+from medloss.scoring.case import Case, CountedCase
+from medloss.scoring.facts import Counts
 from medloss.scoring.presets import Status
 from medloss.scoring.scores import score
 
 STATUSES = tuple(Status)
+OK = STATUSES.index(Status.OK)
 
 
 class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc]
@@ -146,6 +150,43 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             mask = None if mask is None else in_a_row(mask)
             spacings = [row and (math.prod(row), 1.0) for row in spacings]
         y, ignored = ignored_voxels(y, mask, self.ignore_index)
+        score = self._score_counts if self._counts_suffice(y_pred, y) else self._score_maps
+        rows = score(y_pred, y, spacings, ignored)
+        # MPS has no float64.
+        dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
+        found = torch.tensor(rows, dtype=dtype, device=y_pred.device)
+        classes = self.num_classes or y.shape[1]
+        scored = classes if self.include_background else max(classes - 1, 1)
+        return found if rows else found.view(0, scored, 2)
+
+    def _counts_suffice(self, y_pred: Tensor, y: Tensor) -> bool:
+        """Whether the whole batch is counted at once, on the CPU."""
+        return tuple(self.record.facts) == ("counts",) and on_host(y, y_pred)
+
+    def _score_counts(
+        self, y_pred: Tensor, y: Tensor, spacings: Sequence[Any], ignored: Any
+    ) -> list[list[tuple[float, int]]]:
+        table, voxels = batch_counts(
+            y_pred, y, self.num_classes, ignored, background=self.include_background
+        )
+        function, options = type(self).function, self.options
+        rows = []
+        for found, size, spacing_mm in zip(table.tolist(), voxels, spacings, strict=True):
+            voxel_mm3 = None if spacing_mm is None else math.prod(spacing_mm)
+            row = []
+            for reference, prediction, both in found:
+                rest = size - reference - prediction + both
+                counts = Counts(both, prediction - both, reference - both, rest, voxel_mm3)
+                if reference and prediction:  # no policy has a say
+                    row.append((float(function(counts, **options)), OK))
+                else:
+                    row.append(self._score(CountedCase(counts, y.shape[2:], spacing_mm), 1))
+            rows.append(row)
+        return rows
+
+    def _score_maps(
+        self, y_pred: Tensor, y: Tensor, spacings: Sequence[Any], ignored: Any
+    ) -> list[list[tuple[float, int]]]:
         batch = item_cases(
             y_pred,
             y,
@@ -153,19 +194,15 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             background=self.include_background,
             probabilities="probabilities" in self.record.facts,
         )
+        each_ignored = [None] * len(y) if ignored is None else ignored
         rows = []
-        for maps, spacing_mm, left_out in zip(batch, spacings, ignored, strict=True):
+        for maps, spacing_mm, left_out in zip(batch, spacings, each_ignored, strict=True):
             row = []
             for pair in maps:
                 case = self._case(pair, spacing_mm, left_out)
                 row += [self._score(case, label) for label in pair.labels]
             rows.append(row)
-        # MPS has no float64.
-        dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
-        found = torch.tensor(rows, dtype=dtype, device=y_pred.device)
-        classes = self.num_classes or y.shape[1]
-        scored = classes if self.include_background else max(classes - 1, 1)
-        return found if rows else found.view(0, scored, 2)
+        return rows
 
     def _compute_list(
         self,
@@ -205,7 +242,7 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
     def _spacing(self, spacing: Any) -> Any:
         return self.spacing_mm if spacing is None else spacing
 
-    def _score(self, case: Case, label: int) -> tuple[float, int]:
+    def _score(self, case: Case | CountedCase, label: int) -> tuple[float, int]:
         found = score(type(self).function, self.record, case, label, self.policy, **self.options)
         value = of_empty(
             self.record.name, found.value, found.status, self.ignore_empty, self.percentile

@@ -18,7 +18,7 @@ from torch import Tensor
 from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
 from medloss.runtime import threads
 from medloss.runtime.compiling import Loops
-from medloss.scoring.inputs import ROUNDING, left_out, signed
+from medloss.scoring.inputs import ROUNDING, left_out, signed, to_array
 from medloss.scoring.tensors.maps import equals, largest
 
 _ZERO, _HALF, _ONE, _NEAR = map(np.float32, (0, 0.5, 1, ROUNDING))
@@ -75,8 +75,8 @@ def in_a_row(tensor: Tensor) -> Tensor:
 
 def ignored_voxels(
     y: Tensor, mask: Tensor | None, ignore_index: int | None
-) -> tuple[Tensor, Sequence[NDArray[np.bool_] | Tensor | None]]:
-    """The reference with background where it is ignored, and for each item where that is.
+) -> tuple[Tensor, NDArray[np.bool_] | Tensor | None]:
+    """The reference with background where it is ignored, and where that is, (B, *spatial).
 
     Args:
         y: reference, batch first.
@@ -101,8 +101,8 @@ def ignored_voxels(
         y = torch.where(marked, torch.zeros_like(y), y)
         ignored = marked if ignored is None else ignored | marked
     if ignored is None:
-        return y, [None] * len(y)
-    return y, list(_handed(ignored[:, 0], stays_on_device(ignored)))
+        return y, None
+    return y, _handed(ignored[:, 0], stays_on_device(ignored))
 
 
 def item_cases(
@@ -128,7 +128,125 @@ def item_cases(
     Raises:
         ValueError: shapes that do not fit, or values that are neither.
     """
-    if y.ndim not in (4, 5) or y_pred.ndim != y.ndim or y_pred[:, :1].shape != y[:, :1].shape:
+    is_map, first, classes = _layout(y_pred, y, num_classes, background, probabilities)
+    stay = stays_on_device(y, y_pred) and not probabilities
+    if all(is_map):
+        predictions, references = (
+            _handed(_labels(name, tensor, classes)[:, 0], stay)
+            for name, tensor in (("y_pred", y_pred), ("y", y))
+        )
+        for prediction, reference in zip(predictions, references, strict=True):
+            yield [Maps(reference, prediction, range(first, classes))]
+        return
+
+    scored = range(first, classes)
+    references = _handed(_scored_masks("y", y, is_map[1], scored), stay)
+    if probabilities:
+        for chances, reference in zip(_chances(y_pred[:, first:]), references, strict=True):
+            pairs = zip(reference, chances, strict=True)
+            yield [Maps(r, p >= 0.5, (1,), {1: p}) for r, p in pairs]
+        return
+    predictions = _handed(_scored_masks("y_pred", y_pred, is_map[0], scored), stay)
+    for prediction, reference in zip(predictions, references, strict=True):
+        yield [Maps(r, p, (1,)) for r, p in zip(reference, prediction, strict=True)]
+
+
+def batch_counts(
+    y_pred: Tensor,
+    y: Tensor,
+    num_classes: int | None,
+    ignored: NDArray[np.bool_] | Tensor | None,
+    *,
+    background: bool,
+) -> tuple[NDArray[np.int64], list[int]]:
+    """Voxels of every item and class, in one pass over the batch: what :func:`item_cases` holds.
+
+    Args:
+        y_pred: prediction, as for :func:`item_cases`.
+        y: reference, likewise.
+        num_classes: number of labels of label maps.
+        ignored: (B, *spatial), where voxels do not count; ``None`` for nowhere.
+        background: whether label or channel 0 is scored too.
+
+    Returns:
+        For each item and class the voxels of the reference, the prediction and both, (B, C, 3); and
+        the voxels of each item that count.
+    """
+    is_map, first, classes = _layout(y_pred, y, num_classes, background, False)
+    batch, voxels = len(y), math.prod(y.shape[2:])
+    keep = np.zeros((batch, 0), np.uint8)
+    counted = [voxels] * batch
+    if ignored is not None:
+        keep = np.logical_not(to_array(ignored)).reshape(batch, voxels).view(np.uint8)
+        counted = np.count_nonzero(keep, axis=1).tolist()
+    scored = range(first, classes)
+    if not batch or not voxels or not scored:
+        return np.zeros((batch, len(scored), 3), np.int64), counted
+    if all(is_map):
+        maps = (_labels(name, each, classes) for name, each in (("y", y), ("y_pred", y_pred)))
+        one, other = (each.contiguous().cpu().numpy().reshape(batch, voxels) for each in maps)
+        found = np.zeros((batch, classes, 3), np.int64)
+        threads.run(batch, lambda n: _count_labels(one, other, keep, n, found), one.size)
+        return found[:, first:], counted
+    one, other = (
+        _scored_masks(name, each, is_labels, scored).contiguous().cpu().numpy()
+        for name, each, is_labels in (("y", y, is_map[1]), ("y_pred", y_pred, is_map[0]))
+    )
+    one, other = (each.view(np.uint8).reshape(-1, voxels) for each in (one, other))
+    table = np.zeros((len(one), 3), np.int64)
+    pieces = 1 if one.size < threads.EACH else len(one)
+    edges = [n * len(one) // pieces for n in range(pieces + 1)]
+
+    def count(n: int) -> None:
+        _count_masks(one, other, keep, len(scored), edges[n], edges[n + 1], table)
+
+    threads.run(pieces, count)
+    return table.reshape(batch, len(scored), 3), counted
+
+
+_loops = Loops("metrics")
+
+
+@_loops.kernel
+def _count_labels(reference: Any, prediction: Any, keep: Any, item: int, out: Any) -> None:
+    a, b = reference[item], prediction[item]
+    for n in range(a.size):
+        if keep.size == 0 or keep[item, n]:
+            out[item, a[n], 0] += 1
+            out[item, b[n], 1] += 1
+            if a[n] == b[n]:
+                out[item, a[n], 2] += 1
+
+
+@_loops.kernel
+def _count_masks(
+    reference: Any, prediction: Any, keep: Any, channels: int, first: int, last: int, out: Any
+) -> None:
+    """Count in the rows ``first`` to ``last``, ``channels`` for each item."""
+    for row in range(first, last):
+        a, b = reference[row], prediction[row]
+        one, other, both = 0, 0, 0
+        if keep.size:
+            counts = keep[row // channels]
+            for n in range(a.size):
+                one += a[n] & counts[n]
+                other += b[n] & counts[n]
+                both += a[n] & b[n] & counts[n]
+        else:
+            for n in range(a.size):
+                one += a[n]
+                other += b[n]
+                both += a[n] & b[n]
+        out[row, 0], out[row, 1], out[row, 2] = one, other, both
+
+
+def _layout(
+    y_pred: Tensor, y: Tensor, num_classes: int | None, background: bool, probabilities: bool
+) -> tuple[list[bool], int, int]:
+    """Whether the prediction and the reference are label maps, the first class scored, how many."""
+    shape, other = y.shape, y_pred.shape
+    fits = len(other) == len(shape) and other[0] == shape[0] and other[2:] == shape[2:]
+    if len(shape) not in (4, 5) or not fits:
         raise ValueError(
             f"y_pred: expected (B, C, *spatial) in 2D or 3D to match y {list(y.shape)}, "
             f"got {list(y_pred.shape)}"
@@ -137,35 +255,19 @@ def item_cases(
     is_map[0] &= not probabilities
     classes = num_classes or y.shape[1]
     first = 0 if background or classes == 1 else 1
-    both = (("y_pred", y_pred, is_map[0]), ("y", y, is_map[1]))
-    for name, tensor, holds_labels in both:
+    for name, tensor, holds_labels in zip(("y_pred", "y"), (y_pred, y), is_map, strict=True):
         if not holds_labels and tensor.shape[1] != classes:
             raise ValueError(f"{name}: expected {classes} channels, got {tensor.shape[1]}")
-    stay = stays_on_device(y, y_pred) and not probabilities
-    if all(is_map):
-        predictions, references = (
-            _handed(_labels(name, tensor, classes)[:, 0], stay) for name, tensor, _ in both
-        )
-        for prediction, reference in zip(predictions, references, strict=True):
-            yield [Maps(reference, prediction, range(first, classes))]
-        return
+    return is_map, first, classes
 
-    def masks(name: str, tensor: Tensor, holds_labels: bool) -> NDArray[np.bool_] | Tensor:
-        if not holds_labels:
-            return _handed(_masks(name, tensor[:, first:]), stay)
-        scored = torch.arange(first, classes, device=tensor.device)
-        shaped = scored.view(-1, *(1,) * (y.ndim - 2))
-        return _handed(_labels(name, tensor, classes) == shaped, stay)
 
-    references = masks(*both[1])
-    if probabilities:
-        for chances, reference in zip(_chances(y_pred[:, first:]), references, strict=True):
-            pairs = zip(reference, chances, strict=True)
-            yield [Maps(r, p >= 0.5, (1,), {1: p}) for r, p in pairs]
-        return
-    predictions = masks(*both[0])
-    for prediction, reference in zip(predictions, references, strict=True):
-        yield [Maps(r, p, (1,)) for r, p in zip(reference, prediction, strict=True)]
+def _scored_masks(name: str, tensor: Tensor, holds_labels: bool, scored: range) -> Tensor:
+    """(B, scored, *spatial) of bool."""
+    if not holds_labels:
+        return _masks(name, tensor[:, scored.start :] if scored.start else tensor)
+    labels = torch.arange(scored.start, scored.stop, device=tensor.device)
+    shaped = labels.view(-1, *(1,) * (tensor.ndim - 2))
+    return _labels(name, tensor, scored.stop) == shaped
 
 
 def _chances(tensor: Tensor) -> NDArray[Any]:
@@ -185,16 +287,24 @@ def stays_on_device(*tensors: Tensor) -> bool:
     return tensors[0].is_cuda and len({tensor.device for tensor in tensors}) == 1
 
 
+def on_host(*tensors: Tensor) -> bool:
+    """Whether metrics of these tensors are computed by compiled loops on the CPU."""
+    return not stays_on_device(*tensors)
+
+
 def _handed(tensor: Tensor, stay: bool) -> NDArray[Any] | Tensor:
     return tensor if stay else tensor.cpu().numpy()
 
 
 def _masks(name: str, tensor: Tensor) -> Tensor:
     tensor = _plain(tensor)
-    if tensor.dtype == torch.float32 and tensor.device.type == "cpu":
-        array = tensor.numpy(force=True)
-        # no copy where only the first channel is left out
-        rows = array.reshape(len(array), math.prod(array.shape[1:]))
+    if tensor.dtype == torch.bool:
+        return tensor
+    if tensor.device.type == "cpu" and tensor.numel():
+        halves = tensor.dtype in (torch.float16, torch.bfloat16)
+        array = (tensor.float() if halves else tensor).numpy(force=True)
+        # no copy of what is large where only the first channel is left out
+        rows = array.reshape(1 if array.size < threads.EACH else len(array), -1)
         out = np.empty(rows.shape, dtype=np.bool_)
         if all(threads.run(len(rows), lambda n: _binarised(rows[n], out[n]), rows.size)):
             return torch.from_numpy(out.reshape(array.shape))
@@ -211,9 +321,9 @@ def _masks(name: str, tensor: Tensor) -> Tensor:
     return foreground
 
 
-@Loops("metrics").kernel
+@_loops.kernel
 def _binarised(values: Any, mask: Any) -> Any:
-    """Write where float32 values are 1, up to rounding; whether they are 0 everywhere else."""
+    """Write where values are 1, up to rounding; whether they are 0 everywhere else."""
     good = True
     for n in range(values.size):
         one = values[n] > _HALF

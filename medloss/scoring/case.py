@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,36 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from medloss.scoring.tensors import TensorMaps
+
+
+@dataclass(frozen=True)
+class CountedCase:
+    """One class of a case of which nothing but its counts is known; what a score asks of a case.
+
+    Args:
+        only: the counts.
+        shape: of the maps.
+        spacing_mm: size of a voxel along each axis, ``None`` if it is not known.
+    """
+
+    only: Counts
+    shape: Sequence[int]
+    spacing_mm: Sequence[float] | None
+
+    @property
+    def diagonal_mm(self) -> float:
+        """As :attr:`Case.diagonal_mm`."""
+        return _diagonal_mm(self.shape, self.spacing_mm)
+
+    def status(self, label: int) -> Status:
+        """As :meth:`Case.status`, whatever the label is."""
+        return self.only.status
+
+    def fact(self, name: str, label: int) -> Counts:
+        """The counts: there is no other fact."""
+        if name != "counts":
+            raise ValueError(f"fact: expected counts, got {name!r}")
+        return self.only
 
 
 class Case:
@@ -125,7 +156,7 @@ class Case:
         Raises:
             ValueError: the case has no spacing.
         """
-        return math.hypot(*(n * mm for n, mm in zip(self.shape, self._spacing(), strict=True)))
+        return _diagonal_mm(self.shape, self.spacing_mm)
 
     def counts(self, label: int) -> Counts:
         """Voxels of a class that both maps, one of them or none have."""
@@ -137,10 +168,7 @@ class Case:
         """Whether a class occurs in both maps, in one or in none, or was not annotated."""
         if self.annotated is not None and self._known(label) not in self.annotated:
             return Status.NOT_ANNOTATED
-        counts = self.counts(label)
-        if counts.reference:
-            return Status.OK if counts.prediction else Status.MISSED
-        return Status.SPURIOUS if counts.prediction else Status.BOTH_EMPTY
+        return self.counts(label).status
 
     def surfaces(self, label: int) -> SurfaceDistances:
         """Distances between the two surfaces of a class.
@@ -234,10 +262,18 @@ class Case:
             raise ValueError(f"label: expected one of {list(self.labels)}, got {label!r}")
         return label
 
-    def _spacing(self) -> tuple[float, ...]:
-        if self.spacing_mm is None:
-            raise ValueError(
-                "spacing_mm: distances need the size of a voxel; give one number of mm for each "
-                "axis, or 'voxel' for distances in voxels"
-            )
-        return self.spacing_mm
+    def _spacing(self) -> Sequence[float]:
+        return _known_spacing(self.spacing_mm)
+
+
+def _diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> float:
+    return math.hypot(*(n * mm for n, mm in zip(shape, _known_spacing(spacing_mm), strict=True)))
+
+
+def _known_spacing(spacing_mm: Sequence[float] | None) -> Sequence[float]:
+    if spacing_mm is None:
+        raise ValueError(
+            "spacing_mm: distances need the size of a voxel; give one number of mm for each "
+            "axis, or 'voxel' for distances in voxels"
+        )
+    return spacing_mm

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medloss.scoring.inputs import in_range, known_labels, label_map
 from medloss.scoring.maps import ClassMasks, LabelMaps, Mask
+from medloss.scoring.presets import Status
 
 _PIECE = 1 << 20
 
@@ -58,6 +59,13 @@ class Counts:
     def voxels(self) -> int:
         """Voxels of the image."""
         return self.tp + self.fp + self.fn + self.tn
+
+    @property
+    def status(self) -> Status:
+        """Whether the class occurs in both maps, in one or in none."""
+        if self.tp or self.fn:
+            return Status.OK if self.tp or self.fp else Status.MISSED
+        return Status.SPURIOUS if self.fp else Status.BOTH_EMPTY
 
 
 class CodedMaps(Protocol):

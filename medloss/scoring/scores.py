@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from medloss.scoring.case import Case
+from medloss.scoring.case import Case, CountedCase
 from medloss.scoring.presets import EmptyPolicy, Score, Status
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def score(
     function: Callable[..., float],
     record: Metric,
-    case: Case,
+    case: Case | CountedCase,
     label: int,
     policy: EmptyPolicy | None = None,
     **options: Any,
@@ -68,7 +68,7 @@ def score(
     return Score(value, status)
 
 
-def _missed(value: float, record: Metric, case: Case, policy: EmptyPolicy) -> float:
+def _missed(value: float, record: Metric, case: Case | CountedCase, policy: EmptyPolicy) -> float:
     if policy.missed == "exclude":
         return math.nan
     if record.unit != "mm" or policy.missed == "inf":

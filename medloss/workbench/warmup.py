@@ -100,8 +100,13 @@ def of_training_step(
 
 
 def of_metric(offer: Offer[Metric]) -> WarmupCall:
-    """A metric with the options of its record's example."""
-    return WarmupCall(offer.record.name, partial(_score, (offer,), "deepmind"))
+    """A metric with the options of its record's example, of arrays and in MONAI's form."""
+
+    def run() -> None:
+        _score((offer,), "deepmind")
+        _count_batches()
+
+    return WarmupCall(offer.record.name, run)
 
 
 def of_eval() -> Iterator[WarmupCall]:
@@ -150,6 +155,19 @@ def _try_classes(loss: Any) -> None:
                 break
     if not taken:
         raise ValueError(f"the loss takes no number of classes from 1 to 8: {refusals[0]}")
+
+
+def _count_batches() -> None:
+    import torch
+
+    from medloss.scoring.adapter_inputs import batch_counts  # imports MONAI
+
+    masks = torch.eye(4).reshape(1, 2, 2, 4)
+    for dtype in (torch.float32, torch.float64, torch.uint8, torch.int32, torch.int64, torch.bool):
+        given = masks.to(dtype)
+        batch_counts(given, given, None, None, background=True)
+    labels = masks[:, :1].byte()
+    batch_counts(labels, labels, 2, None, background=True)
 
 
 def _score(offers: Sequence[Offer[Metric]], preset: str) -> None:

@@ -10,7 +10,9 @@ import torch
 from click.testing import CliRunner, Result
 
 from medloss.cli import main
+from medloss.offers.host import host
 from medloss.runtime import keeping
+from medloss.scoring import adapter_inputs
 from medloss.testing import loss_subject
 from medloss.workbench import warmup
 
@@ -27,6 +29,19 @@ def test_a_metric_is_compiled_and_its_place_is_told() -> None:
     (folder,) = [each for each in keeping.record().folders if "scoring" in each and each[-7:]][:1]
     assert "kernels compiled" in done.output
     assert f"kept in {folder}" in done.output
+
+
+def test_a_metric_in_monais_form_is_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+
+    def binarised(values: Any, mask: Any) -> Any:
+        seen.add(str(values.dtype))
+        return compiled(values, mask)
+
+    compiled = adapter_inputs._binarised
+    monkeypatch.setattr(adapter_inputs, "_binarised", binarised)
+    warmup.of_metric(host().metrics.find("dice")).run()
+    assert seen == {"float32", "float64", "uint8", "int32", "int64"}
 
 
 @pytest.mark.parametrize(
