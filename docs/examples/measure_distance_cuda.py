@@ -78,8 +78,9 @@ def compile_kernels() -> None:
             sizes = {"LINES": max(1, gpu.SCANNED // width), "WIDTH": width}
             _compile(gpu.scan_lines, float_type, {**sizes, "LAST": False})
         for group in (4, 1):
-            sizes = {"TALL": gpu.TALL, "WIDE": gpu.WIDE, "STEP": gpu.STEP, "GROUP": group}
-            _compile(gpu.carry, float_type, {**sizes, "LAST": True})
+            sizes = {"TALL": gpu.TALL, "WIDE": gpu.WIDE, "GROUP": group}
+            _compile(gpu.least_of_blocks, float_type, sizes)
+            _compile(gpu.carry, float_type, {**sizes, "STEP": gpu.STEP, "LAST": True})
 
 
 def _compile(kernel: triton.JITFunction, float_type: str, sizes: dict[str, object]) -> None:
@@ -87,9 +88,11 @@ def _compile(kernel: triton.JITFunction, float_type: str, sizes: dict[str, objec
     from triton.compiler import ASTSource
     from triton.knobs import nvidia
 
-    known = {"INSIDE": -1, "OUTSIDE": 1, **sizes}
-    floats = ("source", "out", "costs")
+    floats = ("source", "out", "costs", "least")
     names = kernel.arg_names
+    known = {
+        name: size for name, size in {"INSIDE": -1, "OUTSIDE": 1, **sizes}.items() if name in names
+    }
     signature = {
         name: "constexpr"
         if name in known
@@ -118,7 +121,7 @@ def _compile(kernel: triton.JITFunction, float_type: str, sizes: dict[str, objec
     if found is None:
         raise RuntimeError(f"cuobjdump says nothing of registers: {usage}")
     vectors = compiled.asm["ptx"].count("ld.global.v")
-    print(f"  {kernel.__name__:12}{float_type} {sizes}: {found[1]}, {found[2]}, {vectors}")
+    print(f"  {kernel.__name__:16}{float_type} {sizes}: {found[1]}, {found[2]}, {vectors}")
 
 
 def main() -> None:
