@@ -81,7 +81,9 @@ def _print_card(offer: Offer[Any]) -> None:
     if kind == "loss":
         needs = ", ".join(record.needs) or "nothing beside input and target"
         alone = "yes" if record.alone else "no: put a region or distribution loss beside it"
-        console.print(f"[bold]Needs[/]  {needs}\n[bold]Trains alone[/]  {alone}\n")
+        graph = f"breaks: {escape(record.breaks_graph)}" if record.breaks_graph else "one graph"
+        console.print(f"[bold]Needs[/]  {needs}\n[bold]Trains alone[/]  {alone}")
+        console.print(f"[bold]Under torch.compile[/]  {graph}\n")
     elif kind == "metric":
         console.print(
             f"[bold]Unit[/]  {record.unit or 'none'}    [bold]Better[/]  {record.better}    "

@@ -134,6 +134,8 @@ class Loss(Record):
     Args:
         needs: extra inputs it cannot do without, of ``distance_map``, ``skeleton``, ``components``.
         alone: whether a model can be trained with this loss alone.
+        breaks_graph: why ``torch.compile`` cannot take the loss into one graph, in words; empty
+            where it can (``fullgraph=True``), which the contract holds it to.
         also: targets of further classes of it, under names and with arguments that others use, as
             MONAI does; attributes of ``medloss.losses`` too.
     """
@@ -144,11 +146,14 @@ class Loss(Record):
 
     needs: tuple[Extra, ...] = ()
     alone: bool = True
+    breaks_graph: str = ""
     also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_strings("needs", self.needs, EXTRAS)
+        in_words = isinstance(self.breaks_graph, str)
+        _check(in_words, "breaks_graph", "the reason, in words", self.breaks_graph)
         _check_strings("also", self.also)
         for target in self.also:
             _check(bool(_TARGET.fullmatch(target)), "also", "'module:Attribute'", target)

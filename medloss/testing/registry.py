@@ -100,6 +100,7 @@ _MODULES: dict[Kind, tuple[str, ...]] = {
         "loss_masking",
         "loss_symmetries",
         "loss_training",
+        "loss_compiled",
         "loss_crossings",
         "loss_hostile",
     ),

@@ -10,7 +10,7 @@ import pytest
 
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal
-from medloss.evaluation.reading import opened
+from medloss.evaluation.reading import metaimage, opened, voxel_files
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
 from medloss.evaluation.score import EvalPlan, evaluate_pair
@@ -131,7 +131,8 @@ def test_a_file_is_as_it_was_when_it_was_opened_and_not_later(tmp_path, save, mo
             (tmp_path / "x" / "voxels.raw").write_bytes(bytes(120))
         return file
 
-    monkeypatch.setattr(opened, "open_file", slow)
+    for module in (metaimage, voxel_files):
+        monkeypatch.setattr(module, "open_file", slow)
     result = evaluate_pair(pair, STUDY)
     assert not result.error
     ((was, *facts),) = [file for file in result.files if file[0].endswith("voxels.raw")]

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.reading.images import Image
+from medloss.evaluation.reading.settled import SPACING_TOLERANCE
 from medloss.evaluation.reading.stored import PATIENT, CaseError, by, voxel_bytes
 from medloss.objects.spacing import SLACK, within
-
-SPACING_TOLERANCE = 0.001
-"""Largest difference of the voxel sizes, as a share of the voxel size."""
 
 POSITION_TOLERANCE = 0.1
 """Largest distance between the same corner of both grids, in voxels of the smallest side."""
@@ -49,7 +47,9 @@ def check_same_grid(prediction: Image, reference: Image) -> None:
         _differ("shape", _by(prediction.shape), _by(reference.shape), "voxels")
     sizes = np.array([prediction.spacing_mm, reference.spacing_mm])
     if not np.all(within(np.abs(sizes[0] - sizes[1]) / sizes[1], SPACING_TOLERANCE)):
-        _differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm")
+        lost = {*prediction.spacing_mm} == {1.0} != {*reference.spacing_mm}
+        hint = "; was the prediction saved without the geometry of its image?" if lost else ""
+        _differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm", hint)
     if unknown_place(prediction, reference):
         return
     corners = _corners(reference)
@@ -108,9 +108,11 @@ def _directions(image: Image) -> NDArray[np.float64]:
     return cosines
 
 
-def _differ(what: str, prediction: str, reference: str, unit: str) -> NoReturn:
+def _differ(what: str, prediction: str, reference: str, unit: str, hint: str = "") -> NoReturn:
     raise CaseError(
         f"prediction and reference differ in {what}: {prediction} against {reference} ({unit})"
+        f"{hint}",
+        {"kind": "grid", "what": what, "prediction": prediction, "reference": reference},
     )
 
 

@@ -37,11 +37,12 @@ class ClassCases:
     """The case that each class is scored in.
 
     Args:
-        layers: of all classes.
+        layers: of all classes; of a single one where there are objects.
         spacing_mm: voxel size.
         preset: definition of the surface metrics.
         ignored: where voxels do not count.
         device: of torch, that counts and distances are computed on, or ``None``.
+        objects: that the voxels of the prediction and of the reference belong to.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ClassCases:
         preset: str,
         ignored: NDArray[Any] | None = None,
         device: str | None = None,
+        objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
         self._found: dict[Label, tuple[Case, int]] = {}
         for layer in layers:
@@ -63,6 +65,7 @@ class ClassCases:
                 ignored=ignored,
                 probabilities=layer.probabilities,
                 device=device,
+                objects=objects and objects[::-1],
             )
             self._found |= {label: (case, code) for label, code in layer.codes.items()}
 
@@ -101,6 +104,8 @@ def make_layers(
     if not any(image.independent for image in sides):
         maps = prediction.labels(), reference.labels()
         if labels is None:
+            for image, one in zip(sides, maps, strict=True):
+                values.check_labels(image.path, one)
             found = {label for one in maps for label in values.present_labels(one)}
             found |= set(channel_labels(prediction)) if probabilities else set()
             plain: dict[Label, int] = {label: label for label in sorted(found - {without})}
@@ -220,6 +225,8 @@ def _mask(
     if not image.independent:
         members = regions[label] if isinstance(label, str) else (label,)
         return values.recode(image.labels(), dict.fromkeys(members, 1), keep=False)
+    if label == 0:
+        raise CaseError(f"{image.path} holds channels without a background, which label 0 would be")
     channels = image.array.shape[-1]
     if regions and count not in (None, channels):
         raise CaseError(
@@ -229,7 +236,7 @@ def _mask(
     mask = np.zeros(image.shape, dtype=np.uint8, order="F")
     for channel in wanted:
         if channel < channels:
-            mask |= values.likely(image.array[..., channel])
+            mask |= values.likely(image.array[..., channel], image.threshold)
     return mask
 
 
@@ -237,7 +244,7 @@ def _present(image: Image) -> set[int]:
     if not image.independent:
         return set(values.present_labels(image.labels()))
     channels = range(image.array.shape[-1])
-    return {n + 1 for n in channels if float(image.array[..., n].max()) >= 0.5}
+    return {n + 1 for n in channels if float(image.array[..., n].max()) >= image.threshold}
 
 
 def _check_sides(
@@ -252,7 +259,7 @@ def _check_sides(
         return
     likely = np.zeros(stack.shape, dtype=np.uint16, order="F")
     for channel in range(stack.array.shape[-1]):
-        likely += values.likely(stack.array[..., channel])
+        likely += values.likely(stack.array[..., channel], stack.threshold)
     if likely.max() > 1:
         raise CaseError(
             f"the channels of {stack.path} overlap, which the labels of {other.path} cannot; say "

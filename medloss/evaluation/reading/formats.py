@@ -29,18 +29,43 @@ PROBABILITIES = ".npz"
 READERS = {
     ".nii.gz": "nifti:read_nifti",
     ".nii": "nifti:read_nifti",
+    ".hdr": "nifti:read_nifti_pair",
+    ".hdr.gz": "nifti:read_nifti_pair",
+    ".seg.nrrd": "nrrd:read_nrrd",
+    ".seg.nhdr": "nrrd:read_nrrd",
     ".nrrd": "nrrd:read_nrrd",
     ".nhdr": "nrrd:read_nrrd",
     ".mha": "metaimage:read_metaimage",
     ".mhd": "metaimage:read_metaimage",
+    ".mgz": "mgh:read_mgh",
+    ".mgh": "mgh:read_mgh",
+    ".mgh.gz": "mgh:read_mgh",
+    ".png": "png:read_png",
+    ".ome.tif": "tiff:read_tiff",
+    ".ome.tiff": "tiff:read_tiff",
+    ".tif": "tiff:read_tiff",
+    ".tiff": "tiff:read_tiff",
+    ".npy": "npy:read_npy",
     PROBABILITIES: "npz:read_npz",
+    ".ome.zarr": "ome_zarr:read_ome_zarr",
+    ".zarr": "ome_zarr:read_ome_zarr",
 }
 """Who reads a suffix, of a file or a folder: the module here and its function."""
 
-CLAIMS = {"dicom_files:is_segmentation": "dicom:read_dicom"}
+CLAIMS = {
+    "dicom_files:is_segmentation": "dicom:read_dicom",
+    "ome_zarr:is_ome_zarr": "ome_zarr:read_ome_zarr",
+    "slices:is_slices": "slices:read_slices",
+}
 """Who reads a file without one of these suffixes, or a folder: by the function that tells so."""
 
-LIBRARIES = {"dicom": "pydicom"}
+LIBRARIES = {
+    "dicom": "pydicom",
+    "png": "pillow",
+    "slices": "pillow",
+    "tiff": "tifffile",
+    "ome_zarr": "zarr",
+}
 """The package beside numpy that the numbers of a reader depend on."""
 
 SUFFIXES = tuple(suffix for suffix in READERS if suffix != PROBABILITIES)

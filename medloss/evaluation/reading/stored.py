@@ -36,7 +36,16 @@ PATIENT = "patient"
 
 
 class CaseError(ValueError):
-    """A case cannot be evaluated; the text is one sentence that names the file and the reason."""
+    """A case cannot be evaluated; the text is one sentence that names the file and the reason.
+
+    Args:
+        text: the sentence.
+        sign: what other cases may have in common with it, as JSON has it.
+    """
+
+    def __init__(self, text: str, sign: dict[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.sign = sign
 
 
 class Unplaced(NamedTuple):
@@ -80,7 +89,10 @@ class Stored(NamedTuple):
             first is label 1.
         codes: what labels mean in a terminology, such as ``"SCT:10200004"``, likewise.
         cropped: whether outside of the array is background, as where only what is drawn is kept.
-            On one lattice with the other file's voxels, the two are placed side by side.
+            On one lattice with the other file's voxels, the two are placed side by side; without
+            any label it is the empty segmentation of any grid.
+        ordered: whether the spatial axes are x, y and z, and the classes last. Otherwise they are
+            those of an array, in its order, and only the user knows which is which.
     """
 
     array: NDArray[Any]
@@ -92,6 +104,20 @@ class Stored(NamedTuple):
     names: Mapping[int, str] = MappingProxyType({})
     codes: Mapping[int, str] = MappingProxyType({})
     cropped: bool = False
+    ordered: bool = True
+
+
+def sizes_alone(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
+    """The affine of voxels without a place; NaN for a size that the file does not state.
+
+    Example:
+        >>> sizes_alone((2, 1.5))[:2].tolist()
+        [[2.0, 0.0, 0.0, 0.0], [0.0, 1.5, 0.0, 0.0]]
+    """
+    affine = np.eye(4)
+    for axis, length in enumerate(spacing_mm):
+        affine[axis, axis] = length
+    return affine
 
 
 def imported(path: Path, module: str, extra: str) -> Any:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
+from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.outputs.report.planes import Plane, planes
 from medloss.evaluation.reading.images import Image
 from medloss.evaluation.reading.stored import PATIENT, CaseError
@@ -121,6 +123,8 @@ def _masks(
     case = choice.case
     if case.pair.prediction is None or case.pair.reference is None:
         raise CaseError("the results do not say which files were read")
+    if by_structure(case.pair):
+        return _structure(choice, table)
     sides = read_case_pair(case.pair, _inputs(table))
     if sides.reference.shape != case.shape:
         raise CaseError(f"the reference has the shape {sides.reference.shape}, not {case.shape}")
@@ -141,6 +145,17 @@ def _masks(
     return masks[0], masks[1], sides.reference
 
 
+def _structure(
+    choice: PictureChoice, table: ResultTable
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
+    """A structure that is a file of its own: no other file is read."""
+    key = choice.label.key
+    wanted: Label = int(key) if key.isdecimal() else key
+    for _, sides in read_structures(choice.case.pair, _inputs(table), [wanted]):
+        return (sides.reference.labels() != 0, sides.prediction.labels() != 0, sides.reference)
+    raise CaseError("no file holds this structure")
+
+
 def _inputs(table: ResultTable) -> CaseOptions:
     """What was done to the files before they were scored, done again."""
     asked = table.inputs
@@ -153,9 +168,8 @@ def _inputs(table: ResultTable) -> CaseOptions:
                 int(label) if label.isdecimal() else label: tuple(each)
                 for label, each in asked[name].items()
             }
-    for name in ("region_order", "left_out", "passed_over"):
-        if name in asked:
-            asked[name] = tuple(asked[name])
+    for name, value in asked.items():
+        asked[name] = tuple(value) if isinstance(value, list) else value  # nor has it tuples
     try:
         return CaseOptions(**asked)
     except TypeError as error:
