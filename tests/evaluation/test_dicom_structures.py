@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from medloss.cli import main
 from medloss.evaluation.reading.images import read_image
 from medloss.evaluation.reading.opened import recording
+from medloss.evaluation.reading.settled import Told
 from medloss.evaluation.reading.stored import CaseError
 
 pydicom = pytest.importorskip("pydicom")
@@ -147,7 +148,7 @@ def test_what_should_be_known_of_contours_is_said(tmp_path):
         "10 of 10 contours name an image that is not in the series; their positions decide",
     ):
         assert sentence in image.note
-    strict = read_image(tmp_path / "a.dcm", contours="strict")
+    strict = read_image(tmp_path / "a.dcm", told=Told(contours="strict"))
     assert strict.array.sum(axis=(0, 1, 2)).tolist()[:2] == [1, 1]
     assert "and not within 0.001 voxel of a line" in strict.note
 
@@ -230,7 +231,7 @@ def formats(data_dir: Path) -> Path:
 )
 def test_both_ways_of_drawing_give_the_masks_of_the_head(formats, name, rule, voxels):
     head = formats / "crossformat" / "head"
-    image = read_image(head / f"{name}.dcm", contours=rule)
+    image = read_image(head / f"{name}.dcm", told=Told(contours=rule))
     assert tuple(image.array.sum(axis=(0, 1, 2))) == voxels
     if rule == "inclusive":
         for label, title in image.names.items():
@@ -261,7 +262,7 @@ PHANTOM = {
 @pytest.mark.parametrize("name", ["dummy_rt", "invalid_reference_rt"])
 @pytest.mark.parametrize("rule", PHANTOM)
 def test_the_phantom(formats, name, rule):
-    image = read_image(formats / "rtstruct" / "phantom" / f"{name}.dcm", contours=rule)
+    image = read_image(formats / "rtstruct" / "phantom" / f"{name}.dcm", told=Told(contours=rule))
     found = {title: (image.array == label).sum(axis=(0, 1)) for label, title in image.names.items()}
     for title, expected in PHANTOM[rule].items():
         assert tuple(found[title]) == expected
