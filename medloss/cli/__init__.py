@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from medloss._version import __version__
+from medloss.cli.exits import INTERRUPTED, NOBODY_READS, STOPPED, Interrupted, Stopped
+from medloss.cli.terminal import say
 from medloss.offers.host import PluginError
+from medloss.runtime import interruption
 
 COMMANDS = {
     "bench": "Measure time and memory of losses beside others.",
@@ -56,18 +65,60 @@ class _LazyGroup(click.Group):
         """Errors are one clear sentence; ``--debug`` shows where they came from."""
         try:
             return super().invoke(ctx)
-        except PluginError as error:
-            if ctx.params["debug"]:
-                raise
-            raise click.UsageError(str(error), ctx) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
+        except BrokenPipeError as error:
+            # What is still in the buffer goes nowhere, and so without another error.
+            with contextlib.suppress(AttributeError, ValueError, OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(NOBODY_READS) from error
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted("interrupted") from interrupt
         except Exception as error:
             if ctx.params["debug"]:
                 raise
-            raise click.ClickException(
-                f"{type(error).__name__}: {error} (medloss --debug shows the traceback)"
-            ) from error
+            if isinstance(error, PluginError):
+                raise click.UsageError(str(error), ctx) from error
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise Stopped(f"{reason} (medloss --debug shows the traceback)") from error
+
+    def main(  # type: ignore[override]  # click's overloads say when it returns
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        *,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Every end of every command: its text, made visible, and its exit code."""
+        if not standalone_mode:
+            return super().main(args, prog_name, standalone_mode=False, **extra)
+        for stream in (sys.stdout, sys.stderr):
+            # A name may have letters that the terminal's encoding has not.
+            with contextlib.suppress(AttributeError, ValueError, OSError):
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        code = self._ended(args, prog_name, extra)
+        interruption.finish()
+        sys.exit(INTERRUPTED if interruption.asked() else code)
+
+    def _ended(
+        self, args: Sequence[str] | None, prog_name: str | None, extra: dict[str, Any]
+    ) -> int:
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except click.ClickException as error:
+            text = io.StringIO()
+            error.show(text)
+            say(text.getvalue(), err=True, nl=False)
+            return error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            say("Error: interrupted", err=True)
+            return INTERRUPTED
+        except Exception:  # noqa: BLE001  # of --debug, or of the output itself
+            say(traceback.format_exc(), err=True)
+            return STOPPED
 
 
 @click.group(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from medloss.cli.options import FILE, check_outputs, grouped, tell_written, usage_errors
+from medloss.cli.terminal import make_console, say
 
 if TYPE_CHECKING:
     from medloss.workbench.bench.results import BenchReport
@@ -370,18 +371,17 @@ def _restart_warm() -> None:
 
     if not is_warm():
         settings = " ".join(f"{name}={value}" for name, value in WARM_HEAP.items())
-        click.echo(f"Starting again with {settings}.", err=True)
+        say(f"Starting again with {settings}.", err=True)
         restart_warm()
 
 
 def _show(report: BenchReport) -> None:
-    from rich.console import Console
 
     from medloss.workbench.bench.report import WIDTH, print_report
 
-    console = Console(highlight=False)
+    console = make_console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+        console = make_console(width=WIDTH)
     print_report(console, report)
 
 
@@ -402,7 +402,5 @@ def _write(report: BenchReport, options: BenchOptions) -> None:
 @contextlib.contextmanager
 def _status() -> Iterator[Callable[[str], None]]:
     """What is being done, on a terminal; nothing in a log file."""
-    from rich.console import Console
-
-    with Console(stderr=True).status("") as status:
+    with make_console(stderr=True).status("") as status:
         yield status.update

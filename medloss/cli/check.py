@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
+from medloss.cli.terminal import make_console, say
 from medloss.offers.host import Offer, host
 from medloss.offers.records import KINDS, Kind
 
@@ -82,11 +83,10 @@ def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> li
 def _checked(
     offers: Iterable[Offer[Any]], *, seconds: float | None, quiet: bool
 ) -> Iterator[tuple[Offer[Any], list[Outcome]]]:
-    from rich.console import Console
 
     from medloss.testing import contract_checks
 
-    console = Console(stderr=True, quiet=quiet)
+    console = make_console(stderr=True, quiet=quiet)
     for offer in offers:
         outcomes = []
         with console.status(offer.full_name) as status:
@@ -102,16 +102,15 @@ def _print_json(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[Out
         checks = [asdict(outcome) for outcome in outcomes]
         rows.append({"name": offer.full_name, "kind": offer.record.kind, "checks": checks})
         everything += outcomes
-    click.echo(json.dumps({"checked": rows, **_counts(everything)}, indent=2))
+    say(json.dumps({"checked": rows, **_counts(everything)}, indent=2))
     return everything
 
 
 def _print_tables(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[Outcome]:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = make_console()
     everything: list[Outcome] = []
     for offer, outcomes in checked:
         title = f"{offer.record.kind} {offer.full_name} ({offer.plugin.version})"

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from medloss.cli.options import FILE, check_outputs, tell_written, usage_errors
+from medloss.cli.terminal import make_console
 
 
 @click.command("compare", short_help="Compare output folders of eval on the same cases.")
@@ -64,8 +65,6 @@ def compare_command(
 
     Exit code: 0 when all is well, 2 for a wrong command and for runs that cannot be compared.
     """
-    from rich.console import Console
-
     from medloss.evaluation.compare.outputs import (
         WIDTH,
         print_comparison,
@@ -97,9 +96,9 @@ def compare_command(
     bootstrap = Bootstrap(resamples=resamples, seed=seed)
     found = differences(compared, bootstrap)
     ranked = rankings(compared, bootstrap)
-    console = Console(highlight=False)
+    console = make_console()
     if console.width < WIDTH:  # wrapped by the terminal: cutting would hide numbers
-        console = Console(highlight=False, width=WIDTH)
+        console = make_console(width=WIDTH)
     print_comparison(console, compared, found, ranked, bootstrap)
     if csv_path:
         write_csv(csv_path, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,16 +73,24 @@ class OutputOptions:
 
             check_parquet()
 
-    def prepare(self) -> None:
-        """Make the folder.
+    def prepared(self) -> AbstractContextManager[None]:
+        """Make the folder and hold it, so that nobody else writes to it.
 
         Raises:
-            ValueError: it holds something, or cannot be made.
+            ValueError: it holds something, cannot be made, or somebody else writes to it.
         """
-        if self.folder is not None:
-            from medloss.evaluation.outputs.folder import prepare
+        if self.folder is None:
+            return nullcontext()
+        from medloss.evaluation.outputs.folder import prepared
 
-            prepare(self.folder, resume=self.resume, force=self.force)
+        return prepared(self.folder, resume=self.resume, force=self.force)
+
+    @property
+    def again(self) -> str:
+        """The sentence that says how to go on, where anything is kept."""
+        if self.folder is None:
+            return ""
+        return f"The same command with --resume goes on with {self.folder}."
 
     def extend(
         self, plan: EvalPlan, missed: Missed | None, both_empty: BothEmpty | None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from medloss.cli.options import OVERRIDE, PATH, grouped, refuse_given, usage_errors
+from medloss.cli.terminal import make_console, say
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
@@ -109,13 +110,12 @@ def show_report(report: Report, *, as_json: bool, path: Path | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
     if as_json:
-        click.echo(text)
+        say(text)
         return
-    from rich.console import Console
 
     from medloss.workbench.preflight.terminal import show
 
-    show(report, Console())
+    show(report, make_console())
 
 
 def _named(name: str) -> nn.Module:

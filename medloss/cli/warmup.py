@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from medloss.cli.terminal import make_console
+
 if TYPE_CHECKING:
     from medloss.workbench.warmup import WarmupCall
 
@@ -34,13 +36,12 @@ def warmup_command(context: click.Context, names: tuple[str, ...], bundle: Path 
     """
     if bool(names) == bool(bundle):
         raise click.UsageError("expected NAMEs, 'eval' or 'all', or --bundle DIR")
-    from rich.console import Console
     from rich.markup import escape
 
     from medloss.runtime.keeping import record
 
     started, before = time.perf_counter(), record()
-    console = Console(highlight=False)
+    console = make_console()
     failed = False
     for step in _progress(list(_steps(names, bundle))):
         try:
@@ -87,10 +88,9 @@ def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[WarmupCall]:
 
 
 def _progress(steps: list[WarmupCall]) -> Iterable[WarmupCall]:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
