@@ -5,19 +5,23 @@ make another error of it; in a finaliser it is printed and forgotten. So there, 
 Ctrl-C, the process ends at once; anywhere else ``KeyboardInterrupt`` is raised, and what is open is
 closed. SIGTERM, by which batch systems end a process, means the same.
 
-This module is imported before all others, and imports nothing that takes time.
+This module is imported before all others, and imports nothing that is not there at the start of
+Python: until it is imported, nobody listens.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 import sys
-from types import FrameType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, NoReturn
 
 EXIT_CODE = 130
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (int(_signal.SIGINT), int(_signal.SIGTERM))
 
 _SHOW_CURSOR = b"\x1b[?25h"
 _asked = False
@@ -27,7 +31,7 @@ _raises = True
 def catch() -> None:
     """From now on, as said above; for a process that is a command, and no library."""
     for number in SIGNALS:
-        signal.signal(number, _handle)
+        _signal.signal(number, _handle)
     sys.unraisablehook = _unraisable
     sys.excepthook = _uncaught
 

@@ -87,7 +87,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._asked = False
         self._at_once = False
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
@@ -121,7 +121,7 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked or self._at_once:
-            before = self._before.get(signal.Signals(number))
+            before = self._before.get(number)
             if callable(before):  # which knows where nothing can be raised
                 before(number, frame)
             raise KeyboardInterrupt
