@@ -124,7 +124,9 @@ class _LazyGroup(click.Group):
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Settings: MEDLOSS_DISABLE=a,b blocks plugins, MEDLOSS_STRICT=1 raises on a broken one.",
+    epilog="Settings: MEDLOSS_DISABLE=a,b blocks plugins, MEDLOSS_STRICT=1 raises on a broken one. "
+    "Exit codes: 0; 1 something that was asked for failed; 2 a wrong command; 3 a mean beyond a "
+    "threshold; 4 stopped by the machine or by a defect; 130 by Ctrl-C or SIGTERM.",
 )
 @click.version_option(__version__, "--version", prog_name="medloss")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

@@ -306,7 +306,8 @@ def bench_command(context: click.Context, names: tuple[str, ...], options: Bench
     --small measures what a call costs whatever its size.
     --metrics and --distances measure surface metrics and the distance transform instead.
 
-    Exit code: 0 when all is well, 1 when values disagree or ours failed, 2 for a wrong command.
+    Exit code: 0 when all is well, 1 when values disagree or ours failed, 2 for a wrong command, 4
+    when the machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
     with usage_errors():
         _check_files(options)
@@ -386,14 +387,15 @@ def _show(report: BenchReport) -> None:
 
 
 def _write(report: BenchReport, options: BenchOptions) -> None:
+    from medloss.runtime.files import write_text
     from medloss.workbench.bench.plot import save_plot
     from medloss.workbench.bench.report import markdown
     from medloss.workbench.bench.results import dumps
 
     if options.json_path:
-        options.json_path.write_text(dumps(report), encoding="utf-8")
+        write_text(options.json_path, dumps(report))
     if options.markdown_path:
-        options.markdown_path.write_text(markdown(report), encoding="utf-8")
+        write_text(options.markdown_path, markdown(report))
     if options.plot_path:
         save_plot(report, options.plot_path)
     tell_written(options.json_path, options.markdown_path, options.plot_path)

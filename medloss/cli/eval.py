@@ -245,16 +245,17 @@ def _write(
 
     table = with_origin(table, plan, command)
     if outputs.csv_path:
-        write_csv(outputs.csv_path, [table])
+        write_csv(outputs.csv_path, [table], safe=outputs.csv_safe)
     if outputs.json_path:
         write_json(outputs.json_path, table)
     if folder is None:
         return written
     from medloss.evaluation.outputs import folder as places
 
-    written += places.write_tables(folder, table, outputs.tables)
+    safe = outputs.csv_safe
+    written += places.write_tables(folder, table, outputs.tables, csv_safe=safe)
     if definitions:
-        written += places.write_definitions(folder, definitions)
+        written += places.write_definitions(folder, definitions, csv_safe=safe)
     if outputs.report:
         from medloss.evaluation.outputs.report import write_report
 

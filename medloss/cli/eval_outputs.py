@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import PATH, grouped
+from medloss.cli.options import CSV_SAFE, PATH, grouped
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
@@ -24,6 +24,7 @@ class OutputOptions:
 
     folder: Path | None
     csv_path: Path | None
+    csv_safe: bool
     json_path: Path | None
     tables: tuple[str, ...]
     error_maps: bool
@@ -59,6 +60,8 @@ class OutputOptions:
             raise ValueError("--scheduler has workers of its own; drop --workers")
         if self.device != "cpu" and self.scheduler is not None:
             raise ValueError("--scheduler: its workers score on the CPU; drop --device")
+        if self.csv_safe and not self.csv_path and self.folder is None:
+            raise ValueError("--csv-safe needs --csv FILE or --output DIR")
         if self.folder is None:
             for option, given in (
                 ("--table", self.tables),
@@ -161,6 +164,7 @@ _OPTIONS = (
     ),
     click.option("--report/--no-report", default=True, help="Write report.html.  [default: yes]"),
     click.option("--csv", "csv_path", metavar="FILE", type=PATH, help="Every value."),
+    CSV_SAFE,
     click.option(
         "--json",
         "json_path",

@@ -26,6 +26,13 @@ OVERRIDE = click.option(
     help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
 )
 
+CSV_SAFE = click.option(
+    "--csv-safe",
+    is_flag=True,
+    help="In CSV files, put ' before texts that a spreadsheet would run as a formula: those that "
+    "begin with = + - @, a tab or a line break.",
+)
+
 _OF_THE_MACHINE = (
     *(errno.ENOSPC, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS),
     *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else []),
@@ -106,6 +113,8 @@ def usage_errors(*more: type[Exception]) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.filename is None and error.errno == errno.ENOENT:  # as asking for it says
+            raise click.UsageError("the current folder has been deleted; go to another") from error
         where = f"{error.filename}: " if error.filename is not None else ""
         sentence = f"{where}{error.strerror or error}"
         if error.errno in _OF_THE_MACHINE:

@@ -107,8 +107,10 @@ def show_report(report: Report, *, as_json: bool, path: Path | None) -> None:
     """Print a report, and write it where a file is named."""
     text = json.dumps(report.as_json(), indent=2)
     if path is not None:
+        from medloss.runtime.files import write_text
+
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
     if as_json:
         say(text)
         return

@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -122,6 +123,24 @@ def write_text(path: Path, text: str) -> None:
     """Write a file of text."""
     with whole_file(path) as file:
         file.write(text)
+
+
+_RUN_BY_SPREADSHEETS = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def safe_cell(text: str) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula.
+
+    Example:
+        >>> safe_cell("=1+1"), safe_cell("case_1"), plain_cell(safe_cell("'=1+1"))
+        ("'=1+1", 'case_1', "'=1+1")
+    """
+    return f"'{text}" if _RUN_BY_SPREADSHEETS.match(text) else text
+
+
+def plain_cell(text: str) -> str:
+    """What :func:`safe_cell` made a cell of."""
+    return text[1:] if text[:1] == "'" and _RUN_BY_SPREADSHEETS.match(text) else text
 
 
 def write_json_file(path: Path, content: Any) -> None:

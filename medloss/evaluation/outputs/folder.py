@@ -51,20 +51,23 @@ def prepared(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
         yield
 
 
-def write_tables(folder: Path, table: ResultTable, tables: Sequence[str] = ()) -> list[Path]:
+def write_tables(
+    folder: Path, table: ResultTable, tables: Sequence[str] = (), *, csv_safe: bool = False
+) -> list[Path]:
     """Write ``cases.csv``, ``summary.json`` and the tables that were asked for.
 
     Args:
         folder: prepared.
         table: with its origin.
         tables: of ``latex``, ``markdown``, ``parquet``.
+        csv_safe: ``cases.csv`` is escaped for spreadsheets.
 
     Returns:
         The files, in the order of writing.
     """
     written = [folder / CASES, folder / SUMMARY]
-    write_csv(written[0], [table])
-    write_json(written[1], table)
+    write_csv(written[0], [table], safe=csv_safe)
+    write_json(written[1], table, csv_safe=csv_safe)
     for kind in tables:
         path = folder / TABLES[kind]
         if kind == "parquet":
@@ -80,12 +83,14 @@ def placed(table: ResultTable, folder: Path) -> ResultTable:
     return dataclasses.replace(table, path=folder, written=written_at(folder))
 
 
-def write_definitions(folder: Path, definitions: Sequence[ResultTable]) -> list[Path]:
+def write_definitions(
+    folder: Path, definitions: Sequence[ResultTable], *, csv_safe: bool = False
+) -> list[Path]:
     """Write every value by every definition, and a table of the means; the files."""
     from medloss.evaluation.outputs.tables import policies
 
     written = [folder / name for name in DEFINITIONS]
-    write_csv(written[0], definitions)
+    write_csv(written[0], definitions, safe=csv_safe)
     write_text(written[1], formats.definitions_markdown(definitions, policies(definitions)))
     return written
 

@@ -27,7 +27,7 @@ from medloss.evaluation.records import (
     label_key,
 )
 from medloss.runtime.config_text import parse_file
-from medloss.runtime.files import whole_file, write_json_file
+from medloss.runtime.files import plain_cell, safe_cell, whole_file, write_json_file
 from medloss.scoring import Status
 from medloss.scoring.facts import Counts
 
@@ -35,6 +35,8 @@ CASES, SUMMARY = "cases.csv", "summary.json"
 CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "preset", "status", "message")
 FORMAT = 1
 """Number of the layout of the JSON file; it grows when a reader would have to change."""
+
+_CSV_SAFE = "csv_safe"
 
 NNUNET_KEYS = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")
 """Of nnU-Net's ``summary.json``, with the meaning that they have there."""
@@ -52,6 +54,9 @@ _NUMBERS = {
 _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
+_Values = dict[str, dict[tuple[str, str], _Cell]]
+"""By case, then by label and metric."""
+
 
 class FolderError(ValueError):
     """A folder that is no output of ``medloss eval``, or a damaged one."""
@@ -60,10 +65,15 @@ class FolderError(ValueError):
 # Writing
 
 
-def write_csv(path: Path, tables: Iterable[ResultTable]) -> None:
+def write_csv(path: Path, tables: Iterable[ResultTable], *, safe: bool = False) -> None:
     """Write a line for each case, label and metric, and one for each failed case.
 
     Several tables stand one after the other, below one head.
+
+    Args:
+        path: of the file.
+        tables: with the same columns.
+        safe: texts are escaped that a spreadsheet would run.
     """
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -71,6 +81,8 @@ def write_csv(path: Path, tables: Iterable[ResultTable]) -> None:
         for table in tables:
             for *text, value, unit, preset, status, message in rows(table):
                 shown = "" if value is None else repr(value)
+                cells = (*text, unit, preset, status, message)
+                *text, unit, preset, status, message = map(safe_cell, cells) if safe else cells
                 writer.writerow((*text, shown, unit, preset, status, message))
 
 
@@ -86,11 +98,18 @@ def rows(table: ResultTable) -> Iterator[tuple[Any, ...]]:
             yield (case.name, "", "", "", None, "", preset, "failed", case.error)
 
 
-def write_json(path: Path, table: ResultTable) -> None:
-    """Write settings, cases and summary. NaN and infinity become null: JSON has neither."""
+def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> None:
+    """Write settings, cases and summary. NaN and infinity become null: JSON has neither.
+
+    Args:
+        path: of the file.
+        table: with its origin.
+        csv_safe: whether the file of the values beside it is escaped.
+    """
     content = {
         "medloss": table.version,
         "format": FORMAT,
+        **({_CSV_SAFE: True} if csv_safe else {}),
         "settings": table.settings,
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
@@ -253,7 +272,7 @@ def _reachable(where: Path, missing: str) -> Iterator[None]:
 def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     settings = content["settings"]
     settings["preset"], settings["policies"]["meaning"]  # every reader shows them
-    values, errors = _read_csv(path)
+    values, errors = _read_csv(path, safe=content.get(_CSV_SAFE) is True)
     names = [str(entry["case"]) for entry in content["cases"]]
     failed = {str(x["case"]) for x in content["cases"] if x["status"] == "failed"}
     if len(set(names)) != len(names) or not values.keys() <= set(names) or failed != errors:
@@ -303,10 +322,12 @@ def _better(entry: Mapping[str, Any]) -> str:
     return str(better)
 
 
-def _read_csv(path: Path) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[str]]:
+def _read_csv(
+    path: Path, *, safe: bool
+) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[str]]:
     """Values by case, label and metric, and the names of the failed cases."""
     where = path / CASES
-    found: dict[str, dict[tuple[str, str], _Cell]] = {}
+    found: _Values = {}
     failed: set[str] = set()
     with (
         _reachable(where, f"{path} has no {CASES}"),
@@ -317,6 +338,8 @@ def _read_csv(path: Path) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[
             if tuple(reader.fieldnames or ()) != CSV_COLUMNS:
                 raise FolderError(f"{where} does not begin with {','.join(CSV_COLUMNS)}")
             for row in reader:
+                if safe:
+                    row = {key: plain_cell(cell or "") for key, cell in row.items()}
                 if row["status"] == "failed":
                     failed.add(row["case"])
                     continue

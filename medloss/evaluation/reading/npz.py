@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,18 +50,9 @@ def _read(path: Path) -> NDArray[Any]:
             check_stored(path, info.file_size, max(info.compress_size, 1), DEFLATE_RATIO)
             with archive.open(info) as file:
                 return _array(path, file, info.file_size)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        OverflowError,
-    ) as error:
-        if isinstance(error, CaseError):
-            raise
+    except (CaseError, OSError, MemoryError):
+        raise
+    except Exception as error:  # each method of compression has errors of its own
         raise CaseError(f"{path} is a damaged .npz file: {_reason(error)}") from error
 
 

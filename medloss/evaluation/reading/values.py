@@ -127,6 +127,8 @@ def whole_numbers(path: Path, array: NDArray[Any], low: float, high: float) -> N
     """
     if low < 0:
         raise CaseError(f"{path} holds the label {low:g}; labels are at least 0")
+    if high >= 2**63 and array.dtype.kind == "u":
+        raise CaseError(f"{path} holds the label {array.max()}; labels are less than 2^63")
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     elif array.dtype.kind == "f":
