@@ -93,7 +93,8 @@ class OutputOptions:
         """The sentence that says how to go on, where anything is kept."""
         if self.folder is None:
             return ""
-        return f"The same command with --resume goes on with {self.folder}."
+        how = "--resume instead of --force" if self.force else "--resume"
+        return f"The same command with {how} goes on with {self.folder}."
 
     def extend(
         self, plan: EvalPlan, missed: Missed | None, both_empty: BothEmpty | None

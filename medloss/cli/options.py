@@ -113,10 +113,10 @@ def usage_errors(*more: type[Exception]) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.filename is None and error.errno == errno.ENOENT:  # as asking for it says
+        if error.strerror and error.filename is None and error.errno == errno.ENOENT:
             raise click.UsageError("the current folder has been deleted; go to another") from error
         where = f"{error.filename}: " if error.filename is not None else ""
-        sentence = f"{where}{error.strerror or error}"
+        sentence = f"{where}{error.strerror}" if error.strerror else str(error)
         if error.errno in _OF_THE_MACHINE:
             raise Stopped(sentence) from error
         raise click.UsageError(sentence) from error

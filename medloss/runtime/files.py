@@ -55,7 +55,17 @@ def make_folder(folder: Path) -> None:
 
 
 class CannotWriteError(OSError):
-    """A file could not be written; its name and the reason, in a sentence."""
+    """A file could not be written; its name and the reason, in a sentence.
+
+    Args:
+        path: of the file.
+        error: that writing raised.
+    """
+
+    def __init__(self, path: object, error: OSError) -> None:
+        reason = error.strerror or str(error) or type(error).__name__
+        super().__init__(f"{path} cannot be written: {reason}")
+        self.errno = error.errno
 
 
 unfinished: set[str] = set()
@@ -79,8 +89,7 @@ def partial_file(path: Path) -> Iterator[Path]:
     except CannotWriteError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise CannotWriteError(f"{path} cannot be written: {reason}") from error
+        raise CannotWriteError(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

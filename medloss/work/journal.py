@@ -15,8 +15,9 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from medloss.runtime.files import CannotWriteError, partial_file
 
@@ -43,7 +44,7 @@ class Journal(Generic[Key, Value]):
         damaged: how many lines are not as they were written.
     """
 
-    file: BinaryIO
+    file: FileIO
     encode: Callable[[Value], Line]
     kept: Mapping[Key, Value]
     outdated: int
@@ -104,26 +105,29 @@ def open_journal(
     if whole != content:
         with partial_file(path) as partial:
             partial.write_bytes(whole)
-    with path.open("ab") as file:
+    with path.open("ab", buffering=0) as file:
         yield Journal(file, encode, kept, outdated, damaged)
 
 
-def append_line(file: BinaryIO, line: Mapping[str, Any]) -> None:
+def append_line(file: FileIO, line: Mapping[str, Any]) -> None:
     """Append a line to a file; it is on the disk when this returns.
 
     NaN and infinity stay, in Python's spelling: nobody else reads these files.
 
+    Args:
+        file: without a buffer, which would fail once more when it is closed.
+        line: as JSON has it.
+
     Raises:
         CannotWriteError: the disk is full, or the like; the line may then be torn.
     """
+    left = _text(line) + b"\n"
     try:
-        file.write(_text(line) + b"\n")
-        file.flush()
+        while left:
+            left = left[file.write(left) :]
         os.fsync(file.fileno())
     except OSError as error:
-        raise CannotWriteError(
-            f"{file.name} cannot be written: {error.strerror or error}"
-        ) from error
+        raise CannotWriteError(file.name, error) from error
 
 
 def differences(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

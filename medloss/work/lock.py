@@ -13,6 +13,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from medloss.runtime.files import CannotWriteError
+
 try:
     import fcntl
 except ImportError:
@@ -32,9 +34,12 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         ValueError: somebody else writes to it; says who.
-        OSError: the file of the lock cannot be written.
+        CannotWriteError: the file of the lock cannot be written.
     """
-    path, held = _taken(folder)
+    try:
+        path, held = _taken(folder)
+    except OSError as error:
+        raise CannotWriteError(folder / LOCKS[0], error) from error
     try:
         yield
     finally:
@@ -50,20 +55,17 @@ def _taken(folder: Path) -> tuple[Path, int]:
         held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(path, held):
-                os.ftruncate(held, 0)
-                _sign(held)
-                return path, held
         except BlockingIOError as error:
-            _close(held)
+            os.close(held)
             raise ValueError(_busy(folder, path)) from error
-        except OSError:  # a file system without locks, or a full one, which the next line tells
-            _close(held)
+        except OSError:  # this file system has no locks
+            os.close(held)
+            path.unlink(missing_ok=True)
             break
-        except BaseException:
-            _close(held)
-            raise
-        _close(held)  # another process had it, and deleted the file, between the two lines
+        if _is_still(path, held):
+            _sign(held)
+            return path, held
+        os.close(held)  # who had the lock deleted the file between the two lines
     return _made(folder, folder / LOCKS[1])
 
 
@@ -89,7 +91,9 @@ def _is_still(path: Path, held: int) -> bool:
 
 
 def _sign(held: int) -> None:
-    os.write(held, f"{os.getpid()} {socket.gethostname()}\n".encode())
+    with contextlib.suppress(OSError):  # on a full disk nobody reads who it is; it is locked
+        os.ftruncate(held, 0)
+        os.write(held, f"{os.getpid()} {socket.gethostname()}\n".encode())
 
 
 def _who(path: Path) -> tuple[int, str]:
@@ -118,8 +122,3 @@ def _left_behind(path: Path) -> bool:
     except OSError:  # it is somebody else's
         return False
     return False
-
-
-def _close(held: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(held)

@@ -125,7 +125,7 @@ class StudyFolder:
     def note(self, event: str, **facts: Any) -> None:
         """Append a line to the journal; it is on the disk when this returns."""
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "event": event, **facts}
-        with (self.path / JOURNAL).open("ab") as file:
+        with (self.path / JOURNAL).open("ab", buffering=0) as file:
             append_line(file, line)
 
 
