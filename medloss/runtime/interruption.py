@@ -32,6 +32,8 @@ def catch() -> None:
     """From now on, as said above; for a process that is a command, and no library."""
     for number in SIGNALS:
         _signal.signal(number, _handle)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget)
     sys.unraisablehook = _unraisable
     sys.excepthook = _uncaught
 
@@ -60,6 +62,12 @@ def leave_at_once() -> NoReturn:
         os.write(2, b"\nError: interrupted\n")
     finally:
         os._exit(EXIT_CODE)
+
+
+def _forget() -> None:
+    """A copy of this process is no command: a signal ends it, silently."""
+    for number in SIGNALS:
+        _signal.signal(number, _signal.SIG_DFL)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -205,9 +205,12 @@ def test_a_finder_that_fails_hides_nothing_of_ours(monkeypatch):
 
 
 def test_an_interruption_of_the_user_is_one():
-    with pytest.raises(KeyboardInterrupt), isolated():
+    def interrupted() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt), isolated():
+        interrupted()
     with pytest.raises(IsolatedError, match="KeyboardInterrupt"), isolated():
         raise KeyboardInterrupt
     seen: list[str] = []
