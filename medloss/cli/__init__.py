@@ -7,14 +7,13 @@ import importlib
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from medloss._version import __version__
-from medloss.cli.exits import INTERRUPTED, NOBODY_READS, STOPPED, Interrupted, Stopped
+from medloss.cli.exits import INTERRUPTED, NOBODY_READS, Interrupted, Stopped
 from medloss.cli.terminal import say
 from medloss.offers.host import PluginError
 from medloss.runtime import interruption
@@ -106,7 +105,10 @@ class _LazyGroup(click.Group):
     ) -> int:
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)
-            sys.stdout.flush()
+            try:
+                sys.stdout.flush()
+            except OSError as error:
+                raise Stopped(f"the output cannot be written: {error.strerror}") from error
             return code if isinstance(code, int) else 0
         except click.ClickException as error:
             text = io.StringIO()
@@ -116,9 +118,6 @@ class _LazyGroup(click.Group):
         except (click.Abort, KeyboardInterrupt):
             say("Error: interrupted", err=True)
             return INTERRUPTED
-        except Exception:  # noqa: BLE001  # of --debug, or of the output itself
-            say(traceback.format_exc(), err=True)
-            return STOPPED
 
 
 @click.group(
