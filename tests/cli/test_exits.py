@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import errno
 import json
 import os
@@ -244,3 +245,62 @@ def test_names_of_files_move_no_cursor(study):
     assert not {"\x1b", "\x07", "\u202e"} & set(done.output)
     assert r"c2\x1b[1A: " in done.output
     assert "c1\x1b[2J\u202e," in (study / "v.csv").read_text()  # a file keeps the name
+
+
+# Cells that a spreadsheet would run
+
+
+def test_cells_for_spreadsheets(study):
+    names = ["=1+1", "-1", "@x", "'=1", "'tis", "plain"]
+    image = (study / "ref" / "c0.nii").read_bytes()
+    for side in ("pred", "ref"):
+        for path in (study / side).iterdir():
+            path.unlink()
+        for name in names:
+            (study / side / f"{name}.nii").write_bytes(image)
+    (study / "labels.json").write_text(json.dumps({"1": "+liver", "2": "spleen"}))
+    arguments = [*EVAL, "--labels", "labels.json", "--compare-definitions"]
+    assert run(*arguments, "--output", "plain").exit_code == 0
+    assert run(*arguments, "--output", "safe", "--csv-safe", "--csv", "v.csv").exit_code == 0
+    for path in ("safe/cases.csv", "safe/definitions.csv", "v.csv"):
+        with (study / path).open(newline="") as file:
+            _, *lines = csv.reader(file)
+        assert {line[0] for line in lines} == {"'=1+1", "'-1", "'@x", "''=1", "'tis", "plain"}
+        assert {line[2] for line in lines} == {"'+liver", "spleen"}
+        assert {line[4] for line in lines} >= {"1.0"}
+    from medloss.evaluation.outputs.results import read_folder
+
+    one, other = read_folder(study / "plain"), read_folder(study / "safe")
+    assert (one.cases, one.lines) == (other.cases, other.lines)
+    assert sorted(case.name for case in other.cases) == sorted(names)
+    arguments = ["compare", "plain", "safe", "--name", "=a", "--name", "b", "--csv", "d.csv"]
+    assert run(*arguments, "--csv-safe").exit_code == 0
+    assert "'=a" in (study / "d.csv").read_text()
+    for command in (EVAL[:-1], arguments[:-2]):
+        done = run(*command, "--csv-safe")
+        assert (done.exit_code, "--csv-safe needs --csv" in done.stderr) == (2, True)
+
+
+def test_thousands_of_labels_take_linear_time(study):
+    """Counted, not timed: how often the labels of a case are gone through."""
+    from medloss.evaluation.records import CaseResult
+    from medloss.scoring import Case
+
+    labels = tuple(range(1, 5001))
+    cube = np.zeros((2, 2, 2), np.uint8)
+    case = Case(reference=cube, prediction=cube, labels=labels, spacing_mm=1.0)
+    compared = 0
+
+    class Counted(int):
+        __hash__ = int.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return int(self) == other
+
+    for label in labels[-50:]:
+        case.status(Counted(label))
+    assert compared <= 50 * 10
+    for name in ("values", "statuses", "voxels"):
+        assert hasattr(vars(CaseResult)[name], "attrname"), f"{name} is made once"

@@ -54,6 +54,12 @@ _NUMBERS = {
 _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
+_KINDS: dict[str, type[Any]] = {
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source"), dict),
+    **dict.fromkeys(("command", "device"), str),
+}
+"""Of the settings that are not there in every file, or that only some readers show."""
+
 _Values = dict[str, dict[tuple[str, str], _Cell]]
 """By case, then by label and metric."""
 
@@ -236,7 +242,7 @@ def read_folder(path: Path) -> ResultTable:
         return _table(path, content)
     except FolderError:
         raise
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise FolderError(f"{where} lacks or garbles {str(error) or 'an entry'}") from error
     except ValueError as error:
         raise FolderError(f"{where}: {error}") from error
@@ -272,6 +278,14 @@ def _reachable(where: Path, missing: str) -> Iterator[None]:
 def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     settings = content["settings"]
     settings["preset"], settings["policies"]["meaning"]  # every reader shows them
+    for name, kind in _KINDS.items():
+        if not isinstance(settings.get(name, kind()), kind):
+            raise ValueError(f"{name}: expected {kind.__name__}, got {settings[name]!r}")
+    if made := settings.get("bootstrap"):
+        float(made["level"]), int(made["resamples"]), int(made["seed"])
+    for name, value in settings.get("inputs", {}).items():
+        if name in ("left_out", "passed_over") and not isinstance(value, list):
+            raise ValueError(f"{name}: expected list, got {value!r}")
     values, errors = _read_csv(path, safe=content.get(_CSV_SAFE) is True)
     names = [str(entry["case"]) for entry in content["cases"]]
     failed = {str(x["case"]) for x in content["cases"] if x["status"] == "failed"}
