@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from medloss._version import __version__
 
+# As typing has it, which takes longer to import than all that is here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
     from medloss import detection as detection
     from medloss import losses as losses
     from medloss import metrics as metrics
@@ -77,11 +79,16 @@ _MOVED = {
 """Where modules are now that the documentation of 0.1.0 told others to import."""
 
 
-class _Moved(MetaPathFinder, Loader):
-    """Finds a module that has moved; under both names it is one module."""
+class _Moved:
+    """Finds and loads a module that has moved; under both names it is one module."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
-        return ModuleSpec(name, self, origin=_MOVED[name]) if name in _MOVED else None
+        if name not in _MOVED:
+            return None
+        return ModuleSpec(name, self, origin=_MOVED[name])  # type: ignore[arg-type]  # it is one
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None  # the usual one
 
     def exec_module(self, module: ModuleType) -> None:
         sys.modules[module.__name__] = importlib.import_module(_MOVED[module.__name__])

@@ -18,6 +18,7 @@ from medloss.cli.options import (
     tell_written,
     usage_errors,
 )
+from medloss.cli.terminal import make_console, say
 
 if TYPE_CHECKING:
     from medloss.workbench.bench.results import BenchReport
@@ -296,7 +297,8 @@ def bench_command(context: click.Context, names: tuple[str, ...], options: Bench
     --small measures what a call costs whatever its size.
     --metrics and --distances measure surface metrics and the distance transform instead.
 
-    Exit code: 0 when all is well, 1 when values disagree or ours failed, 2 for a wrong command.
+    Exit code: 0 when all is well, 1 when values disagree or ours failed, 2 for a wrong command, 4
+    when the machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
     with usage_errors():
         _check_files(options)
@@ -361,30 +363,30 @@ def _restart_warm() -> None:
 
     if not is_warm():
         settings = " ".join(f"{name}={value}" for name, value in WARM_HEAP.items())
-        click.echo(f"Starting again with {settings}.", err=True)
+        say(f"Starting again with {settings}.", err=True)
         restart_warm()
 
 
 def _show(report: BenchReport) -> None:
-    from rich.console import Console
 
     from medloss.workbench.bench.report import WIDTH, print_report
 
-    console = Console(highlight=False)
+    console = make_console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+        console = make_console(width=WIDTH)
     print_report(console, report)
 
 
 def _write(report: BenchReport, options: BenchOptions) -> None:
+    from medloss.runtime.files import write_text
     from medloss.workbench.bench.plot import save_plot
     from medloss.workbench.bench.report import markdown
     from medloss.workbench.bench.results import dumps
 
     if options.json_path:
-        options.json_path.write_text(dumps(report), encoding="utf-8")
+        write_text(options.json_path, dumps(report))
     if options.markdown_path:
-        options.markdown_path.write_text(markdown(report), encoding="utf-8")
+        write_text(options.markdown_path, markdown(report))
     if options.plot_path:
         save_plot(report, options.plot_path)
     tell_written(options.json_path, options.markdown_path, options.plot_path)
@@ -393,7 +395,5 @@ def _write(report: BenchReport, options: BenchOptions) -> None:
 @contextlib.contextmanager
 def _status() -> Iterator[Callable[[str], None]]:
     """What is being done, on a terminal; nothing in a log file."""
-    from rich.console import Console
-
-    with Console(stderr=True).status("") as status:
+    with make_console(stderr=True).status("") as status:
         yield status.update

@@ -12,6 +12,7 @@ import click
 
 from medloss.cli.options import PATH
 from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
+from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.host import Offer
 from medloss.offers.records import KINDS, Kind, Reader
@@ -92,11 +93,10 @@ def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> li
 def _checked(
     offers: Iterable[Offer[Any]], *, seconds: float | None, sample: Path | None, quiet: bool
 ) -> Iterator[tuple[Offer[Any], list[Outcome]]]:
-    from rich.console import Console
 
     from medloss.testing import contract_checks
 
-    console = Console(stderr=True, quiet=quiet)
+    console = make_console(stderr=True, quiet=quiet)
     for offer in offers:
         outcomes = []
         given: dict[str, Any] = (
@@ -115,16 +115,15 @@ def _print_json(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[Out
         checks = [asdict(outcome) for outcome in outcomes]
         rows.append({"name": offer.full_name, "kind": offer.record.kind, "checks": checks})
         everything += outcomes
-    click.echo(json.dumps({"checked": rows, **_counts(everything)}, indent=2))
+    say(json.dumps({"checked": rows, **_counts(everything)}, indent=2))
     return everything
 
 
 def _print_tables(checked: Iterable[tuple[Offer[Any], list[Outcome]]]) -> list[Outcome]:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = make_console()
     everything: list[Outcome] = []
     for offer, outcomes in checked:
         title = f"{offer.record.kind} {offer.full_name} ({offer.plugin.version})"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from medloss.cli.options import FILE, check_outputs, tell_written, usage_errors
+from medloss.cli.options import CSV_SAFE, FILE, check_outputs, tell_written, usage_errors
+from medloss.cli.terminal import make_console
 
 
 @click.command("compare", short_help="Compare output folders of eval on the same cases.")
@@ -38,6 +39,7 @@ from medloss.cli.options import FILE, check_outputs, tell_written, usage_errors
 @click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--csv", "csv_path", metavar="FILE", type=FILE, help="Every difference.")
+@CSV_SAFE
 @click.option("--json", "json_path", metavar="FILE", type=FILE, help="Everything.")
 @click.option("--html", "html_path", metavar="FILE", type=FILE, help="A page with figures.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
@@ -52,6 +54,7 @@ def compare_command(
     resamples: int,
     seed: int,
     csv_path: Path | None,
+    csv_safe: bool,
     json_path: Path | None,
     html_path: Path | None,
     force: bool,
@@ -62,10 +65,9 @@ def compare_command(
     correction, and a ranking with its stability. Runs whose cases, labels, metrics or definitions
     differ are refused, and what differs is said.
 
-    Exit code: 0 when all is well, 2 for a wrong command and for runs that cannot be compared.
+    Exit code: 0 when all is well, 2 for a wrong command and for runs that cannot be compared, 4
+    when the machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
-    from rich.console import Console
-
     from medloss.evaluation.compare.outputs import (
         WIDTH,
         print_comparison,
@@ -80,6 +82,8 @@ def compare_command(
 
     with usage_errors():
         check_outputs(csv_path, json_path, html_path, force=force)
+        if csv_safe and not csv_path:
+            raise ValueError("--csv-safe needs --csv FILE")
         if len(folders) < 2:
             raise ValueError(f"expected at least 2 folders, got {len(folders)}")
         if names and (len(names) != len(folders) or len(set(names)) != len(names)):
@@ -97,12 +101,12 @@ def compare_command(
     bootstrap = Bootstrap(resamples=resamples, seed=seed)
     found = differences(compared, bootstrap)
     ranked = rankings(compared, bootstrap)
-    console = Console(highlight=False)
+    console = make_console()
     if console.width < WIDTH:  # wrapped by the terminal: cutting would hide numbers
-        console = Console(highlight=False, width=WIDTH)
+        console = make_console(width=WIDTH)
     print_comparison(console, compared, found, ranked, bootstrap)
     if csv_path:
-        write_csv(csv_path, found)
+        write_csv(csv_path, found, safe=csv_safe)
     if json_path:
         write_json(json_path, compared, found, ranked, bootstrap)
     if html_path:

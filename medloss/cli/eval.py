@@ -22,7 +22,9 @@ from medloss.cli.eval_inputs import (
     input_options,
 )
 from medloss.cli.eval_outputs import RESULT_OPTIONS, WORK_OPTIONS, OutputOptions, output_options
+from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, Interrupted, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
+from medloss.cli.terminal import make_console, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,12 +37,7 @@ if TYPE_CHECKING:
     from medloss.integrations.bundle import BundleCases
     from medloss.scoring.presets import BothEmpty, Missed
 
-FAILED_CASE, WORSE_THAN_ASKED, INTERRUPTED = 1, 3, 130
 _FEW_CASES = 10
-
-
-class _Stopped(click.ClickException):
-    exit_code = INTERRUPTED
 
 
 _SECTIONS = {
@@ -122,7 +119,9 @@ def eval_command(
     bundle predicts, and PRED is left out.
 
     Exit code: 0 when every case was scored, 1 when a case failed or an image belongs to none, 2
-    for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, 130 after Ctrl-C.
+    for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, 4 when the machine
+    failed (a full disk, no memory, workers that die) or medloss itself did, 130 after Ctrl-C or
+    SIGTERM.
     """
     with usage_errors():
         outputs.check()
@@ -133,9 +132,11 @@ def eval_command(
         plan = outputs.extend(plan, missed, both_empty)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
-        outputs.prepare()
+        context.with_resource(outputs.prepared())
     command, debug = _command_text(context), bool(context.find_root().params.get("debug"))
-    context.exit(_run(pairs, plan, outputs, thresholds, command, debug=debug, bundle=predicted))
+    with stops(outputs.again):
+        code = _run(pairs, plan, outputs, thresholds, command, debug=debug, bundle=predicted)
+    context.exit(code)
 
 
 def _plan(
@@ -212,20 +213,18 @@ def _run(
     Raises:
         click.ClickException: the work cannot be done, or was interrupted.
     """
-    from rich.console import Console
-
     from medloss.evaluation.outputs.tables import by_definition, make_table
     from medloss.evaluation.score import complete
 
     cases = complete(_evaluate(pairs, plan, outputs, bundle), plan)
     table, definitions = make_table(cases, plan), by_definition(cases, plan)
     written = _write(table, definitions, plan, outputs, command)
-    _show(Console(highlight=False), table, definitions, plan, outputs)
+    _show(make_console(), table, definitions, plan, outputs)
     if written:
-        click.echo(f"Wrote {_listed(written)}.")
+        say(f"Wrote {_listed(written)}.")
     if debug:
         for case in cases:
-            click.echo(case.trace, err=True, nl=False)
+            say(case.trace, err=True, nl=False)
     return _verdict(table, thresholds)
 
 
@@ -235,10 +234,9 @@ def _evaluate(
     from medloss.evaluation.outputs.folder import JOURNAL
     from medloss.evaluation.run import evaluate_all
     from medloss.evaluation.score import evaluate
-    from medloss.work.engine import Interrupted
+    from medloss.work.engine import Interrupted as EngineInterrupted
 
     folder = outputs.folder
-    again = "" if folder is None else f" The same command with --resume goes on with {folder}."
     try:
         with _progress(len(pairs)) as (begin, advance):
             return evaluate_all(
@@ -253,12 +251,10 @@ def _evaluate(
             )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    except Interrupted as interrupt:
+    except EngineInterrupted as interrupt:
         kept = f"{interrupt.done} of {interrupt.of} cases are scored"
-        lost = " and kept." if folder else "; nothing is kept without --output."
-        raise _Stopped(f"interrupted: {kept}{lost}{again}") from interrupt
-    except (ConnectionError, RuntimeError) as error:
-        raise click.ClickException(f"{error}.{again}") from error
+        lost = f" and kept. {outputs.again}" if folder else "; nothing is kept without --output."
+        raise Interrupted(f"interrupted: {kept}{lost}") from interrupt
 
 
 def _write(
@@ -276,16 +272,17 @@ def _write(
 
     table = with_origin(table, plan, command)
     if outputs.csv_path:
-        write_csv(outputs.csv_path, [table])
+        write_csv(outputs.csv_path, [table], safe=outputs.csv_safe)
     if outputs.json_path:
         write_json(outputs.json_path, table)
     if folder is None:
         return written
     from medloss.evaluation.outputs import folder as places
 
-    written += places.write_tables(folder, table, outputs.tables)
+    safe = outputs.csv_safe
+    written += places.write_tables(folder, table, outputs.tables, csv_safe=safe)
     if definitions:
-        written += places.write_definitions(folder, definitions)
+        written += places.write_definitions(folder, definitions, csv_safe=safe)
     if outputs.report:
         from medloss.evaluation.outputs.report import write_report
 
@@ -321,10 +318,10 @@ def _verdict(table: ResultTable, thresholds: Sequence[Threshold]) -> int:
 
     sentences = failures(thresholds, table)
     for sentence in sentences:
-        click.echo(f"Not good enough: {sentence}.", err=True)
+        say(f"Not good enough: {sentence}.", err=True)
     if table.failed or table.unscored:
-        return FAILED_CASE
-    return WORSE_THAN_ASKED if sentences else 0
+        return FAILED
+    return NOT_GOOD_ENOUGH if sentences else 0
 
 
 def _listed(paths: Sequence[Path]) -> str:
@@ -332,32 +329,30 @@ def _listed(paths: Sequence[Path]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-_Begin = Callable[[int, int], None]
+_Begin = Callable[[int, int, int], None]
 _Advance = Callable[[Any], None]
 
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[tuple[_Begin, _Advance]]:
     """A bar on a terminal, and nothing in a log file."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         "cases", *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         task = progress.add_task("", total=total)
 
-        def begin(kept: int, outdated: int) -> None:
+        def begin(kept: int, outdated: int, damaged: int) -> None:
             # Less to do, rather than done at once: the time left is that of the others.
             progress.update(task, total=total - kept)
-            if kept or outdated:
+            if kept or outdated or damaged:
                 changed = f"; files of {outdated} others have changed, which are scored anew"
-                click.echo(
-                    f"{kept} of {total} cases were scored before{changed if outdated else ''}.",
-                    err=True,
-                )
+                lost = f"; {damaged} lines of the journal are damaged, and those cases scored anew"
+                said = f"{changed if outdated else ''}{lost if damaged else ''}"
+                say(f"{kept} of {total} cases were scored before{said}.", err=True)
 
         def advance(_: CaseResult) -> None:
             progress.advance(task)

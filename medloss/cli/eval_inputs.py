@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from medloss.cli.options import AXES, OVERRIDE, PATH, SPACING, grouped, refuse_given
+from medloss.cli.terminal import say
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class InputOptions:
         sides = [side for pair in found.pairs for side in (pair.prediction, pair.reference)]
         paths = [path for side in sides for path in files_of(side)]
         for sentence in overruled(paths, self.reader):
-            click.echo(f"Warning: {sentence}.", err=True)
+            say(f"Warning: {sentence}.", err=True)
         if self.only:
             found = only_named(found, self.only, [x for x in (prediction, reference) if x])
         if self.only_predicted:

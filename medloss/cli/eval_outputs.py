@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import PATH, grouped
+from medloss.cli.options import CSV_SAFE, PATH, grouped
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
@@ -24,6 +25,7 @@ class OutputOptions:
 
     folder: Path | None
     csv_path: Path | None
+    csv_safe: bool
     json_path: Path | None
     tables: tuple[str, ...]
     error_maps: bool
@@ -59,6 +61,8 @@ class OutputOptions:
             raise ValueError("--scheduler has workers of its own; drop --workers")
         if self.device != "cpu" and self.scheduler is not None:
             raise ValueError("--scheduler: its workers score on the CPU; drop --device")
+        if self.csv_safe and not self.csv_path and self.folder is None:
+            raise ValueError("--csv-safe needs --csv FILE or --output DIR")
         if self.folder is None:
             for option, given in (
                 ("--table", self.tables),
@@ -73,16 +77,25 @@ class OutputOptions:
 
             check_parquet()
 
-    def prepare(self) -> None:
-        """Make the folder.
+    def prepared(self) -> AbstractContextManager[None]:
+        """Make the folder and hold it, so that nobody else writes to it.
 
         Raises:
-            ValueError: it holds something, or cannot be made.
+            ValueError: it holds something, cannot be made, or somebody else writes to it.
         """
-        if self.folder is not None:
-            from medloss.evaluation.outputs.folder import prepare
+        if self.folder is None:
+            return nullcontext()
+        from medloss.evaluation.outputs.folder import prepared
 
-            prepare(self.folder, resume=self.resume, force=self.force)
+        return prepared(self.folder, resume=self.resume, force=self.force)
+
+    @property
+    def again(self) -> str:
+        """The sentence that says how to go on, where anything is kept."""
+        if self.folder is None:
+            return ""
+        how = "--resume instead of --force" if self.force else "--resume"
+        return f"The same command with {how} goes on with {self.folder}."
 
     def extend(
         self, plan: EvalPlan, missed: Missed | None, both_empty: BothEmpty | None
@@ -151,6 +164,7 @@ _OPTIONS = (
     ),
     click.option("--report/--no-report", default=True, help="Write report.html.  [default: yes]"),
     click.option("--csv", "csv_path", metavar="FILE", type=PATH, help="Every value."),
+    CSV_SAFE,
     click.option(
         "--json",
         "json_path",

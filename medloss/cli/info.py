@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from medloss.cli.terminal import make_console
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
 from medloss.offers.cards import argument_help, read_card
@@ -35,7 +36,6 @@ def info_command(name: str | None, kind: str | None, env: bool) -> None:
 
 def _print_environment() -> None:
     import torch
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -57,17 +57,16 @@ def _print_environment() -> None:
             if why_not := refusal(name, logits):
                 table.add_row(f"not {name}, {device}", escape(why_not))
     table.add_row("class-sums backends", ", ".join(backends()))
-    Console(highlight=False).print(table)
+    make_console().print(table)
 
 
 def _print_card(offer: Offer[Any]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.padding import Padding
 
     record, target = offer.record, offer.load()
     card = read_card(target)
-    console = Console(highlight=False)
+    console = make_console()
     kind = record.kind
     console.print(
         f"[bold]{record.name}[/] ({record.family} {record.noun}, {offer.plugin.distribution}"

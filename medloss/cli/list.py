@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
 from medloss.offers.host import Host, Offer
@@ -36,13 +37,13 @@ def list_command(
     found = with_own_readers()
     offers = _chosen(found, names, kind, family)
     if as_json:
-        click.echo(json.dumps(_as_data(offers, found), indent=2))
+        say(json.dumps(_as_data(offers, found), indent=2))
     elif bundle:
         for offer in offers:
             if isinstance(offer.record, Reader):
                 continue  # no part of a training
-            click.echo(f"# {offer.record.noun} {offer.full_name}: {offer.record.summary}")
-            click.echo(bundle_block(offer) + "\n")
+            say(f"# {offer.record.noun} {offer.full_name}: {offer.record.summary}")
+            say(bundle_block(offer) + "\n")
     else:
         _print_tables(offers, found)
 
@@ -81,12 +82,11 @@ def _by_kind(offers: list[Offer[Any]], host: Host) -> Iterator[tuple[str, list[O
 
 
 def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.padding import Padding
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = make_console()
     for title, chosen in _by_kind(offers, host):
         title = title.capitalize()
         table = Table(

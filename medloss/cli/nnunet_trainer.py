@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from medloss.cli.options import usage_errors
+from medloss.cli.terminal import say
 
 
 @click.command("nnunet-trainer", short_help="Write an nnU-Net v2 trainer with a loss.")
@@ -40,6 +41,6 @@ def nnunet_trainer_command(loss: str, folder: Path, name: str | None, force: boo
 
     with usage_errors(TypeError, FileExistsError):
         path = write_trainer(read_config(loss), folder, name=name, force=force)
-    click.echo(f"Wrote {path}. To train with it:\n")
-    click.echo(f'    export nnUNet_extTrainer="{folder.resolve()}"')
-    click.echo(f"    nnUNetv2_train DATASET CONFIGURATION FOLD -tr {path.stem}")
+    say(f"Wrote {path}. To train with it:\n")
+    say(f'    export nnUNet_extTrainer="{folder.resolve()}"')
+    say(f"    nnUNetv2_train DATASET CONFIGURATION FOLD -tr {path.stem}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from medloss.cli.exits import Stopped
+from medloss.cli.terminal import say
 from medloss.offers.host import PluginError
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -35,6 +38,19 @@ AXES = click.option(
     help="What the axes of .npy and .npz arrays are, in their order: zyx, yx; c are classes.  "
     "[default: such a file fails]",
 )
+
+CSV_SAFE = click.option(
+    "--csv-safe",
+    is_flag=True,
+    help="In CSV files, put ' before texts that a spreadsheet would run as a formula: those that "
+    "begin with = + - @, a tab or a line break.",
+)
+
+_OF_THE_MACHINE = (
+    *(errno.ENOSPC, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS),
+    *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else []),
+)
+"""Errors of a full disk, a broken one, or too little of anything."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -118,17 +134,30 @@ def tell_written(*paths: Path | None) -> None:
     """Say which files were written, if any."""
     written = [str(path) for path in paths if path]
     if written:
-        click.echo(f"Wrote {' and '.join(written)}.")
+        say(f"Wrote {' and '.join(written)}.")
 
 
 @contextlib.contextmanager
 def usage_errors(*more: type[Exception]) -> Iterator[None]:
-    """Turn what is wrong with the command into its error text and exit code 2."""
+    """Turn what is wrong with the command into its error text and exit code 2.
+
+    A path that cannot be looked at is a wrong one, unless the machine is what fails.
+    """
     wrong: tuple[type[Exception], ...] = (PluginError, ValueError, *more)
     try:
         yield
     except wrong as error:
         raise click.UsageError(str(error)) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.strerror and error.filename is None and error.errno == errno.ENOENT:
+            raise click.UsageError("the current folder has been deleted; go to another") from error
+        where = f"{error.filename}: " if error.filename is not None else ""
+        sentence = f"{where}{error.strerror}" if error.strerror else str(error)
+        if error.errno in _OF_THE_MACHINE:
+            raise Stopped(sentence) from error
+        raise click.UsageError(sentence) from error
 
 
 def read_shapes(

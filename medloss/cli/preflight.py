@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from medloss.cli.options import OVERRIDE, PATH, grouped, refuse_given, usage_errors
+from medloss.cli.terminal import make_console, say
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
@@ -106,16 +107,17 @@ def show_report(report: Report, *, as_json: bool, path: Path | None) -> None:
     """Print a report, and write it where a file is named."""
     text = json.dumps(report.as_json(), indent=2)
     if path is not None:
+        from medloss.runtime.files import write_text
+
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
     if as_json:
-        click.echo(text)
+        say(text)
         return
-    from rich.console import Console
 
     from medloss.workbench.preflight.terminal import show
 
-    show(report, Console())
+    show(report, make_console())
 
 
 def _named(name: str) -> nn.Module:

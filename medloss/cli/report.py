@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from medloss.cli.terminal import say
+
 
 @click.command("report", short_help="Write report.html into an output folder of eval.")
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
@@ -29,4 +31,4 @@ def report_command(folder: Path, pictures: bool) -> None:
         path = write_report(folder, pictures=pictures)
     except FolderError as error:
         raise click.UsageError(str(error)) from error
-    click.echo(f"Wrote {path}.")
+    say(f"Wrote {path}.")

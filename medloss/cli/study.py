@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
+from medloss.cli.exits import FAILED, Interrupted, stops
+from medloss.cli.options import usage_errors
+from medloss.cli.terminal import say
 from medloss.runtime.config_text import parse_overrides
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-
-
-class _Stopped(click.ClickException):
-    exit_code = 130
 
 
 @click.command("study", short_help="Train a bundle with several losses and compare them.")
@@ -104,24 +103,18 @@ def study_command(
     given again; losses and seeds may be added. BUNDLE is a folder with a MONAI bundle that you
     trust, because the Python in it is executed; by default the demo of a medloss checkout.
 
-    Exit code: 0 when every run has ended, 1 when one failed, 2 for a wrong command, 130 after
-    Ctrl-C.
+    Exit code: 0 when every run has ended, 1 when one failed, 2 for a wrong command, 4 when the
+    machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
-    from medloss.offers.host import PluginError
-    from medloss.work.engine import Interrupted
-    from medloss.work.jobs import CannotStart
+    from medloss.work.engine import Interrupted as EngineInterrupted
     from medloss.workbench.study.command import StudyOptions, run_study
 
-    try:
-        options = StudyOptions(output=output, overrides=parse_overrides(override), **given)
-        failed = run_study(options, click.echo)
-    except Interrupted as interrupt:
-        raise _Stopped(
-            f"interrupted: {interrupt.done} of {interrupt.of} runs are kept in {output}; the same "
-            f"command goes on"
-        ) from interrupt
-    except (CannotStart, ConnectionError) as error:
-        raise click.ClickException(str(error)) from error
-    except (PluginError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
-    context.exit(1 if failed else 0)
+    again = f"The same command goes on with {output}."
+    with usage_errors(), stops(again):
+        try:
+            options = StudyOptions(output=output, overrides=parse_overrides(override), **given)
+            failed = run_study(options, say)
+        except EngineInterrupted as interrupt:
+            kept = f"{interrupt.done} of {interrupt.of} runs are kept"
+            raise Interrupted(f"interrupted: {kept}. {again}") from interrupt
+    context.exit(FAILED if failed else 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from medloss.cli.options import AXES, PATH, SPACING, usage_errors
+from medloss.cli.terminal import make_console, say
 
 
 @click.command("suggest")
@@ -90,14 +91,13 @@ def suggest_command(
     advice = advise(facts)
     if as_json:
         data = {"facts": asdict(facts), **advice.as_data(), "failed": failed}
-        click.echo(json.dumps(data, indent=2))
+        say(json.dumps(data, indent=2))
     else:
-        from rich.console import Console
         from rich.markup import escape
 
         from medloss.workbench.suggest.terminal import print_advice, print_facts
 
-        console = Console(highlight=False)
+        console = make_console()
         for text in failed:
             console.print(f"[bold red]not used:[/] {escape(text)}")
         print_facts(console, facts)
@@ -106,10 +106,9 @@ def suggest_command(
 
 
 def _progress(paths: Sequence[Path]) -> Iterable[Path]:
-    from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     return track(
         paths, "measuring", console=console, transient=True, disable=not console.is_terminal
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from medloss.cli.options import read_shapes
+from medloss.cli.terminal import make_console
 
 if TYPE_CHECKING:
     from medloss.workbench.warmup import WarmupCall
@@ -76,13 +77,12 @@ def warmup_command(
         raise click.UsageError("--shape: expected names of losses")
     if dtypes and not shapes:
         raise click.UsageError("--dtype: expected --shape with it")
-    from rich.console import Console
     from rich.markup import escape
 
     from medloss.runtime.keeping import record
 
     started, before = time.perf_counter(), record()
-    console = Console(highlight=False)
+    console = make_console()
     failed = False
     if shapes:
         steps = list(_passes(names, device, shapes, dtypes or ("float32",)))
@@ -160,10 +160,9 @@ def _passes(
 
 
 def _progress(steps: list[WarmupCall]) -> Iterable[WarmupCall]:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal

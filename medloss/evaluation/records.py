@@ -93,7 +93,7 @@ class CaseResult:
         """By the label's key and the name of the metric or loss."""
         return {(label_key(result.label), result.column): result for result in self.results}
 
-    @property
+    @cached_property
     def statuses(self) -> dict[str, str]:
         """Where each label occurs, by its key."""
         found: dict[str, str] = {}
@@ -102,7 +102,7 @@ class CaseResult:
                 found.setdefault(str(result.label), result.status)
         return found
 
-    @property
+    @cached_property
     def voxels(self) -> dict[str, tuple[int, int]]:
         """Of the reference and of the prediction, by the label's key."""
         return {str(label): (each.reference, each.prediction) for label, each in self.counts}

@@ -43,7 +43,7 @@ def evaluate_all(
     scheduler: str | None = None,
     evaluator: Evaluator = evaluate,
     journal: Path | None = None,
-    on_begin: Callable[[int, int], None] = lambda kept, outdated: None,
+    on_begin: Callable[[int, int, int], None] = lambda kept, outdated, damaged: None,
     on_case: Callable[[CaseResult], None] = lambda case: None,
 ) -> list[CaseResult]:
     """Score every pair once, and return the results sorted by the names of the cases.
@@ -55,11 +55,13 @@ def evaluate_all(
         scheduler: address of a Dask scheduler whose workers do the work instead.
         evaluator: what scores pairs in this process.
         journal: file that keeps every result as it comes, and gives those that it holds.
-        on_begin: told how many results the journal gave, and how many of it were outdated.
+        on_begin: told how many results the journal gave, how many of it were outdated, and how many
+            damaged.
         on_case: told every new result.
 
     Raises:
-        Interrupted: Ctrl-C.
+        Interrupted: Ctrl-C, or SIGTERM.
+        CannotWriteError: the journal cannot be written.
         ValueError: the journal is of another study, or the work cannot be given away.
     """
     found: dict[Pair, CaseResult] = {}
@@ -69,7 +71,7 @@ def evaluate_all(
         if journal is not None:
             log = stack.enter_context(open_journal(journal, pairs, plan))
             found |= log.kept
-            on_begin(len(found), log.outdated)
+            on_begin(len(found), log.outdated, log.damaged)
 
         def keep(case: CaseResult) -> None:
             if log:

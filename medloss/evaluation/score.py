@@ -22,7 +22,7 @@ from medloss.evaluation.inputs.labels import Label, same_name
 from medloss.evaluation.inputs.layers import ClassCases
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
-from medloss.evaluation.reading.opened import recording
+from medloss.evaluation.reading.opened import changed, recording
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import MetricChoice
@@ -137,9 +137,16 @@ def _called(label: Label, case: CaseResult) -> CaseResult:
 
 
 def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
-    """The result of a case with the files that it is made of, or why there is none."""
+    """The result of a case with the files that it is made of, or why there is none.
+
+    There is none where one of them changed meanwhile: nobody knows what of it was read.
+    """
     with recording() as files:
         result = _attempt(pair, work)
+    if path := changed(files):
+        what = f"{path} changed while it was read; score the case again when nobody writes to it"
+        error = f"{result.error}; {what}" if result.error else what
+        result = CaseResult(pair, error=error, trace=result.trace)
     return dataclasses.replace(
         result,
         error=printable(result.error),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import keyword
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -176,10 +175,10 @@ def write_trainer(
     path = folder / f"{name}.py"
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists; it is replaced with --force")
+    from medloss.runtime.files import write_text  # numpy
+
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".py.new")
-    fresh.write_text(trainer_source(config, name, folder), encoding="utf-8")
-    os.replace(fresh, path)
+    write_text(path, trainer_source(config, name, folder))
     return path
 
 

@@ -1,7 +1,8 @@
 """Finds plugins, isolates the broken ones, and builds what they offer by name.
 
 pluggy's own loader drops a second entry point of the same name and does not say whose import
-failed, so plugins are loaded here one by one, each on its own and undone if any part of it fails.
+failed, so plugins are loaded here one by one, each by a manager of its own: what fails in one, in
+whatever way, is told and touches no other.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import pluggy
 
 from medloss.offers import records
+from medloss.offers.isolation import IsolatedError, apart, isolated
 from medloss.offers.records import API, GROUP, Detection, Loss, Metric, Reader, Record
 
 R = TypeVar("R", bound=Record)
 State = Literal["ok", "broken", "disabled", "refused"]
+
+OURS = "medloss"
+"""The distribution whose names stay what they are, whoever else offers them too."""
 
 
 class PluginError(Exception):
@@ -32,7 +39,17 @@ class PluginError(Exception):
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point of the group ``medloss`` and what became of it."""
+    """One entry point of the group ``medloss`` and what became of it.
+
+    Args:
+        name: of the entry point; empty where those of the distribution cannot be read.
+        module: that it names.
+        distribution: that it belongs to.
+        version: of that.
+        state: whether it is used.
+        reason: why it is not.
+        path: where the distribution says what it is, if it lies in a folder.
+    """
 
     name: str
     module: str
@@ -40,6 +57,7 @@ class Plugin:
     version: str
     state: State = "ok"
     reason: str = ""
+    path: str = ""
 
     def __str__(self) -> str:
         return f"plugin {self.name!r} of {self.distribution} {self.version}"
@@ -65,12 +83,13 @@ class Offer(Generic[R]):
         """
         module, _, attribute = self.record.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+            with isolated():
+                return getattr(importlib.import_module(module), attribute)
+        except IsolatedError as failure:
             raise PluginError(
                 f"{self.full_name}: {self.record.target} cannot be imported "
-                f"({self.plugin}): {type(error).__name__}: {error}"
-            ) from error
+                f"({self.plugin}): {failure}"
+            ) from failure.__cause__
 
 
 class Catalogue(Generic[R]):
@@ -91,7 +110,7 @@ class Catalogue(Generic[R]):
     def __iter__(self) -> Iterator[Offer[R]]:
         return iter(self._offers)
 
-    def add(self, offers: list[Offer[R]]) -> None:
+    def add(self, offers: Sequence[Offer[R]]) -> None:
         """Put the offers of one more plugin in their places."""
         self._offers += offers
         self._offers.sort(key=lambda o: (o.record.family, o.record.name, o.plugin.distribution))
@@ -102,15 +121,15 @@ class Catalogue(Generic[R]):
     def find(self, name: str) -> Offer[R]:
         """What is called ``name`` or ``distribution:name``.
 
+        A name of medloss itself stays its own, with a warning where another plugin has it too.
+
         Raises:
             PluginError: there is none (the nearest names are told), or several.
         """
         word = self.kind.builder.replace("_", " ")
         found = [o for o in self if name in (o.record.name, o.full_name)]
-        if len(found) == 1:
-            return found[0]
         if found:
-            raise PluginError(_clash(word, name, found))
+            return _the_one(word, name, found)
         names = sorted({o.record.name for o in self})
         near = difflib.get_close_matches(name.rpartition(":")[2], names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
@@ -149,14 +168,17 @@ class Catalogue(Generic[R]):
             PluginError: several plugins do, or it cannot be imported.
         """
         if name == "__all__":
-            return sorted(each for each, found in self.classes.items() if len(found) == 1)
+            return sorted(
+                each
+                for each, found in self.classes.items()
+                if len(_preferred([offer for offer, _ in found])) == 1
+            )
         if name.startswith("_"):
             raise AttributeError(f"module {self.kind.module!r} has no attribute {name!r}")
-        found = self.classes.get(name, [])
-        if len(found) > 1:
-            raise PluginError(_clash(self.kind.kind, name, [offer for offer, _ in found]))
-        for offer, target in found:
-            return load(Offer(replace(offer.record, target=target), offer.plugin))
+        if found := self.classes.get(name):
+            chosen = _the_one(self.kind.kind, name, [offer for offer, _ in found])
+            target = next(target for offer, target in found if offer is chosen)
+            return load(Offer(replace(chosen.record, target=target), chosen.plugin))
         near = difflib.get_close_matches(name, self.classes, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise AttributeError(f"no plugin offers a {self.kind.kind} class {name!r}{hint}")
@@ -184,10 +206,9 @@ class Host:
         self.catalogues: list[Catalogue[Any]] = [
             each for each in vars(self).values() if isinstance(each, Catalogue)
         ]
-        self._manager = pluggy.PluginManager(GROUP)
-        self._manager.add_hookspecs(records)
-        for plugin, api, entry in _entry_points():
-            self.plugins.append(self._add(plugin, api, entry))
+        with apart():
+            for plugin, api, entry in _entry_points():
+                self.plugins.append(self._add(plugin, api, entry))
 
     def __iter__(self) -> Iterator[Offer[Any]]:
         """Everything on offer: losses, metrics, parts of detectors, then readers."""
@@ -238,48 +259,30 @@ class Host:
             raise PluginError(f"{' and '.join(map(str, found))}: nothing is offered")
         return offers
 
-    def _add(self, plugin: Plugin, api: int, entry: metadata.EntryPoint) -> Plugin:
+    def _add(self, plugin: Plugin, api: int, entry: metadata.EntryPoint | None) -> Plugin:
         """Load one plugin whole, or not at all."""
-        key = f"{plugin.distribution}:{plugin.name}"
-        if self.disabled & {plugin.name, key}:
+        if self.disabled & {plugin.name, f"{plugin.distribution}:{plugin.name}"}:
             return replace(plugin, state="disabled", reason="listed in MEDLOSS_DISABLE")
         if api != API:
             reason = f"written for plugin API {api}, this medloss speaks API {API}"
-            if self.strict:
-                raise PluginError(f"{plugin}: {reason}")
-            return replace(plugin, state="refused", reason=reason)
+            return self._unusable(replace(plugin, state="refused", reason=reason))
+        if entry is None:
+            return self._unusable(plugin)
         try:
-            self._manager.register(entry.load(), name=key)
-            self._manager.check_pending()
-            offers = [self._offered(key, each.kind, plugin) for each in self.catalogues]
-        # A plugin may fail in any way, sys.exit() at import included; the host must not.
-        except (Exception, SystemExit) as error:
-            if self._manager.has_plugin(key):
-                self._manager.unregister(name=key)
-            reason = f"{type(error).__name__}: {error}".rstrip(": ").replace("\n", " ")
-            if self.strict:
-                raise PluginError(f"{plugin} is broken: {reason}") from error
-            return replace(plugin, state="broken", reason=reason)
+            with isolated():
+                offers = _offers(entry, [each.kind for each in self.catalogues], plugin)
+        except IsolatedError as failure:
+            where = f" (of {plugin.path})" if plugin.path else ""
+            broken = replace(plugin, state="broken", reason=f"{failure}{where}")
+            return self._unusable(broken, failure.__cause__)
         for catalogue, found in zip(self.catalogues, offers, strict=True):
             catalogue.add(found)
         return plugin
 
-    def _offered(self, key: str, kind: type[Record], plugin: Plugin) -> list[Offer[Any]]:
-        hook = kind.module.replace(".", "_")
-        others = [p for name, p in self._manager.list_name_plugin() if name != key]
-        records: list[Record] = []
-        for result in self._manager.subset_hook_caller(hook, others)():
-            for record in result:
-                if not isinstance(record, kind):
-                    raise TypeError(
-                        f"{hook}: expected medloss.{kind.__name__} records, got {record!r}"
-                    )
-                records.append(record)
-        names = [record.name for record in records]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{hook}: {', '.join(twice)} offered twice by the same plugin")
-        return [Offer(record, plugin) for record in records]
+    def _unusable(self, plugin: Plugin, cause: BaseException | None = None) -> Plugin:
+        if self.strict:
+            raise PluginError(f"{plugin} is {plugin.state}: {plugin.reason}") from cause
+        return plugin
 
 
 @functools.cache
@@ -295,25 +298,134 @@ def host() -> Host:
     )
 
 
-def _entry_points() -> Iterator[tuple[Plugin, int, metadata.EntryPoint]]:
-    """Every entry point of every ``medloss`` group, in an order that is the same everywhere."""
-    found = []
-    for distribution in metadata.distributions():
-        if GROUP not in (distribution.read_text("entry_points.txt") or ""):
-            continue  # read twice as fast as it is parsed
-        entries = [
-            (entry, int(group[1] or 1))
-            for entry in distribution.entry_points
-            if (group := re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group))
-        ]
-        if entries:  # else nobody asks for the metadata, which take longer to read
-            told = distribution.metadata
-        for entry, api in entries:
-            plugin = Plugin(entry.name, entry.value, told["Name"], told["Version"])
-            found.append((plugin, api, entry))
+def _offers(
+    entry: metadata.EntryPoint, kinds: Sequence[type[Any]], plugin: Plugin
+) -> list[list[Offer[Any]]]:
+    """What a plugin offers of each kind, checked."""
+    # Of its own, so that nothing is left behind in the manager of others if anything fails.
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(records)
+    manager.register(entry.load(), name=plugin.name)
+    manager.check_pending()
+    return [[Offer(r, plugin) for r in _yielded(manager, kind)] for kind in kinds]
+
+
+def _yielded(manager: pluggy.PluginManager, kind: type[R]) -> list[R]:
+    hook = kind.module.replace(".", "_")
+    found: list[R] = []
+    for result in getattr(manager.hook, hook)():
+        for record in result:
+            if type(record) is not kind:  # nor a class of theirs, which may do anything later
+                raise TypeError(f"{hook}: expected medloss.{kind.__name__} records, got {record!r}")
+            found.append(record)
+    names = [record.name for record in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{hook}: {', '.join(twice)} offered twice by the same plugin")
+    return found
+
+
+_Entry = tuple[Plugin, int, metadata.EntryPoint | None]
+
+
+def _entry_points() -> Iterator[_Entry]:
+    """Every entry point of every ``medloss`` group, in an order that is the same everywhere.
+
+    None where the entry points of a distribution cannot be read.
+    """
+    found: list[_Entry] = []
+    distributions = iter(metadata.distributions())
+    while True:
+        try:
+            with isolated():
+                distribution = next(distributions, None)
+        except IsolatedError:  # a finder of somebody, for which there is no more to be had
+            break
+        if distribution is None:
+            break
+        try:
+            with isolated():
+                found += _of_distribution(distribution)
+        except IsolatedError as failure:
+            found += _unreadable(distribution, str(failure))
     # The same distribution can be on sys.path twice (an editable install beside its source).
     unique = {(p.distribution, p.name, api): (p, api, e) for p, api, e in reversed(found)}
     yield from (unique[key] for key in sorted(unique))
+
+
+def _of_distribution(distribution: metadata.Distribution) -> list[_Entry]:
+    if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+        return []  # read twice as fast as it is parsed
+    entries = [
+        (entry, int(group[1] or 1))
+        for entry in distribution.entry_points
+        if (group := re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group))
+    ]
+    if not entries:  # else nobody asks for the metadata, which take longer to read
+        return []
+    path = _path(distribution)
+    name, version = _name_and_version(distribution, path)
+    return [
+        (Plugin(entry.name, entry.value, name, version, path=path), api, entry)
+        for entry, api in entries
+    ]
+
+
+def _unreadable(distribution: metadata.Distribution, reason: str) -> list[_Entry]:
+    """One that cannot be used, of a distribution that seems to offer something to medloss."""
+    path = _path(distribution)
+    try:
+        if f"[{GROUP}".encode() not in Path(path, "entry_points.txt").read_bytes():
+            return []
+    except (OSError, ValueError):
+        return []
+    name, version = _name_and_version(distribution, path)
+    reason = f"its entry points cannot be read: {reason} (of {path})"
+    return [(Plugin("", "", name, version, "broken", reason, path), API, None)]
+
+
+def _path(distribution: metadata.Distribution) -> str:
+    """The folder of its metadata, which every distribution that pip installs has."""
+    path = getattr(distribution, "_path", None)
+    return str(path) if isinstance(path, Path) else ""
+
+
+def _name_and_version(distribution: metadata.Distribution, path: str) -> tuple[str, str]:
+    """As the metadata have it; where they are missing or damaged, as the folder is called."""
+    try:
+        with isolated():
+            told = distribution.metadata
+            name, version = told["Name"], told["Version"]
+            if isinstance(name, str) and isinstance(version, str):
+                return name, version
+    except IsolatedError:
+        pass  # the name of the folder is all there is
+    name, _, version = Path(path).stem.partition("-")
+    return name.replace("_", "-") or "unknown", version or "unknown"
+
+
+def _preferred(found: list[Offer[R]]) -> list[Offer[R]]:
+    """Those of medloss itself, where there are any."""
+    return [offer for offer in found if offer.plugin.distribution == OURS] or found
+
+
+def _the_one(kind: str, name: str, found: list[Offer[R]]) -> Offer[R]:
+    """Of those that have a name the one that is meant.
+
+    Raises:
+        PluginError: nobody can tell.
+    """
+    chosen, *more = _preferred(found)
+    if more:
+        raise PluginError(_clash(kind, name, found))
+    for other in found:
+        if other is not chosen:
+            warnings.warn(
+                f"{kind} {name!r} is that of medloss; the one of {other.plugin} is reached by its "
+                f"full name, {other.full_name}",
+                stacklevel=4,
+            )
+    return chosen
 
 
 def _clash(kind: str, name: str, found: list[Offer[R]]) -> str:

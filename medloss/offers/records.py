@@ -24,6 +24,7 @@ are read from its docstring, which is not imported for that either.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -86,11 +87,17 @@ class Record:
     exempt: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        for name in ("name", "target", "family", "summary"):
+            value = getattr(self, name)
+            _check(type(value) is str, name, "a string", value)
         _check(bool(_NAME.fullmatch(self.name)), "name", "lower_case_words", self.name)
         _check(bool(_TARGET.fullmatch(self.target)), "target", "'module:Attribute'", self.target)
         _check(bool(_NAME.fullmatch(self.family)), "family", "lower_case_words", self.family)
         if not self.summary:
             self._read_docstring()
+        # A lone half of a character can be written nowhere.
+        summary = self.summary.encode("utf-8", "backslashreplace").decode("utf-8")
+        object.__setattr__(self, "summary", summary)
         one_line = bool(self.summary.strip()) and "\n" not in self.summary
         _check(one_line, "summary", "one non-empty line", self.summary)
         _check_strings("cites", self.cites)
@@ -98,6 +105,7 @@ class Record:
             value = getattr(self, name)
             named = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
             _check(named, name, "a mapping with strings as keys", value)
+            _check(_is_json(value), name, "what JSON can hold", value)
 
     def _read_docstring(self) -> None:
         try:
@@ -293,8 +301,15 @@ def _check(good: bool, field: str, expected: str, got: object) -> None:
         raise ValueError(f"{field}: expected {expected}, got {got!r}")
 
 
+def _is_json(value: Mapping[str, Any]) -> bool:
+    try:
+        return bool(json.dumps(dict(value)))
+    except (TypeError, ValueError):
+        return False
+
+
 def _check_strings(field: str, values: tuple[str, ...], allowed: tuple[str, ...] = ()) -> None:
-    tuple_of_strings = isinstance(values, tuple) and all(isinstance(v, str) for v in values)
+    tuple_of_strings = isinstance(values, tuple) and all(type(v) is str for v in values)
     _check(tuple_of_strings, field, "a tuple of strings", values)
     if allowed:
         bad = [v for v in values if v not in allowed]

@@ -8,9 +8,10 @@ from typing import Any, ParamSpec, TypeVar
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core.entrypoints import init_all
 from numba.extending import intrinsic, overload
 
-from medloss.runtime.keeping import Kept
+from medloss.runtime.keeping import Kept, say_once
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +54,7 @@ class Loops:
         compiled: Any = numba.njit(**self._options)(function)
         if not numba.config.DISABLE_JIT:
             compiled._cache = Kept(function, self.what)
+            compiled._compilation_chain_init_hook = _find_extensions
         result: Callable[P, R] = compiled
         return result
 
@@ -67,6 +69,14 @@ class Loops:
             function, jit_options=self._inner, strict=False
         )
         return decorator
+
+
+def _find_extensions() -> None:
+    """Let numba look for its extensions, which no distribution with damaged metadata may hinder."""
+    try:
+        init_all()
+    except Exception as error:  # noqa: BLE001  # of any distribution; numba looks only once
+        say_once("extensions", f"numba's extensions are not used: {type(error).__name__}: {error}")
 
 
 def _bits_as(to: Any, number: Any, machine: Any) -> Any:

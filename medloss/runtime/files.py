@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+PARTIAL = ".partial."
+"""In the name of a file that is being written."""
 
 
 def check_output(path: Path, *, force: bool) -> None:
@@ -43,18 +48,73 @@ def make_folder(folder: Path) -> None:
     there = folder if folder.exists() else folder.parent
     if not os.access(there, os.W_OK):
         raise ValueError(f"{there} is not writable")
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be made: {error.strerror or error}") from error
+
+
+class CannotWriteError(OSError):
+    """A file could not be written; its name and the reason, in a sentence.
+
+    Args:
+        path: of the file.
+        error: that writing raised.
+    """
+
+    def __init__(self, path: object, error: OSError) -> None:
+        reason = error.strerror or str(error) or type(error).__name__
+        super().__init__(f"{path} cannot be written: {reason}")
+        self.errno = error.errno
+
+
+unfinished: set[str] = set()
+"""Files that are being written, under the names that they have until they are complete."""
 
 
 @contextlib.contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
-    """Where to write what appears as ``path`` at the end, and not at all after an error."""
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    """Where to write what appears as ``path`` when all is on the disk, and not after an error.
+
+    Raises:
+        CannotWriteError: the disk is full, the folder is gone, or the like; says which file.
+    """
+    partial = path.with_name(f".{os.getpid()}{PARTIAL}{path.name}")
+    unfinished.add(str(partial))
     try:
         yield partial
+        _to_disk(partial, os.O_RDWR)
         partial.replace(path)
+        _to_disk(path.parent, os.O_RDONLY)
+    except CannotWriteError:
+        raise
+    except OSError as error:
+        raise CannotWriteError(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        unfinished.discard(str(partial))
+
+
+def delete_unfinished(folder: Path) -> None:
+    """Delete what processes left that were killed while they wrote; nobody may write now."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f".*{PARTIAL}*"):
+            path.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path, flags: int) -> None:
+    if os.name == "nt" and flags == os.O_RDONLY:
+        return  # a folder cannot be opened there
+    number = os.open(path, flags)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        # Some network file systems cannot do this with folders, which is no reason to fail.
+        if flags != os.O_RDONLY or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(number)
 
 
 @contextlib.contextmanager
@@ -72,6 +132,24 @@ def write_text(path: Path, text: str) -> None:
     """Write a file of text."""
     with whole_file(path) as file:
         file.write(text)
+
+
+_RUN_BY_SPREADSHEETS = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def safe_cell(text: str) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula.
+
+    Example:
+        >>> safe_cell("=1+1"), safe_cell("case_1"), plain_cell(safe_cell("'=1+1"))
+        ("'=1+1", 'case_1', "'=1+1")
+    """
+    return f"'{text}" if _RUN_BY_SPREADSHEETS.match(text) else text
+
+
+def plain_cell(text: str) -> str:
+    """What :func:`safe_cell` made a cell of."""
+    return text[1:] if text[:1] == "'" and _RUN_BY_SPREADSHEETS.match(text) else text
 
 
 def write_json_file(path: Path, content: Any) -> None:

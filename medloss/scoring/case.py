@@ -257,8 +257,12 @@ class Case:
     def _voxel_mm3(self) -> float | None:
         return None if self.spacing_mm is None else math.prod(self.spacing_mm)
 
+    @cached_property
+    def _label_set(self) -> frozenset[int]:
+        return frozenset(self.labels)
+
     def _known(self, label: int) -> int:
-        if label not in self.labels:
+        if label not in self._label_set:
             raise ValueError(f"label: expected one of {list(self.labels)}, got {label!r}")
         return label
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import threading
 import uuid
 from collections.abc import Generator, Sequence
@@ -29,6 +30,8 @@ def connect(address: str) -> Any:
         from distributed import Client
     except ImportError as error:
         raise ValueError("--scheduler needs Dask: the extra dask of medloss") from error
+    # That the scheduler is gone is said in a sentence, and not in a traceback of its log.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client: Any = Client(address, timeout=_PATIENCE_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Generator, Hashable, Iterator,
 from types import FrameType
 from typing import Any
 
+from medloss.runtime.interruption import SIGNALS
 from medloss.work.jobs import Crew, Failed, Item, Job, Result, State
 
 
@@ -33,7 +34,7 @@ def give_away(
 
 
 class Interrupted(Exception):  # noqa: N818  # it is no error
-    """Ctrl-C, with the number of items that are done, of how many."""
+    """Ctrl-C or SIGTERM, with the number of items that are done, of how many."""
 
     def __init__(self, done: int, of: int) -> None:
         super().__init__(done, of)
@@ -48,7 +49,6 @@ def work_through(
     kept: Collection[Any],
     of: int,
     elsewhere: bool = True,
-    terminate: bool = False,
 ) -> None:
     """Keep each result as it comes; whoever makes them is gone at the end.
 
@@ -59,14 +59,12 @@ def work_through(
         kept: items that are done; ``keep`` adds to it.
         of: how many items there are with those.
         elsewhere: other processes make the results, so that nothing is lost by leaving at once.
-        terminate: the signal that batch systems send is Ctrl-C, too.
 
     Raises:
-        Interrupted: Ctrl-C.
+        Interrupted: Ctrl-C, or the signal that batch systems send.
     """
-    signals = (signal.SIGINT, signal.SIGTERM) if terminate else (signal.SIGINT,)
     try:
-        with Interrupts(*signals) as interrupts, contextlib.closing(results):
+        with Interrupts() as interrupts, contextlib.closing(results):
             while True:
                 interrupts.check()
                 with interrupts.waiting() if elsewhere else contextlib.nullcontext():
@@ -83,20 +81,18 @@ class Interrupts:
     """While it is entered, Ctrl-C waits for :meth:`check`; a second one does not wait.
 
     Compiled code and C libraries may turn an interruption into errors of their own, which would
-    make a failed item of one that has nothing wrong with it.
-
-    Args:
-        signals: that mean it.
+    make a failed item of one that has nothing wrong with it. SIGTERM means the same.
     """
 
-    def __init__(self, *signals: signal.Signals) -> None:
+    def __init__(self) -> None:
         self._asked = False
         self._at_once = False
-        self._before: dict[signal.Signals, Any] = dict.fromkeys(signals or (signal.SIGINT,))
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = {one: signal.signal(one, self._handle) for one in self._before}
+            for one in SIGNALS:
+                self._before[one] = signal.signal(one, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,5 +121,8 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked or self._at_once:
+            before = self._before.get(number)
+            if callable(before):  # which knows where nothing can be raised
+                before(number, frame)
             raise KeyboardInterrupt
         self._asked = True

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import pickle
 import signal
+import threading
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, Generic
@@ -71,8 +73,12 @@ class _Pool(Generic[State, Item, Result]):
         self._threads = crew.threads or max(1, threads.processors() // workers)
         self._in_vain = 0
         self._workers: list[_Worker[Item]] = []
-        for _ in range(workers):
-            self._start()
+        try:
+            for _ in range(workers):
+                self._start()
+        except BaseException:
+            self.close()
+            raise
 
     def do(self, items: Sequence[Item]) -> Generator[tuple[Item, Result | Failed]]:
         waiting, deaths = deque(items), Counter[Item]()
@@ -129,7 +135,8 @@ class _Pool(Generic[State, Item, Result]):
         process = self._context.Process(
             target=_work, args=(theirs, self._job, share), daemon=not self._job.exclusive
         )
-        process.start()
+        with _deaf_to_ctrl_c():
+            process.start()
         theirs.close()  # so that the death of the process is the end of the channel
         self._workers.append(_Worker(process, ours))
 
@@ -154,10 +161,38 @@ class _Pool(Generic[State, Item, Result]):
         )
 
 
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that begin inside do not hear Ctrl-C, which goes to every process of a terminal.
+
+    What it means is for the parent to say, which hears it a moment later.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Its own start would let the signal through again.
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it is gone, however: nobody waits for it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _work(channel: Any, job: Job[State, Item, Result], share: Share) -> None:
     """What a process does until the parent hangs up; first it says why it cannot, or nothing."""
-    # Ctrl-C goes to every process of a terminal; what it means is for the parent to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         try:
             state = job.start(share)

@@ -246,7 +246,7 @@ def test_a_write_that_fails_leaves_the_old_file(folders, monkeypatch):
     kept.write_text("precious")
     monkeypatch.setattr("json.dump", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     result = run("pred", "ref", "--json", "out.json", "--force")
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert kept.read_text() == "precious"
     assert not list(folders.glob(".*"))
 

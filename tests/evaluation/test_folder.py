@@ -71,6 +71,11 @@ def test_a_null_in_the_summary_is_infinite_only_where_there_are_values(folder):
         (lambda c: c["cases"][0]["results"].pop(), "differ in the values of 'a'"),
         (lambda c: c["metric_per_case"].pop(), "expected 3 cases, got 2"),
         (lambda c: c.update(cases=7), "summary.json"),
+        (lambda c: c["settings"].update(inputs=True), "inputs: expected dict, got True"),
+        (lambda c: c["settings"].update(inputs={"left_out": 1}), "left_out: expected list, got 1"),
+        (lambda c: c["settings"].update(bootstrap=[[1]]), "bootstrap: expected dict"),
+        (lambda c: c["settings"].update(bootstrap={"level": "x"}), "could not convert"),
+        (lambda c: c["cases"][0].update(shape=[1e400, 2]), "infinity"),
     ],
 )
 def test_a_damaged_summary_is_one_sentence(folder, edit, words):

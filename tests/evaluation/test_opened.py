@@ -10,7 +10,7 @@ import pytest
 
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.journal import open_journal
-from medloss.evaluation.reading import metaimage, opened, voxel_files
+from medloss.evaluation.reading import opened
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.run import evaluate_all
 from medloss.evaluation.score import EvalPlan, evaluate_pair
@@ -119,24 +119,50 @@ def test_another_version_of_who_offers_a_metric_is_another_study(tmp_path, save,
         kept(journal, pair)
 
 
-def test_a_file_is_as_it_was_when_it_was_opened_and_not_later(tmp_path, save, monkeypatch):
-    """What changes while a case is scored was read before, or after: nobody knows."""
+@pytest.mark.parametrize("how", ["written", "replaced", "deleted"])
+def test_what_changes_while_it_is_read_has_no_result(tmp_path, save, monkeypatch, how):
+    """It was read before, or after, or half of each: nobody knows."""
     header = detached(tmp_path / "x", "a.mhd")
-    pair = Pair("a", header, save("r/a.nii", ball()))
+    voxels = tmp_path / "x" / "voxels.raw"
+    pair, journal = Pair("a", header, save("r/a.nii", ball())), tmp_path / "journal"
     read = opened.open_file
 
     def slow(path: Path):
         file = read(path)
         if path.name == "voxels.raw":
-            (tmp_path / "x" / "voxels.raw").write_bytes(bytes(120))
+            if how == "written":
+                again(voxels, bytes(120))
+            elif how == "replaced":
+                (tmp_path / "x" / "new").write_bytes(ball().tobytes(order="F"))
+                (tmp_path / "x" / "new").replace(voxels)
+            else:
+                voxels.unlink()
         return file
 
-    for module in (metaimage, voxel_files):
-        monkeypatch.setattr(module, "open_file", slow)
-    result = evaluate_pair(pair, STUDY)
-    assert not result.error
-    ((was, *facts),) = [file for file in result.files if file[0].endswith("voxels.raw")]
-    assert opened.state(was)[1:] != tuple(facts)
+    with monkeypatch.context() as patch:
+        patch.setattr(opened, "open_file", slow)
+        result = evaluate_pair(pair, STUDY)
+        assert f"{voxels} changed while it was read" in result.error
+        assert not result.results
+        evaluate_all([pair], STUDY, journal=journal)
+    (tmp_path / "x" / "voxels.raw").write_bytes(ball().tobytes(order="F"))
+    assert kept(journal, pair) == (False, 0)  # a failed case is scored again
+    assert kept(journal, pair) == (True, 0)
+
+
+def test_what_fails_while_it_changes_says_both(tmp_path, save, monkeypatch):
+    path = save("p/a.nii", ball())
+    pair = Pair("a", path, save("r/a.nii", ball()))
+    read = opened.open_file
+
+    def slow(path: Path):
+        file = read(path)
+        if path.parent.name == "p":
+            path.write_bytes(path.read_bytes()[:200])
+        return file
+
+    monkeypatch.setattr(opened, "open_file", slow)
+    assert f"; {path} changed while it was read" in evaluate_pair(pair, STUDY).error
 
 
 def test_outside_of_a_recording_nothing_is_kept(tmp_path):

@@ -148,14 +148,26 @@ def test_two_plugins_of_the_same_entry_name_are_both_kept(add_plugin: AddPlugin)
     }
 
 
-def test_a_name_offered_twice_must_be_said_in_full(add_plugin: AddPlugin) -> None:
-    add_plugin("rival", GOOD.replace('"{name}"', '"dice"'))
+def test_our_names_stay_ours_and_the_other_is_reached_in_full(add_plugin: AddPlugin) -> None:
+    add_plugin("rival", GOOD.replace('"{name}"', '"dice"').replace("ShinyLoss", "DiceLoss"))
     found = Host()
-    with pytest.raises(medloss.PluginError, match=r"medloss:dice .* and medloss-rival:dice"):
-        found.losses.find("dice")
+    with pytest.warns(UserWarning, match=r"'rival' of medloss-rival .* medloss-rival:dice"):
+        assert found.losses.find("dice").record.target == "medloss_region.dice:DiceLoss"
+    with pytest.warns(UserWarning, match="medloss-rival:dice"):
+        assert found.losses.attribute("DiceLoss").__module__ == "medloss_region.dice"
+    assert "DiceLoss" in found.losses.attribute("__all__")
     assert found.losses.find("medloss:dice").record.target == "medloss_region.dice:DiceLoss"
     assert found.losses.find("medloss-rival:dice").plugin.distribution == "medloss-rival"
     assert found.losses.find("tversky").plugin.distribution == "medloss"
+
+
+def test_a_name_that_two_others_offer_must_be_said_in_full(add_plugin: AddPlugin) -> None:
+    for name in ("one", "two"):
+        add_plugin(name, GOOD.replace('"{name}"', '"same"'))
+    found = Host()
+    with pytest.raises(medloss.PluginError, match=r"medloss-one:same .* and medloss-two:same"):
+        found.losses.find("same")
+    assert found.losses.find("medloss-two:same").plugin.distribution == "medloss-two"
 
 
 def test_a_typo_gets_the_nearest_name() -> None:
@@ -274,8 +286,8 @@ def test_parts_of_detectors_have_their_own_names_and_errors(add_plugin: AddPlugi
     bad = add_plugin("bad", DETECTION.replace('"box_loss"', '"box"'), record="bad")
     odd = add_plugin("odd", GOOD + "\n@hookimpl\ndef medloss_detection():\n    yield 'ciou'\n")
     found = Host()
-    with pytest.raises(medloss.PluginError, match=r"medloss:ciou .* and medloss-rival:ciou"):
-        found.detection.find("ciou")
+    with pytest.warns(UserWarning, match="medloss-rival:ciou"):
+        assert found.detection.find("ciou").full_name == "medloss:ciou"
     with pytest.raises(medloss.PluginError, match="no detection part is called 'siou'; did you"):
         found.detection.find("siou")
     assert "role: expected one of box_loss," in plugin(found, bad).reason

@@ -22,7 +22,7 @@ from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.formats import number
 from medloss.evaluation.outputs.pages import p_value, share
 from medloss.evaluation.outputs.statistics import SHARE, Bootstrap
-from medloss.runtime.files import whole_file, write_json_file
+from medloss.runtime.files import safe_cell, whole_file, write_json_file
 
 WIDTH = 80
 """The tables on the terminal need so many columns."""
@@ -130,14 +130,25 @@ def _differences_table(found: Sequence[Difference], *, wide: bool) -> Table:
 # Files
 
 
-def write_csv(path: Path, found: Sequence[Difference]) -> None:
-    """Write a line for each metric, label and pair of runs."""
+def write_csv(path: Path, found: Sequence[Difference], *, safe: bool = False) -> None:
+    """Write a line for each metric, label and pair of runs.
+
+    Args:
+        path: of the file.
+        found: differences.
+        safe: texts are escaped that a spreadsheet would run.
+    """
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, float):
+            return repr(value)
+        return safe_cell(value) if safe and isinstance(value, str) else value
+
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         for each in found:
-            cells = _difference(each).values()
-            writer.writerow(repr(x) if isinstance(x, float) else x for x in cells)
+            writer.writerow(map(cell, _difference(each).values()))
 
 
 def write_json(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from medloss.evaluation.outputs import formats
 from medloss.evaluation.outputs.results import CASES, SUMMARY, write_csv, write_json, written_at
 from medloss.evaluation.records import ResultTable
-from medloss.runtime.files import make_folder, write_text
+from medloss.runtime.files import delete_unfinished, make_folder, write_text
+from medloss.work.lock import LOCKS, locked
 
 JOURNAL, REPORT = "journal.jsonl", "report.html"
 ERROR_MAPS = "error_maps"
@@ -18,8 +20,9 @@ DEFINITIONS = ("definitions.csv", "definitions.md")
 _OWN = (CASES, SUMMARY, JOURNAL, REPORT, *TABLES.values(), *DEFINITIONS)
 
 
-def prepare(folder: Path, *, resume: bool, force: bool) -> None:
-    """Make the folder, or make sure that what it holds may be added to or replaced.
+@contextlib.contextmanager
+def prepared(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
+    """Make the folder, or make sure that what it holds may be added to or replaced; then hold it.
 
     Args:
         folder: of the study; its own parent must exist.
@@ -27,36 +30,44 @@ def prepare(folder: Path, *, resume: bool, force: bool) -> None:
         force: delete what an earlier study left there, and nothing else.
 
     Raises:
-        ValueError: it is no folder, cannot be written to, or holds something.
+        ValueError: it is no folder, cannot be written to, holds something, or another process
+            writes to it.
     """
     if resume and force:
         raise ValueError("--resume goes on with a folder and --force begins anew; give one of them")
     make_folder(folder)
-    if force:
-        _empty(folder)
-    elif any(folder.iterdir()):
-        if not resume:
-            raise ValueError(
-                f"{folder} is not empty; --resume goes on with it, --force begins anew"
-            )
-        if not (folder / JOURNAL).exists():
-            raise ValueError(f"{folder} is not empty and holds no {JOURNAL} to go on with")
+    with locked(folder):
+        for place in (folder, folder / ERROR_MAPS):
+            delete_unfinished(place)
+        if force:
+            _empty(folder)
+        elif any(path.name not in LOCKS for path in folder.iterdir()):
+            if not resume:
+                raise ValueError(
+                    f"{folder} is not empty; --resume goes on with it, --force begins anew"
+                )
+            if not (folder / JOURNAL).exists():
+                raise ValueError(f"{folder} is not empty and holds no {JOURNAL} to go on with")
+        yield
 
 
-def write_tables(folder: Path, table: ResultTable, tables: Sequence[str] = ()) -> list[Path]:
+def write_tables(
+    folder: Path, table: ResultTable, tables: Sequence[str] = (), *, csv_safe: bool = False
+) -> list[Path]:
     """Write ``cases.csv``, ``summary.json`` and the tables that were asked for.
 
     Args:
         folder: prepared.
         table: with its origin.
         tables: of ``latex``, ``markdown``, ``parquet``.
+        csv_safe: ``cases.csv`` is escaped for spreadsheets.
 
     Returns:
         The files, in the order of writing.
     """
     written = [folder / CASES, folder / SUMMARY]
-    write_csv(written[0], [table])
-    write_json(written[1], table)
+    write_csv(written[0], [table], safe=csv_safe)
+    write_json(written[1], table, csv_safe=csv_safe)
     for kind in tables:
         path = folder / TABLES[kind]
         if kind == "parquet":
@@ -72,12 +83,14 @@ def placed(table: ResultTable, folder: Path) -> ResultTable:
     return dataclasses.replace(table, path=folder, written=written_at(folder))
 
 
-def write_definitions(folder: Path, definitions: Sequence[ResultTable]) -> list[Path]:
+def write_definitions(
+    folder: Path, definitions: Sequence[ResultTable], *, csv_safe: bool = False
+) -> list[Path]:
     """Write every value by every definition, and a table of the means; the files."""
     from medloss.evaluation.outputs.tables import policies
 
     written = [folder / name for name in DEFINITIONS]
-    write_csv(written[0], definitions)
+    write_csv(written[0], definitions, safe=csv_safe)
     write_text(written[1], formats.definitions_markdown(definitions, policies(definitions)))
     return written
 

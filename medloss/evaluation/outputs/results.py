@@ -29,7 +29,7 @@ from medloss.evaluation.records import (
     label_key,
 )
 from medloss.runtime.config_text import parse_file
-from medloss.runtime.files import whole_file, write_json_file
+from medloss.runtime.files import plain_cell, safe_cell, whole_file, write_json_file
 from medloss.scoring import Status
 from medloss.scoring.facts import Counts
 
@@ -37,6 +37,8 @@ CASES, SUMMARY = "cases.csv", "summary.json"
 CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "preset", "status", "message")
 FORMAT = 1
 """Number of the layout of the JSON file; it grows when a reader would have to change."""
+
+_CSV_SAFE = "csv_safe"
 
 NNUNET_KEYS = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")
 """Of nnU-Net's ``summary.json``, with the meaning that they have there."""
@@ -54,6 +56,15 @@ _NUMBERS = {
 _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
+_KINDS: dict[str, type[Any]] = {
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source"), dict),
+    **dict.fromkeys(("command", "device"), str),
+}
+"""Of the settings that are not there in every file, or that only some readers show."""
+
+_Values = dict[str, dict[tuple[str, str], _Cell]]
+"""By case, then by label and metric."""
+
 
 class FolderError(ValueError):
     """A folder that is no output of ``medloss eval``, or a damaged one."""
@@ -62,17 +73,24 @@ class FolderError(ValueError):
 # Writing
 
 
-def write_csv(path: Path, tables: Sequence[ResultTable]) -> None:
+def write_csv(path: Path, tables: Sequence[ResultTable], *, safe: bool = False) -> None:
     """Write a line for each case, label and metric, and one for each failed case.
 
     Several tables, of the same cases, stand one after the other, below one head.
+
+    Args:
+        path: of the file.
+        tables: with the same columns.
+        safe: texts are escaped that a spreadsheet would run.
     """
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(csv_columns(tables[0]))
+        head = csv_columns(tables[0])
+        writer.writerow(map(safe_cell, head) if safe else head)
         for table in tables:
             for row in rows(table):
-                writer.writerow([repr(x) if isinstance(x, float) else x or "" for x in row])
+                cells = (safe_cell(x) if safe and isinstance(x, str) else x for x in row)
+                writer.writerow([repr(x) if isinstance(x, float) else x or "" for x in cells])
 
 
 def csv_columns(table: ResultTable) -> tuple[str, ...]:
@@ -107,11 +125,18 @@ def rows(table: ResultTable) -> Iterator[tuple[Any, ...]]:
             yield (case.name, "", "", "", None, "", preset, "failed", case.error, *rest)
 
 
-def write_json(path: Path, table: ResultTable) -> None:
-    """Write settings, cases and summary. NaN and infinity become null: JSON has neither."""
+def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> None:
+    """Write settings, cases and summary. NaN and infinity become null: JSON has neither.
+
+    Args:
+        path: of the file.
+        table: with its origin.
+        csv_safe: whether the file of the values beside it is escaped.
+    """
     content = {
         "medloss": table.version,
         "format": FORMAT,
+        **({_CSV_SAFE: True} if csv_safe else {}),
         "settings": table.settings,
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
@@ -254,7 +279,7 @@ def read_folder(path: Path) -> ResultTable:
         return _table(path, content)
     except FolderError:
         raise
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise FolderError(f"{where} lacks or garbles {str(error) or 'an entry'}") from error
     except ValueError as error:
         raise FolderError(f"{where}: {error}") from error
@@ -290,7 +315,15 @@ def _reachable(where: Path, missing: str) -> Iterator[None]:
 def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     settings = content["settings"]
     settings["preset"], settings["policies"]["meaning"]  # every reader shows them
-    values, errors = _read_csv(path)
+    for name, kind in _KINDS.items():
+        if not isinstance(settings.get(name, kind()), kind):
+            raise ValueError(f"{name}: expected {kind.__name__}, got {settings[name]!r}")
+    if made := settings.get("bootstrap"):
+        float(made["level"]), int(made["resamples"]), int(made["seed"])
+    for name, value in settings.get("inputs", {}).items():
+        if name in ("left_out", "passed_over") and not isinstance(value, list):
+            raise ValueError(f"{name}: expected list, got {value!r}")
+    values, errors = _read_csv(path, safe=content.get(_CSV_SAFE) is True)
     names = [str(entry["case"]) for entry in content["cases"]]
     failed = {str(x["case"]) for x in content["cases"] if x["status"] == "failed"}
     if len(set(names)) != len(names) or not values.keys() <= set(names) or failed != errors:
@@ -344,10 +377,12 @@ def _better(entry: Mapping[str, Any]) -> str:
     return str(better)
 
 
-def _read_csv(path: Path) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[str]]:
+def _read_csv(
+    path: Path, *, safe: bool
+) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[str]]:
     """Values by case, label and metric, and the names of the failed cases."""
     where = path / CASES
-    found: dict[str, dict[tuple[str, str], _Cell]] = {}
+    found: _Values = {}
     failed: set[str] = set()
     with (
         _reachable(where, f"{path} has no {CASES}"),
@@ -358,6 +393,8 @@ def _read_csv(path: Path) -> tuple[dict[str, dict[tuple[str, str], _Cell]], set[
             if tuple(reader.fieldnames or ())[: len(CSV_COLUMNS)] != CSV_COLUMNS:
                 raise FolderError(f"{where} does not begin with {','.join(CSV_COLUMNS)}")
             for row in reader:
+                if safe:
+                    row = {key: plain_cell(cell or "") for key, cell in row.items()}
                 if row["status"] == "failed":
                     failed.add(row["case"])
                     continue

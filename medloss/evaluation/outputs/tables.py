@@ -177,9 +177,17 @@ def versions(plan: EvalPlan) -> dict[str, str]:
     names = dict.fromkeys((*_CORE, *heavy))
     found = {
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in names},
+        **{name: _version(name) for name in names},
     }
     return found | {name: v for name, v in offering(plan).items() if name not in found}
+
+
+def _version(name: str) -> str:
+    """Of a package; what is damaged in its metadata costs no study."""
+    try:
+        return str(metadata.version(name))
+    except Exception:  # noqa: BLE001  # of whatever finds distributions
+        return "unknown"
 
 
 # Definitions

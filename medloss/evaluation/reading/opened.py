@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
@@ -109,6 +109,11 @@ def note(path: Path) -> None:
 def state(path: str | os.PathLike[str]) -> Opened:
     """The file as it is now."""
     return _opened(path, _status(path))
+
+
+def changed(files: Iterable[Opened]) -> str:
+    """The first of these files that is not as it was; empty where all are."""
+    return next((was[0] for was in files if state(was[0]) != was), "")
 
 
 def _status(path: str | os.PathLike[str]) -> os.stat_result | None:

@@ -197,6 +197,8 @@ def whole_numbers(
         CaseError: they are no labels.
     """
     note = ""
+    if high >= 2**63 and array.dtype.kind == "u":
+        raise CaseError(f"{path} holds the label {array.max()}; labels are less than 2^63")
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     elif array.dtype.kind == "f":

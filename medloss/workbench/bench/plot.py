@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from medloss.runtime.files import partial_file
 from medloss.workbench.bench.report import number
 from medloss.workbench.bench.results import BenchReport, Contest, Entry, Table
 
@@ -41,7 +42,8 @@ def save_plot(report: BenchReport, path: Path) -> None:
         _draw_times(left, table)
         _draw_memory(right, table)
         _label(left, table)
-    figure.savefig(path, dpi=150)
+    with partial_file(path) as partial:
+        figure.savefig(partial, dpi=150)
 
 
 def _bars(contest: Contest) -> list[Entry]:

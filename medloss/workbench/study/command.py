@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -187,15 +188,30 @@ def run_study(options: StudyOptions, say: Say) -> int:
         there = folder.read()
         check_same(folder.path, there, conditions, losses)
         conditions = dataclasses.replace(conditions, epochs=there["conditions"]["epochs"])
-    left = [run for run in runs if not (goes_on and folder.done(run))]
-    if not options.dry_run:
-        folder.prepare(force=options.force)
     if not conditions.epochs and not options.budget:
         conditions = dataclasses.replace(conditions, epochs=trained.own_epochs())
-    conditions = _planned(conditions, runs, left, losses, crew, options, say)
-    if options.dry_run:
-        return 0
-    folder.write(conditions, losses, seeds, {"baseline": baseline, "budget": options.budget})
+    held = contextlib.nullcontext() if options.dry_run else folder.prepared(force=options.force)
+    with held:
+        left = [run for run in runs if not (goes_on and folder.done(run))]
+        conditions = _planned(conditions, runs, left, losses, crew, options, say)
+        if options.dry_run:
+            return 0
+        folder.write(conditions, losses, seeds, {"baseline": baseline, "budget": options.budget})
+        failed = _trained(folder, runs, len(left), conditions, crew, seeds[0], say)
+        _write(folder, runs, baseline, say)
+    return failed
+
+
+def _trained(
+    folder: StudyFolder,
+    runs: Sequence[StudyRun],
+    left: int,
+    conditions: StudyConditions,
+    crew: Crew,
+    pictures_of: int,
+    say: Say,
+) -> int:
+    """Train what is left; how many runs failed."""
     count, failed = 0, 0
 
     def tell(run: StudyRun, facts: Facts) -> None:
@@ -203,10 +219,9 @@ def run_study(options: StudyOptions, say: Say) -> int:
         count += 1
         failed += facts["status"] == "failed"
         what = facts.get("message") or f"{facts.get('seconds_training', 0):.0f} s"
-        say(f"[{count}/{len(left)}] {run.name}: {facts['status']}, {what}")
+        say(f"[{count}/{left}] {run.name}: {facts['status']}, {what}")
 
-    execute(folder, runs, conditions, crew, pictures_of=seeds[0], on_done=tell)
-    _write(folder, runs, baseline, say)
+    execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
     return failed
 
 
@@ -252,7 +267,8 @@ def _report_again(folder: StudyFolder, options: StudyOptions, say: Say) -> None:
     there = folder.read()
     losses = [StudyLoss(name, block) for name, block in there["losses"].items()]
     runs = all_runs(losses, there["seeds"], there["conditions"]["folds"])
-    _write(folder, runs, options.baseline or there["baseline"], say)
+    with folder.prepared(force=False):
+        _write(folder, runs, options.baseline or there["baseline"], say)
 
 
 def _write(folder: StudyFolder, runs: Sequence[StudyRun], baseline: str, say: Say) -> None:

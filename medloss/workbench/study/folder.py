@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
 from medloss.runtime.config_text import DuplicateKeyError, parse_file, parse_json
-from medloss.runtime.files import make_folder, write_text
-from medloss.work.journal import append_text, differences
+from medloss.runtime.files import delete_unfinished, make_folder, write_text
+from medloss.work.journal import append_line, differences
+from medloss.work.lock import LOCKS, locked
 from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun
 
 SETTINGS, JOURNAL, RUNS = "study.json", "journal.jsonl", "runs"
@@ -41,22 +43,27 @@ class StudyFolder:
         """Whether a study is there."""
         return (self.path / SETTINGS).is_file()
 
-    def prepare(self, *, force: bool) -> None:
-        """Make the folder, or make sure that what is in it is a study.
+    @contextlib.contextmanager
+    def prepared(self, *, force: bool) -> Iterator[None]:
+        """Make the folder, or make sure that what is in it is a study; then hold it.
 
         Args:
             force: delete what an earlier study left there, and nothing else.
 
         Raises:
-            ValueError: it is no folder, cannot be written to, or holds something else.
+            ValueError: it is no folder, cannot be written to, holds something else, or another
+                process writes to it.
         """
         make_folder(self.path)
-        if force and self.begun:
-            for name in _OWN:
-                (self.path / name).unlink(missing_ok=True)
-            shutil.rmtree(self.path / RUNS, ignore_errors=True)
-        elif any(self.path.iterdir()) and not self.begun:
-            raise ValueError(f"{self.path} is not empty and holds no study ({SETTINGS})")
+        with locked(self.path):
+            delete_unfinished(self.path)
+            if force and self.begun:
+                for name in _OWN:
+                    (self.path / name).unlink(missing_ok=True)
+                shutil.rmtree(self.path / RUNS, ignore_errors=True)
+            elif not self.begun and any(p.name not in LOCKS for p in self.path.iterdir()):
+                raise ValueError(f"{self.path} is not empty and holds no study ({SETTINGS})")
+            yield
 
     def read(self) -> dict[str, Any]:
         """The settings of the study that is there.
@@ -118,8 +125,8 @@ class StudyFolder:
     def note(self, event: str, **facts: Any) -> None:
         """Append a line to the journal; it is on the disk when this returns."""
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "event": event, **facts}
-        with (self.path / JOURNAL).open("ab") as file:
-            append_text(file, json.dumps(line, default=str))
+        with (self.path / JOURNAL).open("ab", buffering=0) as file:
+            append_line(file, line)
 
 
 def check_same(

@@ -89,7 +89,6 @@ def execute(
         key=lambda result: result[0],
         kept=kept,
         of=len(runs),
-        terminate=True,
     )
     folder.note("end")
 
