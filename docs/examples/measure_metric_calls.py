@@ -47,6 +47,7 @@ def step(metric: Any, pair: list[Tensor], more: dict[str, Any]) -> float:
 
 PAIRS = {
     "dice": (ours.DiceMetric, theirs.DiceMetric),
+    "jaccard": (ours.JaccardMetric, theirs.MeanIoU),
     "hausdorff95": (
         ours.Hausdorff95Metric,
         partial(theirs.HausdorffDistanceMetric, percentile=95),
@@ -62,11 +63,11 @@ if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads())
     print("| metric | shape | medloss, ms | range | MONAI, ms | range | x ours | range |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for shape in ((64, 64), (32, 32, 32)):
+    for shape in ((32, 32), (64, 64), (16, 16, 16), (32, 32, 32)):
         generator = torch.Generator().manual_seed(0)
         pair = [one_hot(shape, shift, generator) for shift in (1.0, 0.0)]
         for name, (own, other) in PAIRS.items():
-            more = {} if name == "dice" else {"spacing": (1.0,) * len(shape)}
+            more = {} if name in ("dice", "jaccard") else {"spacing": (1.0,) * len(shape)}
             metrics = own(preset="monai"), other()
             steps = [partial(step, metric, pair, more) for metric in metrics]
             one, two = (each() for each in steps)
