@@ -1,8 +1,8 @@
 """From two label maps to the surface distances of all classes: one sweep each way.
 
 No map of distances, and no loop over classes for what is near. The surface of each map is listed
-once. One map's list is written into a padded volume; each element of the other one visits steps that
-are sorted by their physical length until it meets its own class there. What is not found within
+once. One map's list is written into a padded volume; each element of the other one visits steps
+sorted by their physical length until it meets its own class there. What is not found within
 some voxels, a false positive far away or a prediction that is wrong altogether, is left to a search
 plane by plane or among tiles.
 """
