@@ -1,9 +1,10 @@
 """From two label maps to the surface distances of all classes: one sweep each way.
 
-No distance transform and no loop over classes. One map's surface is marked in a padded volume; each
-element of the other one visits steps that are sorted by their physical length until it meets its
-own class there. What is not found within some voxels, a false positive far away or a prediction
-that is wrong altogether, is left to a search among tiles.
+No map of distances, and no loop over classes for what is near. The surface of each map is listed
+once. One map's list is written into a padded volume; each element of the other one visits steps
+sorted by their physical length until it meets its own class there. What is not found within
+some voxels, a false positive far away or a prediction that is wrong altogether, is left to a search
+plane by plane or among tiles.
 """
 
 from __future__ import annotations
