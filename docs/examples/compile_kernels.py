@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 import triton
 from kernel_variants import (
+    SHARED_BYTES,
     VARIANTS,
     Launch,
     everything,
@@ -36,9 +37,6 @@ from medloss.sums.gpu.backend import LaunchPlan
 
 MAIN = 90
 """The compute capability, times ten, of the tables (H100, H200); all variants compile for it."""
-SHARED_BYTES = {75: 64 << 10, 80: 99 << 10, 86: 99 << 10, 90: 99 << 10, 120: 99 << 10}
-"""What a program may have of the memory that its threads share, by compute capability; data centre
-GPUs have more, but a kernel is to run on all of its generation."""
 
 
 class Compiled(NamedTuple):

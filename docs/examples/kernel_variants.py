@@ -6,8 +6,10 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 import triton
@@ -18,13 +20,18 @@ from medloss.distance import gpu as distances
 from medloss.distance.separable import Measurement
 from medloss.histograms import gpu as histograms
 from medloss.sums import Activation, Term
-from medloss.sums.gpu import backend, true_class
+from medloss.sums.gpu import backend, ratios, true_class
 from medloss.sums.gpu.head import Head
+from medloss.sums.gpu.residence import first_that_fits
+from medloss.sums.ratios import Ratio
 from medloss.sums.request import SumsRequest
 from medloss.sums.terms import as_terms
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 VOXELS = 4096
+SHARED_BYTES = {75: 64 << 10, 80: 99 << 10, 86: 99 << 10, 90: 99 << 10, 120: 99 << 10}
+"""What a program may have of the memory that its threads share, by compute capability; data centre
+GPUs have more, but a kernel is to run on all of its generation."""
 SUMS = "class_sums_kernel", "class_sums_slopes_kernel"
 FEW = ((2, torch.float32), (14, torch.float32), (14, torch.bfloat16))
 MANY = ((105, torch.float32), (105, torch.bfloat16), (200, torch.float32))
@@ -126,11 +133,19 @@ class Launch(NamedTuple):
         try:
             for name, each in zip(self.kernels, kept, strict=True):
                 setattr(self.module, name, each)
-            self.call()
+            with mock.patch.object(backend, "stages_that_fit", partial(_stages, capability)):
+                self.call()
         finally:
             for name, kernel in zip(self.kernels, kernels, strict=True):
                 setattr(self.module, name, kernel)
         return [compiled for each in kept for compiled in each.compiled]
+
+
+def _stages(
+    capability: int, kernel: Kept, given: tuple[Any, ...], choices: dict[str, Any], *_: Any
+) -> int:
+    """As on a device of this capability that shares the least."""
+    return first_that_fits(kernel.kernel, given, choices, SHARED_BYTES[capability])
 
 
 def request(variant: Variant, classes: int, dtype: torch.dtype) -> SumsRequest:
@@ -157,6 +172,22 @@ def of_sums(name: str, classes: int, dtype: torch.dtype) -> Launch:
         backend.slopes(asked, torch.zeros(1, len(asked.terms), classes))
 
     return Launch(f"{name}, {classes}, {str(dtype).removeprefix('torch.')}", backend, SUMS, call)
+
+
+def of_ratios(
+    batch: int, classes: int, programs: int = 200, dtype: torch.dtype = torch.float32
+) -> Launch:
+    """Dice and cross entropy of what programs found; with several samples, pooled and cut."""
+    several = batch > 1
+    dice = Ratio((("tp", 2.0),), (("p", 1.0), ("t", 1.0)), (1e-5, 1e-5), int(several), several)
+    mean = Ratio((("ce", 1.0),), (("t", 1.0),), first=int(several))
+    terms = as_terms(("tp", "p", "t", "ce"))
+    found = torch.zeros(batch, programs, len(terms), classes, dtype=torch.float64)
+
+    def call() -> None:
+        ratios.of_partial(found, dtype, terms, ((1.0, dice), (0.5, mean)))
+
+    return Launch(f"ratios, {batch}, {classes}, {dtype}", ratios, ("ratios_kernel",), call)
 
 
 def of_head(classes: int, features: int, *, bias: bool = True, name: str = "dice_ce") -> Launch:
@@ -207,13 +238,14 @@ def of_distances(shape: tuple[int, ...], dtype: torch.dtype, **sides: int) -> La
         distances.distances(Measurement(mask, spacing_mm, dtype=dtype, **sides))
 
     words = f"distances, {'x'.join(map(str, shape))}, {str(dtype).removeprefix('torch.')}"
-    return Launch(words, distances, ("scan_lines", "carry"), call)
+    return Launch(words, distances, ("scan_lines", "least_of_blocks", "carry"), call)
 
 
 def representatives() -> Iterator[Launch]:
     """One of each kind, with everything that a kind may have."""
     yield of_sums("dice_ce", 14, torch.float32)
     yield of_sums("all, index", 14, torch.float32)
+    yield of_ratios(2, 14)
     yield of_head(14, 32)
     yield of_head(5, 3, bias=False)
     yield of_log_p(14)
@@ -229,9 +261,12 @@ def everything() -> Iterator[Launch]:
         for classes, dtype in variant.shapes[:1] if name != "dice_ce" else variant.shapes:
             if (name, classes, dtype) != ("dice_ce", 14, torch.float32) and name != "all, index":
                 yield of_sums(name, classes, dtype)
-    for classes, features in ((2, 128), (14, 64), (64, 128), (105, 64)):  # up to what is served
+    for classes, features in ((2, 128), (14, 256), (64, 128), (105, 64)):  # up to what is served
         yield of_head(classes, features, bias=classes != 14)
     yield of_head(3, 16, name="bce_dice")
+    yield of_ratios(1, 2)
+    yield of_ratios(2, 105, 1)
+    yield of_ratios(16, 200, 1, torch.float64)
     yield of_log_p(105)
     yield of_histograms(105)
     yield of_histograms(14, "all terms")

@@ -57,7 +57,7 @@ def make_study(source: Path, folder: Path, count: int) -> tuple[Pair, ...]:
         labels = np.asarray(image.dataobj).astype(np.uint8)
         for side, array in (("reference", labels), ("prediction", perturbed(labels, rng))):
             nibabel.save(nibabel.Nifti1Image(array, image.affine), folder / side / path.name)
-    return pair_paths(folder / "prediction", folder / "reference")
+    return pair_paths(folder / "prediction", folder / "reference").pairs
 
 
 def read(pair: Pair) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], tuple[float, ...]]:

@@ -4,10 +4,9 @@
     python docs/examples/on_a_gpu.py --device cpu --json found.json  # small, in the interpreter
 
 From a checkout: of packages it needs torch, triton, numpy and pluggy, of the system what triton
-needs (a C compiler, the headers of Python). What else is there is used: pytest for the tests of
-graphs, streams, ``torch.compile``, autocast and host waits; numba for facts of masks; MONAI and
-exacta to be measured beside. Each part is a process with a limit of its own: checks at the same
-time, then times, one after another.
+needs (a C compiler, the headers of Python). What else is there is used: numba for facts of masks,
+pytest for more checks of the kernels, MONAI and exacta to be measured beside. Each part is a
+process with a limit of its own: checks at the same time, then times, one after another.
 
 Exit code: 0 all right, 1 something is wrong, 2 there is no such device, 3 nothing is wrong as far
 as it went, but a package was missing or the time was up.
@@ -43,7 +42,6 @@ SECONDS = 420
 CHECKS_SHARE = 0.55
 """Of the time, for all checks together, which run at once."""
 TESTS = (
-    "tests/test_on_a_gpu.py",
     "tests/sums/test_triton.py",
     "tests/sums/test_head_kernels.py",
     "tests/histograms/test_gpu.py",
@@ -161,7 +159,7 @@ def fused_head(device: str, seed: int) -> Iterator[Check]:
     """Few and many features and classes, with and without a bias."""
     from sums.head_cases import errors_of_head
 
-    sizes = [(3, 5), (17, 20), (32, 14), (128, 2), (32, 105), (64, 105), (128, 64), (1, 1)]
+    sizes = [(3, 5), (17, 20), (128, 2), (32, 105), (64, 105), (128, 64), (256, 14), (1, 1)]
     for features, classes in sizes if device == "cuda" else sizes[:1]:
         for name in ("dice_ce", "bce_dice"):
             options = {"sigmoid" if name == "bce_dice" else "softmax": True}
@@ -172,6 +170,30 @@ def fused_head(device: str, seed: int) -> Iterator[Check]:
                 if name == "bce_dice" or classes > 1:
                     where = {"bias": bias, "device": device, "seed": seed}
                     yield words, partial(errors_of_head, *given, **where)
+
+
+def ratios(device: str, seed: int) -> Iterator[Check]:
+    """Losses in closed form, whose algebra is one kernel: all kinds, any number of classes."""
+    from sums.ratio_cases import cases, errors_of_ratios
+
+    for name, options, masked in list(cases())[: None if device == "cuda" else 2]:
+        where: dict[str, Any] = {"masked": masked, "device": device, "seed": seed}
+        check = partial(errors_of_ratios, name, options, (2, 3, 7, 9), torch.float64, **where)
+        yield f"{name}, {options}", check
+    space = (17, 33, 9) if device == "cuda" else (3, 5)
+    for n, classes in enumerate(CLASSES[device][1:]):
+        for batch in (1, 2, 8):
+            dtype = (torch.float32, torch.float64)[(n + batch) % 2]
+            given = "dice_ce", {"softmax": True}, (batch, classes, *space), dtype
+            check = partial(errors_of_ratios, *given, device=device, seed=seed)
+            yield f"dice_ce, {batch} samples, {classes} classes, {dtype}", check
+
+
+def whole_losses(device: str, _: int) -> Iterator[Check]:
+    """Graphs, streams, torch.compile, autocast, host waits, bits; views, NaN, large offsets."""
+    from device_checks import checks
+
+    return checks(device)
 
 
 def log_p(device: str, seed: int) -> Iterator[Check]:
@@ -233,7 +255,7 @@ def distances(device: str, seed: int) -> Iterator[Check]:
     def large(shape: tuple[int, ...]) -> float:
         mask = noise(1, shape, 0.01).to(device)
         mask[:, 1] = False
-        mask[0, 1, -1, shape[1] // 2, 0] = True
+        mask[0, 1, -1, shape[1] // 2, 0] = mask[0, 1, 0, 0, -1] = True  # far from each other
         exact = separable.distances(separable.Measurement(mask, rows[:1], dtype=torch.float64))
         found = measured(mask, rows[:1])
         return below(3e-7, float(((found.double() - exact).abs() / exact.clamp_min(1e-9)).max()))
@@ -273,6 +295,8 @@ def surfaces(device: str, seed: int) -> Iterator[Check]:
 
 
 CHECKS = {
+    "whole losses": whole_losses,
+    "ratios": ratios,
     "fused head": fused_head,
     "log p": log_p,
     "histograms": histograms,
@@ -316,6 +340,8 @@ def run_checks(checks: Iterator[Check], device: str) -> Iterator[dict[str, Any]]
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in OPTIONAL:
                 raise
+            row.update(state="missing", error=str(error))
+        except MemoryError as error:  # of a check that looks before it allocates
             row.update(state="missing", error=str(error))
         except Exception:  # noqa: BLE001 whatever it is, the other checks are to run
             row.update(state="wrong", error=traceback.format_exc())

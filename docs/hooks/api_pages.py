@@ -37,7 +37,13 @@ MODULES = {
         "medloss.workbench.suggest.facts",
         "medloss.workbench.suggest.advice",
     ),
-    "Plugins": ("medloss.offers.records", "medloss.offers.host", "medloss.base", "medloss.testing"),
+    "Plugins": (
+        "medloss.offers.records",
+        "medloss.offers.host",
+        "medloss.base",
+        "medloss.readers",
+        "medloss.testing",
+    ),
 }
 """What the reference covers; everything else may change without notice."""
 

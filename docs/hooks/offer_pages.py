@@ -101,7 +101,8 @@ def _facts(offer: Offer[Any]) -> str:
         needs = ", ".join(f"``{each}``" for each in record.needs) or "input and target only"
         alone = "yes" if record.alone else "no: put a region or distribution loss beside it"
         rows += [("class", f"``medloss.losses.{record.attribute}``"), ("needs", needs)]
-        rows += [("trains alone", alone)]
+        graph = f"breaks: {record.breaks_graph}" if record.breaks_graph else "one graph"
+        rows += [("trains alone", alone), ("under torch.compile", graph)]
     elif kind == "metric":
         rows += [("class in MONAI", f"``medloss.metrics.{record.class_name}``")]
         rows += [("unit", record.unit.replace("mm3", "mm³") or "none")]

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from medloss.base.targets import Prepared
 from medloss.distance.signed import Convention, Empty, signed_distance
-from medloss.objects.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.distance.steps import Steps, parsed
+from medloss.objects.spacing import SpacingLike
 from medloss.sums import work_dtype
 
 
-def voxel_size(prepared: Prepared, given: SpacingLike | None) -> Spacing:
+def voxel_size(prepared: Prepared, given: SpacingLike | None) -> Steps:
     """Spacing from the call, else from the option ``given``, else from a MetaTensor.
 
     Raises:
@@ -19,13 +20,16 @@ def voxel_size(prepared: Prepared, given: SpacingLike | None) -> Spacing:
     """
     batch, _, *spatial = prepared.values.shape
     if given is not None and not prepared.spacing_was_given:
-        return parse_spacing(given, batch=batch, axes=len(spatial))
-    if prepared.spacing_mm is None:
+        return parsed(given, batch=batch, axes=len(spatial))
+    found = prepared.spacing_mm
+    if found is None:
         raise ValueError(
             "spacing_mm: expected the size of a voxel (as option, keyword of the call, key of "
             "the target mapping, or in a MetaTensor), got none; 'voxel' asks for voxel units"
         )
-    return prepared.spacing_mm
+    if isinstance(found, Tensor):  # of a compiled graph: with numbers where that has broken
+        return parsed(found, batch=batch, axes=len(spatial))
+    return found
 
 
 def known_voxels(prepared: Prepared) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
 from medloss.sums import ClassSums, Term, work_dtype
 from medloss.sums.choice import REFERENCE, TRITON
-from medloss.sums.engine import OPTIONS, Form, form_of
+from medloss.sums.engine import Form, form_in_words, form_of
 from medloss.sums.request import SumsRequest
 from medloss.sums.terms import as_terms
 
@@ -179,8 +180,10 @@ class Fused:
             if self._by_kernels(tensors[1]):
                 from medloss.sums.gpu import backend
                 from medloss.sums.gpu.head import Head
+                from medloss.sums.gpu.residence import NoRoomError
 
-                return backend.sums(self._request(tensors), Head.of(*tensors[:3]))
+                with suppress(NoRoomError):
+                    return backend.sums(self._request(tensors), Head.of(*tensors[:3]))
             features, weight, bias, *_ = tensors
             head = _Product(features, weight, bias, self.dtype)
             shape = (len(tensors[0]), len(self.form.terms), len(head.weight))
@@ -193,13 +196,8 @@ class Fused:
         """Gradient by features, weight and bias, the logits made again."""
         features, weight, bias, *_ = tensors
         with torch.autocast(features.device.type, enabled=False):
-            if self._by_kernels(weight):
-                from medloss.sums.gpu import backend
-                from medloss.sums.gpu.head import Head
-
-                own = Head.of(features, weight, bias)
-                found = backend.slopes_of_head(self._request(tensors), gradient, own)
-            else:
+            found = self._slopes_of_kernels(gradient, tensors)
+            if found is None:
                 found = self._slopes_of_slabs(gradient, tensors)
         by_features, by_weight, by_bias = found
         of_bias = None if bias is None else by_bias.to(bias)
@@ -217,7 +215,7 @@ class Fused:
 
     def recorded(self, *tensors: Any) -> Tensor:
         """As an operator."""
-        return _operator(*tensors[:5], list(tensors[5:]), *self.form.options, self.dtype)
+        return _operator(*tensors[:5], list(tensors[5:]), self.form.told, self.dtype)
 
     def _by_kernels(self, weight: Tensor) -> bool:
         """Whether the product is taken within the kernels of the sums."""
@@ -226,6 +224,21 @@ class Fused:
         from medloss.sums.gpu.head import why_not
 
         return why_not(weight.flatten(1), self.dtype) is None
+
+    def _slopes_of_kernels(
+        self, gradient: Tensor, tensors: Sequence[Any]
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        if not self._by_kernels(tensors[1]):
+            return None
+        from medloss.sums.gpu import backend
+        from medloss.sums.gpu.head import Head
+        from medloss.sums.gpu.residence import NoRoomError
+
+        try:
+            own = Head.of(*tensors[:3])
+            return backend.slopes_of_head(self._request(tensors), gradient, own)
+        except NoRoomError:
+            return None
 
     def _request(self, tensors: Sequence[Any]) -> SumsRequest:
         """With logits in shape only: one number, seen from every voxel."""
@@ -267,20 +280,20 @@ def _cut(tensors: Sequence[Any], b: int, part: slice) -> list[Any]:
 
 
 def _fake(features: Tensor, weight: Tensor, *rest: Any) -> Tensor:
-    *_, names, _parameters, _activation, _backend, dtype = rest
-    return features.new_empty((len(features), len(names), len(weight)), dtype=dtype)
+    *_, told, dtype = rest
+    terms = len(form_in_words(told).terms)
+    return features.new_empty((len(features), terms, len(weight)), dtype=dtype)
 
 
-def _of_options(*options: Any) -> Fused:
-    *form, dtype = options
-    return Fused(Form.of_options(*form), dtype)
+def _of_words(told: str, dtype: torch.dtype) -> Fused:
+    return Fused(form_in_words(told), dtype)
 
 
 _operator = operator(
     "medloss::class_sums_of_features",
     "Tensor features, Tensor weight, Tensor? bias, Tensor target, Tensor? mask, Tensor[] maps",
-    f"{OPTIONS}, ScalarType dtype",
-    of=_of_options,
+    "str form, ScalarType dtype",
+    of=_of_words,
     fake=_fake,
 )
 

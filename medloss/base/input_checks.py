@@ -94,6 +94,11 @@ def finish_value_checks() -> None:
     _raise_late(wait=True)
 
 
+def some_are_late() -> bool:
+    """Whether a look of an earlier call is not judged yet."""
+    return bool(_pending)
+
+
 def _raise_late(*, wait: bool) -> None:
     while True:
         with _lock:
@@ -121,7 +126,7 @@ class Look:
     def __init__(self, device: torch.device) -> None:
         self.mode = mode_for(device)
         self.device = device
-        self._bounds: list[Tensor] = []
+        self._bounds: list[tuple[Tensor, Tensor]] = []
         self._judges: list[Judge] = []
         self._floats: list[Tensor] = []
         if self.mode != "off":
@@ -142,7 +147,7 @@ class Look:
                 self._floats.append(values.detach().amin())
             return
         low, high = least_and_largest(values.detach())
-        self._bounds.append(torch.stack((low, high)))
+        self._bounds.append((low, high))
         self._judges.append(judge)
         if float_ and self.mode == "late":
             self._floats.append(low)
@@ -162,26 +167,29 @@ class Look:
         Raises:
             ValueError: the first thing that is wrong.
         """
-        if self._bounds:
-            bounds = torch.stack([each.to(self._wide()) for each in self._bounds])
-            if self.mode == "sync":
-                pairs = bounds.tolist()
-                wrong = _judged(pairs, self._judges)
-                if wrong:
-                    raise ValueError(wrong)
-                if any(low != low for low, _ in pairs):  # which was not judged wrong
-                    return torch.full((), torch.nan, device=self.device)
+        if self._bounds and self.mode == "late":
+            self._send(self._together())
+        elif self._bounds:
+            if self.device.type == "cpu":
+                pairs = [[low.item(), high.item()] for low, high in self._bounds]
             else:
-                self._send(bounds)
+                pairs = self._together().tolist()
+            wrong = _judged(pairs, self._judges)
+            if wrong:
+                raise ValueError(wrong)
+            if any(low != low for low, _ in pairs):  # which was not judged wrong
+                return torch.full((), torch.nan, device=self.device)
         if not self._floats:
             return None
         return 1 + 0 * torch.stack([each.float() for each in self._floats]).sum()
 
-    def _wide(self) -> torch.dtype:
-        """What holds all bounds."""
-        if not any(each.is_floating_point() for each in self._bounds):
-            return torch.int64
-        return torch.float32 if self.device.type == "mps" else torch.float64
+    def _together(self) -> Tensor:
+        """All bounds in one tensor, of a dtype that holds them: one transfer fetches it."""
+        wide = torch.int64
+        if any(each.is_floating_point() for each, _ in self._bounds):
+            wide = torch.float32 if self.device.type == "mps" else torch.float64
+        rows = [torch.stack(pair).to(wide) for pair in self._bounds]
+        return torch.stack(rows) if len(rows) > 1 else rows[0][None]
 
     def _send(self, bounds: Tensor) -> None:
         arrived: Callable[[], bool] = lambda: True  # noqa: E731

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from medloss.base.segmentation import SegmentationLoss
-from medloss.base.targets import Extras, Prepared
-from medloss.objects.spacing import SpacingSource
+from medloss.base.targets import Prepared
+from medloss.runtime.eager import evaluate_now, numbers_may_be_read
 from medloss.sums import Activation, ClassSums, Term, any_over_batch, work_dtype
 from medloss.sums.numeric import ratio
-from medloss.sums.ratios import Linear, Ratio, RatioSum, ratio_sum
+from medloss.sums.ratios import Linear, Ratio, RatioSum, WeightedRatios, weighted_ratios
 from medloss.sums.terms import as_terms
 
 
@@ -37,8 +38,15 @@ class SumsLoss(SegmentationLoss):
         """Sum the terms and form the loss."""
         closed = by_ratios([(1.0, self)], prepared)
         if closed is not None:
+            if does_as(self, SumsLoss):
+                self._kept.keep(prepared, closed[1].ratios)
             return closed[0]
         return self.from_sums(prepared.sums(self.terms(), self.maps(prepared)), prepared)
+
+    def of_kept_form(self, input: Any, target: Any) -> Tensor | None:
+        """Value of the loss where an earlier call settled all about it, or None."""
+        found = self._kept.value(input, target)
+        return None if found is None else found[0]
 
     def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """The reduced loss from sums over all classes, background included."""
@@ -76,6 +84,10 @@ class RegionLoss(SumsLoss):
     def per_class(self, s: ClassSums) -> Tensor:
         """Loss of each sample and class, (B, C), from its sums."""
         raise TypeError(f"{type(self).__name__}: a region loss must define per_class()")
+
+    def volume_exponent(self) -> int | None:
+        """Where :meth:`as_ratio` is of all classes together: each is weighted by Σy^−exponent."""
+        return None
 
     def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
         """Weight the classes and reduce over those that were annotated."""
@@ -179,11 +191,34 @@ def annotated_share(prepared: Prepared, *, include_background: bool = True) -> T
     return (prepared.target.to(dtype) * shaped).sum(1, keepdim=True)
 
 
+def does_as(loss: SegmentationLoss, base: type[SegmentationLoss]) -> bool:
+    """Whether a loss comes to its value as a base class does, with no step of its own."""
+    steps = ("prepare", "check", "evaluate", "compute")
+    own = type(loss)
+    return all(getattr(own, step) is getattr(base, step) for step in steps) and not any(
+        step in vars(loss) for step in steps
+    )
+
+
 def by_ratios(
     losses: Sequence[tuple[float, SumsLoss]], prepared: Prepared
 ) -> tuple[Tensor, RatioSum] | None:
     """The weighted sum of losses in closed form, or None where one of them has none here."""
-    if torch.compiler.is_compiling() or prepared.present is not None:
+    tensors = prepared.values, prepared.target, prepared.mask
+    if not numbers_may_be_read(*tensors):
+        return None
+    ratios = ratios_of(losses, prepared)
+    if ratios is None:
+        return None
+    found = ratios.of(*tensors)
+    return evaluate_now(found, *tensors), found
+
+
+def ratios_of(
+    losses: Sequence[tuple[float, SumsLoss]], prepared: Prepared
+) -> WeightedRatios | None:
+    """The weighted sum of losses as ratios of sums, or None where one of them is none here."""
+    if prepared.present is not None:
         return None
     if type(prepared).sums is not Prepared.sums:  # whose values are not those that are summed
         return None
@@ -196,8 +231,10 @@ def by_ratios(
         parts.append((float(weight), found))
         terms += loss.terms()
     formula = partial(_formula, tuple(losses), prepared.activation)
-    given = prepared.values, prepared.target, prepared.mask, terms
-    return ratio_sum(*given, activation=prepared.activation, parts=parts, formula=formula)
+    tensors = prepared.values, prepared.target, prepared.mask
+    return weighted_ratios(
+        *tensors, terms, activation=prepared.activation, parts=parts, formula=formula
+    )
 
 
 def _ratio_of(loss: SumsLoss, prepared: Prepared) -> Ratio | None:
@@ -211,8 +248,11 @@ def _ratio_of(loss: SumsLoss, prepared: Prepared) -> Ratio | None:
     found = loss.as_ratio(prepared)
     if found is None:
         return None
-    smooth = (loss.smooth_nr, loss.smooth_dr) if isinstance(loss, RegionLoss) else None
-    return Ratio(*found, smooth, 0 if loss.include_background else 1, bool(loss.batch))
+    smooth = exponent = None
+    if isinstance(loss, RegionLoss):
+        smooth, exponent = (loss.smooth_nr, loss.smooth_dr), loss.volume_exponent()
+    first = 0 if loss.include_background else 1
+    return Ratio(*found, smooth, first, bool(loss.batch), exponent)
 
 
 def _formula(
@@ -223,17 +263,7 @@ def _formula(
     target: Tensor,
     mask: Tensor | None,
 ) -> Tensor:
-    given = Prepared(
-        values=input,
-        activation=activation,
-        target=target,
-        raw=input,
-        label=target,
-        mask=mask,
-        present=None,
-        spacing=SpacingSource(None, None, None, batch=len(input), axes=input.ndim - 2),
-        extras=Extras(),
-    )
+    given = Prepared.of_plain(input, activation, target, mask)
     values = [w * loss.from_sums(sums.of(loss.terms()), given) for w, loss in losses]
     return reduce(torch.add, values)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medloss.base.buffers import kept_precise, load_refusing_others, weights
+from medloss.base.kept import KeptForms, options_changed
 from medloss.base.options import validated
 from medloss.base.targets import Extras, Prepared, Target, prepare
 from medloss.objects.spacing import SpacingLike
@@ -88,6 +89,8 @@ class SegmentationLoss(_Loss):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
+        if not name.startswith("_") and name != "training":
+            options_changed()
 
     def __post_init__(self) -> None:
         _Loss.__init__(self, reduction=self.reduction)
@@ -105,6 +108,11 @@ class SegmentationLoss(_Loss):
         if self.batch not in (False, True, "world"):
             raise ValueError(f"batch: expected False, True or 'world', got {self.batch!r}")
         self.register_buffer("class_weight", weights(self.weight, "weight"))
+        self._kept = KeptForms()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._kept = KeptForms()  # a copy may get other options
 
     def forward(
         self,
@@ -113,7 +121,7 @@ class SegmentationLoss(_Loss):
         *,
         mask: Tensor | None = None,
         present: Tensor | None = None,
-        spacing_mm: SpacingLike | None = None,
+        spacing_mm: SpacingLike | Tensor | None = None,
         distance_map: Tensor | None = None,
         skeleton: Tensor | None = None,
         components: Tensor | None = None,
@@ -138,6 +146,18 @@ class SegmentationLoss(_Loss):
             ValueError: shapes, labels or values that cannot be meant.
             TypeError: something is no tensor of a usable dtype.
         """
+        if (
+            mask is None
+            and present is None
+            and spacing_mm is None
+            and distance_map is None
+            and skeleton is None
+            and components is None
+            and not torch.compiler.is_compiling()
+        ):
+            known = self.of_kept_form(input, target)
+            if known is not None:
+                return known
         extras = Extras(mask, present, spacing_mm, distance_map, skeleton, components)
         device = input.device.type if isinstance(input, Tensor) else "cpu"
         # Sums of a volume overflow half precision, whatever autocast would choose.
@@ -149,6 +169,10 @@ class SegmentationLoss(_Loss):
 
     if TYPE_CHECKING:
         __call__ = forward  # of which torch's modules tell a type checker nothing
+
+    def of_kept_form(self, input: Any, target: Any) -> Tensor | None:
+        """Value of the loss where an earlier call settled all about it, or None."""
+        return None
 
     def evaluate(self, prepared: Prepared) -> Tensor:
         """Value of the loss on prepared inputs."""

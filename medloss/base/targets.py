@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ from medloss.base.input_checks import (
     no_probabilities,
     plain_tensor,
 )
-from medloss.objects.spacing import Spacing, SpacingLike, SpacingSource, parse_spacing
+from medloss.distance.steps import Steps, parsed
+from medloss.objects.spacing import SpacingLike, SpacingSource
 from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
 from medloss.sums.voxels import Voxels
 
@@ -49,10 +50,14 @@ class Extras:
 
     mask: Tensor | None = None
     present: Tensor | None = None
-    spacing_mm: SpacingLike | None = None
+    spacing_mm: SpacingLike | Tensor | None = None
     distance_map: Tensor | None = None
     skeleton: Tensor | None = None
     components: Tensor | None = None
+
+
+EXTRAS = tuple(field.name for field in fields(Extras))  # a compiler does not ask a dataclass
+_NOTHING_MORE = Extras()
 
 
 @dataclass(frozen=True)
@@ -85,14 +90,24 @@ class Prepared:
     extras: Extras
     sound: Tensor | None = None
 
+    @classmethod
+    def of_plain(
+        cls, values: Tensor, activation: Activation, target: Tensor, mask: Tensor | None = None
+    ) -> Prepared:
+        """Of tensors that say nothing beside their numbers, which are checked, or need not be."""
+        shape = {"batch": values.shape[0], "axes": values.ndim - 2}
+        nobody = SpacingSource(None, None, None, **shape)
+        return cls(values, activation, target, values, target, mask, None, nobody, _NOTHING_MORE)
+
     @property
-    def spacing_mm(self) -> Spacing | None:
+    def spacing_mm(self) -> Steps | None:
         """Size of a voxel per sample and axis, or None where nothing says it.
 
         Raises:
             ValueError: a MetaTensor no longer says of which axes or samples.
         """
-        return self.spacing.read()
+        found: Steps | None = self.spacing.read()
+        return found
 
     @property
     def spacing_was_given(self) -> bool:
@@ -183,8 +198,9 @@ def prepare(
         input, label, extras = input[..., None], label[..., None], _with_an_axis(extras)
     look = Look(input.device)
     batch, axes = input.shape[0], input.ndim - 2
-    given = extras.spacing_mm
-    given = None if given is None else parse_spacing(given, batch=batch, axes=axes)
+    given: Steps | None = None
+    if extras.spacing_mm is not None:
+        given = parsed(extras.spacing_mm, batch=batch, axes=axes)
     mask = checked_mask(extras.mask, input, look)
     clean, ignored = checked_target(label, input, ignore_index, mask, look)
     if ignored is not None:
@@ -225,15 +241,14 @@ def prepare(
 def _split(target: Target, extras: Extras) -> tuple[Tensor, Extras]:
     if not isinstance(target, Mapping):
         return target, extras
-    names = [field.name for field in fields(Extras)]
-    given = {name: getattr(extras, name) for name in names if getattr(extras, name) is not None}
+    given = {name: getattr(extras, name) for name in EXTRAS if getattr(extras, name) is not None}
     inside = {key: value for key, value in target.items() if key != "label" and value is not None}
     for key in inside:
-        if key not in names:
-            near = difflib.get_close_matches(key, ["label", *names], n=1)
+        if key not in EXTRAS:
+            near = difflib.get_close_matches(key, ["label", *EXTRAS], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"target: expected keys out of label, {', '.join(names)}, got {key!r}{hint}"
+                f"target: expected keys out of label, {', '.join(EXTRAS)}, got {key!r}{hint}"
             )
         if key in given:
             raise ValueError(f"{key}: given twice, as keyword and inside the target mapping")
@@ -243,12 +258,11 @@ def _split(target: Target, extras: Extras) -> tuple[Tensor, Extras]:
 
 
 def _with_an_axis(extras: Extras) -> Extras:
-    changed = {
-        name: getattr(extras, name)[..., None]
-        for name in PER_VOXEL
-        if isinstance(getattr(extras, name), Tensor)
-    }
-    return replace(extras, **changed)
+    given = {name: getattr(extras, name) for name in EXTRAS}
+    for name in PER_VOXEL:
+        if isinstance(given[name], Tensor):
+            given[name] = given[name][..., None]
+    return Extras(**given)
 
 
 def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:

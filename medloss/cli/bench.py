@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from medloss.cli.options import FILE, check_outputs, grouped, tell_written, usage_errors
+from medloss.cli.options import (
+    FILE,
+    check_outputs,
+    grouped,
+    read_shapes,
+    tell_written,
+    usage_errors,
+)
 from medloss.cli.terminal import make_console, say
 
 if TYPE_CHECKING:
@@ -165,22 +172,6 @@ class BenchOptions:
         return lambda tell: run(plan, place, tell)
 
 
-def _shapes(
-    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
-) -> tuple[tuple[int, ...], ...]:
-    """Read ``2,14,96,96,96``."""
-    shapes = []
-    for text in texts:
-        try:
-            shape = tuple(int(part) for part in text.split(","))
-        except ValueError:
-            shape = ()
-        if len(shape) < 3 or min(shape) < 1:
-            raise click.BadParameter(f"expected B,C,*spatial, such as 2,14,96,96,96, got {text!r}")
-        shapes.append(shape)
-    return tuple(dict.fromkeys(shapes))
-
-
 def _sources(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
     """Read ``monai,torch`` or ``none``."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
@@ -196,7 +187,7 @@ _OPTIONS = (
         "--shape",
         "shapes",
         metavar="B,C,...",
-        callback=_shapes,
+        callback=read_shapes,
         multiple=True,
         help="Of the logits or masks; the second number is the classes; repeatable. "
         "[default: 2,14,96,96,96; on CUDA also 2,2,128,128,128 and 1,105,128,128,128]",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from medloss.cli.options import PATH
 from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
 from medloss.cli.terminal import make_console, say
-from medloss.offers.host import Offer, host
-from medloss.offers.records import KINDS, Kind
+from medloss.evaluation.reading.formats import with_own_readers
+from medloss.offers.host import Offer
+from medloss.offers.records import KINDS, Kind, Reader
 
 if TYPE_CHECKING:
     from medloss.testing import Outcome
@@ -23,12 +26,13 @@ STYLE = {"passed": "green", "failed": "bold red", "exempt": "yellow"}
 @click.command("check")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--plugin", help="Everything that this plugin or distribution offers.")
-@click.option("--kind", type=click.Choice(KINDS), help="Only losses, metrics or detection.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only one of these kinds.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
     help="For each check that crosses the options of a loss; 2 by default.",
 )
+@click.option("--sample", type=PATH, help="A file of the format that a reader NAME reads.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @preflight_options
 @click.pass_context
@@ -38,6 +42,7 @@ def check_command(
     plugin: str | None,
     kind: Kind | None,
     seconds: float | None,
+    sample: Path | None,
     as_json: bool,
     preflight: PreflightOptions,
 ) -> None:
@@ -55,9 +60,9 @@ def check_command(
     nothing to check.
     """
     if preflight.asked:
-        if plugin is not None or kind is not None or seconds is not None:
+        if any(given is not None for given in (plugin, kind, seconds, sample)):
             raise click.UsageError(
-                "--plugin, --kind and --seconds belong to the contract, not to a batch"
+                "--plugin, --kind, --seconds and --sample belong to the contract, not to a batch"
             )
         report = preflight.report(names)
         show_report(report, as_json=as_json, path=preflight.json_file)
@@ -65,7 +70,10 @@ def check_command(
     preflight.refuse_alone()
     if bool(names) == bool(plugin):
         raise click.UsageError("expected a NAME or --plugin NAME")
-    checked = _checked(_chosen(names, plugin, kind), seconds=seconds, quiet=as_json)
+    offers = _chosen(names, plugin, kind)
+    if sample is not None and not any(isinstance(each.record, Reader) for each in offers):
+        raise click.UsageError("--sample is a file for a reader, and none is to be checked")
+    checked = _checked(offers, seconds=seconds, sample=sample, quiet=as_json)
     outcomes = _print_json(checked) if as_json else _print_tables(checked)
     if any(outcome.verdict == "failed" for outcome in outcomes):
         context.exit(1)
@@ -73,15 +81,15 @@ def check_command(
 
 def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> list[Offer[Any]]:
     if plugin is None:
-        return list(dict.fromkeys(o for name in names for o in host().find(name, kind)))
-    offers = [o for o in host().of_plugin(plugin) if kind in (None, o.record.kind)]
+        return list(dict.fromkeys(o for name in names for o in with_own_readers().find(name, kind)))
+    offers = [o for o in with_own_readers().of_plugin(plugin) if kind in (None, o.record.kind)]
     if not offers:
         raise click.UsageError(f"--kind: the plugin {plugin!r} offers no {kind}")
     return offers
 
 
 def _checked(
-    offers: Iterable[Offer[Any]], *, seconds: float | None, quiet: bool
+    offers: Iterable[Offer[Any]], *, seconds: float | None, sample: Path | None, quiet: bool
 ) -> Iterator[tuple[Offer[Any], list[Outcome]]]:
 
     from medloss.testing import contract_checks
@@ -89,8 +97,11 @@ def _checked(
     console = make_console(stderr=True, quiet=quiet)
     for offer in offers:
         outcomes = []
+        given: dict[str, Any] = (
+            {"sample": sample} if sample and isinstance(offer.record, Reader) else {}
+        )
         with console.status(offer.full_name) as status:
-            for check in contract_checks(offer, seconds=seconds):
+            for check in contract_checks(offer, seconds=seconds, **given):
                 status.update(f"{offer.full_name}: {check.check}")
                 outcomes.append(check.outcome())
         yield offer, outcomes

@@ -12,16 +12,24 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from medloss.cli.eval_inputs import BundleOptions, InputOptions, bundle_options, input_options
-from medloss.cli.eval_outputs import OutputOptions, output_options
+from medloss.cli.eval_inputs import (
+    BUNDLE_OPTIONS,
+    FILE_OPTIONS,
+    VALUE_OPTIONS,
+    BundleOptions,
+    InputOptions,
+    bundle_options,
+    input_options,
+)
+from medloss.cli.eval_outputs import RESULT_OPTIONS, WORK_OPTIONS, OutputOptions, output_options
 from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, Interrupted, stops
-from medloss.cli.options import PATH, usage_errors
+from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.inputs.pairing import FoundCases, Pair
     from medloss.evaluation.losses import LossChoice
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.records import CaseResult, ResultTable
@@ -32,7 +40,22 @@ if TYPE_CHECKING:
 _FEW_CASES = 10
 
 
-@click.command("eval", short_help="Score predictions against references.")
+_SECTIONS = {
+    "Which files belong together": FILE_OPTIONS,
+    "What their values mean": VALUE_OPTIONS,
+    "What is computed": ("metrics", "losses", "preset", "missed", "both_empty"),
+    "What comes out": RESULT_OPTIONS,
+    "Who does the work": WORK_OPTIONS,
+    "A bundle that predicts": BUNDLE_OPTIONS,
+}
+
+
+@click.command(
+    "eval",
+    cls=SectionedCommand,
+    sections=_SECTIONS,
+    short_help="Score predictions against references.",
+)
 @click.argument("prediction", metavar="PRED", type=PATH, required=False)
 @click.argument("reference", metavar="REF", type=PATH, required=False)
 @input_options
@@ -89,22 +112,23 @@ def eval_command(
 ) -> None:
     """Score predictions against references, in millimetres.
 
-    PRED and REF are two images or two folders, whose images (.nii, .nii.gz, .nrrd, .nhdr, .mha,
-    .mhd, of PRED also nnU-Net's .npz) are paired by name; or --manifest says which belong together.
-    Images hold labels, or probabilities or masks with the classes as their last axis. With --bundle
-    a MONAI bundle predicts, and PRED is left out.
+    PRED and REF are two images or two folders, whose images (.nii.gz, .seg.nrrd, .nrrd, .mha,
+    .mgz, .tif, .png, .npy, OME-Zarr ...; of PRED also nnU-Net's .npz) are paired by name; --layout
+    says how other folders are laid out, or --manifest which files belong together. Images hold
+    labels, or probabilities or masks with the classes as their last axis. With --bundle a MONAI
+    bundle predicts, and PRED is left out.
 
-    Exit code: 0 when every case was scored, 1 when a case failed, 2 for a wrong command, 3 when a
-    mean is worse than --fail-under or --fail-over, 4 when the machine failed (a full disk, no
-    memory, workers that die) or medloss itself did, 130 after Ctrl-C or SIGTERM.
+    Exit code: 0 when every case was scored, 1 when a case failed or an image belongs to none, 2
+    for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, 4 when the machine
+    failed (a full disk, no memory, workers that die) or medloss itself did, 130 after Ctrl-C or
+    SIGTERM.
     """
     with usage_errors():
         outputs.check()
         predicted = bundle.open(prediction, reference, inputs, outputs)
-        pairs, *unscored = (
-            (predicted.pairs, (), ()) if predicted else inputs.pairs(prediction, reference)
-        )
-        plan = _plan(inputs, unscored, metrics, losses, missed, both_empty, preset)
+        found = None if predicted else inputs.cases(prediction, reference)
+        pairs = predicted.pairs if predicted else found.pairs if found else ()
+        plan = _plan(inputs, found, metrics, losses, missed, both_empty, preset)
         plan = outputs.extend(plan, missed, both_empty)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
@@ -117,13 +141,14 @@ def eval_command(
 
 def _plan(
     inputs: InputOptions,
-    unscored: list[tuple[str, ...]],
+    found: FoundCases | None,
     metrics: tuple[str, ...],
     losses: tuple[str, ...],
     missed: Missed | None,
     both_empty: BothEmpty | None,
     preset: str,
 ) -> EvalPlan:
+    from medloss.evaluation.inputs.structures import by_structure
     from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
     from medloss.evaluation.score import EvalPlan, check_options
     from medloss.scoring import EmptyPolicy
@@ -133,13 +158,15 @@ def _plan(
         from medloss.evaluation.losses import choose_loss  # torch
 
         chosen_losses = tuple(choose_loss(parse_request(text)) for text in losses)
-    classes = inputs.classes()
+    if losses and found is not None and any(map(by_structure, found.pairs)):
+        raise ValueError("--loss needs one file a side, and here each structure is a file")
+    classes = inputs.classes(() if found is None else found.pairs)
     plan = EvalPlan(
         metrics=tuple(choose_metric(parse_request(text)) for text in metrics or DEFAULT_METRICS),
         losses=chosen_losses,
         labels=None if classes is None else classes.names,
         regions={} if classes is None else classes.regions,
-        inputs=inputs.inputs(classes, *unscored),
+        inputs=inputs.inputs(classes, found),
         policy=EmptyPolicy.of(preset, missed, both_empty),
         preset=preset,
     )
@@ -283,6 +310,7 @@ def _show(
     terminal.print_notes(console, table, plan.metrics)
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)
+    terminal.print_findings(console, table)
 
 
 def _verdict(table: ResultTable, thresholds: Sequence[Threshold]) -> int:
@@ -291,7 +319,7 @@ def _verdict(table: ResultTable, thresholds: Sequence[Threshold]) -> int:
     sentences = failures(thresholds, table)
     for sentence in sentences:
         say(f"Not good enough: {sentence}.", err=True)
-    if table.failed:
+    if table.failed or table.unscored:
         return FAILED
     return NOT_GOOD_ENOUGH if sentences else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +105,6 @@ class OutputOptions:
         Raises:
             ValueError: the device is not there.
         """
-        import dataclasses
-
         from medloss.work.devices import chosen_device
 
         plan = dataclasses.replace(plan, device=chosen_device(self.device))
@@ -217,6 +216,11 @@ _OPTIONS = (
     ),
 )
 
+WORK_OPTIONS = ("workers", "scheduler", "device", "resume")
+RESULT_OPTIONS = tuple(
+    field.name for field in dataclasses.fields(OutputOptions) if field.name not in WORK_OPTIONS
+)
+"""What the options are about, in the order of the help."""
 
 output_options = grouped("outputs", OutputOptions, _OPTIONS)
 """Gives a command the options above, as one argument ``outputs``."""

@@ -1,4 +1,4 @@
-"""``medloss info NAME``: the card of a loss, metric or part of a detector."""
+"""``medloss info NAME``: the card of a loss, metric, part of a detector or reader."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from medloss.cli.terminal import make_console
+from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
 from medloss.offers.cards import argument_help, read_card
-from medloss.offers.host import Offer, host
-from medloss.offers.records import KINDS
+from medloss.offers.host import Offer
+from medloss.offers.records import KINDS, Reader
 
 
 @click.command("info")
@@ -19,7 +20,7 @@ from medloss.offers.records import KINDS
 @click.option("--kind", type=click.Choice(KINDS), help="Where several have the name.")
 @click.option("--env", is_flag=True, help="Show versions, machine, and what sums classes where.")
 def info_command(name: str | None, kind: str | None, env: bool) -> None:
-    """Show the card of the loss, metric or part of a detector NAME.
+    """Show the card of the loss, metric, part of a detector or reader NAME.
 
     The card has the formula, range, source, every option with its default, what the loss is at a
     perfect, an all-wrong and an empty case (computed on the spot), and the bundle block.
@@ -29,7 +30,7 @@ def info_command(name: str | None, kind: str | None, env: bool) -> None:
     if name is None:
         _print_environment()
         return
-    for offer in host().find(name, kind):
+    for offer in with_own_readers().find(name, kind):
         _print_card(offer)
 
 
@@ -79,12 +80,19 @@ def _print_card(offer: Offer[Any]) -> None:
     if kind == "loss":
         needs = ", ".join(record.needs) or "nothing beside input and target"
         alone = "yes" if record.alone else "no: put a region or distribution loss beside it"
-        console.print(f"[bold]Needs[/]  {needs}\n[bold]Trains alone[/]  {alone}\n")
+        graph = f"breaks: {escape(record.breaks_graph)}" if record.breaks_graph else "one graph"
+        console.print(f"[bold]Needs[/]  {needs}\n[bold]Trains alone[/]  {alone}")
+        console.print(f"[bold]Under torch.compile[/]  {graph}\n")
     elif kind == "metric":
         console.print(
             f"[bold]Unit[/]  {record.unit or 'none'}    [bold]Better[/]  {record.better}    "
             f"[bold]Facts[/]  {', '.join(record.facts)}\n"
         )
+    if isinstance(record, Reader):
+        files = ", ".join(record.suffixes) or "none of its own"
+        console.print(f"[bold]Suffixes[/]  {escape(files)}")
+        console.print(f"[bold]Known by content[/]  {'yes' if record.claims else 'no'}\n")
+        return
     options = _options(target, keyword_only=kind == "metric")
     if options.row_count:
         console.print("[bold]Options[/]")

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from medloss.cli.terminal import make_console, say
+from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
-from medloss.offers.host import Host, Offer, host
-from medloss.offers.records import KINDS
+from medloss.offers.host import Host, Offer
+from medloss.offers.records import KINDS, Reader
 
 _WIDE = 110
 """Columns of a terminal from which on summaries stand in a table."""
@@ -20,28 +21,31 @@ _WIDE = 110
 
 @click.command("list")
 @click.argument("names", nargs=-1)
-@click.option("--kind", type=click.Choice(KINDS), help="Only losses, metrics or detection.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only one of these kinds.")
 @click.option("--family", help="Only this family, for example region.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--bundle", is_flag=True, help="Print blocks to paste into a MONAI bundle config.")
 def list_command(
     names: tuple[str, ...], kind: str | None, family: str | None, as_json: bool, bundle: bool
 ) -> None:
-    """List every loss, metric and part of a detector on offer, or only NAMES.
+    """List every loss, metric, part of a detector and reader of files on offer, or only NAMES.
 
     Plugins that cannot be used are listed too, with the reason.
     """
     if as_json and bundle:
         raise click.UsageError("--json and --bundle: expected one of them")
-    offers = _chosen(host(), names, kind, family)
+    found = with_own_readers()
+    offers = _chosen(found, names, kind, family)
     if as_json:
-        say(json.dumps(_as_data(offers, host()), indent=2))
+        say(json.dumps(_as_data(offers, found), indent=2))
     elif bundle:
         for offer in offers:
+            if isinstance(offer.record, Reader):
+                continue  # no part of a training
             say(f"# {offer.record.noun} {offer.full_name}: {offer.record.summary}")
             say(bundle_block(offer) + "\n")
     else:
-        _print_tables(offers, host())
+        _print_tables(offers, found)
 
 
 def _chosen(
@@ -88,12 +92,15 @@ def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
         table = Table(
             title=title.capitalize(), title_justify="left", box=None, padding=(0, 2, 0, 0)
         )
-        for column in ("name", "family", "plugin", "summary"):
+        of_files = title == "Readers"
+        for column in ("name", "files" if of_files else "family", "plugin", "summary"):
             table.add_column(column, header_style="bold", no_wrap=column != "summary")
         for offer in chosen:
             record, plugin = offer.record, offer.plugin
             where = f"{plugin.distribution} {plugin.version}"
-            cells = [escape(cell) for cell in (record.name, record.family, where, record.summary)]
+            files = isinstance(record, Reader) and (", ".join(record.suffixes) or "by content")
+            row = (record.name, files or record.family, where, record.summary)
+            cells = [escape(cell) for cell in row]
             if console.width >= _WIDE:
                 table.add_row(*cells)
                 continue

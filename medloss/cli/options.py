@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -39,6 +39,19 @@ _OF_THE_MACHINE = (
 )
 """Errors of a full disk, a broken one, or too little of anything."""
 
+SPACING = click.option(
+    "--spacing",
+    metavar="MM,MM,MM",
+    help="Voxel size of files that do not state theirs (.npy, .png, plain .tif): along x, y and z, "
+    "or in the order of --axes; a file that states another one fails.",
+)
+AXES = click.option(
+    "--axes",
+    metavar="ORDER",
+    help="What the axes of .npy and .npz arrays are, in their order: zyx, yx; c are classes.  "
+    "[default: such a file fails]",
+)
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -59,6 +72,31 @@ def grouped(
         return cast(Command, with_group)
 
     return give
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists its options by what they are about.
+
+    Args:
+        sections: names of options by the heading above them; an option of none of them comes last.
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **given: Any) -> None:
+        super().__init__(*args, **given)
+        self.sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        records = {
+            param.name: record
+            for param in self.get_params(ctx)
+            if (record := param.get_help_record(ctx))
+        }
+        for heading, names in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Other"):
+            formatter.write_dl([*records.values()])
 
 
 def refuse_given(group: object, names: Sequence[str], why: str) -> None:
@@ -120,3 +158,19 @@ def usage_errors(*more: type[Exception]) -> Iterator[None]:
         if error.errno in _OF_THE_MACHINE:
             raise Stopped(sentence) from error
         raise click.UsageError(sentence) from error
+
+
+def read_shapes(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[int, ...], ...]:
+    """Shapes of words like ``2,14,96,96,96``, each once."""
+    shapes = []
+    for text in texts:
+        try:
+            shape = tuple(int(part) for part in text.split(","))
+        except ValueError:
+            shape = ()
+        if len(shape) < 3 or min(shape) < 1:
+            raise click.BadParameter(f"expected B,C,*spatial, such as 2,14,96,96,96, got {text!r}")
+        shapes.append(shape)
+    return tuple(dict.fromkeys(shapes))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from medloss.cli.options import PATH, usage_errors
+from medloss.cli.options import AXES, PATH, SPACING, usage_errors
 from medloss.cli.terminal import make_console, say
 
 
@@ -35,6 +35,8 @@ from medloss.cli.terminal import make_console, say
     show_default=True,
     help="What a training step sees, in voxels; cut to the image.",
 )
+@SPACING
+@AXES
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.pass_context
 def suggest_command(
@@ -43,6 +45,8 @@ def suggest_command(
     labels: str | None,
     cases: int,
     patch_size: str,
+    spacing: str | None,
+    axes: str | None,
     as_json: bool,
 ) -> None:
     """Propose a loss for the label maps LABELS: files, or folders of them.
@@ -54,19 +58,23 @@ def suggest_command(
     Exit code: 0 when all is well, 1 if a file could not be read, 2 for a wrong command.
     """
     from medloss.evaluation.inputs.labels import parse_labels
+    from medloss.evaluation.reading.settled import parse_told
     from medloss.evaluation.reading.stored import CaseError
     from medloss.workbench.suggest.advice import advise
     from medloss.workbench.suggest.cases import find_label_maps, read_case, sample
     from medloss.workbench.suggest.facts import summarize
 
     with usage_errors():
-        patch = _parse_patch(patch_size)
+        patch, told = _parse_patch(patch_size), parse_told(spacing, axes)
         classes = None if labels is None else parse_labels(labels)
+        for name, names in ({} if classes is None else classes.table).items():
+            if isinstance(name, str):
+                raise ValueError(f"{name!r} has no number: write 1={names[-1]}, by the label")
         found = find_label_maps(paths)
     measured, failed = [], []
     for path in _progress(sample(found, cases)):
         try:
-            measured.append(read_case(path, classes))
+            measured.append(read_case(path, classes, told))
         except CaseError as error:
             failed.append(str(error))
     if not measured:

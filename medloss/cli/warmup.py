@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from medloss.cli.options import read_shapes
 from medloss.cli.terminal import make_console
 
 if TYPE_CHECKING:
@@ -23,8 +24,36 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="What a bundle needs: the loss of its training, and 'eval'.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the losses are to run; 'cuda' needs --shape.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    callback=read_shapes,
+    help="Of the logits in training, B,C,*spatial: the kernels for a GPU are compiled for it.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(["float32", "bfloat16", "float16", "float64"]),
+    help="Of the logits, with --shape. [default: float32]",
+)
 @click.pass_context
-def warmup_command(context: click.Context, names: tuple[str, ...], bundle: Path | None) -> None:
+def warmup_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    bundle: Path | None,
+    device: str,
+    shapes: tuple[tuple[int, ...], ...],
+    dtypes: tuple[str, ...],
+) -> None:
     """Compile now what would be compiled at the first use, and keep it on disk.
 
     NAME is a loss or metric of 'medloss list', or 'eval' for what 'medloss eval' computes by
@@ -32,10 +61,22 @@ def warmup_command(context: click.Context, names: tuple[str, ...], bundle: Path 
     The machine code is for this kind of processor; it is kept beside the package or, if that
     cannot be written, in the user's cache, or where NUMBA_CACHE_DIR says.
 
+    Kernels for a GPU depend on what a loss is called with: each NAME then takes a forward and a
+    backward pass of zeros of each --shape and --dtype, with the options of its example, and Triton
+    keeps what it compiled where TRITON_CACHE_DIR says. Once, before the ranks of a training start.
+
     Exit status: 0 if all is compiled and kept, 1 if something could not be.
     """
     if bool(names) == bool(bundle):
         raise click.UsageError("expected NAMEs, 'eval' or 'all', or --bundle DIR")
+    if device == "cuda" and not shapes:
+        raise click.UsageError(
+            "--device cuda: expected --shape B,C,*spatial, such as that of a patch"
+        )
+    if shapes and (bundle or {"all", "eval"} & set(names)):
+        raise click.UsageError("--shape: expected names of losses")
+    if dtypes and not shapes:
+        raise click.UsageError("--dtype: expected --shape with it")
     from rich.markup import escape
 
     from medloss.runtime.keeping import record
@@ -43,13 +84,21 @@ def warmup_command(context: click.Context, names: tuple[str, ...], bundle: Path 
     started, before = time.perf_counter(), record()
     console = make_console()
     failed = False
-    for step in _progress(list(_steps(names, bundle))):
+    if shapes:
+        steps = list(_passes(names, device, shapes, dtypes or ("float32",)))
+    else:
+        steps = list(_steps(names, bundle))
+    for step in _progress(steps):
         try:
             step.run()
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             failed = True
             console.print(f"[bold red]{escape(step.name)}:[/] {escape(str(error))}")
     done = record()
+    if device == "cuda":
+        took_s = time.perf_counter() - started
+        console.print(f"{len(steps)} training steps; {took_s:.1f} s; kept by Triton.")
+        context.exit(1 if failed else 0)
     console.print(
         f"{done.compiled - before.compiled} kernels compiled, "
         f"{done.loaded - before.loaded} were kept already; {time.perf_counter() - started:.1f} s."
@@ -85,6 +134,28 @@ def _steps(names: tuple[str, ...], bundle: Path | None) -> Iterator[WarmupCall]:
                     yield warmup.of_metric(offer)
                 else:
                     raise click.UsageError(f"{name} is part of a detector: nothing is compiled")
+
+
+def _passes(
+    names: tuple[str, ...], device: str, shapes: tuple[tuple[int, ...], ...], dtypes: Sequence[str]
+) -> Iterator[WarmupCall]:
+    import torch
+
+    from medloss.offers.host import host
+    from medloss.offers.records import Loss
+    from medloss.workbench import warmup
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise click.UsageError(
+            f"--device cuda: torch {torch.__version__} finds no CUDA device here"
+        )
+    for name in names:
+        for offer in host().find(name):
+            if not isinstance(offer.record, Loss):
+                raise click.UsageError(f"--shape: expected names of losses, got {name}")
+            for shape in shapes:
+                for dtype in dtypes:
+                    yield warmup.of_training_step(offer, device, shape, getattr(torch, dtype))
 
 
 def _progress(steps: list[WarmupCall]) -> Iterable[WarmupCall]:

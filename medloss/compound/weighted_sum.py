@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from medloss.base import RegionLoss, SegmentationLoss, SumsLoss, VoxelLoss, options
-from medloss.base.on_sums import by_ratios, sums_of_each, tells_classes_apart
+from medloss.base.kept import options_changed
+from medloss.base.on_sums import by_ratios, does_as, sums_of_each
 from medloss.base.targets import Extras, Prepared, Target
 from medloss.compound.breakdown import (
     ClassValues,
@@ -18,11 +19,13 @@ from medloss.compound.breakdown import (
     TermValue,
     gradient_norms,
 )
+from medloss.compound.class_values import ClosedPass, Passes, value_and_classes
 from medloss.compound.inner_loss import check_term, value_of
 from medloss.compound.schedules import Weight
 from medloss.compound.term_weights import TermWeights
 from medloss.runtime.eager import is_transformed
 from medloss.sums import ClassSums, work_dtype
+from medloss.sums.ratios import RatioSum
 
 
 @options
@@ -51,10 +54,7 @@ class WeightedSum(SegmentationLoss):
             given = getattr(self, name)
             if given is not None and (not isinstance(given, int) or given < lowest):
                 raise ValueError(f"{name}: expected a whole number from {lowest} on, got {given!r}")
-        self._last: LastPass | None = None
-        self._last_training: LastPass | None = None
-        self._passes = 0  # of training
-        self._since_step = 0  # of them since the schedules were stepped
+        self._seen = Passes()
 
     def pass_on(self, *also: str) -> dict[str, Any]:
         """Options that the terms inherit: activation, reduction, pooling, and those named."""
@@ -73,7 +73,7 @@ class WeightedSum(SegmentationLoss):
         for name, (_, loss) in terms.items():
             check_term(name, loss, self)
         self.schedule = TermWeights({name: weight for name, (weight, _) in terms.items()})
-        self.losses = nn.ModuleDict({name: loss for name, (_, loss) in terms.items()})
+        self.losses = _Terms({name: loss for name, (_, loss) in terms.items()})
         if self.forwards_per_step is not None and not self.scheduled():
             raise ValueError("forwards_per_step: expected None where no weight has a schedule")
 
@@ -101,7 +101,7 @@ class WeightedSum(SegmentationLoss):
         """
         for each in self._sums():
             each.schedule.advance(step)
-            each._since_step = 0
+            each._seen.since_step = 0
 
     def breakdown(self, *, training: bool = False) -> dict[str, TermValue]:
         """Value, weight and classes of each term in the last forward pass.
@@ -112,7 +112,7 @@ class WeightedSum(SegmentationLoss):
         Raises:
             RuntimeError: there was none yet.
         """
-        seen = self._last_training if training else self._last
+        seen = self._seen.last_training if training else self._seen.last
         if seen is None:
             what = "training" if training else "forward"
             raise RuntimeError(f"breakdown: expected a {what} pass first, there was none")
@@ -142,7 +142,7 @@ class WeightedSum(SegmentationLoss):
         """Value of the loss; raises where ``forwards_per_step`` passes went without a step."""
         value = super().evaluate(prepared)
         if not torch.compiler.is_compiling() and value.requires_grad and self.training:
-            self._since_step += 1
+            self._seen.since_step += 1
             self._expect_steps()
         return value
 
@@ -150,7 +150,7 @@ class WeightedSum(SegmentationLoss):
         # A loss sees passes, not epochs; a pass may be of a teacher, of a second evaluation under
         # checkpointing, or of a validation within the epoch: how many, only the user knows.
         limit = self.forwards_per_step
-        if limit is not None and self._since_step > limit:
+        if limit is not None and self._seen.since_step > limit:
             raise RuntimeError(
                 f"the weight of {', '.join(self.scheduled())} has a schedule that nothing steps: "
                 f"forwards_per_step={limit} training passes were made since the last step. "
@@ -172,30 +172,36 @@ class WeightedSum(SegmentationLoss):
             return closed
         return self._combined(prepared, iter(sums_of_each(list(self.terms_on_sums()), prepared)))
 
+    def of_kept_form(self, input: Any, target: Any) -> Tensor | None:
+        """Value of the loss where an earlier call settled all about it, or None."""
+        found = self._kept.value(input, target)
+        if found is None:
+            return None
+        value, sums = found
+        self._keep_closed(value, sums)
+        if value.requires_grad and self.training:
+            self._seen.since_step += 1
+        return value
+
     def _in_closed_form(self, prepared: Prepared) -> Tensor | None:
         """The weighted sum of ratios of sums, where it is one of numbers alone."""
         weights = self.schedule.fixed
         if weights is None or self.gradient_share:
             return None
-        fixed: dict[str, tuple[float, RegionLoss | VoxelLoss]] = {}
-        for name, loss in self.losses._modules.items():
-            if not isinstance(loss, (RegionLoss, VoxelLoss)):
-                return None
-            fixed[name] = weights[name], loss
-        closed = by_ratios(list(fixed.values()), prepared)
+        fixed = [
+            (weights[name], loss)
+            for name, loss in self.losses._modules.items()
+            if isinstance(loss, (RegionLoss, VoxelLoss))
+        ]
+        if len(fixed) < len(self.losses):
+            return None
+        closed = by_ratios(fixed, prepared)
         if closed is None:
             return None
-        value, whole = closed
-        values: dict[str, Tensor | float] = {}
-        classes = {}
-        for (name, (_, loss)), found in zip(fixed.items(), whole.found, strict=True):
-            values[name] = found.value
-            if isinstance(loss, RegionLoss) or tells_classes_apart(loss, prepared):
-                counts = None if found.counts is None else torch.from_numpy(found.counts)
-                first = 0 if loss.include_background else 1
-                classes[name] = ClassValues(torch.from_numpy(found.each), counts, first)
-        seen = LastPass(values, {name: weights[name] for name in fixed}, classes, None)
-        self._keep(seen, training=value.requires_grad and self.training)
+        value, sums = closed
+        self._keep_closed(value, sums)
+        if does_as(self, WeightedSum) and all(does_as(loss, SumsLoss) for _, loss in fixed):
+            self._kept.keep(prepared, sums.ratios)
         return value
 
     def measures_gradient(self) -> bool:
@@ -212,7 +218,7 @@ class WeightedSum(SegmentationLoss):
                 "gradient_share, equal_gradient_norm: cannot be measured inside torch.compile; "
                 "compile the network and leave the loss as it is"
             )
-        return any(self._passes % n == 0 for n in every)
+        return any(self._seen.number % n == 0 for n in every)
 
     def _combined(self, prepared: Prepared, sums: Iterator[ClassSums]) -> Tensor:
         """The weighted sum, from the sums of each of :meth:`terms_on_sums`, in its order."""
@@ -221,7 +227,7 @@ class WeightedSum(SegmentationLoss):
             if isinstance(loss, WeightedSum):
                 values[name] = loss._combined(prepared, sums)
             elif isinstance(loss, SumsLoss):
-                values[name], of_classes = _value_and_classes(loss, next(sums), prepared)
+                values[name], of_classes = value_and_classes(loss, next(sums), prepared)
                 if of_classes is not None:
                     classes[name] = of_classes
             else:
@@ -247,7 +253,7 @@ class WeightedSum(SegmentationLoss):
         training: bool,
     ) -> None:
         """Keep what ``breakdown()`` tells and what schedules measure: numbers without a graph."""
-        if not torch.compiler.is_compiling() and is_transformed(*values.values()):
+        if is_transformed(*values.values()):
             return  # no numbers outside of the transform
         norms = None
         if training and self.measures_gradient():
@@ -260,13 +266,22 @@ class WeightedSum(SegmentationLoss):
             self.schedule.add("gradient_norm", norms)
         self._keep(LastPass(dict(seen), weights, classes, norms), training=training)
 
-    def _keep(self, seen: LastPass, *, training: bool) -> None:
-        self._last = seen
+    def _keep_closed(self, value: Tensor, found: RatioSum) -> None:
+        losses: Any = self.losses._modules
+        weights: Any = self.schedule.fixed
+        of, form = found.ratios, found.ratios.form
+        seen = ClosedPass(
+            [*losses.items()], weights, found.sums, of.terms, form.activation, of.is_index
+        )
+        self._keep(seen, training=value.requires_grad and self.training)
+
+    def _keep(self, seen: LastPass | ClosedPass, *, training: bool) -> None:
+        self._seen.last = seen
         if not training:
             return
-        self._last_training = seen
+        self._seen.last_training = seen
         if not torch.compiler.is_compiling():  # for each number it would compile again
-            self._passes += 1
+            self._seen.number += 1
 
     def _sums(self) -> list[WeightedSum]:
         """This loss and nested ones."""
@@ -288,36 +303,23 @@ class WeightedSum(SegmentationLoss):
                 yield loss
 
 
-def _value_and_classes(
-    loss: SumsLoss, sums: ClassSums, prepared: Prepared
-) -> tuple[Tensor, ClassValues | None]:
-    """Value of a loss on class sums, and of its classes where it tells them apart."""
-    if isinstance(loss, RegionLoss) and type(loss).from_sums is RegionLoss.from_sums:
-        s, present = loss.counted(sums, prepared)
-        each = loss.per_class(s)
-        value = loss.reduce_classes(each, present)
-        return value, _of_all(loss, each.detach(), present, prepared)
-    value = loss.from_sums(sums, prepared)
-    if not isinstance(loss, VoxelLoss) or type(loss).from_sums is not VoxelLoss.from_sums:
-        return value, None
-    if loss.batch == "world":  # sums over all ranks are not at hand here
-        return value, None
-    with torch.no_grad():
-        s, _ = loss.counted(sums.detach(), prepared, pool=False)
-        found = loss.of_each_class(s, prepared)
-    if found is None or found[0].shape != found[1].shape:
-        return value, None
-    return value, _of_all(loss, *found, prepared)
+class _Terms(nn.ModuleDict):
+    """Losses by name; calls are decided anew where one of them is exchanged."""
 
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        super().add_module(name, module)
+        options_changed()
 
-def _of_all(
-    loss: SumsLoss, value: Tensor, counts: Tensor | None, prepared: Prepared
-) -> ClassValues | None:
-    """None where there is not one value for each class that counts."""
-    first = 0 if loss.include_background else 1
-    if value.shape[1] != prepared.values.shape[1] - first:
-        return None
-    return ClassValues(value, counts, first)
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        options_changed()
+
+    def clear(self) -> None:
+        super().clear()
+        options_changed()
+
+    def _get_name(self) -> str:
+        return "ModuleDict"
 
 
 def _of_rank(value: Tensor, rank: int) -> Tensor:

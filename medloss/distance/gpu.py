@@ -1,15 +1,16 @@
 """Exact distances on CUDA devices, by Triton kernels: no copy to the host, and no wait for it.
 
 Along the last axis two scans of whole lines find the nearest voxel of the other kind; along each
-other axis ``d²(i) = min_k d²(k) + cost(i − k)`` is taken for tiles of neighbouring lines, nearest
-offsets first, until the next cost alone exceeds every distance of the tile. Tiles without anything
-finite look for the places that hold some. At worst, objects at both ends of an empty line, that is
-two operations for each voxel and each place of the line.
+other axis ``d²(i) = min_k d²(k) + cost(i − k)`` is taken for tiles of neighbouring lines. A tile
+whose distances are short tries offsets, nearest first, until the next cost alone exceeds them all.
+One with longer distances goes from block to block of as many places as it has itself, outwards, and
+into those alone whose least square can still be less, plus the cost of the way there: how far away
+the nearest object is makes little difference.
 
 Squares are sums of the same costs as in the other backends, added in another order: distances in
 float32 are equal to 2e-7 of their value, to the last bit where the squares are whole numbers below
-2^24, as in voxel units. The memory is that of the result, of one map more as scratch, and of a byte
-for each voxel if the mask is not contiguous.
+2^24, as in voxel units. The memory is that of the result, of one map and a sixteenth more as
+scratch, and of a byte for each voxel if the mask is not contiguous.
 
 Between the passes a voxel holds the square of its distance so far, with a minus in front where the
 mask is True. To a voxel of the other kind a source counts as 0, so that one pass carries the
@@ -120,25 +121,23 @@ def _transform(
         lanes = math.prod(spatial) // length
         group = 4 if inner % 4 == 0 else 1
         tiles = triton.cdiv(length, TALL)
-        carry[(tiles * triton.cdiv(lanes, WIDE) * batch * classes,)](
+        programs = tiles * triton.cdiv(lanes, WIDE) * batch * classes
+        least = out.new_empty(batch * classes * tiles * lanes)
+        sizes = length, inner // group, lanes // group, classes, here[1]
+        fixed = {"GROUP": group, "TALL": TALL, "WIDE": WIDE, "num_warps": WARPS, **FUSED}
+        least_of_blocks[(programs,)](here[0], least, *sizes, tiles, **fixed)
+        carry[(programs,)](
             here[0],
             there[0],
+            least,
             costs[len(spatial) - 1 - axis],
-            length,
-            inner // group,
-            lanes // group,
-            classes,
-            here[1],
+            *sizes,
             there[1],
             tiles,
             *factors,
             LAST=axis == axes[-1],
-            GROUP=group,
-            TALL=TALL,
-            WIDE=WIDE,
             STEP=STEP,
-            num_warps=WARPS,
-            **FUSED,
+            **fixed,
         )
         here, there = there, here
 
@@ -221,32 +220,19 @@ def scan_lines(
     tl.store(out + where, result, mask=real & (x < length))
 
 
-@triton.jit(do_not_specialize=_SIZES)
-def carry(
-    source,
-    out,
-    costs,
-    length,
-    groups,
-    lane_groups,
-    channels,
-    source_channels,
-    out_channels,
-    tiles,
-    INSIDE: tl.constexpr,
-    OUTSIDE: tl.constexpr,
-    LAST: tl.constexpr,
-    GROUP: tl.constexpr,
-    TALL: tl.constexpr,
-    WIDE: tl.constexpr,
-    STEP: tl.constexpr,
-):
-    """Along another axis: the minimum over offsets k of ``source[i + k] + cost[k]``, exactly.
+@triton.jit
+def tile_of(
+    length, groups, lane_groups, channels, source_channels, tiles,
+    GROUP: tl.constexpr, TALL: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """What a program has of the source: some places on the axis, and neighbouring lines.
 
-    A program has a tile of some places on the axis and neighbouring lines. Offsets are tried in the
-    order of their cost, until the next cost alone is no less than every distance of the tile.
-    Sizes come in groups of lines that are contiguous, so that memory is read in vectors. Beyond the
-    ends the last voxel is taken at a larger cost than its own, which changes no minimum.
+    Sizes come in groups of lines that are contiguous, so that memory is read in vectors. Lines that
+    there are not are others of the map.
+
+    Returns:
+        Number of the tile on its lines; of the map; where the map begins; which lines, and which of
+        them there are; where they begin, (1, lines).
     """
     inner, lanes = groups * GROUP, lane_groups * GROUP  # voxels between places; lines of a map
     blocks = tl.cdiv(lanes, WIDE)
@@ -254,16 +240,53 @@ def carry(
     tile, rest = program % tiles, program // tiles
     number, block = (rest // blocks).to(tl.int64), rest % blocks
     sample = number // channels
-    channel = number - sample * channels
-    voxels = lanes.to(tl.int64) * length
-    read = source + (sample * source_channels + channel) * voxels
-    written = out + (sample * out_channels + channel) * voxels
-
+    first = (sample * source_channels + number - sample * channels) * (lanes.to(tl.int64) * length)
     lane = block * WIDE + tl.arange(0, WIDE)
     real = lane < lanes
     lane = tl.where(real, lane, lane % GROUP)
     where = (lane // inner) * (length * inner) + lane % inner
     where = tl.max_contiguous(tl.multiple_of(where, GROUP), GROUP)[None, :]
+    return tile, number, first, lane, real, where
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def least_of_blocks(
+    source, least, length, groups, lane_groups, channels, source_channels, tiles,
+    GROUP: tl.constexpr, TALL: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Write the least square of each block of ``TALL`` places of a line, (maps, tiles, lines).
+
+    With the sign of its kind; 0, which is both, where a block has voxels of both kinds.
+    """
+    inner, lanes = groups * GROUP, lane_groups * GROUP
+    tile, number, first, lane, real, where = tile_of(
+        length, groups, lane_groups, channels, source_channels, tiles, GROUP, TALL, WIDE
+    )
+    place = tl.minimum(tile * TALL + tl.arange(0, TALL), length - 1)[:, None]
+    own = tl.load(source + first + where + place * inner)
+    lowest, highest = tl.min(own, 0), tl.max(own, 0)
+    found = tl.where(lowest > 0, lowest, tl.where(highest < 0, highest, 0.0))
+    tl.store(least + (number * tiles + tile) * lanes + lane, found, mask=real)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def carry(
+    source, out, least, costs,
+    length, groups, lane_groups, channels, source_channels, out_channels, tiles,
+    INSIDE: tl.constexpr, OUTSIDE: tl.constexpr, LAST: tl.constexpr,
+    GROUP: tl.constexpr, TALL: tl.constexpr, WIDE: tl.constexpr, STEP: tl.constexpr,
+):  # fmt: skip
+    """Along another axis: the minimum over offsets k of ``source[i + k] + cost[k]``, exactly.
+
+    What is left out is no less than what was found, so that the result has the bits of a minimum
+    over all offsets: a sum of rounded numbers is no less than that of smaller ones. Beyond the ends
+    the last voxel is taken at a larger cost than its own, which changes no minimum.
+    """
+    inner, lanes = groups * GROUP, lane_groups * GROUP
+    tile, number, first, lane, real, where = tile_of(
+        length, groups, lane_groups, channels, source_channels, tiles, GROUP, TALL, WIDE
+    )
+    read = source + first
     place = tile * TALL + tl.arange(0, TALL)
     inner_place = tl.minimum(place, length - 1)
     own = tl.load(read + where + (inner_place * inner)[:, None])
@@ -276,45 +299,49 @@ def carry(
         best = tl.where(inside, best, 0.0)
     worst = tl.max(best)
 
-    infinite = float("inf")
-    first, last = length * 0, length - 1  # places that hold anything finite
-    if worst == infinite:
-        some_inside = (tl.max(inside.to(tl.int32)) > 0) & (INSIDE != 0)
-        some_outside = (tl.min(inside.to(tl.int32)) < 1) & (OUTSIDE != 0)
-        low = tl.zeros([TALL, WIDE], tl.int32) + length
-        high = tl.zeros([TALL, WIDE], tl.int32) - 1
-        for start in range(0, length, TALL):
-            j = tl.minimum(start + tl.arange(0, TALL), length - 1)[:, None]
-            there = tl.load(read + where + j * inner)
-            useful = (some_inside & (there > -infinite)) | (some_outside & (there < infinite))
-            low = tl.minimum(low, tl.where(useful, j, length))
-            high = tl.maximum(high, tl.where(useful, j, -1))
-        first, last = tl.min(low), tl.max(high)
-    top = tl.minimum(tile * TALL + TALL, length) - 1
-    k = tl.maximum(1, tl.maximum(first - top, tile * TALL - last))
-    farthest = tl.maximum(top - first, last - tile * TALL)
-
     middle = costs + length - 1
     most = length - 1
-    near = tl.minimum(k, most)
-    least = tl.minimum(tl.load(middle + near), tl.load(middle - near))
-    going = (k <= farthest) & (least < worst)
-    while going:
-        for n in tl.static_range(STEP):
-            offset = tl.minimum(k + n, most)
-            after = tl.minimum(place + offset, most)
-            before = tl.maximum(inner_place - offset, 0)
-            from_after = tl.load(read + where + (after * inner)[:, None])
-            from_before = tl.load(read + where + (before * inner)[:, None])
-            up, down = tl.load(middle + offset), tl.load(middle - offset)
-            # Of the same kind |source| + cost; of the other kind it would be less than the cost.
-            best = tl.minimum(best, tl.maximum(sign * from_after + up, up))
-            best = tl.minimum(best, tl.maximum(sign * from_before + down, down))
-        worst = tl.max(best)
-        k += STEP
-        near = tl.minimum(k, most)
-        least = tl.minimum(tl.load(middle + near), tl.load(middle - near))
-        going = (k <= farthest) & (least < worst)
+    reach = tl.minimum(TALL, most)
+    if worst <= tl.minimum(tl.load(middle + reach), tl.load(middle - reach)):  # by offsets
+        k = tl.minimum(1, most)
+        going = (k > 0) & (_cheapest(middle, k, most) < worst)
+        while going:
+            for n in tl.static_range(STEP):
+                offset = tl.minimum(k + n, most)
+                after = tl.minimum(place + offset, most)
+                before = tl.maximum(inner_place - offset, 0)
+                from_after = tl.load(read + where + (after * inner)[:, None])
+                from_before = tl.load(read + where + (before * inner)[:, None])
+                best = _least(best, sign, from_after, tl.load(middle + offset))
+                best = _least(best, sign, from_before, tl.load(middle - offset))
+            worst = tl.max(best)
+            k += STEP
+            going = (k <= most) & (_cheapest(middle, k, most) < worst)
+    else:  # by blocks
+        away = 0
+        bounds = least + number * tiles * lanes + lane
+        going = worst > 0
+        while going:
+            for side in tl.static_range(2):
+                block = tile + away if side == 0 else tile - away
+                start = block * TALL
+                if (block >= 0) & (block < tiles) & ((side == 0) | (away > 0)):
+                    last = tl.minimum(start + TALL, length) - 1
+                    nearest = tl.minimum(tl.maximum(inner_place, start), last)
+                    way = tl.load(middle + nearest - inner_place)[:, None]
+                    bound = tl.load(bounds + block.to(tl.int64) * lanes)[None, :]
+                    lowest = tl.maximum(sign * bound + way, way)
+                    if tl.max((lowest < best).to(tl.int32)) > 0:
+                        for n in range(TALL):
+                            there = tl.minimum(start + n, last)
+                            value = tl.load(read + where + there * inner)
+                            cost = tl.load(middle + there - inner_place)[:, None]
+                            best = _least(best, sign, value, cost)
+            worst = tl.max(best)
+            away += 1
+            # the least way to a block of this number: from the edge of the tile
+            near = tl.minimum((away - 1) * TALL + 1, most)
+            going = (away < tiles) & (_cheapest(middle, near, most) < worst)
 
     if LAST:
         result = _finished(best, inside, INSIDE, OUTSIDE)
@@ -324,5 +351,21 @@ def carry(
             result = tl.where(inside, own, result)
         if OUTSIDE == 0:
             result = tl.where(inside, result, own)
+    sample = number // channels
+    channel = number - sample * channels
+    written = out + (sample * out_channels + channel) * (lanes.to(tl.int64) * length)
     here = where + (place * inner)[:, None]
     tl.store(written + here, result, mask=(place < length)[:, None] & real[None, :])
+
+
+@triton.jit
+def _cheapest(middle, offset, most):
+    """The cost of an offset, to the side where it is less."""
+    near = tl.minimum(offset, most)
+    return tl.minimum(tl.load(middle + near), tl.load(middle - near))
+
+
+@triton.jit
+def _least(best, sign, source, cost):
+    """What is less by another voxel: of the same kind |source| + cost, of the other the cost."""
+    return tl.minimum(best, tl.maximum(sign * source + cost, cost))

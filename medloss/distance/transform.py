@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from medloss.distance.separable import Measurement
-from medloss.objects.spacing import Spacing, SpacingLike, parse_spacing
+from medloss.distance.steps import Steps, parsed, steps_of
+from medloss.objects.spacing import SpacingLike
 from medloss.runtime.backends import Candidate, Choice, chosen, no_loops
+from medloss.runtime.operators import without_gradient
 from medloss.sums.gpu import usable
 
 VARIABLE = "MEDLOSS_DISTANCE_BACKEND"
@@ -75,7 +77,7 @@ def chosen_distance_backend(mask: Tensor, *, shifted: bool = False) -> Choice:
 
 def distances(
     mask: Tensor,
-    spacing_mm: Spacing,
+    spacing_mm: Steps,
     *,
     radius: float = 0.0,
     inside: int = 1,
@@ -89,20 +91,10 @@ def distances(
     steps = steps_of(spacing_mm)
     wide = dtype == torch.float64
     moved = list(shift)
+    if torch.compiler.is_compiling():
+        mask = recorded_mask(mask)
     result: Tensor = _operator(mask, steps, radius, inside, outside, skip, wide, moved, backend)
     return result
-
-
-def steps_of(spacing_mm: Spacing) -> Tensor:
-    """Spacing as a tensor (B, axes) on the host, in float64.
-
-    In a compiled graph it is made by products: what multiplies a tensor may be another number in
-    the next call, where a list of numbers would have to be compiled again.
-    """
-    if not torch.compiler.is_compiling():
-        return torch.tensor(spacing_mm, dtype=torch.float64)
-    one = torch.ones((), dtype=torch.float64)
-    return torch.stack([torch.stack([one * step for step in row]) for row in spacing_mm])
 
 
 def edt(
@@ -131,7 +123,7 @@ def edt(
         Felzenszwalb 2012, doi:10.4086/toc.2012.v008a019: the transform is separable.
     """
     whole = checked_mask(mask)
-    spacing = parse_spacing(spacing_mm, batch=mask.shape[0], axes=mask.ndim - 2)
+    spacing = parsed(spacing_mm, batch=mask.shape[0], axes=mask.ndim - 2)
     return distances(whole, spacing, outside=0, dtype=dtype)
 
 
@@ -149,9 +141,19 @@ def checked_mask(mask: Tensor) -> Tensor:
     return mask.detach() != 0 if mask.dtype != torch.bool else mask.detach()
 
 
+def recorded_mask(mask: Tensor) -> Tensor:
+    """A mask as an operator is given it in a compiled graph, where it may hold other numbers.
+
+    For CPUs torch's compiler writes bool one by one, which takes as long as the distances do.
+    """
+    return mask.float() if mask.device.type == "cpu" else mask
+
+
 def _measure(mask: Tensor, steps: Tensor, *options: Any) -> Tensor:
     radius, inside, outside, skip, wide, shift, backend = options
-    asked = Measurement(mask, steps.tolist(), radius, inside, outside, skip, _dtype(wide), shift)
+    asked = Measurement(
+        checked_mask(mask), steps.tolist(), radius, inside, outside, skip, _dtype(wide), shift
+    )
     found: Tensor = CANDIDATES[backend].load().distances(asked)
     return found
 
@@ -167,11 +169,10 @@ def _dtype(wide: bool) -> torch.dtype:
 
 
 # An operator, so that a compiled graph need not break at it.
-_operator = torch.library.custom_op(
+_operator = without_gradient(
     "medloss::distances",
-    _measure,
-    mutates_args=(),
-    schema="(Tensor mask, Tensor steps, float radius, int inside, int outside, int skip, "
+    "(Tensor mask, Tensor steps, float radius, int inside, int outside, int skip, "
     "bool wide, float[] shift, str backend) -> Tensor",
+    _measure,
+    _fake,
 )
-_operator.register_fake(_fake)

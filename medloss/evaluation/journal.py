@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss._version import __version__
-from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.inputs.pairing import Files, Pair, Structures, files_of
 from medloss.evaluation.reading.opened import Opened, state
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.score import EvalPlan, offering
@@ -83,14 +83,22 @@ def _kept(pairs: Sequence[Pair], lines: Sequence[Line]) -> tuple[dict[Pair, Case
     return kept, outdated
 
 
-def _paths(pair: Pair) -> list[str | None]:
-    return [os.path.abspath(p) if p else None for p in (pair.prediction, pair.reference)]
+def _paths(pair: Pair) -> list[Any]:
+    """The file of each side, or names and files of its structures."""
+    return [_absolute(side) for side in (pair.prediction, pair.reference)]
+
+
+def _absolute(side: Files | None) -> Any:
+    if isinstance(side, Structures):
+        return [[name, os.path.abspath(path)] for name, path in side.files]
+    return side and os.path.abspath(side)
 
 
 def _files(case: CaseResult) -> list[Opened]:
     """What was opened; of the files of the pair, what is there now if nobody says more."""
     known = {path for path, *_ in case.files}
-    return [*case.files, *(state(p) for p in _paths(case.pair) if p and p not in known)]
+    sides = (*files_of(case.pair.prediction), *files_of(case.pair.reference))
+    return [*case.files, *(state(p) for p in map(os.path.abspath, sides) if p not in known)]
 
 
 def _unchanged(was: list[Any]) -> bool:

@@ -67,6 +67,7 @@ class CaseResult:
         counts: voxels of each label.
         definitions: results by the plan's other presets.
         notes: what was done to this case before it was scored, such as resampling.
+        signs: that its files are not what they seem (:mod:`medloss.evaluation.signs`).
         files: every file that it is made of, as it was when it was opened.
     """
 
@@ -79,6 +80,7 @@ class CaseResult:
     counts: tuple[tuple[Label, Counts], ...] = ()
     definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
     notes: tuple[str, ...] = ()
+    signs: tuple[dict[str, Any], ...] = ()
     files: tuple[Opened, ...] = field(default=(), compare=False)
 
     @property
@@ -132,7 +134,8 @@ class CaseResult:
         """What :meth:`to_json` wrote, of the case that ``pair`` is now."""
         plain: dict[str, Any] = {}
         for name in _PLAIN_FIELDS:
-            plain[name] = tuple(line[name]) if isinstance(line[name], list) else line[name]
+            if name in line:  # a field may be younger than the journal
+                plain[name] = tuple(line[name]) if isinstance(line[name], list) else line[name]
         return cls(
             pair,
             **plain,
@@ -257,6 +260,23 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something about the data that the user should look at, and no score says.
+
+    Args:
+        kind: ``crossed``, ``moved``, ``grid``, ``nowhere``, ``missed`` or ``spurious``.
+        sentence: without an end.
+        cases: in which it was found; none where it is of the whole study.
+        labels: that it is about.
+    """
+
+    kind: str
+    sentence: str
+    cases: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
+
+
+@dataclass(frozen=True)
 class ResultTable:
     """Cases by labels and metrics: what was just scored, or what a folder holds.
 
@@ -267,6 +287,7 @@ class ResultTable:
         lines: the summary; empty where nobody asked for one.
         settings: what the values are defined by, as JSON has it.
         version: of medloss that made it.
+        findings: what the user should look at before the numbers.
         path: of the folder, if it lies in one.
         written: when the folder was last changed.
     """
@@ -277,6 +298,7 @@ class ResultTable:
     lines: tuple[Summary, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
+    findings: tuple[Finding, ...] = ()
     path: Path = Path()
     written: str = ""
 
@@ -294,6 +316,11 @@ class ResultTable:
     def passed_over(self) -> tuple[str, ...]:
         """Paths in the two folders that belong to no case."""
         return tuple(map(str, self.inputs.get("passed_over", ())))
+
+    @property
+    def unscored(self) -> tuple[str, ...]:
+        """Those of the paths that belong to no case that look like images."""
+        return tuple(map(str, self.inputs.get("unscored", ())))
 
     @property
     def preset(self) -> str:

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.inputs.pairing import Pair, files_of
 from medloss.evaluation.journal import open_journal
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.score import EvalPlan, evaluate, evaluate_pair
@@ -27,9 +27,9 @@ def default_workers(pairs: Iterable[Pair]) -> int:
     """One for each processor; one for a small study, over before other processes have started."""
     total = 0
     for pair in pairs:
-        for path in (pair.prediction, pair.reference):
+        for path in (*files_of(pair.prediction), *files_of(pair.reference)):
             with contextlib.suppress(OSError):
-                total += path.stat().st_size if path else 0
+                total += path.stat().st_size
         if total > SMALL_BYTES:
             return threads.processors()
     return 1

@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
-from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.inputs.layers import ClassCases, make_layers
-from medloss.evaluation.inputs.pairing import Pair, printable
+from medloss.evaluation.inputs.folders import printable
+from medloss.evaluation.inputs.labels import Label, same_name
+from medloss.evaluation.inputs.layers import ClassCases
+from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.reading.opened import changed, recording
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult, Result
 from medloss.evaluation.requests import MetricChoice
+from medloss.evaluation.signs import most_common, signs_of
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.facts import Counts
@@ -84,8 +87,53 @@ def evaluate(pairs: Iterable[Pair], plan: EvalPlan) -> Iterator[CaseResult]:
 
 
 def evaluate_pair(pair: Pair, plan: EvalPlan) -> CaseResult:
-    """Read and score one pair of files."""
+    """Read and score one case."""
+    if by_structure(pair):
+        return attempt(pair, lambda: _evaluate_structures(pair, plan))
     return attempt(pair, lambda: evaluate_case_pair(pair, read_case_pair(pair, plan.inputs), plan))
+
+
+def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
+    """Read and score one structure after the other, each as a case of one label."""
+    alone = dataclasses.replace(
+        plan,
+        labels={1: ""},
+        regions={},
+        inputs=dataclasses.replace(plan.inputs, channels_only=False, region_order=()),
+    )
+    found: list[CaseResult] = []
+    for label, sides in read_structures(pair, alone.inputs, plan.labels):
+        # Error maps of each structure are files of their own.
+        part = dataclasses.replace(pair, name=f"{pair.name}/{label}")
+        found.append(_called(label, evaluate_case_pair(part, sides, alone)))
+    if not found:
+        raise CaseError(f"{pair.name} has no file for any of the structures that are scored")
+    return dataclasses.replace(
+        found[0],
+        pair=pair,
+        results=tuple(result for case in found for result in case.results),
+        counts=tuple(each for case in found for each in case.counts),
+        definitions=tuple(
+            (preset, tuple(result for case in found for result in case.definitions[place][1]))
+            for place, (preset, _) in enumerate(plan.definitions)
+        ),
+        notes=tuple(dict.fromkeys(note for case in found for note in case.notes)),
+        signs=most_common([case.signs for case in found]),
+    )
+
+
+def _called(label: Label, case: CaseResult) -> CaseResult:
+    """A case of one label with another name for it."""
+
+    def named(results: Iterable[Result]) -> tuple[Result, ...]:
+        return tuple(dataclasses.replace(result, label=label) for result in results)
+
+    return dataclasses.replace(
+        case,
+        results=named(case.results),
+        counts=tuple((label, counts) for _, counts in case.counts),
+        definitions=tuple((preset, named(results)) for preset, results in case.definitions),
+    )
 
 
 def attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
@@ -112,7 +160,8 @@ def _attempt(pair: Pair, work: Callable[[], CaseResult]) -> CaseResult:
     try:
         return work()
     except CaseError as error:
-        return CaseResult(pair, error=str(error), trace=traceback.format_exc())
+        signs = () if error.sign is None else (error.sign,)
+        return CaseResult(pair, error=str(error), trace=traceback.format_exc(), signs=signs)
     # A defect that one case brings out, in a plugin too, must not cost the values of the others.
     except Exception as error:  # noqa: BLE001
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
@@ -125,17 +174,58 @@ def complete(cases: Iterable[CaseResult], plan: EvalPlan) -> tuple[CaseResult, .
     A case without a label in both of its files has the status ``both_empty`` there; which labels
     there are is known only when all files have been read, unless the plan names them.
     """
-    cases = tuple(cases)
+    cases = tuple(cases) if plan.labels is not None else _one_naming(tuple(cases))
     labels = plan_labels(cases, plan)
     return tuple(case if case.error else _complete(case, labels, plan) for case in cases)
 
 
+def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
+    """Cases that spell a name in one way, and none with numbers where others have names.
+
+    What is label 1 here and Liver there would be two labels, each of them missing in some cases.
+    """
+    spelled: dict[str, str] = {}
+    for case in cases:
+        for result in case.results:
+            if isinstance(result.label, str):
+                spelled.setdefault(same_name(result.label), result.label)
+
+    def one(label: Label | None) -> Label | None:
+        return spelled[same_name(label)] if isinstance(label, str) else label
+
+    def results(found: Iterable[Result]) -> tuple[Result, ...]:
+        return tuple(dataclasses.replace(each, label=one(each.label)) for each in found)
+
+    def renamed(case: CaseResult) -> CaseResult:
+        labels = {each.label for each in case.results} - {None}
+        if labels and not any(isinstance(label, str) for label in labels):
+            return dataclasses.replace(
+                case,
+                results=(),
+                counts=(),
+                definitions=(),
+                error="its labels pair by number and those of other cases by name; say with "
+                "--labels which number is which name, such as 1=liver",
+            )
+        return dataclasses.replace(
+            case,
+            results=results(case.results),
+            counts=tuple((one(label) or label, counts) for label, counts in case.counts),
+            definitions=tuple((preset, results(found)) for preset, found in case.definitions),
+        )
+
+    return tuple(map(renamed, cases)) if spelled else cases
+
+
 def plan_labels(cases: Iterable[CaseResult], plan: EvalPlan) -> tuple[Label, ...]:
-    """The labels that the plan names, else those found in any case, in ascending order."""
+    """The labels that the plan names, else those found in any case: numbers, then names."""
     if plan.labels is not None:
         return tuple(plan.labels)
-    found = {result.label for case in cases for result in case.results}
-    return tuple(sorted(label for label in found if isinstance(label, int)))
+    names = dict.fromkeys(result.label for case in cases for result in case.results)
+    return (
+        *sorted(label for label in names if isinstance(label, int)),
+        *(label for label in names if isinstance(label, str)),
+    )
 
 
 def check_options(plan: EvalPlan) -> None:
@@ -155,9 +245,16 @@ def check_options(plan: EvalPlan) -> None:
         spacing_mm=(1.0, 1.0, 1.0),
         preset=plan.preset,
         probabilities={1: cube},
+        objects=(cube, cube) if plan.inputs.instances else None,
     )
     for metric in plan.metrics:
-        if metric.given or "skeletons" in metric.record.facts:
+        objects = plan.inputs.instances and "components" in metric.record.facts
+        if objects and "connectivity" in metric.given:
+            raise ValueError(
+                f"{metric.column}: with --instances the objects are those of the files; drop "
+                f"connectivity"
+            )
+        if metric.given or objects or "skeletons" in metric.record.facts:
             one = dataclasses.replace(plan, metrics=(metric,))
             try:
                 list(_score(case, 1, 1, one))
@@ -189,18 +286,18 @@ def evaluate_case_pair(
             f"{of_chances[0]} needs probabilities, and of {prediction.path} there are labels alone "
             f"(nnU-Net's .npz is taken with --probabilities)"
         )
-    asked = None if plan.labels is None else tuple(plan.labels)
-    ignore = plan.inputs.ignore_label
-    layers = make_layers(
-        prediction, reference, asked, plan.regions, ignore, probabilities=bool(of_chances)
+    asked = sides.classes if plan.labels is None else tuple(plan.labels)
+    layers = sides.layers(
+        asked, plan.regions, plan.inputs.ignore_label, probabilities=bool(of_chances)
     )
     labels = asked or tuple(label for layer in layers for label in layer.codes)
-    cases = ClassCases(layers, reference.spacing_mm, plan.preset, sides.ignored, plan.device)
+    spacing_mm, ignored, objects = reference.spacing_mm, sides.ignored, sides.objects
+    cases = ClassCases(layers, spacing_mm, plan.preset, ignored, plan.device, objects)
     results = [result for label in labels for result in _score(*cases.find(label), label, plan)]
     definitions = []
     for preset, policy in plan.definitions:
         by = dataclasses.replace(plan, preset=preset, policy=policy)
-        others = ClassCases(layers, reference.spacing_mm, preset, sides.ignored, plan.device)
+        others = ClassCases(layers, spacing_mm, preset, ignored, plan.device, objects)
         definitions.append(
             (preset, tuple(x for label in labels for x in _score(*others.find(label), label, by)))
         )
@@ -212,15 +309,17 @@ def evaluate_case_pair(
         from medloss.evaluation.losses import loss_values  # torch
 
         losses = loss_values(plan.losses, prediction, reference, sides.ignored)
+    counts = tuple((label, _counts(*cases.find(label))) for label in labels)
     results += [Result(None, column, value, "", "ok") for column, value in losses or ()]
     return CaseResult(
         pair,
         reference.spacing_mm,
         reference.shape,
         tuple(results),
-        counts=tuple((label, _counts(*cases.find(label))) for label in labels),
+        counts=counts,
         definitions=tuple(definitions),
         notes=sides.notes,
+        signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
 
 

@@ -123,8 +123,7 @@ def _count(
     for s in range(begin, end, size):
         n = min(size, end - s)
         weight_row(mask, b, s, w, n)
-        if is_index:
-            target_labels(target, labels, b, s, classes, n)
+        target_labels(target, is_index, labels, b, s, classes, n)
         _probabilities(x, b, mask, activation, s, both, rows, n)
         for c in range(classes):
             target_row(target, is_index, labels, b, c, s, y, n)
@@ -150,8 +149,7 @@ def _slopes(
     for s in range(begin, end, size):
         n = min(size, end - s)
         weight_row(mask, b, s, w, n)
-        if is_index:
-            target_labels(target, labels, b, s, classes, n)
+        target_labels(target, is_index, labels, b, s, classes, n)
         _probabilities(x, b, mask, activation, s, both, rows, n)
         fill(summed, ZERO, n)
         for c in range(classes):

@@ -17,8 +17,9 @@ import triton.language as tl
 from torch import Tensor
 
 from medloss.sums.gpu.activations import activate, over_classes, row_of
-from medloss.sums.gpu.backend import FUSED, on_device_of, processors, seen
+from medloss.sums.gpu.backend import FUSED, on_device_of, seen
 from medloss.sums.gpu.head import load_voxels
+from medloss.sums.gpu.residence import processors, resident, spread
 from medloss.sums.gpu.tiles import Load
 from medloss.sums.gpu.voxels import load_target, store_tile
 from medloss.sums.voxels import work_dtype
@@ -39,19 +40,20 @@ def histograms(
 ) -> Tensor:
     """(B, C, 2, bins + 1), from tensors with one axis of voxels."""
     work = _Work(input, target, mask, activation)
-    programs = max(1, min(work.tiles, 8 * processors(input.device) // work.batch))
     shape = (2, bins + 2)
-    copies = COPIES_BYTES // (8 * work.batch * work.classes * 2 * (bins + 2))
-    copies = max(1, min(programs, copies))
     largest = torch.ones((), dtype=work.dtype, device=input.device)
     if mask is not None:  # on the device: nothing waits for it
         largest = mask.amax().to(work.dtype)
         largest = torch.where(largest > 0, largest, 1)
     unit = STEPS[work.dtype] / largest
-    counts = torch.zeros(
-        (work.batch, copies, work.classes, *shape), dtype=torch.int64, device=input.device
-    )
     with on_device_of(input):
+        one = torch.zeros(0, dtype=torch.int64, device=input.device)
+        given = *work.read, unit, one, work.voxels, 1, 1, bins
+        each = resident(count_kernel, given, work.choices, input.device)
+        programs = spread(work.tiles, each * processors(input.device) // work.batch)
+        copies = COPIES_BYTES // (8 * work.batch * work.classes * 2 * (bins + 2))
+        copies = max(1, min(programs, copies))
+        counts = one.new_zeros((work.batch, copies, work.classes, *shape))
         count_kernel[(work.batch * programs,)](
             *work.read, unit, counts, work.voxels, programs, copies, bins, **work.choices
         )

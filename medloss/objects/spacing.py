@@ -242,7 +242,7 @@ class SpacingSource:
     """Who may say the size of a voxel; asked when a loss needs it, and not before.
 
     Args:
-        given: what the caller said, parsed, or None.
+        given: what the caller said, parsed, or None; in a compiled graph it may be a tensor.
         label: (B, ..., *spatial), asked first.
         input: (B, C, *spatial).
         batch: number of samples.
@@ -250,14 +250,14 @@ class SpacingSource:
         sample: one of them, where only that is meant.
     """
 
-    given: Spacing | None
+    given: Any
     label: Any
     input: Any
     batch: int
     axes: int
     sample: int | None = None
 
-    def read(self) -> Spacing | None:
+    def read(self) -> Any:
         """The spacing, or None where nothing says it.
 
         Raises:

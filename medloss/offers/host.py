@@ -24,7 +24,7 @@ import pluggy
 
 from medloss.offers import records
 from medloss.offers.isolation import IsolatedError, apart, isolated
-from medloss.offers.records import API, GROUP, Detection, Loss, Metric, Record
+from medloss.offers.records import API, GROUP, Detection, Loss, Metric, Reader, Record
 
 R = TypeVar("R", bound=Record)
 State = Literal["ok", "broken", "disabled", "refused"]
@@ -202,6 +202,7 @@ class Host:
         self.losses = Catalogue(Loss, self.plugins)
         self.metrics = Catalogue(Metric, self.plugins)
         self.detection = Catalogue(Detection, self.plugins)
+        self.readers = Catalogue(Reader, self.plugins)
         self.catalogues: list[Catalogue[Any]] = [
             each for each in vars(self).values() if isinstance(each, Catalogue)
         ]
@@ -210,12 +211,12 @@ class Host:
                 self.plugins.append(self._add(plugin, api, entry))
 
     def __iter__(self) -> Iterator[Offer[Any]]:
-        """Everything on offer: losses, then metrics, then parts of detectors."""
+        """Everything on offer: losses, metrics, parts of detectors, then readers."""
         for catalogue in self.catalogues:
             yield from catalogue
 
     def find(self, name: str, kind: str | None = None) -> list[Offer[Any]]:
-        """Everything of this name: a loss, a metric, a part of a detector, or several of them.
+        """Everything of this name, of any kind or of one.
 
         Raises:
             PluginError: there is none of the wanted kind.

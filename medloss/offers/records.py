@@ -46,7 +46,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
-Kind = Literal["loss", "metric", "detection"]
+Kind = Literal["loss", "metric", "detection", "reader"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Fact = Literal["counts", "surfaces", "components", "skeletons", "probabilities"]
 Extra = Literal["distance_map", "skeleton", "components"]
@@ -142,6 +142,8 @@ class Loss(Record):
     Args:
         needs: extra inputs it cannot do without, of ``distance_map``, ``skeleton``, ``components``.
         alone: whether a model can be trained with this loss alone.
+        breaks_graph: why ``torch.compile`` cannot take the loss into one graph, in words; empty
+            where it can (``fullgraph=True``), which the contract holds it to.
         also: targets of further classes of it, under names and with arguments that others use, as
             MONAI does; attributes of ``medloss.losses`` too.
     """
@@ -152,11 +154,14 @@ class Loss(Record):
 
     needs: tuple[Extra, ...] = ()
     alone: bool = True
+    breaks_graph: str = ""
     also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_strings("needs", self.needs, EXTRAS)
+        in_words = isinstance(self.breaks_graph, str)
+        _check(in_words, "breaks_graph", "the reason, in words", self.breaks_graph)
         _check_strings("also", self.also)
         for target in self.also:
             _check(bool(_TARGET.fullmatch(target)), "also", "'module:Attribute'", target)
@@ -230,6 +235,43 @@ class Detection(Record):
         return self.role.replace("_", " ")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reader(Record):
+    """A reader of a file format on offer: a function of a path, for ``medloss eval``.
+
+    The function returns what ``medloss.readers`` has the classes of, and raises
+    ``medloss.readers.CaseError`` for what it cannot read. At least one of ``suffixes`` and
+    ``claims`` says which files are its own.
+
+    Args:
+        suffixes: ends of the names of its files, or folders, in small letters: ``".mgz"``.
+        claims: the function, ``"package.module:function"``, that is asked of a file without a known
+            suffix, or of a folder, whether it is of this format; it takes the path.
+    """
+
+    kind = "reader"
+    builder = "reader"
+    module = "medloss.readers"
+
+    family: str = "format"
+    suffixes: tuple[str, ...] = ()
+    claims: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_strings("suffixes", self.suffixes)
+        for suffix in self.suffixes:
+            good = len(suffix) > 1 and suffix[0] == "." and suffix == suffix.lower()
+            _check(good, "suffixes", "small letters after a dot, such as '.mgz'", suffix)
+        known = not self.claims or bool(_TARGET.fullmatch(self.claims))
+        _check(known, "claims", "'module:function'", self.claims)
+        _check(bool(self.suffixes or self.claims), "suffixes, claims", "one of them", "neither")
+
+    def classes(self) -> dict[str, str]:
+        """Nothing: a reader is a function, and no attribute of a module."""
+        return {}
+
+
 @hookspec
 def medloss_losses() -> Iterable[Loss]:
     """Yield one :class:`Loss` for each loss that the plugin offers."""
@@ -245,6 +287,12 @@ def medloss_metrics() -> Iterable[Metric]:
 @hookspec
 def medloss_detection() -> Iterable[Detection]:
     """Yield one :class:`Detection` for each part of a detector that the plugin offers."""
+    return ()
+
+
+@hookspec
+def medloss_readers() -> Iterable[Reader]:
+    """Yield one :class:`Reader` for each file format that the plugin reads for ``medloss eval``."""
     return ()
 
 

@@ -39,6 +39,8 @@ def _private(name: str) -> Callable[..., Any]:
 
 _in_transform, _modes, _is_batch_of_gradients, _no_transform, _disable = map(_private, PRIVATE)
 
+_PLAIN = frozenset((Tensor, Parameter, type(None)))
+
 Tensors = Sequence[Tensor | None]
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,12 +72,15 @@ def evaluate(fast: Fast, *tensors: Tensor | None) -> Tensor:
         fast: the function.
         *tensors: as its methods take them.
     """
-    if torch.compiler.is_compiling():
-        return fast.recorded(*tensors)
     if is_transformed(*tensors):
         return fast.plain(*tensors)
-    if is_recorded(*tensors):
+    if torch.compiler.is_compiling() or is_recorded(*tensors):
         return fast.recorded(*tensors)
+    return evaluate_now(fast, *tensors)
+
+
+def evaluate_now(fast: Fast, *tensors: Tensor | None) -> Tensor:
+    """The value the fast way, where nothing is transformed, recorded or compiled."""
     if torch.is_grad_enabled() and any(_needs(t) for t in tensors[: fast.differentiable]):
         value: Tensor = _value(fast, *tensors)
         return value
@@ -91,7 +96,12 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
 
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether derivatives are asked for that plain torch alone has: by torch.func, of tangents."""
-    return bool(_in_transform()) or any(_has_tangent(t) for t in tensors if t is not None)
+    if _in_transform():
+        return True
+    # The number of levels is no part of a compiled graph, whose tensors are asked one by one.
+    if not torch.compiler.is_compiling() and _no_tangents():
+        return False
+    return any(_has_tangent(t) for t in tensors if t is not None)
 
 
 def is_plain(gradient: Tensor, *tensors: Tensor | None) -> bool:
@@ -99,18 +109,19 @@ def is_plain(gradient: Tensor, *tensors: Tensor | None) -> bool:
     return is_transformed(gradient, *tensors) or bool(_is_batch_of_gradients(gradient))
 
 
-def numbers_may_be_read() -> bool:
+def numbers_may_be_read(*tensors: Tensor | None) -> bool:
     """Whether tensors hold numbers for the host: not in torch.func, nor where a graph is made."""
-    return not (torch.compiler.is_compiling() or is_transformed() or is_recorded())
+    return not (torch.compiler.is_compiling() or is_transformed(*tensors) or is_recorded(*tensors))
 
 
 def is_recorded(*tensors: Tensor | None) -> bool:
     """Whether a graph is recorded, or tensors hold no numbers that a loop could read."""
-    return (
-        _modes() > 0
-        or torch._C._get_tracing_state() is not None
-        or any(type(tensor) not in (Tensor, Parameter, type(None)) for tensor in tensors)
-    )
+    if _modes() > 0 or torch._C._get_tracing_state() is not None:
+        return True
+    for tensor in tensors:  # noqa: SIM110 - a generator would take longer than all of it
+        if type(tensor) not in _PLAIN:
+            return True
+    return False
 
 
 def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
@@ -239,6 +250,11 @@ def _gradients(
 
 def _needs(tensor: Tensor | None) -> bool:
     return tensor is not None and tensor.requires_grad
+
+
+def _no_tangents() -> bool:
+    """Whether no level of forward-mode derivatives is entered, so that no tensor has a tangent."""
+    return bool(getattr(forward_ad, "_current_level", 0) < 0)
 
 
 def _has_tangent(tensor: Tensor) -> bool:

@@ -1,4 +1,8 @@
-"""Operators of torch: one node in a recorded graph, where autograd sees the fast way alone."""
+"""Operators of torch: one node in a recorded graph, where autograd sees the fast way alone.
+
+They are defined in a library of their own, not by ``torch.library.custom_op``, whose look at every
+argument and result in each call takes as long as the sums of a small volume.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,31 @@ from medloss.runtime.eager import Fast, is_plain, plain_second, plain_slopes
 def contiguous_like(tensor: Tensor) -> Tensor:
     """Memory for a gradient by a tensor, in the order of its axes."""
     return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+_Library: Any = torch.library.Library  # torch has no types for it
+_LIBRARIES: list[Any] = []  # an operator lives as long as its library
+
+
+def without_gradient(
+    name: str, schema: str, value: Callable[..., Any], fake: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Register a function as an operator.
+
+    Args:
+        name: with its namespace.
+        schema: of its arguments and what it returns.
+        value: the function; it writes to none of its arguments, and returns none of them.
+        fake: an empty tensor like its value, or several.
+    """
+    namespace, _, short = name.partition("::")
+    library = _Library(namespace, "FRAGMENT")
+    library.define(f"{short}{schema}", tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(short, value, "CompositeExplicitAutograd")
+    torch.library.register_fake(name, fake, lib=library)
+    _LIBRARIES.append(library)
+    found: Callable[..., Any] = getattr(getattr(torch.ops, namespace), short).default
+    return found
 
 
 def operator(
@@ -59,9 +88,10 @@ def operator(
         return [fake_slope(each) for each in given[: fast.differentiable] if each is not None]
 
     schema = f"{tensors}, {options}" if options else tensors
-    whole = torch.library.custom_op(name, value, mutates_args=(), schema=f"({schema}) -> Tensor")
-    of_slopes = torch.library.custom_op(
-        f"{name}_slopes", slopes, mutates_args=(), schema=f"(Tensor gradient, {schema}) -> Tensor[]"
+    twice = f"{name}_slopes"
+    whole = without_gradient(name, f"({schema}) -> Tensor", value, fake)
+    of_slopes = without_gradient(
+        twice, f"(Tensor gradient, {schema}) -> Tensor[]", slopes, fake_slopes
     )
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -95,8 +125,6 @@ def operator(
         each = [None if t is None else next(there) for t in given[: fast.differentiable]]
         return gradients(ctx, plain_second(fast, each, gradient, given), fast, given)
 
-    whole.register_fake(fake)
-    whole.register_autograd(differentiate, setup_context=keep)
-    of_slopes.register_fake(fake_slopes)
-    of_slopes.register_autograd(differentiate_twice, setup_context=keep)
+    torch.library.register_autograd(name, differentiate, setup_context=keep)
+    torch.library.register_autograd(twice, differentiate_twice, setup_context=keep)
     return whole

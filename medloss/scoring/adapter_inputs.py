@@ -58,7 +58,7 @@ def item_spacings(
     if not needed:
         return [None] * batch
     given = None if spacing is None else parse_spacing(spacing, batch=batch, axes=axes)
-    found = SpacingSource(given, y, y_pred, batch=batch, axes=axes).read()
+    found: Spacing | None = SpacingSource(given, y, y_pred, batch=batch, axes=axes).read()
     if found is None:
         raise ValueError(
             "spacing: distances need the size of a voxel; call with MetaTensors or with "

@@ -51,6 +51,9 @@ class Case:
         device: of torch, such as ``"cuda"``, where counts and surface distances of arrays are
             computed; those of maps that are tensors are computed where these are. Without either it
             is compiled loops on the CPU. Other facts are always computed on the CPU.
+        objects: for maps of one class, the number of the object that each voxel of the reference
+            and of the prediction belongs to, 0 outside. Components are then these objects, whether
+            or not they touch; every other fact is that of all of them together.
 
     Maps may be numpy arrays or tensors.
 
@@ -82,6 +85,7 @@ class Case:
         ignored: NDArray[Any] | Tensor | None = None,
         probabilities: Mapping[int, NDArray[Any]] | None = None,
         device: str | None = None,
+        objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
         reference = label_map("reference", reference)
         prediction = label_map("prediction", prediction)
@@ -100,6 +104,9 @@ class Case:
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
+        if objects is not None and len(self.labels) != 1:
+            raise ValueError(f"objects: expected those of one label, got {len(self.labels)} labels")
+        self._objects = objects and tuple(label_map("objects", given) for given in objects)
         self._device = device
         self._probabilities = None
         if probabilities is not None:
@@ -148,9 +155,12 @@ class Case:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
             masks = self._maps.masks(self._known(label))
-            self._components[label] = Components(
-                masks.reference, masks.prediction, masks.ignored, self._voxel_mm3
-            )
+            given = (masks.reference, masks.prediction, masks.ignored)
+            if self._objects is not None:
+                # In whole maps, along the axis that is fastest in memory.
+                whole = (*map(to_array, self._objects), self._arrays[2])
+                given = tuple(x.T if self._maps.turned and x is not None else x for x in whole)
+            self._components[label] = Components(*given, self._voxel_mm3)
         return self._components[label]
 
     def skeletons(self, label: int) -> Skeletons:

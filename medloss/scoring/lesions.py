@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.objects.component_runs import Runs, as_rows, component_runs, voxels_of
+from medloss.objects.component_runs import Runs, as_rows, component_runs, object_runs, voxels_of
 from medloss.runtime.compiling import Loops
 
 _loops = Loops("metrics")
@@ -68,8 +68,9 @@ class Components:
     """Both masks of a class, from which their lesions are found: once for each way to join voxels.
 
     Args:
-        reference: mask (x, y, z), or (x, y) in 2D.
-        prediction: mask of the same shape.
+        reference: mask (x, y, z), or (x, y) in 2D; or the number of the object that each voxel
+            belongs to, 0 outside, where the objects are known: then voxels are not joined.
+        prediction: mask of the same shape, or likewise.
         ignored: voxels that do not count. Lesions are those of the whole masks; what lies in such
             voxels is no part of a volume or an overlap, and a lesion that lies there altogether is
             none.
@@ -89,8 +90,8 @@ class Components:
 
     def __init__(
         self,
-        reference: NDArray[np.bool_],
-        prediction: NDArray[np.bool_],
+        reference: NDArray[Any],
+        prediction: NDArray[Any],
         ignored: NDArray[np.bool_] | None = None,
         voxel_mm3: float | None = None,
     ) -> None:
@@ -114,7 +115,7 @@ class Components:
                 grow together are one. Their volume and overlap are those of their own voxels.
 
         Raises:
-            ValueError: another word, or no whole number from 0 on.
+            ValueError: another word, no whole number from 0 on, or a dilation of given objects.
         """
         if connectivity not in get_args(Connectivity):
             raise ValueError(
@@ -164,6 +165,14 @@ class Components:
         key = side, connectivity, dilation_voxels
         if key not in self._found:
             mask = self._masks[side]
+            if mask.dtype.kind != "b":
+                if dilation_voxels:
+                    raise ValueError(
+                        "dilation_voxels: joins what grows together, and the objects are given "
+                        "(--instances)"
+                    )
+                self._found[key] = object_runs(mask)
+                return self._found[key]
             if dilation_voxels:
                 # What grows out of the box of the class is cut off, and nothing is lost: where two
                 # lesions meet outside of it, they meet at the nearest voxels inside as well.

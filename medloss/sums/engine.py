@@ -119,23 +119,11 @@ class Form:
     activation: Activation
     backend: str
 
-    @classmethod
-    def of_options(
-        cls, names: list[str], parameters: list[float], activation: str, backend: str
-    ) -> Form:
-        """The form that :attr:`options` were made of."""
-        terms = (
-            Term(name, None, str(int(parameter))) if TERMS[name].map else Term(name, parameter)
-            for name, parameter in zip(names, parameters, strict=True)
-        )
-        return cls(tuple(terms), cast("Activation", activation), backend)
-
     @property
-    def options(self) -> tuple[Any, ...]:
-        """The form as operators take it: a term's map is a number, as its exponent is."""
-        names = [term.name for term in self.terms]
-        parameters = [float(term.map or term.exponent or 0) for term in self.terms]
-        return names, parameters, self.activation, self.backend
+    def told(self) -> str:
+        """The form in words, as operators take it: one argument, under which it is kept."""
+        terms = (f"{term.name}:{term.map or term.exponent or 0}" for term in self.terms)
+        return " ".join((self.activation, self.backend, *terms))
 
     def value(self, *tensors: Any) -> Tensor:
         """Sums (B, K, C)."""
@@ -154,7 +142,7 @@ class Form:
 
     def recorded(self, *tensors: Any) -> Tensor:
         """Sums (B, K, C) as an operator: one node in a graph, a backward that recomputes."""
-        return _operator(*tensors[:3], list(tensors[3:]), *self.options)
+        return _operator(*tensors[:3], list(tensors[3:]), self.told)
 
     def request(
         self, input: Tensor, target: Tensor, mask: Tensor | None, *maps: Tensor
@@ -163,20 +151,28 @@ class Form:
         return SumsRequest(input, target, mask, maps, self.terms, self.activation)
 
 
-OPTIONS = "str[] names, float[] parameters, str activation, str backend"
-"""A form in the schema of an operator."""
+@lru_cache(maxsize=256)
+def form_in_words(told: str) -> Form:
+    """The form that :attr:`Form.told` is of."""
+    activation, backend, *rows = told.split()
+    terms = []
+    for row in rows:
+        name, _, parameter = row.partition(":")
+        exponent = float(parameter) if TERMS[name].exponent else None
+        terms.append(Term(name, exponent, parameter if TERMS[name].map else None))
+    return Form(tuple(terms), cast("Activation", activation), backend)
 
 
-def _fake(input: Tensor, target: Any, mask: Any, maps: Any, names: list[str], *_: Any) -> Tensor:
-    shape = (input.shape[0], len(names), input.shape[1])
+def _fake(input: Tensor, target: Any, mask: Any, maps: Any, told: str) -> Tensor:
+    shape = (input.shape[0], len(form_in_words(told).terms), input.shape[1])
     return input.new_empty(shape, dtype=work_dtype(input))
 
 
 _operator = operator(
     "medloss::class_sums",
     "Tensor input, Tensor target, Tensor? mask, Tensor[] maps",
-    OPTIONS,
-    of=Form.of_options,
+    "str form",
+    of=form_in_words,
     fake=_fake,
     fake_slope=gradient_like,
 )

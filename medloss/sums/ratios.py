@@ -8,20 +8,23 @@ formula stays the truth, and is taken for every other derivative.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medloss.runtime.eager import evaluate, is_recorded, is_transformed
-from medloss.sums.choice import NUMBA
+from medloss.runtime.eager import without_autocast
+from medloss.sums.choice import NUMBA, TRITON
 from medloss.sums.engine import Form, form_of
+from medloss.sums.request import gradient_like
 from medloss.sums.results import ClassSums
 from medloss.sums.terms import Term, as_term
-from medloss.sums.voxels import Activation, work_dtype
+from medloss.sums.voxels import Activation
+
+if TYPE_CHECKING:
+    from medloss.sums.gpu.ratios import Evaluated
 
 Array = npt.NDArray[np.float64]
 Linear = tuple[tuple[str | Term, float], ...]
@@ -40,6 +43,8 @@ class Ratio(NamedTuple):
             1 − above / below; None where it is Σ above / Σ below over samples and classes.
         first: the first class that counts.
         batch: whether the sums of samples are added up first.
+        volume_exponent: None, or the classes are first added up in above and below, each weighted
+            by (Σ y)^−exponent, those weights scaled to the sum 1.
     """
 
     above: Linear
@@ -47,37 +52,19 @@ class Ratio(NamedTuple):
     smooth: tuple[float, float] | None = None
     first: int = 0
     batch: bool = False
+    volume_exponent: int | None = None
 
 
-class RatioValue(NamedTuple):
-    """What a ratio is.
-
-    Args:
-        value: as a loss.
-        each: 1 − above / below, or above, of each sample and class that counts.
-        counts: None, or below likewise.
-    """
-
-    value: float
-    each: Array
-    counts: Array | None
-
-
-class RatioSum:
-    """A weighted sum of ratios, as :func:`medloss.runtime.eager.evaluate` takes it.
+class WeightedRatios:
+    """A weighted sum of ratios, apart from the tensors that it is of.
 
     Args:
         form: of the sums.
         terms: of the form, by their names.
         parts: weights and ratios.
-        formula: the same.
+        formula: the same; it holds no tensor, so that none outlives its graph.
+        is_index: whether the target holds class indices.
     """
-
-    differentiable: ClassVar[int] = 1
-    sums: Array
-    """(B, K, C), of the last value, as is what follows."""
-    found: list[RatioValue]
-    by_sums: Array
 
     def __init__(
         self,
@@ -85,39 +72,181 @@ class RatioSum:
         terms: tuple[Term, ...],
         parts: Sequence[tuple[float, Ratio]],
         formula: Formula,
+        *,
+        is_index: bool,
     ) -> None:
-        self.form, self.terms, self.parts, self.formula = form, terms, parts, formula
+        from medloss.sums.cpu import backend, combining  # compiled loops, imported where they run
+
+        self.form, self.terms, self.formula, self.is_index = form, terms, formula, is_index
+        self.backend, self.combine = backend, combining.combine
+        kinds, above, below, numbers = [], [], [], []
+        for weight, ratio in parts:
+            kind, exponent = combining.MEAN, ratio.volume_exponent
+            if exponent is not None:
+                kind = combining.POOLED
+            elif ratio.smooth is None:
+                kind = combining.TOTAL
+            t_at, p_at = (self._at(name) for name in ("t", "p"))
+            kinds.append((kind, ratio.first, ratio.batch, exponent or 0, t_at, p_at))
+            above.append(self._factors(ratio.above))
+            below.append(self._factors(ratio.below))
+            numbers.append((weight, *(ratio.smooth or (0.0, 0.0))))
+        self.tables = (
+            np.array(kinds, np.int64),
+            np.array(above, np.float64),
+            np.array(below, np.float64),
+            np.array(numbers, np.float64),
+            self._at("v"),
+        )
+
+    def _at(self, name: str) -> int:
+        term = Term(name)
+        return self.terms.index(term) if term in self.terms else -1
+
+    def _factors(self, linear: Linear) -> list[float]:
+        factors = [0.0] * len(self.terms)
+        for key, factor in linear:
+            factors[self.terms.index(as_term(key))] += factor
+        return factors
+
+    def of(self, input: Tensor, target: Tensor, mask: Tensor | None) -> RatioSum:
+        """Their value, and how it goes on from the sums."""
+        plan, read = self.backend.planned(self.form.request(input, target, mask), gradient=False)
+        return self.combined(plan, plan.add_up(read)[0])
+
+    def plans(self, input: Tensor, target: Tensor) -> tuple[Any, Any] | None:
+        """Those of the sums and of the gradient, for tensors of this form without a mask."""
+        request = self.form.request(input, target, None)
+        of_sums, of_slopes = (
+            self.backend.planned(request, gradient=gradient)[0] for gradient in (False, True)
+        )
+        return of_sums, of_slopes
+
+    def combined(self, plan: Any, parts: Array) -> RatioSum:
+        """Of sums over blocks, as the plan adds them up."""
+        batch, terms, classes = plan.batch, plan.terms, plan.classes
+        sums, by_sums = np.empty((batch, terms, classes)), np.zeros((batch, terms, classes + 1))
+        values = np.empty(len(self.tables[0]))
+        number = self.combine(parts, *self.tables, sums, values, by_sums)
+        return RatioSum(self, number, plan.value_dtype, sums, values, by_sums)
+
+
+class RatiosOnDevice(WeightedRatios):
+    """The same by triton's kernels: two launches, and two for the gradient."""
+
+    def __init__(
+        self,
+        form: Form,
+        terms: tuple[Term, ...],
+        parts: Sequence[tuple[float, Ratio]],
+        formula: Formula,
+        *,
+        is_index: bool,
+    ) -> None:
+        self.form, self.terms, self.formula, self.is_index = form, terms, formula, is_index
+        self.parts = parts
+
+    def of(self, input: Tensor, target: Tensor, mask: Tensor | None) -> RatioSum:
+        """Their value, and how it goes on from the sums."""
+        from medloss.sums.gpu.ratios import evaluated
+
+        with without_autocast(input.device.type):
+            done = evaluated(self.form.request(input, target, mask), self.terms, self.parts)
+        return RatioSumOnDevice(self, done)
+
+    def plans(self, input: Tensor, target: Tensor) -> None:
+        """None: of a launch there is nothing to keep."""
+
+
+class RatioSum:
+    """The value of weighted ratios, as :mod:`medloss.runtime.eager` takes it.
+
+    Args:
+        ratios: what it is the value of.
+        number: itself.
+        dtype: its own.
+        sums: (B, K, C) that it was made of.
+        values: of each ratio, without its weight.
+        by_sums: (B, K, C + 1), its derivative by the sums; 0 for labels that are no class.
+    """
+
+    __slots__ = ("by_sums", "dtype", "number", "plan", "ratios", "sums", "values")
+
+    differentiable: ClassVar[int] = 1
+    sums: Array | Tensor
+
+    def __init__(
+        self,
+        ratios: WeightedRatios,
+        number: float,
+        dtype: torch.dtype,
+        sums: Array,
+        values: Array,
+        by_sums: Array,
+    ) -> None:
+        self.ratios, self.number, self.dtype = ratios, number, dtype
+        self.sums, self.values, self.by_sums = sums, values, by_sums
+        self.plan: Any = None  # of the gradient, where one is kept
 
     def value(self, *tensors: Any) -> Tensor:
         """The loss."""
-        from medloss.sums.cpu.backend import totals  # compiled loops, imported where they run
-
-        self.sums = totals(self.form.request(*tensors))
-        self.by_sums = np.zeros_like(self.sums)
-        with np.errstate(all="ignore"):  # what is not finite shows in the loss
-            self.found = [
-                _evaluated(ratio, weight, self.terms, self.sums, self.by_sums)
-                for weight, ratio in self.parts
-            ]
-        total = sum(w * each.value for (w, _), each in zip(self.parts, self.found, strict=True))
-        return torch.tensor(total, dtype=work_dtype(tensors[0]))
+        return torch.tensor(self.number, dtype=self.dtype)
 
     def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
         """Gradient by the input."""
-        return self.form.slopes(torch.from_numpy(self.by_sums * gradient.item()), *tensors)
+        plan, input, target = self.plan, tensors[0], tensors[1]
+        if plan is not None and input.is_contiguous() and target.is_contiguous():
+            read = plan.read(input, target)
+            out = torch.empty_like(input)
+        else:
+            request = self.ratios.form.request(*tensors)
+            plan, read = self.ratios.backend.planned(request, gradient=True)
+            out = gradient_like(input)
+        by_sums = (self.by_sums * gradient.item()).astype(plan.dtype)
+        plan.write(read, by_sums, out)
+        return (out,)
 
     def plain(self, *tensors: Any) -> Tensor:
         """By the formula, of sums in plain torch."""
-        sums = self.form.plain(*tensors)
-        return self.formula(ClassSums(sums.unbind(1), self.terms), *tensors)
+        return self._by_formula(self.ratios.form.plain, *tensors)
 
     def recorded(self, *tensors: Any) -> Tensor:
         """By the formula, of sums as an operator."""
-        sums = self.form.recorded(*tensors)
-        return self.formula(ClassSums(sums.unbind(1), self.terms), *tensors)
+        return self._by_formula(self.ratios.form.recorded, *tensors)
+
+    def _by_formula(
+        self, sum_up: Callable[..., Tensor], input: Tensor, target: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        if self.ratios.is_index and target.is_floating_point():  # which the loops alone read
+            target = target.long()
+        tensors = input, target, mask
+        sums = ClassSums(sum_up(*tensors).unbind(1), self.ratios.terms)
+        return self.ratios.formula(sums, *tensors)
 
 
-def ratio_sum(
+class RatioSumOnDevice(RatioSum):
+    """The same on a device.
+
+    Args:
+        ratios: what it is the value of.
+        done: by the kernels.
+    """
+
+    __slots__ = ("done",)
+
+    def __init__(self, ratios: RatiosOnDevice, done: Evaluated) -> None:
+        self.ratios, self.done, self.sums = ratios, done, done.sums
+
+    def value(self, *tensors: Any) -> Tensor:
+        """The loss."""
+        return self.done.value
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by the input."""
+        return self.ratios.form.slopes(self.done.by_sums * gradient, *tensors)
+
+
+def weighted_ratios(
     input: Tensor,
     target: Tensor,
     mask: Tensor | None,
@@ -126,8 +255,8 @@ def ratio_sum(
     activation: Activation,
     parts: Sequence[tuple[float, Ratio]],
     formula: Formula,
-) -> tuple[Tensor, RatioSum] | None:
-    """A weighted sum of ratios and what it was made of, or None where only the formula can serve.
+) -> WeightedRatios | None:
+    """A weighted sum of ratios for tensors of some form, None where only the formula can serve.
 
     Args:
         input: as for :func:`medloss.sums.class_sums`, like target, mask, terms and activation.
@@ -136,50 +265,15 @@ def ratio_sum(
         terms: all that the ratios are of, or more.
         activation: likewise.
         parts: weights and ratios.
-        formula: the same in torch; it holds no tensor, so that none outlives its graph.
+        formula: the same in torch.
     """
-    tensors = input, target, mask
-    if is_transformed(*tensors) or is_recorded(*tensors):
-        return None
     form, named = form_of(input, target, terms, activation, mask, {})
+    is_index = target.shape[1] != input.shape[1]
+    if form.backend == TRITON:
+        from medloss.sums.gpu.ratios import serves
+
+        if serves(input, parts):
+            return RatiosOnDevice(form, named, parts, formula, is_index=is_index)
     if form.backend != NUMBA:
         return None
-    whole = RatioSum(form, named, parts, formula)
-    return evaluate(whole, *tensors), whole
-
-
-def _evaluated(
-    ratio: Ratio, weight: float, terms: tuple[Term, ...], sums: Array, by_sums: Array
-) -> RatioValue:
-    """The value of a ratio; its weighted slope is added to ``by_sums``."""
-    (at, above), (at_below, below) = _rows(ratio.above, terms), _rows(ratio.below, terms)
-    counted, slopes = sums, by_sums
-    if ratio.first:  # a NaN of the background stays
-        counted = sums[:, :, 1:] + np.clip(sums[:, :, :1], 0, 0)
-        slopes = by_sums[:, :, 1:]
-    if ratio.batch:
-        counted = counted.sum(0, keepdims=True)
-    top, bottom = above @ counted[:, at], below @ counted[:, at_below]
-    if ratio.smooth is None:
-        total, whole = top.sum(), bottom.sum()
-        if whole == 0 and total == total:
-            return RatioValue(0.0, top, bottom)
-        slopes[:, at] += (weight / whole * above)[:, None]
-        return RatioValue(float(total / whole), top, bottom)
-    bottom += ratio.smooth[1]
-    found = (top + ratio.smooth[0]) / bottom
-    each = (weight / found.size) / bottom
-    slopes[:, at] -= above[:, None] * each[:, None]
-    slopes[:, at_below] += below[:, None] * (found * each)[:, None]
-    found = 1 - found
-    return RatioValue(float(found.mean()), found, None)
-
-
-@lru_cache(maxsize=256)
-def _rows(linear: Linear, terms: tuple[Term, ...]) -> tuple[npt.NDArray[np.intp], Array]:
-    """Where its terms are, each once, and their factors: 0 times a NaN of others is none."""
-    row: dict[int, float] = {}
-    for key, factor in linear:
-        at = terms.index(as_term(key))
-        row[at] = row.get(at, 0.0) + factor
-    return np.array(list(row), np.intp), np.array(list(row.values()), np.float64)
+    return WeightedRatios(form, named, parts, formula, is_index=is_index)

@@ -12,6 +12,7 @@ In a plugin's tests, with pytest, one function runs all of it:
 Without pytest, ``medloss check hardest_voxels`` or ``medloss check --plugin NAME``. Each check is a
 function with a docstring that says what it demands and why; a loss whose mathematics excuse it from
 one says so in its record, ``exempt={"check_name": "reason"}``, and the reason is shown.
+A reader of files is checked on one of them: ``contract_checks("myformat", sample="a.myformat")``.
 """
 
 from medloss.testing.registry import Check, ContractError, checks_of
@@ -20,6 +21,7 @@ from medloss.testing.running import (
     Outcome,
     check_loss,
     check_metric,
+    check_reader,
     contract_checks,
     run_checks,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "Outcome",
     "check_loss",
     "check_metric",
+    "check_reader",
     "checks_of",
     "contract_checks",
     "run_checks",

@@ -1,10 +1,9 @@
-"""Training: MONAI's trainer, mixed precision, ``torch.compile``, several ranks."""
+"""Training: MONAI's trainer, mixed precision, several ranks."""
 
 from __future__ import annotations
 
 import atexit
 import functools
-import logging
 import os
 import pickle
 import subprocess
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 from medloss.testing.loss_subject import (
     Answer,
     LossSubject,
-    demand_close,
     demand_pair,
     value,
     value_and_gradient,
@@ -58,26 +56,6 @@ def monai_trainer_steps(subject: LossSubject) -> None:
             demand(loss_value.isfinite(), f"{how} the loss is {float(loss_value)}")
             demand(moved.isfinite().all(), f"{how} the network's weights became NaN")
             demand(moved.any(), f"{how} the network did not change")
-
-
-@contract("loss", excusable=False)
-def compiled_equals_eager(subject: LossSubject) -> None:
-    """Under ``torch.compile`` value and gradient are the same; graph breaks are allowed."""
-    scene = subject.scene()
-    expected, expected_gradient = value_and_gradient(subject.build(), scene)
-    log = logging.getLogger("torch._dynamo")
-    level = log.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, while it compiles
-        log.setLevel(logging.ERROR)  # graph breaks
-        compiled = torch.compile(subject.build(), backend="aot_eager")
-        try:
-            result, gradient = value_and_gradient(compiled, scene)
-        finally:
-            log.setLevel(level)
-            torch.compiler.reset()
-    demand_close(result, expected, "the compiled value")
-    demand_close(gradient, expected_gradient, "the compiled gradient")
 
 
 class _Network(nn.Module):

@@ -22,7 +22,7 @@ SECTIONS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-@contract("loss", "metric", *ROLES, excusable=False)
+@contract("loss", "metric", "reader", *ROLES, excusable=False)
 def summary_equals_docstring(subject: Any) -> None:
     """The record's summary is the first line of the docstring.
 
@@ -95,7 +95,7 @@ def exemptions_are_reasoned(subject: Any) -> None:
         demand(str(reason).strip(), f"exempt gives no reason for {name!r}")
 
 
-@contract("loss", "metric", *ROLES, excusable=False)
+@contract("loss", "metric", "reader", *ROLES, excusable=False)
 def listing_stays_light(subject: Any) -> None:
     """Importing the plugin, which is what listing does, imports no torch and no MONAI.
 

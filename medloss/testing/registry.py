@@ -1,4 +1,4 @@
-"""What a check is, and the list of all checks, for losses, metrics and parts of detectors."""
+"""What a check is, and the list of all checks, for everything that plugins offer."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 from medloss.offers.host import Offer
-from medloss.offers.records import ROLES, Detection, Loss, Metric, Record, Role
+from medloss.offers.records import ROLES, Detection, Loss, Metric, Reader, Record, Role
 
-Kind = Literal["loss", "metric"] | Role
+Kind = Literal["loss", "metric", "reader"] | Role
 SPACING_MM = (1.0, 2.0, 0.5)
 """Different along each axis, so that a mixed-up axis is seen."""
 
 F = TypeVar("F", bound=Callable[[Any], str | None])
 
 
-R = TypeVar("R", Loss, Metric, Detection)
+R = TypeVar("R", Loss, Metric, Detection, Reader)
 
 
 class ContractSubject(Generic[R]):
     """What is held to the contract.
 
     Args:
-        offer: the loss, metric or part of a detector.
+        offer: the loss, metric, part of a detector or reader.
         options: of its class or function, beside those of the record's example and instead of them.
     """
 
@@ -100,10 +100,12 @@ _MODULES: dict[Kind, tuple[str, ...]] = {
         "loss_masking",
         "loss_symmetries",
         "loss_training",
+        "loss_compiled",
         "loss_crossings",
         "loss_hostile",
     ),
     "metric": ("offer_checks", "metric_checks"),
+    "reader": ("offer_checks", "reader_checks"),
     **dict.fromkeys(ROLES, ("offer_checks", "detection_checks")),
 }
 _CHECKS: dict[Kind, dict[str, Check]] = {kind: {} for kind in _MODULES}
@@ -113,7 +115,7 @@ def contract(*kinds: Kind, excusable: bool = True) -> Callable[[F], F]:
     """Make a function a check of the contract.
 
     Args:
-        kinds: ``"loss"``, ``"metric"`` and roles of parts of detectors, one or more.
+        kinds: ``"loss"``, ``"metric"``, ``"reader"`` and roles of parts of detectors, one or more.
         excusable: whether mathematics can excuse from it. Pickling, for example, it cannot.
     """
 
@@ -129,7 +131,7 @@ def contract(*kinds: Kind, excusable: bool = True) -> Callable[[F], F]:
 
 
 def checks_of(kind: Kind) -> tuple[Check, ...]:
-    """Every check for losses, metrics or a role in detection, in the order they are told in."""
+    """Every check for losses, metrics, readers or a role in detection, in the order of telling."""
     for module in _MODULES[kind]:  # only now, so that metrics are checked without torch
         importlib.import_module(f"medloss.testing.{module}")
 
@@ -143,7 +145,9 @@ def kind_of_checks(record: Record) -> Kind:
     """Which checks are for what a record offers."""
     if isinstance(record, Detection):
         return record.role
-    return "loss" if isinstance(record, Loss) else "metric"
+    return (
+        "loss" if isinstance(record, Loss) else "reader" if isinstance(record, Reader) else "metric"
+    )
 
 
 def load_monai() -> None:

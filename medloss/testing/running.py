@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import SkipTest
 
-from medloss.offers.host import Offer, host
-from medloss.offers.records import Kind, Loss, Metric
+from medloss.evaluation.reading.formats import with_own_readers
+from medloss.offers.host import Offer
+from medloss.offers.records import Kind, Loss, Metric, Reader
 from medloss.testing.registry import (
     Check,
     ContractError,
@@ -110,15 +111,16 @@ def contract_checks(
     seconds: float | None = None,
     **options: Any,
 ) -> list[BoundCheck]:
-    """Every check of a loss, metric or part of a detector, or of all that a plugin offers.
+    """Every check of a loss, metric, part of a detector or reader, or of all that a plugin offers.
 
     Args:
-        name: of the loss, metric or part (all of them that have it), or its offer.
+        name: of the loss, metric, part or reader (all of them that have it), or its offer.
         plugin: name of the plugin or of its distribution, instead of ``name``.
-        kind: only ``"loss"``, ``"metric"`` or ``"detection"``.
+        kind: only ``"loss"``, ``"metric"``, ``"detection"`` or ``"reader"``.
         seconds: for each check that crosses the options of a loss, beyond the first crossings; 2 by
             default.
-        options: of the loss, metric or part, instead of those of the record's example.
+        options: of the loss, metric or part, instead of those of the record's example; of a reader
+            ``sample``, the path of a file of its format.
 
     Raises:
         PluginError: there is no such name or plugin.
@@ -135,7 +137,7 @@ def contract_checks(
     if isinstance(name, Offer):
         offers: Sequence[Offer[Any]] = [name]
     else:
-        found = host()
+        found = with_own_readers()
         offers = found.find(str(name), kind) if plugin is None else found.of_plugin(plugin)
     checks: list[BoundCheck] = []
     for offer in offers:
@@ -179,12 +181,21 @@ def check_metric(name: str | Offer[Metric], **options: Any) -> None:
     _run_until_failure(contract_checks(name, kind="metric", **options))
 
 
+def check_reader(name: str | Offer[Reader], **options: Any) -> None:
+    """Raise on the first check that a reader fails on ``sample``; see :func:`check_loss`."""
+    _run_until_failure(contract_checks(name, kind="reader", **options))
+
+
 def _subject(offer: Offer[Any], options: Mapping[str, Any], seconds: float | None) -> Any:
     kind = offer.record.kind
     if kind == "loss":
         from medloss.testing.loss_subject import SECONDS, LossSubject
 
         return LossSubject(offer, options, SECONDS if seconds is None else seconds)
+    if kind == "reader":
+        from medloss.testing.reader_checks import ReaderSubject
+
+        return ReaderSubject(offer, options)
     if kind == "detection":
         from medloss.testing.detection_checks import DetectionSubject
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medloss.offers.host import Offer, host
 from medloss.offers.records import Loss, Metric
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,39 @@ def of_loss(offer: Offer[Loss], *, one_hot: bool = False) -> WarmupCall:
                 raise
 
     return WarmupCall(offer.record.name + (", one-hot" if one_hot else ""), run)
+
+
+def of_training_step(
+    offer: Offer[Loss], device: str, shape: Sequence[int], dtype: torch.dtype
+) -> WarmupCall:
+    """A loss on logits as they will be, for which kernels of a GPU are compiled.
+
+    Args:
+        offer: with the options of its record's example.
+        device: where.
+        shape: of the logits, (B, C, *spatial).
+        dtype: likewise. Labels are of both dtypes that are read as they are.
+    """
+
+    def run() -> None:
+        import torch
+
+        from medloss.objects.labels import INDEX
+        from medloss.testing.loss_subject import LossSubject, value_and_gradient
+        from medloss.testing.scenes import Scene
+
+        loss = LossSubject(offer, {}).build().to(device)
+        extras = {"spacing_mm": (1.0,) * (len(shape) - 2)}
+        for labels in INDEX:
+            logits = torch.zeros(*shape, dtype=dtype, device=device)
+            target = torch.zeros_like(logits[:, :1], dtype=labels)
+            target.flatten()[0] = 1  # something that has a distance
+            value_and_gradient(loss, Scene(logits, target, extras))
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    words = f"{offer.record.name}, {list(shape)}, {str(dtype).removeprefix('torch.')}"
+    return WarmupCall(words, run)
 
 
 def of_metric(offer: Offer[Metric]) -> WarmupCall:

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medloss.objects.spacing import Spacing, reach, within
+from medloss.distance.steps import Steps
+from medloss.objects.spacing import parse_spacing, reach, within
 from medloss.runtime.eager import evaluate, outside_graphs
 from medloss.runtime.slabs import ELEMENTS
 from medloss.sums import Term
@@ -118,7 +119,7 @@ def rim_sums(
     p: Tensor,
     inside: Tensor,
     known: Tensor | None,
-    spacing_mm: Spacing,
+    spacing_mm: Steps,
     tolerance_mm: float,
     *,
     skip: int,
@@ -137,7 +138,8 @@ def rim_sums(
     """
     near, found = torch.zeros_like(inside, memory_format=torch.contiguous_format), []
     volumes = [(b, c) for b in range(p.shape[0]) for c in range(skip, p.shape[1])]
-    offsets = [_offsets(p.shape[2:], row, tolerance_mm) for row in spacing_mm]
+    rows = parse_spacing(spacing_mm, batch=p.shape[0], axes=p.ndim - 2)
+    offsets = [_offsets(p.shape[2:], row, tolerance_mm) for row in rows]
     with torch.no_grad():
         for b, c in volumes:
             one = slice(b, b + 1), slice(c, c + 1)

@@ -8,13 +8,17 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medloss.base.kept import KeptForms
 from medloss.base.options import check_number, checked
+from medloss.base.segmentation import SegmentationLoss
 from medloss.base.targets import Target
 from medloss.compound import TermValue, WeightedSum, build_inner_loss
-from medloss.runtime.eager import outside_graphs
+from medloss.compound.breakdown import LastPass
+from medloss.compound.class_values import ClosedPass
 from medloss_compound.levels import (
     call,
     joined,
@@ -29,12 +33,13 @@ MODES = ("exp", "same", "two")
 
 
 class _Level(NamedTuple):
-    """A level of a forward pass: its name and weight, its loss and the value of that."""
+    """A level of a forward pass: its name and weight, its loss, the value and the terms of that."""
 
     name: str
     weight: float
     loss: nn.Module
     value: Tensor
+    terms: LastPass | ClosedPass | None
 
 
 class DeepSupervisionLoss(_Loss):
@@ -127,11 +132,11 @@ class DeepSupervisionLoss(_Loss):
         self.boundary_levels = boundary_levels
         self.options = options
         self.reduction = getattr(self.loss, "reduction", self.reduction)
+        self._kept: dict[tuple[nn.Module, bool], KeptForms] = {}
+        self._lower = self._lower_losses()
         self._last: list[_Level] = []
         self._last_training: list[_Level] = []
 
-    # It looks losses up and copies them; the network is what to compile.
-    @outside_graphs
     def forward(
         self,
         input: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
@@ -157,6 +162,8 @@ class DeepSupervisionLoss(_Loss):
                 f"target: expected {len(outputs)} of them, one for each level and with its extras "
                 f"inside, got {len(targets)} and {sorted(extras)} beside them"
             )
+        if len(outputs) > 1 and not torch.compiler.is_compiling():  # which cannot make copies
+            self._lower = self._lower_losses()
         losses = [self._loss_of(k) for k in range(len(outputs))]
         weights = self._weights(list(outputs), losses)
         full = next(iter(outputs.values()))
@@ -174,7 +181,9 @@ class DeepSupervisionLoss(_Loss):
                 here = first if len(outputs) == 1 else self._target_of(loss, first, output, full)
             value = call(loss, output, here)
             summands.append(weight * value)
-            levels.append(_Level(name, weight, loss, value.detach()))
+            inside = _compound(loss)
+            terms = None if inside is None else inside._seen.last
+            levels.append(_Level(name, weight, loss, value.detach(), terms))
         total = reduce(_added, summands)
         self._last = levels
         if self.training and total.requires_grad:
@@ -196,12 +205,15 @@ class DeepSupervisionLoss(_Loss):
         if not seen:
             raise RuntimeError("breakdown: expected a forward pass first, there was none")
         terms = {}
-        for k, level in enumerate(seen):
+        for level in seen:
             inside = _compound(level.loss)
-            if inside is None:
+            if inside is None or level.terms is None:
                 terms[level.name] = TermValue(float(level.value.mean()), level.weight)
                 continue
-            for name, term in inside.breakdown(training=training and k == 0).items():
+            told = level.terms.told(
+                class_names=inside.class_names, with_gradient=bool(inside.gradient_share)
+            )
+            for name, term in told.items():
                 norm = term.gradient_norm
                 terms[f"{level.name}/{name}"] = replace(
                     term,
@@ -227,7 +239,15 @@ class DeepSupervisionLoss(_Loss):
         if level == 0:
             return self.loss
         boundary = self.boundary_levels is None or level < self.boundary_levels
-        return term_at_level(self.loss, boundary=boundary)
+        return self._lower[int(boundary)]
+
+    def _lower_losses(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The loss of lower levels without and with terms on boundaries, of parts of the loss."""
+        without, whole = (term_at_level(self.loss, boundary=each) for each in (False, True))
+        for boundary, lower in enumerate((without, whole)):
+            if isinstance(lower, SegmentationLoss):  # a copy, which forgets what was decided
+                lower._kept = self._kept.setdefault((self.loss, bool(boundary)), lower._kept)
+        return without, whole
 
     def _weights(self, names: list[str], losses: list[nn.Module | None]) -> list[float]:
         if len(names) == 1:

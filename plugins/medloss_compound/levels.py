@@ -15,7 +15,9 @@ from medloss.base import SegmentationLoss
 from medloss.base.input_checks import STORED
 from medloss.base.targets import PER_VOXEL
 from medloss.compound import WeightedSum
-from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
+from medloss.compound.class_values import Passes
+from medloss.distance.steps import Steps, parsed
+from medloss.objects.spacing import SpacingSource
 from medloss.offers.host import host
 
 
@@ -170,20 +172,23 @@ def target_at(target: Mapping[str, Any], output: Tensor, full: Tensor) -> dict[s
     return here
 
 
-def _spacing(target: Mapping[str, Any], full: Tensor) -> Spacing | None:
+def _spacing(target: Mapping[str, Any], full: Tensor) -> Steps | None:
     """That of the full resolution; None where nothing says it, or a MetaTensor no longer can."""
     shape = {"batch": full.shape[0], "axes": full.ndim - 2}
     given = target.get("spacing_mm")
     if given is not None:
-        return parse_spacing(given, **shape)
+        return parsed(given, **shape)
     try:
-        return SpacingSource(None, target["label"], full, **shape).read()
+        found: Steps | None = SpacingSource(None, target["label"], full, **shape).read()
+        return found
     except ValueError:  # a loss that needs it says so in full resolution
         return None
 
 
-def scaled(spacing_mm: Spacing, factors: Sequence[float]) -> Spacing:
+def scaled(spacing_mm: Steps, factors: Sequence[float]) -> Steps:
     """Size of voxels that are larger by a factor along each axis."""
+    if isinstance(spacing_mm, Tensor):
+        return torch.stack([s * f for s, f in zip(spacing_mm.unbind(1), factors, strict=True)], 1)
     return tuple(tuple(s * f for s, f in zip(row, factors, strict=True)) for row in spacing_mm)
 
 
@@ -240,7 +245,7 @@ def term_at_level(loss: nn.Module, *, boundary: bool) -> nn.Module | None:
     lower.__dict__["_modules"] = parts
     lower.training = False
     if isinstance(lower, WeightedSum):
-        lower._last = lower._last_training = None
+        lower._seen = Passes()
     return lower
 
 

@@ -42,6 +42,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="border_weighted_cross_entropy",
         target="medloss_distribution.distance_weighted_cross_entropy:BorderWeightedCrossEntropyLoss",
+        breaks_graph="objects are looked for on the host",
     )
     yield loss(
         name="svls_cross_entropy",

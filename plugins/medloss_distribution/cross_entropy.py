@@ -104,12 +104,14 @@ class CrossEntropyLoss(VoxelLoss):
         return times_class_weight(self, s.t)
 
     def as_ratio(self, prepared: Prepared) -> tuple[Linear, Linear] | None:
-        """The mean, of class indices or of independent classes."""
+        """The mean, of labels that are not smoothed."""
         if not prepared.is_exclusive:
             return (("ce", 1), ("ce_neg", 1)), (("v", 1),)
-        if not prepared.is_index or self.label_smoothing:
+        if self.label_smoothing:
             return None
-        return (("ce", 1),), (("t", 1),)
+        if prepared.is_index or not self.include_background:
+            return (("ce", 1),), (("t", 1),)
+        return (("ce", 1),), (("v", 1 / prepared.values.shape[1]),)  # which each class has
 
 
 def cross_entropy_of(loss: SegmentationLoss) -> CrossEntropyLoss:

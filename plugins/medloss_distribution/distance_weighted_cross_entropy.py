@@ -16,8 +16,9 @@ from medloss.base import options
 from medloss.base.distance_maps import masks_of_classes, voxel_size
 from medloss.base.targets import Prepared
 from medloss.distance import connected_components, distances
-from medloss.objects.spacing import Spacing, SpacingLike
-from medloss.runtime.eager import as_array
+from medloss.distance.steps import Steps
+from medloss.objects.spacing import SpacingLike, parse_spacing
+from medloss.runtime.eager import as_array, outside_graphs
 from medloss.sums import work_dtype
 from medloss_distribution.cross_entropy import CrossEntropyLoss
 from medloss_distribution.voxelwise_cross_entropy import EachVoxelLoss, weighed
@@ -83,8 +84,9 @@ def instances(prepared: Prepared) -> NDArray[np.int64]:
     return numbered
 
 
+@outside_graphs
 def gap_width(
-    numbered: NDArray[np.int64], spacing_mm: Spacing, *, reach: float
+    numbered: NDArray[np.int64], spacing_mm: Steps, *, reach: float
 ) -> NDArray[np.float64]:
     """Distance to the nearest plus that to the second nearest instance, in mm, (B, *spatial).
 
@@ -93,8 +95,9 @@ def gap_width(
         spacing_mm: per sample and axis.
         reach: farther instances in mm need not be seen; infinite where there are fewer than two.
     """
+    rows = parse_spacing(spacing_mm, batch=len(numbered), axes=numbered.ndim - 1)
     width = np.empty(numbered.shape)
-    for out, sample, row in zip(width, numbered, spacing_mm, strict=True):
+    for out, sample, row in zip(width, numbered, rows, strict=True):
         out[:] = _gap(sample, row, reach)
     return width
 

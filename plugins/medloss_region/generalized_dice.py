@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, options
+from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
 from medloss.sums.numeric import ratio
+from medloss.sums.ratios import Linear
 from medloss_region.dice import overlap, sums_of_overlap
 
 EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
@@ -89,6 +91,17 @@ class GeneralizedDiceLoss(RegionLoss):
     def terms(self) -> tuple[str, ...]:
         """Sums that the options need."""
         return (*sums_of_overlap(soft_label=self.soft_label), "v")
+
+    def as_ratio(self, prepared: Prepared) -> tuple[Linear, Linear]:
+        """Twice the overlap over both volumes, of all classes together."""
+        common: Linear = (("tp", 2),)
+        if self.soft_label:
+            common = (("p", 1), ("t", 1), ("l1", -1))
+        return common, (("p", 1), ("t", 1))
+
+    def volume_exponent(self) -> int:
+        """That of ``w_type``."""
+        return EXPONENTS[self.w_type]
 
     def per_class(self, s: ClassSums) -> Tensor:
         """One value for each sample, (B, 1)."""

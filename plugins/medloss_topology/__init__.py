@@ -9,6 +9,7 @@ from medloss import Loss, Metric, hookimpl
 
 _ANY_OVERLAP = "by any overlap a lesion is found, however far away its outline is"
 _A_COUNT = "no lesion where none should be is a count of 0, not a ratio"
+_OBJECTS = "objects are looked for on the host, and each has its value"
 _FIRST = (
     "a voxel that is equally near to two objects belongs to one of them, the first in the order "
     "of the voxels"
@@ -42,11 +43,13 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="blob",
         target="medloss_topology.blob:BlobLoss",
+        breaks_graph=_OBJECTS,
         example={"softmax": True, "loss": "dice_ce"},
     )
     yield loss(
         name="cc_dice_ce",
         target="medloss_topology.blob:CCDiceCELoss",
+        breaks_graph=_OBJECTS,
         example={"softmax": True},
         exempt={
             "flips_change_nothing": _FIRST,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -250,7 +250,7 @@ def objects(
     return found, len(numbers)
 
 
-def cells(found: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
+def cells(found: Tensor, spacing_mm: Sequence[float] | Tensor) -> Tensor:
     """The nearest object of each voxel, by distances in mm between centres of voxels.
 
     A voxel that is equally near to two objects belongs to one of them.
@@ -264,7 +264,8 @@ def cells(found: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
         tensor([[1, 1, 1, 2, 2, 2]])
     """
     numbers = as_array(found)
+    sampling = [float(step) for step in spacing_mm]
     nearest = ndimage.distance_transform_edt(
-        numbers == 0, sampling=spacing_mm, return_distances=False, return_indices=True
+        numbers == 0, sampling=sampling, return_distances=False, return_indices=True
     )
     return torch.from_numpy(np.ascontiguousarray(numbers[tuple(nearest)])).to(found.device)

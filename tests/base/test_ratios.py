@@ -19,6 +19,7 @@ KINDS = {
     "cross_entropy": [{}],
     "dice_ce": [{}, {"lambda_dice": 0.3, "squared_pred": True}],
     "dice_focal": [{}, {"lambda_focal": 2.0}],
+    "generalized_dice": [{}, {"w_type": "simple", "soft_label": True}, {"w_type": "uniform"}],
 }
 CASES = [(name, kind) for name, kinds in KINDS.items() for kind in kinds]
 SHARED = list(itertools.product(("softmax", "sigmoid"), (True, False), (True, False), (1e-5, 0.5)))
@@ -27,7 +28,7 @@ SHARED = list(itertools.product(("softmax", "sigmoid"), (True, False), (True, Fa
 def _both(loss, input, target, monkeypatch, **extras):
     """Value and gradient in closed form and by the formula."""
     found = []
-    closed = on_sums.ratio_sum
+    closed = on_sums.weighted_ratios
     took = []
 
     def recorded(*args, **named):
@@ -35,7 +36,7 @@ def _both(loss, input, target, monkeypatch, **extras):
         return took[-1]
 
     for way in (recorded, lambda *args, **named: None):
-        monkeypatch.setattr(on_sums, "ratio_sum", way)
+        monkeypatch.setattr(on_sums, "weighted_ratios", way)
         z = input.clone().requires_grad_()
         value = loss(z, target, **extras)
         found.append((value.detach(), torch.autograd.grad(3 * value, z)[0]))
@@ -56,6 +57,10 @@ def test_closed_forms_equal_the_formula(name, kind, monkeypatch):
         dtype, close = ((torch.float64, 1e-12), (torch.float32, 1e-6))[number % 2]
         z = 3 * torch.randn(2, 3, 4, 5, generator=random, dtype=dtype)
         y = torch.randint(0, 3, (2, 1, 4, 5), generator=random)
+        y[1, :, :, :3] = 0
+        y[1] %= 2  # a class is absent
+        if number % 4 == 3:
+            y = torch.rand(2, 3, 4, 5, generator=random)
         mask = (torch.rand(2, 1, 4, 5, generator=random) < 0.8) if number % 3 == 0 else None
         (value, slope), (true, true_slope) = _both(loss, z, y, monkeypatch, mask=mask)
         assert value.dtype == true.dtype
@@ -63,7 +68,29 @@ def test_closed_forms_equal_the_formula(name, kind, monkeypatch):
         assert (slope - true_slope).abs().max() <= close * true_slope.abs().max()
 
 
-@pytest.mark.parametrize("name", ["dice", "cross_entropy", "dice_ce"])
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("exponent", ["square", "simple", "uniform"])
+def test_generalized_dice_of_an_image_without_what_counts(batch, exponent, monkeypatch):
+    """Then it is the mean probability; and where a class is absent it has the largest weight."""
+    z = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    y = torch.zeros(2, 1, 4, 5, dtype=torch.long)
+    for background, third in ((False, False), (True, False), (False, True)):
+        y[1, 0, 0] = 2 * third
+        loss = medloss.loss(
+            "generalized_dice",
+            softmax=True,
+            include_background=background,
+            batch=batch,
+            w_type=exponent,
+        )
+        (value, slope), (true, true_slope) = _both(loss, z, y, monkeypatch)
+        assert abs(value - true) <= 1e-12
+        assert (slope - true_slope).abs().max() <= 1e-12
+        if not background and not third:
+            assert value == pytest.approx(z.softmax(1)[:, 1:].mean().item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["dice", "cross_entropy", "dice_ce", "generalized_dice"])
 @pytest.mark.parametrize("what", ["nothing counts", "a NaN", "infinite"])
 def test_closed_forms_equal_the_formula_where_nothing_is_finite_or_counts(name, what, monkeypatch):
     """Nothing that counts gives 0; what is not a number stays none."""
@@ -86,7 +113,7 @@ def test_breakdown_in_closed_form(monkeypatch):
     z, y = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randint(0, 3, (2, 1, 4, 5))
     loss(z, y)
     closed = loss.breakdown(training=True)
-    monkeypatch.setattr(on_sums, "ratio_sum", lambda *args, **named: None)
+    monkeypatch.setattr(on_sums, "weighted_ratios", lambda *args, **named: None)
     loss(z, y)
     formula = loss.breakdown(training=True)
     for name, term in formula.items():

@@ -158,7 +158,7 @@ def test_infinity_is_null_in_json_and_inf_in_csv(folders):
 def test_all_excluded_is_a_dash(folders):
     result = run("pred", "ref", "--labels", "9", "-m", "dice")
     assert result.exit_code == 0
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("  9")]
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("  9  ")]
     assert line.split() == ["9", "-", "-", "-", "-", "0", "0", "0", "3", "3"]
 
 

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import bz2
 import collections
 import gzip
 import re
+import shutil
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from evaluation.format_files import (
+    segment_keys,
+    write_json,
+    write_mgh,
+    write_nrrd,
+    write_ome_zarr,
+    write_png,
+)
 
+from medloss.evaluation.inputs.case_pair import CaseOptions
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.images import case_name
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, evaluate_pair
 
 FORMATS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd", "a.npz", "b.nii.gz", "b.mha"]
+OTHERS = [
+    *("c.seg.nrrd", "d.seg.nrrd", "c.nrrd", "d.nrrd", "e.nrrd", "c.hdr", "d.hdr", "c.mgh", "c.mgz"),
+    *("c.npy", "c.npz", "c.png", "d.png", "c.tif", "d.tif", "c.ome.tif", "c.zarr", "d.zarr"),
+    *("e.zarr", "slices"),
+]
 FILES = 480
+OTHER_FILES = 200
 SEED = 20260929
+SPACING = (1.0, 2.0, 3.0)
 
 
 @pytest.fixture
@@ -37,6 +56,99 @@ def whole(save, tmp_path) -> dict[str, Path]:
             array = soft if name[0] == "b" else labels
             files[name] = save(name, array, (1, 2, 3), classes=name[0] == "b")
     return files
+
+
+def write_others(folder: Path) -> dict[str, Path]:
+    """A small file or folder of each of the other formats, of the same labels, in all its ways."""
+    import tifffile
+
+    labels = np.random.default_rng(0).integers(0, 3, (9, 8, 7)).astype(np.uint8)
+    pages = labels.transpose()
+    paths = {name: folder / name for name in OTHERS}
+    place = {"space_directions": "(1,0,0) (0,2,0) (0,0,3)"}
+    keys = segment_keys(("one", 1, 0), ("two", 2, 0))
+    write_nrrd(
+        paths["c.seg.nrrd"],
+        gzip.compress(labels.tobytes("F")),
+        labels.shape,
+        encoding="gzip",
+        keys=keys,
+        **place,
+    )
+    layers = np.stack([labels, (labels == 1).astype(np.uint8)])
+    write_nrrd(
+        paths["d.seg.nrrd"],
+        layers,
+        layers.shape,
+        keys=segment_keys(("one", 1, 0), ("two", 2, 0), ("again", 1, 1)),
+        kinds="list domain domain domain",
+        space_directions="none (1,0,0) (0,2,0) (0,0,3)",
+    )
+    text = labels.tobytes("F").hex().encode()
+    write_nrrd(paths["c.nrrd"], text, labels.shape, encoding="hex", **place)
+    text = " ".join(map(str, labels.ravel(order="F"))).encode()
+    write_nrrd(paths["d.nrrd"], text, labels.shape, encoding="ascii", **place)
+    packed = bz2.compress(labels.tobytes("F"))
+    write_nrrd(paths["e.nrrd"], packed, labels.shape, encoding="bzip2", **place)
+    for name, kind in (("c", nibabel.Nifti1Pair), ("d", nibabel.AnalyzeImage)):
+        nibabel.save(kind(labels, np.diag([*SPACING, 1.0])), folder / f"{name}.img")
+    for name in ("c.mgh", "c.mgz"):
+        write_mgh(paths[name], labels, spacing=SPACING)
+    np.save(paths["c.npy"], pages)
+    np.savez_compressed(paths["c.npz"], seg=pages, spacing=np.array(SPACING[::-1]))
+    write_png(paths["c.png"], labels[:, :, 0].T)
+    write_png(paths["d.png"], labels[:, :, 0].T, colours=1)
+    tifffile.imwrite(paths["c.tif"], pages, compression="zlib")
+    resolution = {"resolution": (1.0, 0.5), "imagej": True}
+    words = {"spacing": 3, "unit": "mm", "axes": "ZYX"}
+    tifffile.imwrite(paths["d.tif"], pages, **resolution, metadata=words)
+    sizes = {f"PhysicalSize{axis}": 1000 * n for axis, n in zip("XYZ", SPACING, strict=True)}
+    tifffile.imwrite(paths["c.ome.tif"], pages, ome=True, metadata={"axes": "ZYX", **sizes})
+    write_json(folder / "c.json", {"spacing": SPACING[::-1]})
+    write_ome_zarr(paths["c.zarr"], pages, scale=SPACING[::-1])
+    write_ome_zarr(paths["d.zarr"], pages, scale=SPACING[::-1], version="0.5")
+    write_ome_zarr(
+        paths["e.zarr"],
+        pages,
+        scale=SPACING[::-1],
+        version="0.5",
+        shards=(8, 8, 12),
+        chunks=(4, 4, 6),
+    )
+    paths["slices"].mkdir()
+    for z in range(labels.shape[2]):
+        write_png(paths["slices"] / f"{z}.png", labels[:, :, z].T)
+    return paths
+
+
+def said_of(name: str) -> CaseOptions:
+    """What a user says of a file of that name that does not say it itself."""
+    if name.endswith(".npy"):
+        return CaseOptions(spacing_mm=SPACING[::-1], axes="zyx")
+    if name.endswith(".npz"):
+        return CaseOptions(axes="zyx")
+    if name == "slices":
+        return CaseOptions(spacing_mm=SPACING)
+    return CaseOptions(spacing_mm=SPACING[:2]) if name.endswith(".png") else CaseOptions()
+
+
+def damage_other(
+    rng: np.random.Generator, name: str, source: Path, folder: Path, kind: str
+) -> Path:
+    """A copy of a file with all that belongs to it, of which one is damaged."""
+    folder.mkdir()
+    files = [source, *source.parent.glob(f"{source.name.partition('.')[0]}.img")]
+    if name == "c.tif":
+        files.append(source.with_suffix(".json"))
+    for file in files:
+        copy = shutil.copytree if file.is_dir() else shutil.copyfile
+        copy(file, folder / file.name)
+    choices = sorted(path for path in folder.rglob("*") if path.is_file())
+    victim = choices[int(rng.integers(len(choices)))]
+    content = victim.read_bytes()
+    if len(content) > 8:
+        victim.write_bytes(damaged(rng, content, kind))
+    return folder / source.name
 
 
 def damaged(rng: np.random.Generator, content: bytes, kind: str) -> bytes:
@@ -128,3 +240,49 @@ def test_whole_files_are_read(whole, save):
         values.add(round(case.results[0].value, 9))
     assert len(values) == 1
     assert nibabel.load(reference).shape == (9, 8, 7)
+
+
+def campaign(folder: Path, count: int, seed: int, check: Callable[..., bool]) -> int:
+    """Damaged files of the other formats; how many of them are failed cases."""
+    (folder / "whole").mkdir()
+    files, failed = write_others(folder / "whole"), 0
+    metrics = (choose_metric(parse_request("dice")),)
+    rng = np.random.default_rng(seed)
+    kinds = ["flip", "cut", "head", "number", "move"]
+    for number in range(count):
+        name = OTHERS[number % len(OTHERS)]
+        kind = kinds[number // len(OTHERS) % len(kinds)]
+        path = damage_other(rng, name, files[name], folder / str(number), kind)
+        plan = EvalPlan(metrics, inputs=said_of(name))
+        failed += check(path, files[name], plan)
+        shutil.rmtree(folder / str(number))
+    return failed
+
+
+def fails(path: Path, reference: Path, plan: EvalPlan) -> bool:
+    """Whether the case fails; it has values, or a sentence that names a file of it."""
+    case = evaluate_pair(Pair("a", path, reference), plan)
+    if not case.error:
+        assert case.results
+        return False
+    assert "CaseError" in case.trace, case.trace
+    assert "\n" not in case.error
+    assert len(case.error) < 600
+    named = str(path.parent) in case.error or "prediction and reference differ" in case.error
+    assert named, case.error
+    return True
+
+
+def test_no_damaged_file_of_another_format_ends_a_study(tmp_path, capfd):
+    failed = campaign(tmp_path, OTHER_FILES, SEED, fails)
+    out = capfd.readouterr()
+    assert out.out == out.err == ""
+    assert OTHER_FILES // 3 < failed < OTHER_FILES
+
+
+def test_whole_files_of_the_other_formats_are_read(tmp_path):
+    metrics = (choose_metric(parse_request("dice")),)
+    for name, path in write_others(tmp_path).items():
+        case = evaluate_pair(Pair("a", path, path), EvalPlan(metrics, inputs=said_of(name)))
+        assert not case.error, case.error
+        assert {result.value for result in case.results} == {1}

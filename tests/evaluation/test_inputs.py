@@ -101,7 +101,7 @@ def test_a_mismatch_fails_unless_resampling_is_asked_for(save, pair):
     other = dataclasses.replace(pair, prediction=save("p/b.nii", reference[:, :, ::2], (1, 1, 2)))
     with pytest.raises(CaseError, match="differ in shape: 6 x 7 x 4 against 6 x 7 x 8") as caught:
         sides(other)
-    assert "--resample" not in str(caught.value)
+    assert "--resample would bring the prediction to the grid" in str(caught.value)
     _, case = dice(other, resample=True)
     (note,) = case.notes
     assert note.startswith("prediction resampled to the nearest voxel, from 6 x 7 x 4 of 1 x 1 x 2")

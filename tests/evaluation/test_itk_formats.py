@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import zlib
 
@@ -208,10 +209,105 @@ def test_no_file_outside_of_the_folder_is_opened(tmp_path, name):
     refused(meta(folder / "a.mhd", b"", ElementDataFile="link.raw"), "points outside")
 
 
-@pytest.mark.parametrize("name", ["a%02d.raw 1 4 1", "LIST", "LIST 2D", "rm -rf x | cat"])
-def test_names_that_are_no_single_file_are_refused(tmp_path, name):
-    refused(meta(tmp_path / "a.mhd", b"", ElementDataFile=name), "in several files")
-    refused(nrrd(tmp_path / "a.nrrd", b"", data_file=name), "in several files")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a%02d.raw 1 4 1", "keeps its voxels in 'a01.raw', which does not exist"),
+        ("a%02d.raw 1 3 1", "names 3 files for voxels of 2 x 3 x 4"),
+        ("a%02d.raw 1 4 0", "names 0 files"),
+        ("a%d.raw 1 900000000 1", "names 900000000 files"),
+        ("LIST", "names 0 files"),
+        ("LIST 2", "names 0 files"),
+        ("rm -rf x | cat", "in 'rm -rf x . cat', which does not exist"),
+        ("a%d" + " 1" * 3000, "the name of its voxels has"),
+    ],
+)
+def test_files_of_voxels_that_are_not_there_are_named(tmp_path, name, words):
+    refused(meta(tmp_path / "a.mhd", b"", ElementDataFile=name), words)
+    refused(nrrd(tmp_path / "a.nrrd", b"", data_file=name), words)
+
+
+def itk_type(name: str) -> np.dtype:
+    sizes = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8}
+    unsigned = name.startswith("MET_U")
+    return np.dtype(f"{'u' if unsigned else 'i'}{sizes[name[5 if unsigned else 4 :]]}")
+
+
+INTEGERS = [f"MET_{u}{n}" for u in ("", "U") for n in ("CHAR", "SHORT", "INT", "LONG", "LONG_LONG")]
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("name", INTEGERS)
+def test_every_integer_type_of_a_metaimage(tmp_path, name, big):
+    """Long is 4 bytes on every machine, whatever a compiler makes of it."""
+    dtype = itk_type(name)
+    voxels = VOXELS.astype(dtype.newbyteorder(">" if big else "<")).tobytes()
+    more = {"ElementType": name, "BinaryDataByteOrderMSB": str(big)}
+    check(meta(tmp_path / "a.mha", voxels, **more))
+    array = read_metaimage(tmp_path / "a.mha").array
+    assert array.dtype == dtype
+    np.testing.assert_array_equal(array, VOXELS.reshape(2, 3, 4, order="F"))
+
+
+def test_metaimage_as_text(tmp_path):
+    text = " ".join(map(str, VOXELS)).encode()
+    array = read_metaimage(meta(tmp_path / "a.mha", text, BinaryData="False")).array
+    np.testing.assert_array_equal(array, VOXELS.reshape(2, 3, 4, order="F"))
+    refused(meta(tmp_path / "a.mha", b"1 2 x" * 24, BinaryData="False"), "no numbers as text")
+    refused(meta(tmp_path / "a.mha", b"999 " * 24, BinaryData="False"), "do not fit type uint8")
+    refused(meta(tmp_path / "a.mha", b"9 " * 23, BinaryData="False"), "truncated")
+
+
+@pytest.mark.parametrize(
+    "name", ["my voxels.raw", "100 % sure.raw", "a=b.raw", "grün 1.raw", "LISTE"]
+)
+def test_names_of_voxels_with_blanks_and_signs(tmp_path, name):
+    (tmp_path / name).write_bytes(BYTES)
+    for path in (
+        meta(tmp_path / "a b.mhd", b"", ElementDataFile=name),
+        nrrd(tmp_path / "a b.nhdr", b"", data_file=name),
+    ):
+        np.testing.assert_array_equal(read_image(path).array, VOXELS.reshape(2, 3, 4, order="F"))
+
+
+def parts(tmp_path, count=4):
+    """The voxels in several files, of which each has two bytes before."""
+    names = [f"part {n:02d}.raw" for n in range(1, count + 1)]
+    size = 24 // count
+    for n, name in enumerate(names):
+        (tmp_path / name).write_bytes(b"xy" + BYTES[n * size : (n + 1) * size])
+    return names
+
+
+@pytest.mark.parametrize("count", [4, 2])
+def test_voxels_in_a_list_of_files(tmp_path, count):
+    names = parts(tmp_path, count)
+    lines = "\n".join(["", *names, ""])
+    each = "" if count == 4 else " 3"  # as many axes as the whole: slabs of it
+    expected = VOXELS.reshape(2, 3, 4, order="F")
+    for path in (
+        nrrd(tmp_path / "a.nhdr", b"", byte_skip="2", data_file=f"LIST{each}{lines}"),
+        nrrd(tmp_path / "b.nhdr", b"", byte_skip="2", data_file=f"part %02d.raw 1 {count} 1{each}"),
+        meta(tmp_path / "a.mhd", b"", HeaderSize="2", ElementDataFile=f"LIST{each}{lines}"),
+        meta(tmp_path / "b.mhd", b"", HeaderSize="2",
+             ElementDataFile=f"part %02d.raw 1 {count} 1{each}"),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(READERS.get(path.suffix, read_nrrd)(path).array, expected)
+
+
+def test_lines_and_bytes_before_the_voxels(tmp_path):
+    packed = gzip.compress(b"12345" + BYTES)
+    for encoding, content, skip in (
+        ("raw", BYTES, "0"),
+        ("raw", b"123" + BYTES, "3"),
+        ("raw", b"123" + BYTES, "-1"),
+        ("gzip", packed, "5"),
+        ("gzip", packed, "-1"),
+        ("bzip2", bz2.compress(b"12345" + BYTES), "-1"),
+    ):
+        path = nrrd(tmp_path / "a.nrrd", b"one\ntwo\n" + content, encoding=encoding,
+                    line_skip="2", byte_skip=skip)  # fmt: skip
+        np.testing.assert_array_equal(read_nrrd(path).array, VOXELS.reshape(2, 3, 4, order="F"))
 
 
 @pytest.mark.parametrize(
@@ -224,8 +320,13 @@ def test_names_that_are_no_single_file_are_refused(tmp_path, name):
         ({"sizes": "90000 90000 90000"}, "which take 6.789e.05 GiB"),
         ({"type": "block"}, "type 'block', not labels"),
         ({"type": "short"}, "does not say the byte order"),
-        ({"encoding": "hex"}, "encoded as 'hex'; expected raw or gzip"),
-        ({"line_skip": "2"}, "lines before its voxels"),
+        ({"encoding": "zstd"}, "encoded as 'zstd'; expected raw, gzip"),
+        ({"encoding": "hex"}, "truncated: 24 bytes of voxels where its header says 48"),
+        ({"encoding": "hex", "voxels": b"x" * 48}, "no hexadecimal digits"),
+        ({"encoding": "hex", "byte_skip": "-1", "voxels": b"0" * 48}, "where its voxels begin"),
+        ({"line_skip": "2"}, "1 more lines should come before its voxels"),
+        ({"sizes": "2 3 4\nsizes: 2 3 5"}, "states 'sizes' twice"),
+        ({"data_file": "a.nii.gz"}, "has a header of its own"),
         ({"byte_skip": "-7"}, "byte skip is -7"),
         ({"space_directions": "(2,0,0) (0,0,3)"}, "expected 3 vectors"),
         ({"space_directions": "(2,0,0) (0,0,3) (0,x,0)"}, "space directions is"),
@@ -238,7 +339,8 @@ def test_names_that_are_no_single_file_are_refused(tmp_path, name):
         ({"space_units": '"m" "m" "m"'}, "lengths in 'm'; expected mm"),
         ({"encoding": "gzip", "voxels": gzip.compress(VOXELS.tobytes())[:-9]}, "truncated"),
         ({"encoding": "gzip", "voxels": b"x" * 40}, "damaged"),
-        ({"encoding": "gzip", "byte_skip": "-1"}, "where its compressed voxels begin"),
+        ({"encoding": "bzip2"}, "damaged"),
+        ({"encoding": "bzip2", "voxels": bz2.compress(VOXELS.tobytes())[:-9]}, "no end"),
     ],
 )
 def test_damaged_nrrd_headers_are_named(tmp_path, changed, words):
@@ -253,14 +355,14 @@ def test_damaged_nrrd_headers_are_named(tmp_path, changed, words):
         ({"DimSize": "7"}, "1 axes; expected 2 or 3"),
         ({"DimSize": "90000 90000 90000"}, "which take 6.789e.05 GiB"),
         ({"DimSize": "9" * 30}, "expected whole numbers"),
-        ({"ElementType": "MET_LONG"}, "type 'MET_LONG', not labels"),
+        ({"ElementType": "MET_STRING"}, "type 'MET_STRING', not labels"),
         ({"ElementType": None}, "type '', not labels"),
         ({"ElementSpacing": None}, "states no voxel size"),
         ({"ElementSpacing": "1 2"}, "ElementSpacing is '1 2'; expected 3 numbers"),
         ({"ElementSpacing": "0 1 1"}, "unusable affine"),
         ({"TransformMatrix": "1 0 0"}, "expected 9 numbers"),
         ({"Offset": "a b c"}, "expected 3 numbers"),
-        ({"BinaryData": "False"}, "as text"),
+        ({"BinaryData": "False", "CompressedData": "True"}, "both text and compressed"),
         ({"ElementNumberOfChannels": "-1"}, "ElementNumberOfChannels is '-1'"),
         ({"ElementNumberOfChannels": "2 2"}, "ElementNumberOfChannels is '2 2'"),
         ({"ElementDataFile": None}, "is not a MetaImage file"),

@@ -71,7 +71,7 @@ def test_nothing_is_unpickled(tmp_path):
     np.save(content, np.array([Trap()], dtype=object), allow_pickle=True)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("probabilities.npy", content.getvalue())
-    error(tmp_path / "a.npz", None, "type '|O', not probabilities")
+    error(tmp_path / "a.npz", None, "type '|O', not labels or probabilities")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
         archive.writestr("probabilities.npy", pickle.dumps(Trap()))
     error(tmp_path / "b.npz", None, "damaged .npz")
@@ -123,5 +123,7 @@ def test_a_file_that_would_unpack_to_more_than_it_can_hold(tmp_path, probabiliti
 
 
 def test_an_archive_of_something_else_is_named(tmp_path):
-    np.savez(tmp_path / "a.npz", data=np.zeros(3), seg=np.zeros(3))
-    error(tmp_path / "a.npz", None, "no array probabilities or softmax; it has 'data', 'seg'")
+    np.savez(tmp_path / "a.npz", data=np.zeros(3), other=np.zeros(3))
+    error(
+        tmp_path / "a.npz", None, "no array probabilities, softmax or seg; it has 'data', 'other'"
+    )

@@ -64,7 +64,7 @@ def test_two_files_are_one_case_called_like_the_reference(folders):
         ("pred", "ref/a.nii", "pred is a folder and"),
         ("pred/b.nii", "ref", "ref is a folder and"),
         ("pred", "ref", "the first are 'b' and 'a'"),
-        ("pred/b.nii", "ref/x.txt", "x.txt is no image; the suffix must be .nii.gz,"),
+        ("pred/b.nii", "ref/x.txt", "x.txt is no format that is read here; those are .nii.gz,"),
     ],
 )
 def test_what_cannot_be_paired_at_all_is_an_error(folders, prediction, reference, words):

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from medloss.cli import main
 from medloss.evaluation.inputs.manifest import read_manifest
-from medloss.evaluation.inputs.pairing import pair_paths, passed_over
+from medloss.evaluation.inputs.pairing import find_cases, pair_paths
 
 
 @pytest.fixture
@@ -39,16 +39,16 @@ def summary(folder: Path) -> dict:
 
 
 def test_formats_that_nobody_reads_are_failed_cases_where_both_folders_have_them(folders, tmp_path):
-    both(folders, "b.mgz", "c.hdr", "c.img", "d.nhdr", "e.tif", "f.ome.tif", "g.xyz", "h.mnc.gz")
+    both(folders, "b.jpg", "c.par", "c.rec", "d.nhdr", "e.stl", "f.ome.tif", "g.xyz", "h.mnc.gz")
     out = tmp_path / "out"
     result = run(*folders, "--output", out)
     assert result.exit_code == 1
     assert "1 of 8 cases scored" in result.output
     assert "7 of 8 cases failed" in result.output
-    assert "holds c.hdr and c.img, and formats are .nii.gz," in result.output
+    assert "holds c.par and c.rec, and it is Philips PAR/REC; convert it" in result.output
     with (out / "cases.csv").open() as file:
         failed = [row["case"] for row in csv.DictReader(file) if row["status"] == "failed"]
-    assert failed == ["b", "c", "d", "e", "f.ome", "g", "h"]
+    assert failed == ["b", "c", "d", "e", "f", "g", "h"]
     assert [case["case"] for case in summary(out)["cases"]] == ["a", *failed]
     assert "7 of 8 cases failed" in (out / "report.html").read_text()
     lines = (out / "journal.jsonl").read_text().splitlines()
@@ -74,24 +74,26 @@ def test_voxels_under_another_name_than_their_header_are_no_case(folders, tmp_pa
 
 def test_a_case_in_a_format_that_nobody_reads_on_one_side_is_not_missing(folders, save):
     pred, ref = folders
-    (ref / "b.mgz").touch()
+    (ref / "b.xyz").touch()
     save("pred/b.nii.gz", np.ones((2, 2, 2), np.uint8))
     _, pair = pair_paths(pred, ref)
-    assert pair.problem.startswith(f"no reference that can be read: {ref} holds b.mgz, and formats")
+    assert pair.problem.startswith(f"no reference that can be read: {ref} holds b.xyz, and formats")
     assert pair.missing == ""
     assert run(*folders, "--only-predicted").exit_code == 1
 
 
 def test_what_belongs_to_no_case_is_named_everywhere(folders, tmp_path):
     pred, ref = folders
-    both((pred,), "dataset.json", "only_here.mgz", "a.json", "a.npz", "._a.nii.gz")
+    both((pred,), "dataset.json", "only_here.mnc", "a.json", "a.npz", "._a.nii.gz")
     both(folders, "notes.txt", "README")
     (ref / "old").mkdir()
     out = tmp_path / "out"
     result = run(*folders, "--output", out)
-    assert result.exit_code == 0
+    assert result.exit_code == 1, "one of them looks like an image"
+    assert "1 image belongs to no case and is not scored" in result.output
+    assert run(*folders, "--only", "a").exit_code == 0
     named = [
-        *(f"{pred}/{name}" for name in ("README", "dataset.json", "notes.txt", "only_here.mgz")),
+        *(f"{pred}/{name}" for name in ("README", "dataset.json", "notes.txt", "only_here.mnc")),
         *(f"{ref}/{name}" for name in ("README", "notes.txt", "old/")),
     ]
     assert summary(out)["settings"]["inputs"]["passed_over"] == named
@@ -102,7 +104,7 @@ def test_what_belongs_to_no_case_is_named_everywhere(folders, tmp_path):
 
 
 def test_nothing_is_said_where_nothing_is_passed_over(folders):
-    assert passed_over(*folders, pair_paths(*folders)) == ()
+    assert find_cases(*folders).passed_over == ()
     assert "Passed over" not in run(*folders).output
 
 

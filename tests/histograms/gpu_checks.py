@@ -39,6 +39,18 @@ def test_kernels_equal_plain_torch(
     errors_against_plain(on_device, 16)
 
 
+def test_most_errors_in_the_first_cell_or_the_last() -> None:
+    """As of a network that is sure: a tile's errors of the first cell are one addition."""
+    for kind in ("index", "soft"):
+        arguments = case("sigmoid", kind, torch.float64, classes=2, space=SPACE)
+        arguments["input"] = 12 * arguments["input"] + 20
+        once = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
+        counts = error_histograms(**once, bins=16)
+        if kind == "index":  # most, and in both edges of a cell
+            assert counts[..., [0, 1, -2, -1]].sum() > 0.9 * counts.sum()
+        errors_against_plain(once, 16)
+
+
 def test_weights_may_be_of_any_size() -> None:
     arguments = case("softmax", "index", torch.float32, space=SPACE)
     once = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}

@@ -34,7 +34,7 @@ def test_a_file_is_replaced_whole(tmp_path):
 
 @pytest.mark.parametrize("step", ["write", "fsync", "replace"])
 def test_a_full_disk_leaves_what_was_there_and_names_the_file(tmp_path, monkeypatch, step):
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     path = tmp_path / "a.json"

@@ -14,9 +14,11 @@ from scoring.shapes import blobs, by_distance, sides
 
 from medloss.runtime import threads
 from medloss.scoring import PRESETS, Case, surface_distances
+from medloss.scoring.surface import plane_search
 from medloss.scoring.surface.faces import near_faces
 from medloss.scoring.surface.far_search import far_distances
 from medloss.scoring.surface.grid import near_steps
+from medloss.scoring.surface.plane_search import grid_distances
 
 SURFACES = {"cells": "deepmind", "voxels": "monai", "faces": "exact"}
 
@@ -179,6 +181,44 @@ def test_the_far_search_equals_all_pairs(seed, queries, targets):
     expected = np.linalg.norm(np.maximum(away, 0) * mm[:, None, None], axis=0).min(axis=1)
     found = far_distances(points, low, high, tuple(mm))
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    queries=st.integers(1, 300),
+    targets=st.integers(1, 200),
+    flat=st.booleans(),
+    away=st.integers(0, 40),
+)
+def test_the_search_by_planes_and_by_tiles_equals_all_pairs(seed, queries, targets, flat, away):
+    # Few queries go by tiles, many on a small grid by planes; in all orders of the axes.
+    rng = np.random.default_rng(seed)
+    mm = rng.choice([0.7, 1.0, 3.1], 3)
+    size = rng.integers(1, 30, (3, 1))
+    points = rng.integers(0, size, (3, queries)).astype(np.int32)
+    others = rng.integers(0, size, (3, targets)).astype(np.int32)
+    others[rng.integers(3)] += away
+    if flat:
+        points[0] = others[0] = 0
+    steps = (points[:, :, None] - others[:, None]) * mm[:, None, None]
+    expected = np.linalg.norm(steps, axis=0).min(axis=1)
+    spacing = (math.inf, *mm[1:]) if flat else tuple(mm)
+    np.testing.assert_allclose(grid_distances(points, others, spacing), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("preset", ["monai", "deepmind"])
+def test_which_search_finds_a_far_element_changes_nothing(preset, monkeypatch):
+    maps = many_labels(5, 6, (30, 40, 35))
+    maps = maps[0], np.roll(maps[1], (9, -11, 8), axis=(0, 1, 2))
+    results = []
+    for tiles in (plane_search._TILES_QUERY, 0.0, 1e9):
+        monkeypatch.setattr(plane_search, "_TILES_QUERY", tiles)
+        case = Case(*maps, labels=range(1, 7), spacing_mm=(0.9, 1.3, 2.0), preset=preset)
+        found = [case.surfaces(label) for label in case.labels]
+        results.append([(s.percentile(95), *s.means, *s.areas, *s.within(7.0)) for s in found])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-12)
+    np.testing.assert_allclose(results[0], results[2], rtol=1e-12)
 
 
 @pytest.mark.parametrize("preset", SURFACES.values())

@@ -11,6 +11,7 @@ from sums.head_cases import errors_of_head
 
 import medloss
 from medloss.sums.gpu import backend
+from medloss.sums.gpu.residence import NoRoomError
 
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 
@@ -46,3 +47,22 @@ def test_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
         head = medloss.FusedHead(torch.nn.Conv2d(channels, 3, 1), loss).to(DEVICE)
         head.loss(torch.ones(1, channels, 2, 2, device=DEVICE), label).backward()
     assert called.count(2) == 1
+
+
+def test_by_slabs_where_a_device_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward each go another way, to the same numbers."""
+
+    def none(*given: Any) -> int:
+        raise NoRoomError("no room")
+
+    torch.manual_seed(0)
+    head = medloss.FusedHead(torch.nn.Conv2d(4, 3, 1), medloss.loss("dice", softmax=True))
+    h = torch.randn(1, 4, 5, 6, device=DEVICE)
+    label = torch.randint(0, 3, (1, 1, 5, 6), device=DEVICE)
+    found = []
+    for stages in (backend.stages_that_fit, none):
+        monkeypatch.setattr(backend, "stages_that_fit", stages)
+        leaf = h.clone().requires_grad_()
+        value = head.to(DEVICE).loss(leaf, label)
+        found.append((value.detach(), *torch.autograd.grad(value, [leaf, head.weight, head.bias])))
+    torch.testing.assert_close(found[0], found[1])

@@ -91,9 +91,9 @@ def test_the_operator_is_a_good_citizen() -> None:
         arguments["input"].requires_grad_(), arguments["target"], arguments["mask"],
         arguments["maps"]["m"],
     )  # fmt: skip
-    options = (["tp", "focal", "map"], [0.0, 2.0, 0.0], "softmax", "numba")
-    torch.library.opcheck(operator, (z, y, mask, [phi], *options))
-    torch.library.opcheck(operator, (z, y, None, [], ["p"], [0.0], "softmax", "numba"))
+    form = "softmax numba tp:0 focal:2.0 map:0"
+    torch.library.opcheck(operator, (z, y, mask, [phi], form))
+    torch.library.opcheck(operator, (z, y, None, [], "softmax numba p:0"))
 
 
 @pytest.mark.parametrize("name", ["dice", "dice_ce", "dice_focal", "bce_dice", "unified_focal"])

@@ -208,7 +208,8 @@ def _definitions_apart(
     settings = first.table.settings, second.table.settings
     for key in sorted((settings[0].keys() | settings[1].keys()) - _NO_DEFINITION):
         yield from differ(key, settings[0].get(key), settings[1].get(key))
-    told = dict.fromkeys(("left_out", "passed_over"))  # what is missing is told by the cases
+    # which cases there are, and which are missing, is told by the cases
+    told = dict.fromkeys(("left_out", "passed_over", "unscored", "beside", "only", "layout"))
     done = [{**run.table.inputs, **told} for run in (first, second)]
     for key in sorted(done[0].keys() | done[1].keys()):
         yield from differ(f"{key} of the inputs", done[0].get(key), done[1].get(key))

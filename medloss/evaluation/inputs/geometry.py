@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.reading.images import Image
-from medloss.evaluation.reading.stored import PATIENT, CaseError, by
+from medloss.evaluation.reading.settled import SPACING_TOLERANCE
+from medloss.evaluation.reading.stored import PATIENT, CaseError, by, voxel_bytes
 from medloss.objects.spacing import SLACK, within
-
-SPACING_TOLERANCE = 0.001
-"""Largest difference of the voxel sizes, as a share of the voxel size."""
 
 POSITION_TOLERANCE = 0.1
 """Largest distance between the same corner of both grids, in voxels of the smallest side."""
@@ -26,6 +24,11 @@ POSITION_TOLERANCE = 0.1
 _SAME_DIRECTION = 1e-3
 _LPS = np.diag([-1.0, -1.0, 1.0])
 _AXIS_TOLERANCE = 0.01
+_LATTICE_DIRECTIONS, _LATTICE_SHIFT = 1e-3, 0.01
+"""Largest differences within one lattice: of steps from a voxel to the next, and of the shift, in
+voxels."""
+
+_SIDES = ("prediction", "reference")
 _ASIDE = 1e-4
 """Share of a voxel by which every point is moved, so that no noise of an affine tells which of two
 voxels is nearer where both are equally near: a grid of half the voxel size has many such points.
@@ -44,7 +47,9 @@ def check_same_grid(prediction: Image, reference: Image) -> None:
         _differ("shape", _by(prediction.shape), _by(reference.shape), "voxels")
     sizes = np.array([prediction.spacing_mm, reference.spacing_mm])
     if not np.all(within(np.abs(sizes[0] - sizes[1]) / sizes[1], SPACING_TOLERANCE)):
-        _differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm")
+        lost = {*prediction.spacing_mm} == {1.0} != {*reference.spacing_mm}
+        hint = "; was the prediction saved without the geometry of its image?" if lost else ""
+        _differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm", hint)
     if unknown_place(prediction, reference):
         return
     corners = _corners(reference)
@@ -103,9 +108,11 @@ def _directions(image: Image) -> NDArray[np.float64]:
     return cosines
 
 
-def _differ(what: str, prediction: str, reference: str, unit: str) -> NoReturn:
+def _differ(what: str, prediction: str, reference: str, unit: str, hint: str = "") -> NoReturn:
     raise CaseError(
         f"prediction and reference differ in {what}: {prediction} against {reference} ({unit})"
+        f"{hint}",
+        {"kind": "grid", "what": what, "prediction": prediction, "reference": reference},
     )
 
 
@@ -161,13 +168,25 @@ def reoriented(prediction: Image, reference: Image) -> Image | None:
     Returns:
         A view of the same voxels, or ``None`` where the grids differ in more.
     """
-    axes = len(reference.shape)
-    if axes != len(prediction.shape) or unknown_place(prediction, reference):
+    if len(reference.shape) != len(prediction.shape) or unknown_place(prediction, reference):
         return None
+    image = _turned(prediction, reference, _AXIS_TOLERANCE)
+    if image is None:
+        return None
+    try:
+        check_same_grid(image, reference)
+    except CaseError:
+        return None
+    return image
+
+
+def _turned(prediction: Image, reference: Image, tolerance: float) -> Image | None:
+    """The prediction with its axes in the reference's order and direction, wherever it lies."""
+    axes = len(reference.shape)
     places = np.linalg.pinv(prediction.affine[:3, :axes]) @ reference.affine[:3, :axes]
     # Column by column: which axis of the prediction an axis of the reference runs along.
     steps = np.rint(places)
-    signed = np.abs(places - steps).max() < _AXIS_TOLERANCE
+    signed = np.abs(places - steps).max() < tolerance
     if not signed or not (np.abs(steps).sum(0) == 1).all() or not (np.abs(steps).sum(1) == 1).all():
         return None
     order = np.abs(steps).argmax(axis=0)
@@ -181,12 +200,105 @@ def reoriented(prediction: Image, reference: Image) -> Image | None:
             array = np.flip(array, axis)
             affine[:3, 3] += (array.shape[axis] - 1) * prediction.affine[:3, old]
     spacing_mm = tuple(prediction.spacing_mm[old] for old in order)
-    image = dataclasses.replace(prediction, array=array, affine=affine, spacing_mm=spacing_mm)
-    try:
-        check_same_grid(image, reference)
-    except CaseError:
+    return dataclasses.replace(prediction, array=array, affine=affine, spacing_mm=spacing_mm)
+
+
+def united(prediction: Image, reference: Image) -> tuple[Image, Image, str] | None:
+    """Both images on the part of their common lattice that they cover together, and a sentence.
+
+    Voxels are placed and never resampled. Outside of an image is background.
+
+    Returns:
+        ``None`` where the two do not lie on one lattice, or neither leaves out what is empty: then
+        nobody knows what is outside of them.
+
+    Raises:
+        CaseError: the common part is larger than memory.
+    """
+    sides = prediction, reference
+    if not any(image.cropped for image in sides) or unknown_place(*sides):
         return None
-    return image
+    if len(prediction.shape) != 3 or len(reference.shape) != 3:
+        return None
+    for image, other in (sides, sides[::-1]):
+        if image.cropped and not image.array.any():  # nothing is drawn, and that anywhere
+            empty = dataclasses.replace(
+                image,
+                array=_background(other.shape, image),
+                spacing_mm=other.spacing_mm,
+                affine=other.affine,
+            )
+            note = f"{image.path.name} is empty, on whatever grid"
+            return (empty, other, note) if image is prediction else (other, empty, note)
+    turned = _turned(prediction, reference, _LATTICE_DIRECTIONS)
+    if turned is None:
+        return None
+    shift = np.linalg.solve(
+        reference.affine[:3, :3], turned.affine[:3, 3] - reference.affine[:3, 3]
+    )
+    start = np.rint(shift).astype(int)
+    if np.abs(shift - start).max() > _LATTICE_SHIFT:
+        return None
+    low = np.minimum(start, 0)
+    high = np.maximum(start + turned.shape, reference.shape)
+    shape = tuple(int(size) for size in high - low)
+    affine = reference.affine.copy()
+    affine[:3, 3] += reference.affine[:3, :3] @ low
+    placed = [
+        dataclasses.replace(
+            image,
+            array=_within(image, at, shape),
+            affine=affine,
+            spacing_mm=reference.spacing_mm,
+        )
+        for image, at in ((turned, start - low), (reference, -low))
+    ]
+    far = np.array(shape) - 1
+    drift = turned.affine[:3, :3] - reference.affine[:3, :3]
+    if np.abs(np.linalg.solve(reference.affine[:3, :3], drift @ far)).max() > POSITION_TOLERANCE:
+        return None
+    sizes = [f"{by(image.shape)} of the {word}" for image, word in zip(sides, _SIDES, strict=True)]
+    note = f"voxels placed side by side on one lattice, {' and '.join(sizes)} on {by(shape)}"
+    if tuple(start) != (0, 0, 0) or turned.shape != reference.shape:
+        note += "; outside of a file is background"
+    return placed[0], placed[1], note
+
+
+def covering(reference: Image, prediction: Image) -> Image:
+    """A reference that keeps only what is drawn, with the background that a prediction reaches."""
+    ends = np.linalg.solve(
+        reference.affine[:3, :3], (_corners(prediction) - reference.affine[:3, 3]).T
+    ).T
+    low = np.minimum(np.floor(ends.min(axis=0)).astype(int), 0)
+    high = np.maximum(np.ceil(ends.max(axis=0)).astype(int) + 1, reference.shape)
+    affine = reference.affine.copy()
+    affine[:3, 3] += reference.affine[:3, :3] @ low
+    shape = tuple(int(size) for size in high - low)
+    return dataclasses.replace(reference, array=_within(reference, -low, shape), affine=affine)
+
+
+def _within(image: Image, start: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The voxels of an image in a larger array, around which is background."""
+    if tuple(shape) == image.shape:
+        return image.array
+    array = _background(shape, image)
+    inside = tuple(
+        slice(first, first + size) for first, size in zip(start, image.shape, strict=True)
+    )
+    for place in range(image.shape[2]):  # what is empty is not written, and takes no memory
+        plane = image.array[:, :, place]
+        if plane.any():
+            array[inside][:, :, place] = plane
+    return array
+
+
+def _background(shape: tuple[int, ...], image: Image) -> NDArray[Any]:
+    channels = image.array.shape[3:]
+    voxel_bytes(image.path, (*shape, *channels), image.array.itemsize)
+    array = np.zeros((*shape, *channels), image.array.dtype, order="F")
+    if image.probabilities and not image.independent and channels[0] > 1:
+        array[..., 0] = 1
+    return array
 
 
 def _nearest(prediction: Image, reference: Image) -> tuple[NDArray[Any], int]:

@@ -37,11 +37,12 @@ class ClassCases:
     """The case that each class is scored in.
 
     Args:
-        layers: of all classes.
+        layers: of all classes; of a single one where there are objects.
         spacing_mm: voxel size.
         preset: definition of the surface metrics.
         ignored: where voxels do not count.
         device: of torch, that counts and distances are computed on, or ``None``.
+        objects: that the voxels of the prediction and of the reference belong to.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ClassCases:
         preset: str,
         ignored: NDArray[Any] | None = None,
         device: str | None = None,
+        objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
         self._found: dict[Label, tuple[Case, int]] = {}
         for layer in layers:
@@ -63,6 +65,7 @@ class ClassCases:
                 ignored=ignored,
                 probabilities=layer.probabilities,
                 device=device,
+                objects=objects and objects[::-1],
             )
             self._found |= {label: (case, code) for label, code in layer.codes.items()}
 
@@ -79,6 +82,7 @@ def make_layers(
     without: int | None = None,
     *,
     probabilities: bool = False,
+    by_name: bool = False,
 ) -> tuple[Layer, ...]:
     """Layers for all classes, in which the maps of plain labels are the images' own.
 
@@ -90,6 +94,8 @@ def make_layers(
         without: a label that is no class.
         probabilities: whether those of the prediction, a stack, are wanted too. Every class that it
             has a channel for is then a label that it holds.
+        by_name: whether names told which channel is which label: channel 0 is label 1, whatever the
+            labels are that somebody asked for.
 
     Raises:
         CaseError: the classes cannot be told from the channels of a stack.
@@ -98,6 +104,8 @@ def make_layers(
     if not any(image.independent for image in sides):
         maps = prediction.labels(), reference.labels()
         if labels is None:
+            for image, one in zip(sides, maps, strict=True):
+                values.check_labels(image.path, one)
             found = {label for one in maps for label in values.present_labels(one)}
             found |= set(channel_labels(prediction)) if probabilities else set()
             plain: dict[Label, int] = {label: label for label in sorted(found - {without})}
@@ -107,17 +115,20 @@ def make_layers(
         return tuple(
             _with_probabilities(layers, prediction, {}, regions) if probabilities else layers
         )
-    if prediction.independent != reference.independent:
+    if prediction.independent != reference.independent and not by_name:
         _check_sides(*sides, labels, regions)
     if labels is None:
         found = {label for image in sides for label in _present(image)}
         found |= set(channel_labels(prediction)) if probabilities else set()
         labels = sorted(found - {without})
-    places = _places(labels, regions)
+    places = _places(labels, regions, by_name=by_name)
     layers = []
     for label in labels:
-        masks = [_mask(image, label, places[label], len(labels), regions) for image in sides]
-        layers.append(Layer(masks[0], masks[1], {label: 1}))
+        masks = [
+            _mask(image, label, places[label], None if by_name else len(labels), regions)
+            for image in sides
+        ]
+        _add(layers, label, *masks)
     return tuple(
         _with_probabilities(layers, prediction, places, regions) if probabilities else layers
     )
@@ -126,14 +137,14 @@ def make_layers(
 def _with_probabilities(
     layers: Sequence[Layer],
     prediction: Image,
-    places: Mapping[Label, int | None],
+    places: Mapping[Label, tuple[int, ...]],
     regions: Mapping[str, tuple[int, ...]],
 ) -> Iterator[Layer]:
     for layer in layers:
         chances = {}
         for label, code in layer.codes.items():
             members = regions[label] if isinstance(label, str) else (label,)
-            channels = (places[label],) if prediction.independent else members
+            channels = places[label] if prediction.independent else members
             chances[code] = class_probability(prediction, channels)
         yield replace(layer, probabilities=chances)
 
@@ -174,41 +185,66 @@ def disjoint(regions: Mapping[str, tuple[int, ...]]) -> list[dict[str, tuple[int
     return groups
 
 
+def _add(
+    layers: list[Layer], label: Label, prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
+) -> None:
+    """Put a class into the first layer where it overlaps no other; only then is there one more."""
+    for number, layer in enumerate(layers):
+        code = len(layer.codes) + 1
+        both = ((layer.prediction, prediction), (layer.reference, reference))
+        if code < 256 and not any((there[mask != 0] != 0).any() for there, mask in both):
+            for there, mask in both:
+                there[mask != 0] = code
+            layers[number] = replace(layer, codes={**layer.codes, label: code})
+            return
+    layers.append(Layer(prediction, reference, {label: 1}))
+
+
 def _places(
-    labels: Sequence[Label], regions: Mapping[str, tuple[int, ...]]
-) -> dict[Label, int | None]:
-    """Channel of each class: label 1 is channel 0, unless regions make it the order of the list."""
-    if regions:
-        return {label: place for place, label in enumerate(labels)}
-    return {label: label - 1 for label in labels if isinstance(label, int)}
+    labels: Sequence[Label], regions: Mapping[str, tuple[int, ...]], *, by_name: bool
+) -> dict[Label, tuple[int, ...]]:
+    """Channels of each class: label 1 is channel 0, unless regions make it the order of the list.
+
+    A list says nothing of the order where names do.
+    """
+    if regions and not by_name:
+        return {label: (place,) for place, label in enumerate(labels)}
+    return {
+        label: tuple(n - 1 for n in (regions[label] if isinstance(label, str) else (label,)))
+        for label in labels
+    }
 
 
 def _mask(
     image: Image,
     label: Label,
-    channel: int | None,
-    count: int,
+    wanted: tuple[int, ...],
+    count: int | None,
     regions: Mapping[str, tuple[int, ...]],
 ) -> NDArray[np.uint8]:
     if not image.independent:
         members = regions[label] if isinstance(label, str) else (label,)
         return values.recode(image.labels(), dict.fromkeys(members, 1), keep=False)
+    if label == 0:
+        raise CaseError(f"{image.path} holds channels without a background, which label 0 would be")
     channels = image.array.shape[-1]
-    if regions and channels != count:
+    if regions and count not in (None, channels):
         raise CaseError(
             f"{image.path} has {channels} channels for {count} classes: with regions, channel by "
             f"channel is what --labels lists"
         )
-    if channel is None or channel >= channels:
-        return np.zeros(image.shape, dtype=np.uint8, order="F")
-    return values.likely(image.array[..., channel])
+    mask = np.zeros(image.shape, dtype=np.uint8, order="F")
+    for channel in wanted:
+        if channel < channels:
+            mask |= values.likely(image.array[..., channel], image.threshold)
+    return mask
 
 
 def _present(image: Image) -> set[int]:
     if not image.independent:
         return set(values.present_labels(image.labels()))
     channels = range(image.array.shape[-1])
-    return {n + 1 for n in channels if float(image.array[..., n].max()) >= 0.5}
+    return {n + 1 for n in channels if float(image.array[..., n].max()) >= image.threshold}
 
 
 def _check_sides(
@@ -223,7 +259,7 @@ def _check_sides(
         return
     likely = np.zeros(stack.shape, dtype=np.uint16, order="F")
     for channel in range(stack.array.shape[-1]):
-        likely += values.likely(stack.array[..., channel])
+        likely += values.likely(stack.array[..., channel], stack.threshold)
     if likely.max() > 1:
         raise CaseError(
             f"the channels of {stack.path} overlap, which the labels of {other.path} cannot; say "
@@ -246,12 +282,12 @@ def channel_labels(image: Image) -> range:
     return range(1, many + 1 if image.independent or many == 1 else many)
 
 
-def class_probability(image: Image, channels: Iterable[int | None]) -> NDArray[Any]:
-    """Probability of any of some classes that exclude one another.
+def class_probability(image: Image, channels: Iterable[int]) -> NDArray[Any]:
+    """Probability of any of some classes: the sum where they exclude one another, else the largest.
 
     Args:
         image: a stack.
-        channels: of the classes; one that the stack does not have, or ``None``, adds nothing.
+        channels: of the classes; one that the stack does not have adds nothing.
 
     Example:
         >>> from pathlib import Path
@@ -264,10 +300,10 @@ def class_probability(image: Image, channels: Iterable[int | None]) -> NDArray[A
     planes = image.array
     if planes.shape[-1] == 1 and not image.independent:  # that of label 1, and 0 has the rest
         planes = np.concatenate([1 - planes, planes], axis=-1)
-    found = [planes[..., n] for n in channels if n is not None and n < planes.shape[-1]]
+    found = [planes[..., n] for n in channels if n < planes.shape[-1]]
     if len(found) == 1:
         return found[0]
     total = np.zeros(image.shape, np.float32, order="F")
     for plane in found:
-        total += plane
+        (np.maximum if image.independent else np.add)(total, plane, out=total)
     return total

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from medloss.evaluation.outputs.results import CSV_COLUMNS, rows
+from medloss.evaluation.outputs.results import csv_columns, rows
 from medloss.evaluation.records import Measure, ResultTable
 from medloss.runtime.files import partial_file
 
@@ -98,9 +98,10 @@ def write_parquet(path: Path, table: ResultTable) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    kinds = [pyarrow.float64() if name == "value" else pyarrow.string() for name in CSV_COLUMNS]
-    schema = pyarrow.schema(list(zip(CSV_COLUMNS, kinds, strict=True)))
-    found = [*zip(*rows(table), strict=True)] or [()] * len(CSV_COLUMNS)
+    names = csv_columns(table)
+    kinds = [pyarrow.float64() if name == "value" else pyarrow.string() for name in names]
+    schema = pyarrow.schema(list(zip(names, kinds, strict=True)))
+    found = [*zip(*rows(table), strict=True)] or [()] * len(names)
     arrays = [pyarrow.array(c, kind) for c, kind in zip(found, kinds, strict=True)]
     with partial_file(path) as partial:
         parquet.write_table(pyarrow.table(arrays, schema=schema), partial)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
+    Finding,
     Measure,
     Result,
     ResultTable,
@@ -71,10 +73,10 @@ class FolderError(ValueError):
 # Writing
 
 
-def write_csv(path: Path, tables: Iterable[ResultTable], *, safe: bool = False) -> None:
+def write_csv(path: Path, tables: Sequence[ResultTable], *, safe: bool = False) -> None:
     """Write a line for each case, label and metric, and one for each failed case.
 
-    Several tables stand one after the other, below one head.
+    Several tables, of the same cases, stand one after the other, below one head.
 
     Args:
         path: of the file.
@@ -83,25 +85,43 @@ def write_csv(path: Path, tables: Iterable[ResultTable], *, safe: bool = False) 
     """
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
+        writer.writerow(csv_columns(tables[0]))
         for table in tables:
-            for *text, value, unit, preset, status, message in rows(table):
-                shown = "" if value is None else repr(value)
-                cells = (*text, unit, preset, status, message)
-                *text, unit, preset, status, message = map(safe_cell, cells) if safe else cells
-                writer.writerow((*text, shown, unit, preset, status, message))
+            for row in rows(table):
+                cells = (safe_cell(x) if safe and isinstance(x, str) else x for x in row)
+                writer.writerow([repr(x) if isinstance(x, float) else x or "" for x in cells])
+
+
+def csv_columns(table: ResultTable) -> tuple[str, ...]:
+    """The columns of every table, then those that a manifest adds.
+
+    A column of a manifest that is called like one of ours is written as ``manifest[name]``.
+
+    Example:
+        >>> pair = Pair("a", None, None, columns=(("site", "Berlin"), ("name", "x")))
+        >>> csv_columns(ResultTable((), (), (CaseResult(pair),)))[-3:]
+        ('message', 'site', 'manifest[name]')
+    """
+    own = (f"manifest[{name}]" if name in CSV_COLUMNS else name for name in _manifest_names(table))
+    return (*CSV_COLUMNS, *own)
+
+
+def _manifest_names(table: ResultTable) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for case in table.cases for name, _ in case.pair.columns))
 
 
 def rows(table: ResultTable) -> Iterator[tuple[Any, ...]]:
-    """A value for each of :data:`CSV_COLUMNS`, all text but the value; failed cases have none."""
-    preset = table.preset
+    """A value for each of :func:`csv_columns`, all text but the value; failed cases have none."""
+    preset, names = table.preset, _manifest_names(table)
     for case in table.cases:
+        cells = dict(case.pair.columns)
+        rest = [cells.get(name, "") for name in names]
         for result in case.results:
             key = label_key(result.label)
             head = (case.name, key, table.label(key).name, result.column)
-            yield (*head, result.value, result.unit, preset, result.status, "")
+            yield (*head, result.value, result.unit, preset, result.status, "", *rest)
         if case.error:
-            yield (case.name, "", "", "", None, "", preset, "failed", case.error)
+            yield (case.name, "", "", "", None, "", preset, "failed", case.error, *rest)
 
 
 def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> None:
@@ -117,6 +137,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "format": FORMAT,
         **({_CSV_SAFE: True} if csv_safe else {}),
         "settings": table.settings,
+        "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
         **nnunet_keys(table.cases),
@@ -128,8 +149,9 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
     pair = case.pair
     head = {
         "case": pair.name,
-        "prediction": pair.prediction and str(pair.prediction),
-        "reference": pair.reference and str(pair.reference),
+        "prediction": _files_entry(pair.prediction),
+        "reference": _files_entry(pair.reference),
+        **({"columns": dict(pair.columns)} if pair.columns else {}),
     }
     if case.error:
         return {**head, "status": "failed", "error": case.error}
@@ -150,6 +172,20 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
             for result in case.results
         ],
     }
+
+
+def _files_entry(side: Files | None) -> str | dict[str, str] | None:
+    """A path, or paths by the names of structures."""
+    if isinstance(side, Structures):
+        return {name: str(path) for name, path in side.files}
+    return None if side is None else str(side)
+
+
+def _read_files(entry: Any) -> Files | None:
+    """What :func:`_files_entry` wrote."""
+    if isinstance(entry, dict):
+        return Structures(tuple((str(name), Path(path)) for name, path in entry.items()))
+    return Path(entry) if entry else None
 
 
 def _summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
@@ -304,6 +340,10 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
         lines=tuple(_line(entry, named) for entry in content["summary"]),
         settings=settings,
         version=str(content["medloss"]),
+        findings=tuple(
+            Finding(str(x["kind"]), str(x["sentence"]), tuple(x["cases"]), tuple(x["labels"]))
+            for x in content.get("findings", ())
+        ),
         path=path,
         written=written_at(path),
     )
@@ -349,7 +389,7 @@ def _read_csv(
     ):
         reader = csv.DictReader(file, strict=True)
         try:
-            if tuple(reader.fieldnames or ()) != CSV_COLUMNS:
+            if tuple(reader.fieldnames or ())[: len(CSV_COLUMNS)] != CSV_COLUMNS:
                 raise FolderError(f"{where} does not begin with {','.join(CSV_COLUMNS)}")
             for row in reader:
                 if safe:
@@ -378,10 +418,12 @@ def _case(
     path: Path,
 ) -> CaseResult:
     name = str(entry["case"])
-    prediction, reference = (
-        Path(entry[side]) if entry[side] else None for side in ("prediction", "reference")
+    pair = Pair(
+        name,
+        _read_files(entry["prediction"]),
+        _read_files(entry["reference"]),
+        columns=tuple((str(key), str(value)) for key, value in entry.get("columns", {}).items()),
     )
-    pair = Pair(name, prediction, reference)
     if entry["status"] == "failed":
         return CaseResult(pair, error=str(entry["error"]))
     labels = {(str(x["label"]), str(x["metric"])): _label(x) for x in entry["results"]}

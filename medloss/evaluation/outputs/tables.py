@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from medloss.evaluation.findings import findings
 from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
+from medloss.evaluation.reading.formats import packages
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
@@ -31,7 +34,14 @@ def make_table(cases: Sequence[CaseResult], plan: EvalPlan) -> ResultTable:
     """The table of complete cases (:func:`medloss.evaluation.score.complete`)."""
     settings = _as_json(_settings(cases, plan))
     measures, labels = head_of(settings)
-    return ResultTable(measures, labels, tuple(cases), summarise(cases, plan), settings)
+    return ResultTable(
+        measures,
+        labels,
+        tuple(cases),
+        summarise(cases, plan),
+        settings,
+        findings=findings(cases, plan),
+    )
 
 
 def with_origin(table: ResultTable, plan: EvalPlan, command: str) -> ResultTable:
@@ -42,10 +52,12 @@ def with_origin(table: ResultTable, plan: EvalPlan, command: str) -> ResultTable
         plan: what was computed.
         command: that computes the same again, without the options that change no number.
     """
+    sides = (side for case in table.cases for side in (case.pair.prediction, case.pair.reference))
+    paths = [path for side in sides for path in files_of(side)]
     origin = {
         "bootstrap": dataclasses.asdict(BOOTSTRAP),
         "command": command,
-        "versions": versions(plan),
+        "versions": versions(plan) | packages(paths, plan.inputs.reader),
     }
     return dataclasses.replace(table, settings={**table.settings, **_as_json(origin)})
 

@@ -121,11 +121,30 @@ def print_cases(console: Console, table: ResultTable) -> None:
 
 
 def print_failed(console: Console, table: ResultTable) -> None:
-    """Print the failed cases, each with its sentence."""
+    """Print the failed cases, each with its sentence, and images that no case is made of."""
     if table.failed:
         _print(console, f"{len(table.failed)} of {len(table.cases)} cases failed:", "bold red")
     for case in table.failed:
         console.print(Text.assemble("  ", (case.name, "bold"), f": {case.error}"), soft_wrap=True)
+    if table.unscored:
+        many = len(table.unscored)
+        what = "image belongs" if many == 1 else "images belong"
+        _print(
+            console,
+            f"{many} {what} to no case and is not scored, so that the exit code is 1 (--only says "
+            f"which cases are meant): {_some(table.unscored)}",
+            "bold red",
+        )
+
+
+def print_findings(console: Console, table: ResultTable) -> None:
+    """Print what the user should look at before the numbers."""
+    if table.findings:
+        _print(console, "About the data:", "bold yellow")
+    for finding in table.findings[:_MOST_LINES]:
+        console.print(f"  {finding.sentence}.", markup=False, soft_wrap=True)
+    if len(table.findings) > _MOST_LINES:
+        console.print(f"  ... and {len(table.findings) - _MOST_LINES} more, in the JSON file.")
 
 
 def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricChoice]) -> None:
@@ -228,6 +247,19 @@ def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
         yield f"{many} {what} left out: {_some(inputs.left_out)}"
     if inputs.passed_over:
         yield f"Passed over, as no image of a case: {_some(inputs.passed_over)}"
+    if inputs.beside:
+        yield f"Beside labels, and not read: {_some(inputs.beside)}"
+    if inputs.layout:
+        yield f"Layout: {'; '.join(inputs.layout)}"
+    if inputs.only:
+        yield f"Only cases called {', '.join(inputs.only)}"
+    if inputs.threshold is not None:
+        yield f"A class of its own is where its probability is at least {inputs.threshold:g}"
+    if inputs.instances:
+        yield (
+            "Each value of a map is an object of one class: lesion and panoptic metrics take these "
+            "objects, other metrics all of them together"
+        )
     sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
     if inputs.remap_prediction == inputs.remap_reference:
         sides = [("all files", inputs.remap_prediction)]

@@ -5,10 +5,8 @@ Axes are in file order, (x, y, z), for every reader, and the affine leads to RAS
 
 from __future__ import annotations
 
-import functools
-import importlib
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,26 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.reading import values
+from medloss.evaluation.reading.foreign import way_out
+from medloss.evaluation.reading.formats import PROBABILITIES, SUFFIXES, Match, matches
 from medloss.evaluation.reading.opened import is_link, look_for
-from medloss.evaluation.reading.stored import PATIENT, CaseError, Channels, Stored, Unplaced, by
+from medloss.evaluation.reading.settled import NOTHING_TOLD, Told, settled
+from medloss.evaluation.reading.stored import (
+    PATIENT,
+    CaseError,
+    Channels,
+    Drawn,
+    NeedsGridError,
+    Stored,
+    Unplaced,
+    by,
+)
 from medloss.objects.spacing import snapped
-
-PROBABILITIES = ".npz"
-"""What nnU-Net saves the probabilities of a prediction as, beside its label map."""
-
-READERS = {
-    ".nii.gz": "nifti:read_nifti",
-    ".nii": "nifti:read_nifti",
-    ".nrrd": "nrrd:read_nrrd",
-    ".nhdr": "nrrd:read_nrrd",
-    ".mha": "metaimage:read_metaimage",
-    ".mhd": "metaimage:read_metaimage",
-    PROBABILITIES: "npz:read_npz",
-}
-"""Who reads a suffix: the module here and its function, which takes the path of the file."""
-
-SUFFIXES = tuple(suffix for suffix in READERS if suffix != PROBABILITIES)
-"""Of images, which say where their voxels lie."""
+from medloss.offers.host import PluginError
 
 _LARGEST_COSINE = 0.01
 _FARTHEST_MM, _SHORTEST_MM = 1e9, 1e-9
@@ -59,6 +53,9 @@ class Image:
         space: what ``affine`` leads into: the patient's, a space of the file's own, or empty where
             the file does not say where its voxels lie: then ``affine`` has the voxel size alone.
         names: of labels, by their numbers, where the file has them.
+        codes: of labels in a terminology, likewise.
+        cropped: whether outside of the array is background.
+        threshold: from which probability on a class of its own is there.
     """
 
     path: Path
@@ -70,6 +67,9 @@ class Image:
     note: str = ""
     space: str = PATIENT
     names: Mapping[int, str] = field(default_factory=dict)
+    codes: Mapping[int, str] = field(default_factory=dict)
+    cropped: bool = False
+    threshold: float = values.THRESHOLD
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,23 +77,42 @@ class Image:
         return self.array.shape[: len(self.spacing_mm)]
 
     def labels(self) -> NDArray[Any]:
-        """The label map: of probabilities the likeliest class, of a single class p >= 0.5.
+        """The label map: of probabilities the likeliest class, of a single one p >= threshold.
 
         Raises:
             CaseError: the classes are independent and have no common label map.
         """
         if self.independent:
             raise CaseError(f"{self.path} holds classes of their own, not one label map")
-        return values.most_likely(self.array) if self.probabilities else self.array
+        if not self.probabilities:
+            return self.array
+        return values.most_likely(self.array, self.threshold)
 
 
-def read_image(path: Path, *, channels: Channels | None = None, grid: Image | None = None) -> Image:
-    """Read an image file of any of :data:`SUFFIXES`, or nnU-Net's ``.npz`` of probabilities.
+def read_image(
+    path: Path,
+    *,
+    channels: Channels | None = None,
+    grid: Image | None = None,
+    reader: str | None = None,
+    told: Told = NOTHING_TOLD,
+    threshold: float | None = None,
+    signed: bool = False,
+    instances: bool = False,
+) -> Image:
+    """Read an image of any format that a reader is on offer for.
 
     Args:
-        path: the file.
+        path: a file, or a folder of a format that keeps an image in one.
         channels: what the classes of a fourth axis are; by default exclusive.
-        grid: where the voxels of a ``.npz`` lie that has no image of its name beside it.
+        grid: where the voxels lie of a file that says nothing of space and has no image of its name
+            beside it, or that draws shapes without an image of their own.
+        reader: name of the reader that reads everything that it claims.
+        told: what the user says of a file that does not say it itself.
+        threshold: from which probability on a class of its own is there; ``None`` if nobody said,
+            and then fractions without an axis of classes are no probabilities.
+        signed: whether labels may be negative, which are changed later.
+        instances: whether each value is an object, and not a class.
 
     Raises:
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
@@ -105,7 +124,14 @@ def read_image(path: Path, *, channels: Channels | None = None, grid: Image | No
             raise CaseError(f"{path} is empty")
         # Numbers of damaged headers may overflow on the way; what they lead to is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            return make_image(path, read_stored(path, grid), channels=channels)
+            return make_image(
+                path,
+                read_stored(path, grid, reader, told),
+                channels=channels,
+                threshold=threshold,
+                signed=signed,
+                instances=instances,
+            )
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error
@@ -114,26 +140,59 @@ def read_image(path: Path, *, channels: Channels | None = None, grid: Image | No
         raise CaseError(f"{path} takes more memory than there is") from error
 
 
-def read_stored(path: Path, grid: Image | None = None) -> Stored:
+def read_stored(
+    path: Path, grid: Image | None = None, reader: str | None = None, told: Told = NOTHING_TOLD
+) -> Stored:
     """What a file holds, before anything is made of it.
 
     Args:
         path: the file.
         grid: as :func:`read_image`.
+        reader: likewise.
+        told: likewise.
 
     Raises:
         CaseError: the file is damaged, leaves open what the numbers depend on, or is no image.
         OSError: it cannot be opened.
     """
-    suffix = _suffix(path)
-    if suffix is None:
-        raise CaseError(f"{path}: expected {', '.join(SUFFIXES)} or {PROBABILITIES}")
-    found = _reader(suffix)(path)
-    return _placed(path, found, grid) if isinstance(found, Unplaced) else found
+    try:
+        readers = matches(path, reader)
+    except PluginError as error:
+        raise CaseError(str(error)) from error
+    if not readers:
+        raise CaseError(no_image(path))
+    found, *others = readers
+    if others:
+        sides = " and ".join(each.whose for each in readers)
+        raise CaseError(f"{path} is claimed by {sides}; say which with --reader")
+    stored = found.load()(path) if not found.whose else _read_by_plugin(path, found)
+    if isinstance(stored, Unplaced):
+        return _placed(path, stored, grid)
+    if isinstance(stored, Drawn):
+        place = stored.grid
+        if place is None and grid is not None and grid.space == PATIENT:
+            place = grid.shape, grid.affine
+        if place is None:
+            raise NeedsGridError(f"{path} {stored.lacks}")
+        return stored.on(*place, told.contours)
+    return settled(path, stored, told)
+
+
+def no_image(path: Path) -> str:
+    """Why a file cannot be read that no reader is for, and what to do about it.
+
+    Example:
+        >>> no_image(Path("a.mif"))
+        'a.mif is no format that is read here: it is MRtrix; convert it to .nii.gz, with mrconvert'
+    """
+    found = f"{path} is no format that is read here"
+    if way := way_out(path.name):
+        return f"{found}: it is {way}"
+    return f"{found}; those are {', '.join(SUFFIXES)} and {PROBABILITIES}"
 
 
 def case_name(path: Path) -> str | None:
-    """The file name without its image suffix, ``None`` for what is not an image.
+    """The name of a file or folder without its image suffix, ``None`` for what is no image.
 
     Example:
         >>> case_name(Path("labels/patient.01.nii.gz"))
@@ -141,17 +200,28 @@ def case_name(path: Path) -> str | None:
         >>> case_name(Path("labels/notes.txt")) is None
         True
     """
-    suffix = _suffix(path)
-    return None if suffix is None else path.name[: -len(suffix)] or None
+    readers = matches(path)
+    return (readers[0].case or None) if readers else None
 
 
-def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) -> Image:
+def make_image(
+    path: Path,
+    stored: Stored,
+    *,
+    channels: Channels | None = None,
+    threshold: float | None = None,
+    signed: bool = False,
+    instances: bool = False,
+) -> Image:
     """Check what a reader found and settle whether it is labels or probabilities.
 
     Args:
         path: for the error texts.
         stored: what the file holds.
         channels: as :func:`read_image`; what the file itself says counts first.
+        threshold: and the others: as :func:`read_image`.
+        signed: see there.
+        instances: see there.
 
     Raises:
         CaseError: as :func:`read_image`.
@@ -162,7 +232,7 @@ def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) 
         >>> image.spacing_mm, image.array.dtype
         ((1.0, 3.0), dtype('uint8'))
     """
-    array, affine, dimensions, note, space, own_channels, names = stored
+    array, affine, dimensions, note, space, own_channels, names, codes, cropped, _ = stored
     if array.size == 0:
         raise CaseError(f"{path} holds no voxels: its shape is {array.shape}")
     if array.dtype.kind not in "biuf":
@@ -172,25 +242,51 @@ def make_image(path: Path, stored: Stored, *, channels: Channels | None = None) 
     stacked = array.ndim > dimensions
     if stacked and own_channels is None and array.shape[-1] == 1 and values.is_whole(array):
         array, stacked = array[..., 0], False  # a label map that was saved with one more axis
-    exclude = True
+    if not stacked and threshold is not None and values.is_chance(array, low, high):
+        array, stacked = array[..., None], True
+    exclude, rounded = True, ""
     if stacked:
         exclude = values.channels_exclude(path, array, low, high, own_channels or channels)
+        if exclude and threshold is not None and array.shape[-1] > 1:
+            raise CaseError(
+                f"{path} holds classes that exclude one another, of which the likeliest counts; "
+                f"--threshold is for a class of its own (--channels independent)"
+            )
     else:
-        array = values.whole_numbers(path, array, low, high)
-    return Image(path, array, spacing_mm, affine, stacked, not exclude, note, space, names)
+        array, rounded = values.whole_numbers(
+            path, array, low, high, signed=signed, instances=instances
+        )
+    return Image(
+        path,
+        array,
+        spacing_mm,
+        affine,
+        probabilities=stacked,
+        independent=not exclude,
+        note="; ".join(filter(None, [note, rounded])),
+        space=space,
+        names=names,
+        threshold=values.THRESHOLD if threshold is None else threshold,
+        codes=codes,
+        cropped=cropped,
+    )
 
 
-def _suffix(path: Path) -> str | None:
-    name = path.name.lower()
-    return next((suffix for suffix in READERS if name.endswith(suffix)), None)
-
-
-@functools.cache
-def _reader(suffix: str) -> Callable[[Path], Stored | Unplaced]:
-    module, _, name = READERS[suffix].partition(":")
-    read: Callable[[Path], Stored | Unplaced]
-    read = getattr(importlib.import_module(f"{__package__}.{module}"), name)
-    return read
+def _read_by_plugin(path: Path, found: Match) -> Stored | Unplaced | Drawn:
+    """What a stranger's reader gives; it may fail in any way, and the case says whose it was."""
+    try:
+        stored = found.load()(path)
+    except (CaseError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CaseError(f"{path} cannot be read: {found.whose} failed with {reason}") from error
+    if not isinstance(stored, (Stored, Unplaced, Drawn)):
+        raise CaseError(
+            f"{path} cannot be read: {found.whose} returned {type(stored).__name__}; expected "
+            f"Stored, Unplaced or Drawn of medloss.readers"
+        )
+    return stored
 
 
 def _placed(path: Path, found: Unplaced, grid: Image | None) -> Stored:
@@ -205,9 +301,12 @@ def _placed(path: Path, found: Unplaced, grid: Image | None) -> Stored:
     if len(image.shape) == 2 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.shape[:-1] != image.shape:
-        raise CaseError(
-            f"{path} holds {by(array.shape[:-1])} voxels and {image.path} {by(image.shape)}"
+        smaller = all(a <= b for a, b in zip(array.shape[:-1], image.shape, strict=False))
+        cropped = (
+            "; nnU-Net 1 saves what lies in the crop_bbox of its .pkl alone" if smaller else ""
         )
+        own = by(array.shape[:-1])
+        raise CaseError(f"{path} holds {own} voxels and {image.path} {by(image.shape)}{cropped}")
     note = f"place of {path.name} from {image.path}"
     return Stored(array, image.affine, len(image.shape), note, image.space)
 

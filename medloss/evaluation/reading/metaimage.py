@@ -6,19 +6,23 @@ in memory.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.reading.opened import read_file
+from medloss.evaluation.reading.opened import open_file
 from medloss.evaluation.reading.stored import PATIENT, CaseError, Stored
 from medloss.evaluation.reading.voxel_files import (
-    LONGEST_HEADER,
-    check_one_file,
+    ASCII,
+    RAW,
+    ZLIB,
+    file_names,
     numbers,
-    read_beside,
+    read_files,
+    read_header,
+    read_lines,
     read_voxels,
     whole_numbers,
 )
@@ -30,6 +34,8 @@ _TYPES = {
     "MET_USHORT": "u2",
     "MET_INT": "i4",
     "MET_UINT": "u4",
+    "MET_LONG": "i4",  # of 4 bytes on every machine
+    "MET_ULONG": "u4",
     "MET_LONG_LONG": "i8",
     "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4",
@@ -37,6 +43,8 @@ _TYPES = {
 }
 _TURNED = ("TransformMatrix", "Rotation", "Orientation")
 _MOVED = ("Offset", "Position", "Origin")
+_END = rb"^ElementDataFile[ \t]*=[ \t]*[^\r\n]*(\r?\n|\Z)"
+_LONGEST_HEADER = 1 << 20
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -48,43 +56,47 @@ def read_metaimage(path: Path) -> Stored:
     Raises:
         CaseError: the file is damaged, or leaves open what the numbers depend on.
     """
-    content = read_file(path)
-    end = re.search(
-        rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]*)\r?\n?", content[:LONGEST_HEADER], re.MULTILINE
-    )
-    if end is None:
-        raise CaseError(f"{path} is not a MetaImage file")
-    text = content[: end.end()].decode("latin-1")
-    fields = dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", text, re.MULTILINE))
-    shape = whole_numbers(path, "DimSize", fields.get("DimSize", ""))
-    axes, channels = len(shape), _one(path, fields, "ElementNumberOfChannels", 1, least=1)
-    if axes not in (2, 3, 4) or (axes == 4 and channels > 1):
-        raise CaseError(f"{path} has {axes} axes; expected 2 or 3, and one of classes at most")
-    kind = fields.get("ElementType", "")
-    if kind not in _TYPES:
-        raise CaseError(f"{path} holds values of type {kind[:40]!r}, not labels")
-    if not _true(fields, "BinaryData", True):
-        raise CaseError(f"{path} keeps its voxels as text (BinaryData), which is not supported")
-    big = _true(fields, "BinaryDataByteOrderMSB") or _true(fields, "ElementByteOrderMSB")
-    name, skip = fields["ElementDataFile"], _one(path, fields, "HeaderSize", 0, least=-1)
-    if name.lower() == "local":
-        voxels, skip = memoryview(content)[end.end() :], 0
-    else:
-        check_one_file(path, name, ".mha")
-        voxels = read_beside(path, name)
-    array = read_voxels(
-        path,
-        voxels,
-        (channels, *shape) if channels > 1 else shape,
-        np.dtype((">" if big else "<") + _TYPES[kind]),
-        compressed=_true(fields, "CompressedData"),
-        skip=skip,
-    )
+    with open_file(path) as file:
+        text, complete = read_header(file, _END, _LONGEST_HEADER)
+        if not complete:
+            raise CaseError(f"{path} is not a MetaImage file")
+        fields = _fields(text)
+        shape = whole_numbers(path, "DimSize", fields.get("DimSize", ""))
+        axes, channels = len(shape), _one(path, fields, "ElementNumberOfChannels", 1, least=1)
+        if axes not in (2, 3, 4) or (axes == 4 and channels > 1):
+            raise CaseError(f"{path} has {axes} axes; expected 2 or 3, and one of classes at most")
+        whole = (channels, *shape) if channels > 1 else shape
+        array = _voxels(path, fields, file, whole)
     if channels > 1:
         array = np.moveaxis(array, 0, -1)
     placed = any(name in fields for name in _TURNED) and any(name in fields for name in _MOVED)
     space = PATIENT if placed else ""
     return Stored(array, _affine(path, fields, axes), min(axes, 3), space=space)
+
+
+def _fields(text: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.split("\n"))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+
+def _voxels(
+    path: Path, fields: dict[str, str], file: BinaryIO, shape: tuple[int, ...]
+) -> NDArray[Any]:
+    kind = fields.get("ElementType", "").removesuffix("_ARRAY")
+    if kind not in _TYPES:
+        raise CaseError(f"{path} holds values of type {kind[:40]!r}, not labels")
+    big = _true(fields, "BinaryDataByteOrderMSB") or _true(fields, "ElementByteOrderMSB")
+    dtype = np.dtype((">" if big else "<") + _TYPES[kind])
+    packed, is_text = _true(fields, "CompressedData"), not _true(fields, "BinaryData", True)
+    if packed and is_text:
+        raise CaseError(f"{path} is damaged: its voxels are both text and compressed")
+    encoding = ZLIB if packed else ASCII if is_text else RAW
+    name, skip = fields["ElementDataFile"], _one(path, fields, "HeaderSize", 0, least=-1)
+    if name.lower() == "local":
+        return read_voxels(path, file, shape, dtype, encoding=encoding)
+    lines = read_lines(file) if name.startswith("LIST") else []
+    names, axes = file_names(path, name, lines, len(shape))
+    return read_files(path, names, shape, dtype, axes, encoding=encoding, skip=skip)
 
 
 def _affine(path: Path, fields: dict[str, str], axes: int) -> NDArray[np.float64]:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.reading.opened import read_file
+from medloss.evaluation.reading.opened import open_file
+from medloss.evaluation.reading.segments import is_segmentation, segmented
 from medloss.evaluation.reading.stored import PATIENT, CaseError, Stored
 from medloss.evaluation.reading.voxel_files import (
-    LONGEST_HEADER,
-    check_one_file,
+    ASCII,
+    BZIP2,
+    GZIP,
+    HEX,
+    RAW,
+    file_names,
     numbers,
-    read_beside,
+    read_files,
+    read_header,
     read_voxels,
+    skip_lines,
     whole_numbers,
 )
 
@@ -34,6 +42,19 @@ _TYPES = {
     "f8": "double",
 }
 _TYPE_OF = {alias: code for code, aliases in _TYPES.items() for alias in aliases.split(", ")}
+_ENCODINGS = {
+    "raw": RAW,
+    "gzip": GZIP,
+    "gz": GZIP,
+    "bzip2": BZIP2,
+    "bz2": BZIP2,
+    "hex": HEX,
+    "ascii": ASCII,
+    "text": ASCII,
+    "txt": ASCII,
+}
+_WITH_HEADERS = (".nii", ".nii.gz", ".nrrd", ".mha")
+_DATA_FILE = ("data file", "datafile")
 _RAS = ("right-anterior-superior", "ras")
 _LAS = ("left-anterior-superior", "las")
 _LPS = ("left-posterior-superior", "lps")
@@ -47,50 +68,102 @@ def read_nrrd(path: Path) -> Stored:
     It is the patient's where the file names one of those spaces and says directions and origin in
     it. ITK takes any other space for left-posterior-superior, and what is missing for 0.
 
+    Where the file has the keys of a segmentation of 3D Slicer, or its name says that it is one, the
+    classes are its segments.
+
     Raises:
         CaseError: the file is damaged, or leaves open what the numbers depend on.
     """
-    content = read_file(path)
-    if not content.startswith(b"NRRD"):
-        raise CaseError(f"{path} is not an NRRD file")
-    end = re.search(rb"\r?\n\r?\n", content[:LONGEST_HEADER])
-    text = content[: end.start() if end else LONGEST_HEADER].decode("latin-1")
-    pairs = re.findall(r"^([^#:\n][^:\n]*):[ \t]+(.*?)[ \t\r]*$", text, re.MULTILINE)
-    fields = {name.strip().lower(): value for name, value in pairs}
-    shape = whole_numbers(path, "sizes", fields.get("sizes", ""))
-    name = fields.get("data file", fields.get("datafile"))
-    if name is None and end is None:
-        raise CaseError(f"{path} is truncated: its header has no end")
-    if name is not None:
-        check_one_file(path, name, ".nrrd")
-    encoding = fields.get("encoding", "").lower()
-    if encoding not in ("raw", "gzip", "gz"):
-        raise CaseError(f"{path} has voxels encoded as {encoding[:40]!r}; expected raw or gzip")
-    if fields.get("line skip", fields.get("lineskip", "0")) != "0":
-        raise CaseError(f"{path} has lines before its voxels (line skip), which is not supported")
-    text = fields.get("byte skip", fields.get("byteskip", "0"))
-    skip = whole_numbers(path, "byte skip", text)[0]
-    if skip < -1:
-        raise CaseError(f"{path} is damaged: byte skip is {skip}")
-    if name is None:
-        voxels = memoryview(content)[end.end() if end else 0 :]
-    else:
-        voxels = read_beside(path, name)
-    spatial, affine = _space(path, fields, len(shape))
-    array = read_voxels(
-        path, voxels, shape, _dtype(path, fields), compressed=encoding != "raw", skip=skip
-    )
+    with open_file(path) as file:
+        if file.read(4) != b"NRRD":
+            raise CaseError(f"{path} is not an NRRD file")
+        file.seek(0)
+        header = _header(path, *read_header(file, rb"\r?\n\r?\n"))
+        fields = header.fields
+        shape = whole_numbers(path, "sizes", fields.get("sizes", ""))
+        spatial, affine = _space(path, fields, len(shape))
+        array = _voxels(path, header, file, shape)
     classes = [axis for axis in range(len(shape)) if axis not in spatial]
     array = np.moveaxis(array, classes, [-1] * len(classes))
-    return Stored(array, affine, min(len(spatial), 3), space=_named_space(fields))
+    stored = Stored(array, affine, min(len(spatial), 3), space=_named_space(fields))
+    if is_segmentation(path, header.keys):
+        return segmented(path, stored, header.keys)
+    return stored
 
 
-def _dtype(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
+@dataclass(frozen=True)
+class _Header:
+    """Fields of the format, keys of whoever wrote the file, and lines behind a list of files."""
+
+    fields: dict[str, str]
+    keys: dict[str, str]
+    after: list[str]
+    complete: bool
+
+
+def _header(path: Path, text: str, complete: bool) -> _Header:
+    fields: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    lines = text.split("\n")[1:]
+    for number, line in enumerate(lines):
+        name, colon, value = line.partition(":")
+        if not colon or name.startswith("#"):
+            continue
+        if value.startswith("="):
+            keys[name] = _unescaped(value[1:].rstrip("\r"))
+        elif value[:1] in (" ", "\t"):
+            name, value = name.strip().lower(), value.strip()
+            if fields.setdefault(name, value) != value:
+                raise CaseError(f"{path} contradicts itself: it states {name[:40]!r} twice")
+            if name in _DATA_FILE and value.split(" ")[0] == "LIST":
+                return _Header(fields, keys, lines[number + 1 :], complete)
+    return _Header(fields, keys, [], complete)
+
+
+def _unescaped(value: str) -> str:
+    """Text as it was before it was made one line."""
+    return re.sub(r"\\[n\\]", lambda found: "\n" if found[0] == r"\n" else "\\", value)
+
+
+def _voxels(path: Path, header: _Header, file: BinaryIO, shape: tuple[int, ...]) -> NDArray[Any]:
+    fields = header.fields
+    name = next((fields[key] for key in _DATA_FILE if key in fields), None)
+    if name is None and not header.complete:
+        raise CaseError(f"{path} is truncated: its header has no end")
+    word = fields.get("encoding", "").lower()
+    if word not in _ENCODINGS:
+        raise CaseError(
+            f"{path} has voxels encoded as {word[:40]!r}; expected {', '.join(_ENCODINGS)}"
+        )
+    lines = _count(path, fields, "line skip", least=0)
+    encoding, skip = _ENCODINGS[word], _count(path, fields, "byte skip", least=-1)
+    dtype = _dtype(path, fields, encoding)
+    if name is None:
+        skip_lines(path, file, lines)
+        return read_voxels(path, file, shape, dtype, encoding=encoding, skip=skip)
+    names, axes = file_names(path, name, header.after, len(shape))
+    if skip == 0 and lines == 0 and names[0].lower().endswith(_WITH_HEADERS):
+        raise CaseError(
+            f"{path} keeps its voxels in {names[0][:100]!r}, which has a header of its own, and "
+            f"does not say how long it is (byte skip)"
+        )
+    return read_files(path, names, shape, dtype, axes, encoding=encoding, skip=skip, lines=lines)
+
+
+def _count(path: Path, fields: dict[str, str], name: str, *, least: int) -> int:
+    text = fields.get(name, fields.get(name.replace(" ", ""), "0"))
+    found = whole_numbers(path, name, text)
+    if len(found) != 1 or found[0] < least:
+        raise CaseError(f"{path} is damaged: {name} is {text[:100]}")
+    return found[0]
+
+
+def _dtype(path: Path, fields: dict[str, str], encoding: str) -> np.dtype[Any]:
     name = fields.get("type", "").lower()
     if name not in _TYPE_OF:
         raise CaseError(f"{path} holds values of type {name[:40]!r}, not labels")
     code, order = _TYPE_OF[name], fields.get("endian", "").lower()
-    if code[1] != "1" and order not in ("little", "big"):
+    if code[1] != "1" and encoding != ASCII and order not in ("little", "big"):
         raise CaseError(f"{path} does not say the byte order of its voxels (endian)")
     return np.dtype((">" if order == "big" else "<") + code)
 

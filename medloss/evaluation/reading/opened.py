@@ -58,10 +58,21 @@ def open_file(path: Path) -> BinaryIO:
     return os.fdopen(number, "rb")
 
 
-def read_file(path: Path) -> bytes:
-    """The content of a file, which is noted as :func:`open_file` does."""
+def read_file(path: Path, most: int | None = None) -> bytes:
+    """The content of a file, which is noted as :func:`open_file` does.
+
+    Args:
+        path: the file.
+        most: bytes that it may have.
+
+    Raises:
+        CaseError: it has more.
+    """
     with open_file(path) as file:
-        return file.read()
+        content = file.read(-1 if most is None else most + 1)
+    if most is not None and len(content) > most:
+        raise CaseError(f"{path} has more than the {most} bytes that are expected")
+    return content
 
 
 def look_for(path: Path) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -21,6 +22,12 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 Channels = Literal["exclusive", "independent"]
 """Whether one class of a stack excludes the others, or each is a class of its own."""
 
+Rule = Literal["inclusive", "strict"]
+"""Whether a voxel is in whose centre lies on the line of a contour."""
+
+Grid = tuple[tuple[int, ...], NDArray[np.float64]]
+"""Shape of voxels, and the 4x4 affine from their indices to RAS+ mm."""
+
 Order = Literal["F", "C"]
 """Which axis is the fastest: the first or the last."""
 
@@ -29,13 +36,42 @@ PATIENT = "patient"
 
 
 class CaseError(ValueError):
-    """A case cannot be evaluated; the text is one sentence that names the file and the reason."""
+    """A case cannot be evaluated; the text is one sentence that names the file and the reason.
+
+    Args:
+        text: the sentence.
+        sign: what other cases may have in common with it, as JSON has it.
+    """
+
+    def __init__(self, text: str, sign: dict[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.sign = sign
 
 
 class Unplaced(NamedTuple):
     """Voxels of a file that says nothing of space: (x, y, z) and an axis of classes."""
 
     array: NDArray[Any]
+
+
+class Drawn(NamedTuple):
+    """Shapes in the patient's millimetres that become voxels on a grid.
+
+    Args:
+        on: makes the voxels, of the grid's shape, its affine and the rule for centres on a line,
+            ``"inclusive"`` or ``"strict"``.
+        lacks: what is missing where neither this file nor another has a grid; the error says it
+            after the path.
+        grid: shape and affine of its own, if it has them.
+    """
+
+    on: Callable[[tuple[int, ...], NDArray[np.float64], Rule], Stored]
+    lacks: str
+    grid: Grid | None = None
+
+
+class NeedsGridError(CaseError):
+    """A file can be read once it is known on which grid."""
 
 
 class Stored(NamedTuple):
@@ -51,6 +87,12 @@ class Stored(NamedTuple):
         channels: what the classes of the last axis are, where the file says it.
         names: of labels, by their numbers, where the file has them; of independent channels the
             first is label 1.
+        codes: what labels mean in a terminology, such as ``"SCT:10200004"``, likewise.
+        cropped: whether outside of the array is background, as where only what is drawn is kept.
+            On one lattice with the other file's voxels, the two are placed side by side; without
+            any label it is the empty segmentation of any grid.
+        ordered: whether the spatial axes are x, y and z, and the classes last. Otherwise they are
+            those of an array, in its order, and only the user knows which is which.
     """
 
     array: NDArray[Any]
@@ -60,6 +102,43 @@ class Stored(NamedTuple):
     space: str = PATIENT
     channels: Channels | None = None
     names: Mapping[int, str] = MappingProxyType({})
+    codes: Mapping[int, str] = MappingProxyType({})
+    cropped: bool = False
+    ordered: bool = True
+
+
+def sizes_alone(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
+    """The affine of voxels without a place; NaN for a size that the file does not state.
+
+    Example:
+        >>> sizes_alone((2, 1.5))[:2].tolist()
+        [[2.0, 0.0, 0.0, 0.0], [0.0, 1.5, 0.0, 0.0]]
+    """
+    affine = np.eye(4)
+    for axis, length in enumerate(spacing_mm):
+        affine[axis, axis] = length
+    return affine
+
+
+def imported(path: Path, module: str, extra: str) -> Any:
+    """A library that reads a format, imported when a file of it comes.
+
+    Args:
+        path: that needs it.
+        module: to import.
+        extra: of medloss that installs it.
+
+    Raises:
+        CaseError: it is not installed; says how to.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise CaseError(
+            f"{path} needs {name} to be read, which is not installed here: "
+            f"pip install 'medloss[{extra}]'"
+        ) from error
 
 
 def voxel_bytes(path: Path, shape: Sequence[int], itemsize: int) -> int:

@@ -15,10 +15,10 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 
 from medloss.base import LossInParts, NotAdditiveError
-from medloss.evaluation.inputs.case_pair import make_case_pair
+from medloss.evaluation.inputs.case_pair import make_case_pair, one_file, read_side
 from medloss.evaluation.inputs.geometry import check_same_grid
 from medloss.evaluation.inputs.pairing import Pair
-from medloss.evaluation.reading.images import Image, case_name, read_image
+from medloss.evaluation.reading.images import Image, case_name
 from medloss.evaluation.reading.opened import note
 from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.evaluation.records import CaseResult
@@ -191,28 +191,28 @@ def _files(value: Any) -> Iterator[Path]:
 def _evaluate(
     bundle: BundleInference, pair: Pair, case: Mapping[str, Any], plan: EvalPlan
 ) -> CaseResult:
-    if pair.problem or pair.reference is None:
-        raise CaseError(pair.problem)
-    reference = read_image(pair.reference, channels=plan.inputs.channels)
+    inputs = plan.inputs
+    reference = read_side(one_file(pair, pair.reference), inputs, inputs.remap_reference)
     for file in _files(case.get(IMAGE)):
         note(file)
     image = bundle.transform(dict(case))[IMAGE]
     if not isinstance(image, MetaTensor) or "original_affine" not in image.meta:
         raise CaseError(f"{pair.name}: the bundle's transforms lose where the image lies")
-    path = pair.prediction or Path(str(image.meta.get("filename_or_obj", pair.name)))
+    kept = None if pair.prediction is None else one_file(pair, pair.prediction)
+    path = kept or Path(str(image.meta.get("filename_or_obj", pair.name)))
     losses = None
     if plan.losses:
         # the reference as it will be scored
-        plain = dataclasses.replace(plan.inputs, remap_prediction={})
+        plain = dataclasses.replace(inputs, remap_prediction={})
         own = make_case_pair(reference, reference, plain)
         losses = WholeLosses(plan.losses, own.reference, own.ignored)
     with torch.no_grad():
         prediction = predict(bundle, image, path, losses)
     if losses is not None:
         check_same_grid(prediction, reference)
-    if pair.prediction is not None:
-        _write(pair.prediction, prediction)
-    sides = make_case_pair(prediction, reference, plan.inputs)
+    if kept is not None:
+        _write(kept, prediction)
+    sides = make_case_pair(prediction, reference, inputs)
     values = None if losses is None else losses.values()
     return evaluate_case_pair(pair, sides, plan, values)
 

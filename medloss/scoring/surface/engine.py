@@ -23,6 +23,7 @@ from medloss.scoring.maps import Box, LabelMaps
 from medloss.scoring.presets import Preset
 from medloss.scoring.surface.far_search import far_distances
 from medloss.scoring.surface.grid import FAR, IGNORED, Frame, Sought, Spacing
+from medloss.scoring.surface.plane_search import grid_distances
 from medloss.scoring.surface.surface_elements import Kind, make_kind
 
 _loops = Loops("metrics")
@@ -55,20 +56,19 @@ def directed_distances(
     if maps.box is None:
         return dict.fromkeys(codes, (NOTHING, NOTHING))
     sweep = _Sweep(maps, maps.box, make_kind(preset.surface, maps.box, spacing), codes)
-    reference = sweep.search(maps.reference, maps.prediction)
-    prediction = sweep.search(maps.prediction, maps.reference)
-    del sweep.volume  # before the elements are sorted, which takes memory too
+    reference, prediction = sweep.both()
+    del sweep.volume, sweep.sought  # before the elements are sorted, which takes memory too
     sides = [
         _Side(reference, prediction, sweep, spacing),
         _Side(prediction, reference, sweep, spacing),
     ]
     # Between threads that have little to do, Python's lock changes hands slowly.
     run = partial(threads.run, elements=None if len(sweep.pieces) > 1 else 0)
-    tables = run(2, lambda n: sides[n].near())
+    run(2, lambda n: sides[n].sort())
 
     def of_class(n: int) -> Directed:
         row, side = divmod(n, 2)
-        return sides[side].distances(codes[row], tables[side][row])
+        return sides[side].distances(row)
 
     found = run(2 * len(codes), of_class)
     return {code: (found[2 * row], found[2 * row + 1]) for row, code in enumerate(codes)}
@@ -87,23 +87,48 @@ class _Sweep:
         self.bits = np.zeros(maps.many, dtype=np.uint8)
         for n, code in enumerate(codes):
             self.bits[code] = 1 << (n % 8)
-        self.outside = np.zeros(box[5], dtype=labels.dtype)
-        self.outside.flags.writeable = False
+        outside = np.zeros(box[5], dtype=labels.dtype)
+        outside.flags.writeable = False
+        self.frame = Frame(box, maps.flat, kind.pad, outside)
+        flat = self.volume.reshape(-1)
+        self.sought = Sought(maps.ignored, self.wanted, self.bits, kind.shape, flat, kind.near)
         tasks = math.prod(box[3:]) // _VOXELS_OF_A_TASK + 1
         edges = np.linspace(0, kind.slices, min(tasks, kind.slices, 64) + 1).astype(int).tolist()
         self.pieces = list(pairwise(edges))
 
-    def search(self, own: NDArray[Any], other: NDArray[Any]) -> list[Elements]:
-        """Elements of the surface of one map, searched on the other's; piece by piece."""
-        kind, maps = self.kind, self.maps
-        frame = Frame(self.box, maps.flat, kind.pad, self.outside)
-        many = len(self.pieces)
-        threads.run(
-            many, lambda n: kind.mark(other, frame, self.bits, *self.pieces[n], self.volume)
-        )
-        volume = self.volume.reshape(-1)
-        sought = Sought(maps.ignored, self.wanted, self.bits, kind.shape, volume, kind.near)
-        return threads.run(many, lambda n: kind.search(own, other, frame, sought, *self.pieces[n]))
+    def both(self) -> tuple[list[Elements], list[Elements]]:
+        """Elements of each map's surface, searched on the other's; piece by piece."""
+        maps = self.maps.reference, self.maps.prediction
+        if self.kind.collect is None:
+            return self._faces(*maps), self._faces(*maps[::-1])
+        return self._points(*maps)
+
+    def _faces(self, own: NDArray[Any], other: NDArray[Any]) -> list[Elements]:
+        mark, search, frame = self.kind.mark, self.kind.search, self.frame
+        self._run(lambda n: mark(other, frame, *self.pieces[n], self.volume))
+        return self._run(lambda n: search(own, frame, self.sought, *self.pieces[n]))
+
+    def _points(
+        self, reference: NDArray[Any], prediction: NDArray[Any]
+    ) -> tuple[list[Elements], list[Elements]]:
+        one, other = self._collected(reference), self._collected(prediction)
+        self._search(one, other, prediction)
+        self._search(other, one, reference)
+        return one, other
+
+    def _collected(self, own: NDArray[Any]) -> list[Elements]:
+        collect, frame, sought = self.kind.collect, self.frame, self.sought
+        return self._run(lambda n: collect(own, frame, sought, *self.pieces[n]))
+
+    def _search(self, own: list[Elements], targets: list[Elements], other: NDArray[Any]) -> None:
+        """Write the bins of elements into their keys; the volume is left empty."""
+        kind, frame, sought = self.kind, self.frame, self.sought
+        self._run(lambda n: kind.mark(*targets[n], self.bits, sought.volume))
+        self._run(lambda n: kind.search(*own[n], other, frame, sought))
+        self._run(lambda n: _clear(targets[n][1], sought.volume))
+
+    def _run(self, work: Callable[[int], Any]) -> list[Any]:
+        return threads.run(len(self.pieces), work)
 
 
 class _Side:
@@ -115,26 +140,31 @@ class _Side:
         self.kind, self.spacing, self.own = sweep.kind, spacing, own
         self.rows = np.full(sweep.maps.many, -1)
         self.rows[list(sweep.codes)] = np.arange(len(sweep.codes))
-        self.far = _by_class(*_chosen(own, lambda keys: keys & FAR == FAR))
+        self.table = np.zeros((len(sweep.codes), len(self.kind.mm)))
+        self.far: dict[int, Elements] = {}
         self.targets: dict[int, Elements] = {}
-        if self.far:
-            meant = np.zeros(sweep.maps.many, dtype=np.bool_)
-            meant[list(self.far)] = True
-            self.targets = _by_class(*_chosen(other, lambda keys: meant[keys >> 32]))
+        self.other = other
 
-    def near(self) -> Floats:
-        """How much of the surface of each class has the distance of each bin."""
-        table = np.zeros((int(self.rows.max()) + 1, len(self.kind.mm)))
+    def sort(self) -> None:
+        """Add up what is near, and take what is far, and what it looks for, class by class."""
+        far = np.zeros(len(self.table), np.int64)
         for keys, _ in self.own:
-            _add(keys, self.rows, self.kind.area, table)
-        return table
+            _add(keys, self.rows, self.kind.area, self.table, far)
+        if far.any():
+            self.far = _by_class(self.own, self.rows, far, True)
+            targets = np.zeros(len(far), np.int64)
+            meant = np.where(far[self.rows] > 0, self.rows, -1)
+            meant[self.rows < 0] = -1
+            for keys, _ in self.other:
+                _count(keys, meant, targets)
+            self.targets = _by_class(self.other, meant, targets, False)
 
-    def distances(self, code: int, near: Floats) -> Directed:
+    def distances(self, row: int) -> Directed:
         """All distances of a class in ascending order, those of the near ones by their bins."""
-        used = near.nonzero()[0]
-        mm, area = self.kind.mm[used], near[used]
-        if code in self.far:
-            far_mm, far_area = self._far(code)
+        used = self.table[row].nonzero()[0]
+        mm, area = self.kind.mm[used], self.table[row, used]
+        if row in self.far:
+            far_mm, far_area = self._far(row)
             mm, area = np.concatenate([mm, far_mm]), np.concatenate([area, far_area])
             order = mm.argsort(kind="stable")
             mm, area = mm[order], area[order]
@@ -142,18 +172,19 @@ class _Side:
             array.flags.writeable = False  # shared by every metric of the case
         return mm, area
 
-    def _far(self, code: int) -> Directed:
+    def _far(self, row: int) -> Directed:
         kind = self.kind
-        points, which = self._points(*self.far[code])
-        area = kind.area[which]
-        if code not in self.targets:
+        keys, places = self.far[row]
+        area = kind.area[keys >> 16 & FAR]
+        if row not in self.targets:
             return np.full(1, np.inf), area.sum(keepdims=True)
-        keys, places = self.targets[code]
-        if not kind.half.any():
-            centres, _ = self._points(keys, places)
-            return far_distances(points, centres, centres, self.spacing), area
-        whole = kind.whole[keys >> 16 & FAR]
-        centres, codes = self._points(keys[whole], places[whole])
+        other_keys, other_places = self.targets[row]
+        if kind.collect is not None:
+            own, others = (_places(each, kind.shape) for each in (places, other_places))
+            return grid_distances(own, others, self.spacing), area
+        points, _ = self._points(keys, places)
+        whole = kind.whole[other_keys >> 16 & FAR]
+        centres, codes = self._points(other_keys[whole], other_places[whole])
         # From the middle of the face, not from one of its points.
         half = kind.half[:, codes]
         centres += np.where(half == 0, 0.5, 0) - kind.points[:, codes]
@@ -162,47 +193,71 @@ class _Side:
     def _points(self, keys: Keys, places: NDArray[np.uint32]) -> tuple[Floats, Keys]:
         """Where the elements are, in voxels, and their codes."""
         codes = keys >> 16 & FAR
-        where = np.empty((3, len(keys)))
-        _locate(places, codes, self.kind.shape, self.kind.points, where)
-        return where, codes
+        return _places(places, self.kind.shape) + self.kind.points[:, codes], codes
 
 
-def _chosen(pieces: list[Elements], which: Callable[[Keys], NDArray[np.bool_]]) -> Elements:
-    """Some elements of all pieces; the pieces are never joined, which would take them twice."""
-    masks = [which(keys) for keys, _ in pieces]
-    keys, places = (
-        np.concatenate([piece[n][mask] for piece, mask in zip(pieces, masks, strict=True)])
-        for n in (0, 1)
-    )
-    return keys, places
-
-
-def _by_class(keys: Keys, places: NDArray[np.uint32]) -> dict[int, Elements]:
-    """Keys and places of each class, in the order of the image."""
-    if not len(keys):
-        return {}
-    classes = (keys >> 32).astype(np.uint16)  # numpy sorts small integers by their digits
-    order = classes.argsort(kind="stable")
-    ends = np.cumsum(np.bincount(classes))
-    used = np.flatnonzero(np.diff(ends, prepend=0))
-    starts = (0, *ends[used].tolist())
+def _by_class(
+    pieces: list[Elements], rows: NDArray[np.int64], counts: NDArray[np.int64], far: bool
+) -> dict[int, Elements]:
+    """Keys and places of each row that has any, in the order of the image."""
+    ends = np.cumsum(counts)
+    keys, places = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.uint32)
+    starts = ends - counts
+    for piece in pieces:
+        _gather(*piece, rows, far, starts, keys, places)
     return {
-        int(c): (keys[order[first:last]], places[order[first:last]])
-        for c, (first, last) in zip(used, pairwise(starts), strict=True)
+        row: (keys[end - count : end], places[end - count : end])
+        for row, (end, count) in enumerate(zip(ends.tolist(), counts.tolist(), strict=True))
+        if count
     }
 
 
 @_loops.kernel
-def _add(keys: Any, rows: Any, area: Any, table: Any) -> None:
-    for key in keys:
-        if key & FAR < IGNORED:
-            table[rows[key >> 32], key & FAR] += area[(key >> 16) & FAR]
+def _clear(places: Any, volume: Any) -> None:
+    for place in places:
+        volume[place] = 0
 
 
 @_loops.kernel
-def _locate(places: Any, codes: Any, shape: Any, points: Any, where: Any) -> None:
+def _add(keys: Any, rows: Any, area: Any, table: Any, far: Any) -> None:
+    """Add the area of near elements to their bins, and count those that are far."""
+    for key in keys:
+        if key & FAR < IGNORED:
+            table[rows[key >> 32], key & FAR] += area[(key >> 16) & FAR]
+        elif key & FAR == FAR:
+            far[rows[key >> 32]] += 1
+
+
+@_loops.kernel
+def _count(keys: Any, rows: Any, counts: Any) -> None:
+    for key in keys:
+        if rows[key >> 32] >= 0:
+            counts[rows[key >> 32]] += 1
+
+
+@_loops.kernel
+def _gather(
+    keys: Any, places: Any, rows: Any, far: Any, ends: Any, out_keys: Any, out_places: Any
+) -> None:
+    """Move elements, or only the far ones, to the ``ends`` of their rows."""
+    for n in range(keys.size):
+        row = rows[keys[n] >> 32]
+        if row >= 0 and (keys[n] & FAR == FAR or not far):
+            out_keys[ends[row]], out_places[ends[row]] = keys[n], places[n]
+            ends[row] += 1
+
+
+def _places(places: NDArray[np.uint32], shape: tuple[int, int, int]) -> NDArray[np.int32]:
+    """Coordinates of places in a volume, (3, n)."""
+    where = np.empty((3, len(places)), np.int32)
+    _locate(places, shape, where)
+    return where
+
+
+@_loops.kernel
+def _locate(places: Any, shape: Any, where: Any) -> None:
     for n in range(places.size):
         row = places[n] // shape[2]
-        where[0, n] = row // shape[1] + points[0, codes[n]]
-        where[1, n] = row % shape[1] + points[1, codes[n]]
-        where[2, n] = places[n] % shape[2] + points[2, codes[n]]
+        where[0, n] = row // shape[1]
+        where[1, n] = row % shape[1]
+        where[2, n] = places[n] % shape[2]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from medloss.runtime.compiling import Loops
 from medloss.scoring.surface.grid import (
+    CREDIT,
     FAR,
     IGNORED,
     Frame,
@@ -28,6 +29,7 @@ from medloss.scoring.surface.grid import (
     is_ignored,
     label_row,
     lengths,
+    pay,
     radius_mm,
     with_room,
     worth_a_try,
@@ -120,7 +122,7 @@ def near_faces(spacing: Spacing) -> NearFaces:
 
 
 @_loops.kernel
-def mark(labels: Any, frame: Frame, bits: Any, first: int, last: int, volume: Any) -> None:
+def mark(labels: Any, frame: Frame, first: int, last: int, volume: Any) -> None:
     """Copy the labels into the padded volume."""
     box, _flat, pad, outside = frame
     for i in range(first, last):
@@ -134,7 +136,7 @@ def mark(labels: Any, frame: Frame, bits: Any, first: int, last: int, volume: An
 
 
 @_loops.kernel
-def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
+def search(labels: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
     """Distance of each point of the faces in some slices to the other map's boundary.
 
     Slice ``i`` holds the faces after the voxels of slice ``i - 1``.
@@ -144,8 +146,7 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
     offsets, bins, first_point = near
     keys, used = np.empty(1024, np.int64), 0
     places = np.empty(1024, np.uint32)
-    seen = np.zeros(wanted.size, np.int64)
-    tried, failed = np.zeros(wanted.size, np.int64), np.zeros(wanted.size, np.int64)
+    credit = np.full(wanted.size, CREDIT)
     beyond = (shape[1] * shape[2], shape[2], 1)
     most = 2 * first_point[3]
     pair = np.zeros(2, labels.dtype)
@@ -196,7 +197,7 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
                             continue
                         for point in range(first_point[axis], first_point[axis + 1]):
                             found = FAR if counts else IGNORED
-                            if counts and worth_a_try(c, seen, tried, failed):
+                            if counts and worth_a_try(c, credit):
                                 inside = volume[place] == c
                                 n = 0
                                 while (
@@ -204,11 +205,9 @@ def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, la
                                     and (volume[place + offsets[point, n]] == c) == inside
                                 ):
                                     n += 1
-                                tried[c] += 1
+                                pay(c, n, n < offsets.shape[1], credit)
                                 if n < offsets.shape[1]:
                                     found = bins[point, n]
-                                else:
-                                    failed[c] += 1
                             keys[used] = (np.int64(c) << 32) | (point << 16) | found
                             places[used] = place
                             used += 1

@@ -23,6 +23,12 @@ RADIUS_VOXELS = 6
 
 Spacing = tuple[float, float, float]
 
+CREDIT = 2000
+"""Steps that a class may take in vain before its elements are left to the far search."""
+
+_FOUND, _UNTRIED = 250, 8
+"""Steps that are earned by a search that finds something, and by an element that is not tried."""
+
 FAR = 0xFFFF
 """Bin of an element whose distance the search did not find."""
 
@@ -164,20 +170,30 @@ def with_room(array: Any, used: Any, wanted: Any) -> Any:
 
 
 @_loops.part
-def worth_a_try(c: Any, seen: Any, tried: Any, failed: Any) -> Any:
+def worth_a_try(c: Any, credit: Any) -> Any:
     """Whether to search near an element of class ``c``, or to leave it to the far search at once.
 
-    Where more than 2 of 5 searches of the class failed lately, only every 16th element is tried.
+    Searches that find something earn what the next ones may take. Where a class has used up its
+    credit, few of its elements are tried.
     """
-    seen[c] += 1
-    return failed[c] < 24 or 5 * failed[c] < 2 * tried[c] or seen[c] % 16 == 0
+    if credit[c] > 0:
+        return True
+    credit[c] += _UNTRIED
+    return False
+
+
+@_loops.part
+def pay(c: Any, steps: Any, found: Any, credit: Any) -> None:
+    """Account for a search."""
+    credit[c] = min(CREDIT, credit[c] - steps + (_FOUND if found else 0))
 
 
 @_loops.part
 def first_step(c: Any, k: Any, last: Any, near: Any) -> Any:
     """The first step that can be long enough, from what was found for the last element of a row.
 
-    Distances differ by no more than the way between the two elements.
+    Distances differ by no more than the way between the two elements. Where ``k`` is a place in the
+    volume, its margin leaves nothing of what was found in another row.
     """
     last_k, last_c, last_mm = last
     _, _, _, start_at, per_mm, step_mm = near
@@ -185,14 +201,3 @@ def first_step(c: Any, k: Any, last: Any, near: Any) -> Any:
     if last_c != c or at_least <= 0:
         return 0
     return start_at[int(min(at_least * per_mm, start_at.size - 1.0))]
-
-
-@_loops.part
-def remember(c: Any, found: Any, tried: Any, failed: Any) -> None:
-    """Count a search; what is long ago counts less."""
-    tried[c] += 1
-    if not found:
-        failed[c] += 1
-    if tried[c] == 256:
-        tried[c] //= 2
-        failed[c] //= 2

@@ -1,14 +1,23 @@
 """Three kinds of surface elements, made one thing for the engine.
 
-Each has two kernels, which work on the slices ``first`` to ``last`` of a box:
+Each element has a key, ``class << 32 | code << 16 | bin of the distance``, and a place in a volume
+that is padded on each side. Voxels and cells are points of a grid, with these kernels:
 
-``mark(labels, frame, bits, first, last, volume)``
-    writes the surface of a map into a volume that is padded on each side.
+``collect(labels, frame, sought, first, last)``
+    keys and places of the surface in the slices ``first`` to ``last`` of a box, in the order of the
+    image; the bin is 0 or that of what does not count.
+``mark(keys, places, bits, volume)``
+    writes such elements into the volume.
+``search(keys, places, other, frame, sought)``
+    writes the bin into the key of each element: that of the nearest one of the same class in the
+    volume, which was marked from the ``other`` map.
 
-``search(labels, other, frame, sought, first, last)``
-    finds, for each element of the surface of ``labels``, the nearest one of the same class in the
-    volume that was marked from the ``other`` map. It returns a key for each element in the order of
-    the image, ``class << 32 | code << 16 | bin of the distance``, and its place in the volume.
+Faces are cut into points when it is known what the other map has there:
+
+``mark(labels, frame, first, last, volume)``
+    copies some slices into the volume.
+``search(labels, frame, sought, first, last)``
+    keys and places of the elements of ``labels``, with their bins.
 
 See :class:`medloss.scoring.surface.grid.Frame` and :class:`medloss.scoring.surface.grid.Sought`.
 """
@@ -37,6 +46,7 @@ class Kind:
     """Surface elements of a kind on the grid of a box.
 
     Args:
+        collect: kernel, or ``None`` for faces.
         mark: kernel.
         search: kernel.
         slices: how many there are along the first axis.
@@ -51,6 +61,7 @@ class Kind:
         whole: the codes that stand for a whole element.
     """
 
+    collect: Any
     mark: Any
     search: Any
     slices: int
@@ -85,6 +96,7 @@ def _grid(surface: Surface, box: Box, spacing: Spacing) -> Kind:
     nowhere = np.zeros((3, len(area)))
     offsets = linear(near.steps, (a, b, c))
     return Kind(
+        collect=module.collect,
         mark=module.mark,
         search=module.search,
         slices=elements[0],
@@ -120,6 +132,7 @@ def _faces(box: Box, spacing: Spacing) -> Kind:
         half[axis, near.first[axis] : near.first[axis + 1]] = 0
         half[axis, near.first[3] + axis] = 0
     return Kind(
+        collect=None,
         mark=faces.mark,
         search=faces.search,
         slices=box[3] + 1,

@@ -8,6 +8,7 @@ import numpy as np
 
 from medloss.runtime.compiling import Loops
 from medloss.scoring.surface.grid import (
+    CREDIT,
     FAR,
     IGNORED,
     Frame,
@@ -15,7 +16,7 @@ from medloss.scoring.surface.grid import (
     first_step,
     is_ignored,
     label_row,
-    remember,
+    pay,
     with_room,
     worth_a_try,
 )
@@ -24,8 +25,8 @@ _loops = Loops("metrics")
 
 
 @_loops.part
-def _surface_row(labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any, out: Any) -> Any:
-    """Write each voxel's label where it is surface, else 0; False if the row is empty."""
+def _surface_row(labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any, edge: Any) -> Any:
+    """Write something but 0 where a voxel is surface; False if the row is empty."""
     here = label_row(labels, box, i, j, outside)
     n = here.size
     some = here[0]
@@ -39,29 +40,25 @@ def _surface_row(labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any,
         after = label_row(labels, box, i + 1, j, outside)
     left = label_row(labels, box, i, j - 1, outside)
     right = label_row(labels, box, i, j + 1, outside)
-    for k in range(n):
-        c = here[k]
-        out[k] = c if (c != before[k]) | (c != after[k]) | (c != left[k]) | (c != right[k]) else 0
-    # Two loops over slices, which the compiler turns into vector instructions.
-    lower, upper, out_upper = here[: n - 1], here[1:], out[1:]
-    for k in range(n - 1):
-        out_upper[k] = upper[k] if upper[k] != lower[k] else out_upper[k]
-    for k in range(n - 1):
-        out[k] = lower[k] if upper[k] != lower[k] else out[k]
-    out[0] = here[0]
-    out[n - 1] = here[n - 1]
+    _compare(here, before, after, left, right, edge)
     return True
 
 
-@_loops.kernel
-def mark(labels: Any, frame: Frame, bits: Any, first: int, last: int, volume: Any) -> None:
-    """Write the surface of slices ``first`` to ``last`` into the padded volume."""
-    box, flat, pad, outside = frame
-    for i in range(first, last):
-        for j in range(box[4]):
-            out = volume[i + pad[0], j + pad[1]][pad[2] : pad[2] + box[5]]
-            if not _surface_row(labels, box, i, j, flat, outside, out):
-                out[:] = 0
+@_loops.part
+def _compare(here: Any, before: Any, after: Any, left: Any, right: Any, edge: Any) -> None:
+    """Outside of the row is no label."""
+    n = here.size
+    # Slices, which the compiler turns into vector instructions.
+    inner, lower, upper = here[1 : n - 1], here[: n - 2], here[2:]
+    a, b, c, d = before[1 : n - 1], after[1 : n - 1], left[1 : n - 1], right[1 : n - 1]
+    out = edge[1 : n - 1]
+    for k in range(n - 2):
+        v = inner[k]
+        differs = (
+            (v ^ lower[k]) | (v ^ upper[k]) | (v ^ a[k]) | (v ^ b[k]) | (v ^ c[k]) | (v ^ d[k])
+        )
+        out[k] = differs if v else 0
+    edge[0], edge[n - 1] = here[0], here[n - 1]
 
 
 @_loops.part
@@ -79,41 +76,64 @@ def _touches(ignored: Any, box: Any, i: Any, j: Any, k: Any) -> Any:
 
 
 @_loops.kernel
-def search(labels: Any, other: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
-    """Nearest surface voxel of the same class for each one of some slices."""
+def collect(labels: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
+    """Key and place of each surface voxel in some slices."""
     box, flat, pad, outside = frame
-    ignored, wanted, _bits, shape, volume, near = sought
-    offsets, _, mm, _, _, _ = near
-    line = np.empty(box[5], labels.dtype)
+    ignored, wanted, shape = sought.ignored, sought.wanted, sought.shape
+    edge = np.zeros((box[5] + 7) // 8 * 8, labels.dtype)
+    words = edge.view(np.uint64)  # most voxels are no surface: many are passed over at once
+    width = edge.size // words.size
     keys, used = np.empty(1024, np.int64), 0
     places = np.empty(1024, np.uint32)
-    seen = np.zeros(wanted.size, np.int64)
-    tried, failed = np.zeros(wanted.size, np.int64), np.zeros(wanted.size, np.int64)
     for i in range(first, last):
         for j in range(box[4]):
-            if not _surface_row(labels, box, i, j, flat, outside, line):
+            if not _surface_row(labels, box, i, j, flat, outside, edge):
                 continue
             keys = with_room(keys, used, box[5])
             places = with_room(places, used, box[5])
+            here = label_row(labels, box, i, j, outside)
             row = ((i + pad[0]) * shape[1] + j + pad[1]) * shape[2] + pad[2]
-            last_found = (0, np.int64(0), -1.0)
-            for k in range(box[5]):
-                c = line[k]
-                if not wanted[c]:
+            for word in range(words.size):
+                if words[word] == 0:
                     continue
-                place = row + k
-                found = FAR
-                if ignored.size and _touches(ignored, box, i, j, k):
-                    found = IGNORED
-                elif worth_a_try(c, seen, tried, failed):
-                    n = first_step(c, k, last_found, near) if volume[place] != c else 0
-                    while n < offsets.size and volume[place + offsets[n]] != c:
-                        n += 1
-                    remember(c, n < offsets.size, tried, failed)
-                    last_found = (k, np.int64(c), mm[min(n, offsets.size - 1)])
-                    if n < offsets.size:
-                        found = n
-                keys[used] = (np.int64(c) << 32) | found
-                places[used] = place
-                used += 1
+                for k in range(width * word, width * (word + 1)):
+                    if edge[k] and wanted[here[k]]:
+                        keys[used] = np.int64(here[k]) << 32
+                        if ignored.size and _touches(ignored, box, i, j, k):
+                            keys[used] |= IGNORED
+                        places[used] = row + k
+                        used += 1
     return keys[:used], places[:used]
+
+
+@_loops.kernel
+def mark(keys: Any, places: Any, bits: Any, volume: Any) -> None:
+    """Write the class of each surface voxel into the volume."""
+    for n in range(keys.size):
+        volume[places[n]] = keys[n] >> 32
+
+
+@_loops.kernel
+def search(keys: Any, places: Any, _other: Any, _frame: Frame, sought: Sought) -> None:
+    """Write into each key the bin of the nearest surface voxel of the same class."""
+    volume, near = sought.volume, sought.near
+    offsets, _, mm, _, _, _ = near
+    credit = np.full(sought.wanted.size, CREDIT)
+    last_found = (np.int64(0), np.int64(0), -1.0)
+    for m in range(keys.size):
+        if keys[m] & FAR == IGNORED:
+            continue
+        c, place = keys[m] >> 32, np.int64(places[m])
+        n = FAR
+        if volume[place] == c:
+            n = 0
+            last_found = (place, c, 0.0)
+        elif worth_a_try(c, credit):
+            start = first_step(c, place, last_found, near)
+            n = start
+            while n < offsets.size and volume[place + offsets[n]] != c:
+                n += 1
+            last_found = (place, c, mm[min(n, offsets.size - 1)])
+            pay(c, n - start, n < offsets.size, credit)
+            n = n if n < offsets.size else FAR
+        keys[m] |= n

@@ -48,69 +48,78 @@ def sums(
     x: Any, target: Any, is_index: bool, mask: Array, maps: Any,
     trues: Array, true_gammas: Any, others: Any, other_gammas: Any, mapped: Any,
     p_at: int, v_at: int, needs: int,
-    b: int, begin: int, end: int,
-    both: Array, rows: Array, labels: Array, bins: Array, out: Array,
-) -> None:  # fmt: skip
-    """Add the sums over voxels ``begin`` to ``end`` of sample ``b`` to ``out`` (terms, C + 1)."""
+    blocks: Array, first: int, last: int,
+    both: Array, rows: Array, labels: Array, bins: Array, parts: Array,
+) -> bool:  # fmt: skip
+    """Add the sums over some blocks to ``parts`` (terms, C + 1) each; whether a label is no class.
+
+    A block is a sample, its first voxel and the one after the last.
+    """
     classes, size = both.shape[1] - 1, both.shape[2]
     tile, kept = both[0], both[-1]
     norms, w, highest = rows[:3], rows[3], rows[4]
     p, q, lp, lq, y, f, row = rows[5], rows[6], rows[7], rows[8], rows[9], rows[10], rows[11]
     best, of_best = rows[12], rows[13]
     fill(w, ONE, size)
-    for s in range(begin, end, size):
-        n = min(size, end - s)
-        weight_row(mask, b, s, w, n)
-        if v_at >= 0:
-            out[v_at, 0] += total(w, n)
-        same = is_index and target_labels(target, labels, b, s, classes, n)
-        tiles.load_tile(x, b, s, n, kept, highest)
-        tiles.clear_tile(mask, w, kept, highest, n)
-        if needs & NEED_TRUE_L:
-            tiles.pick_from_tile(kept, labels, lp, n)
-        tiles.exponentials(both, highest, norms, needs, n)
-        if others is not None:
-            other_classes.prepare(needs, kept, highest, norms[2], best, row, of_best, n)
-        if len(trues):
-            _true_class(tile, norms, highest, labels, needs, p, q, lp, n)
-            read, some = -1, False
-            for k in range(len(trues)):  # each is linear in y, which here is the weight
-                weight = w
-                if maps is not None:
-                    if trues[k, 2] >= 0:
-                        if trues[k, 2] != read:
-                            read = trues[k, 2]
-                            some = map_of_labels(maps[read], classes, b, s, labels, same, y, n)
-                            multiply(y, w, n)
-                        if not some:
-                            norm = total(norms[1], n)
-                            if norm == norm:  # of logits that are not a number it is none
-                                continue
-                        weight = y
-                value_row_of_true_class(trues[k, 0], true_gammas, k, p, q, lp, weight, row, n)
-                tiles.add_by_class(row, labels, same, classes, bins, out[trues[k, 1]], n)
-        if others is not None:
-            for c in range(classes):
-                tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
-                if needs & NEED_M:
-                    other_classes.put(q, lq, best, of_best, c, n)
-                target_row(target, is_index, labels, b, c, s, y, n)
-                add_sums(
-                    others, other_gammas, maps, b, c, s,
-                    tile[c], q, lp, lq, y, w, f, row, out, n,
-                )  # fmt: skip
-                if p_at >= 0:
-                    out[p_at, c] += dot(tile[c], w, n)
-        else:
-            multiply(norms[1], w, n)
-            if p_at >= 0:
+    strange = False
+    for block in range(first, last):
+        b, begin, end = blocks[block]
+        out = parts[block]
+        for s in range(begin, end, size):
+            n = min(size, end - s)
+            weight_row(mask, b, s, w, n)
+            if v_at >= 0:
+                out[v_at, 0] += total(w, n)
+            same, outside = target_labels(target, is_index, labels, b, s, classes, n)
+            strange = strange or outside
+            tiles.load_tile(x, b, s, n, kept, highest)
+            tiles.clear_tile(mask, w, kept, highest, n)
+            if needs & NEED_TRUE_L:
+                tiles.pick_from_tile(kept, labels, lp, n)
+            tiles.exponentials(both, highest, norms, needs, n)
+            if others is not None:
+                other_classes.prepare(needs, kept, highest, norms[2], best, row, of_best, n)
+            if len(trues):
+                _true_class(tile, norms, highest, labels, needs, p, q, lp, n)
+                read, some = -1, False
+                for k in range(len(trues)):  # each is linear in y, which here is the weight
+                    weight = w
+                    if maps is not None:
+                        if trues[k, 2] >= 0:
+                            if trues[k, 2] != read:
+                                read = trues[k, 2]
+                                some = map_of_labels(maps[read], classes, b, s, labels, same, y, n)
+                                multiply(y, w, n)
+                            if not some:
+                                norm = total(norms[1], n)
+                                if norm == norm:  # of logits that are not a number it is none
+                                    continue
+                            weight = y
+                    value_row_of_true_class(trues[k, 0], true_gammas, k, p, q, lp, weight, row, n)
+                    tiles.add_by_class(row, labels, same, classes, bins, out[trues[k, 1]], n)
+            if others is not None:
                 for c in range(classes):
-                    out[p_at, c] += dot(tile[c], norms[1], n)
-            if maps is not None:
-                for k in range(len(mapped)):
+                    tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
+                    if needs & NEED_M:
+                        other_classes.put(q, lq, best, of_best, c, n)
+                    target_row(target, is_index, labels, b, c, s, y, n)
+                    add_sums(
+                        others, other_gammas, maps, b, c, s,
+                        tile[c], q, lp, lq, y, w, f, row, out, n,
+                    )  # fmt: skip
+                    if p_at >= 0:
+                        out[p_at, c] += dot(tile[c], w, n)
+            else:
+                multiply(norms[1], w, n)
+                if p_at >= 0:
                     for c in range(classes):
-                        load_from(maps[mapped[k, 2]], b, c, s, f, n)
-                        out[mapped[k, 1], c] += _dot_map(tile[c], norms[1], f, n)
+                        out[p_at, c] += dot(tile[c], norms[1], n)
+                if maps is not None:
+                    for k in range(len(mapped)):
+                        for c in range(classes):
+                            load_from(maps[mapped[k, 2]], b, c, s, f, n)
+                            out[mapped[k, 1], c] += _dot_map(tile[c], norms[1], f, n)
+    return strange
 
 
 @kernel
@@ -118,10 +127,10 @@ def slopes(
     x: Any, target: Any, is_index: bool, mask: Array, maps: Any,
     trues: Array, true_gammas: Any, others: Any, other_gammas: Any, mapped: Any,
     p_at: int, v_at: int, needs: int,
-    b: int, begin: int, end: int,
-    both: Array, rows: Array, labels: Array, g: Array, out: Any,
+    blocks: Array, first: int, last: int,
+    both: Array, rows: Array, labels: Array, gradients: Array, out: Any,
 ) -> None:  # fmt: skip
-    """Write the gradient of Σ g S by the logits, for gradients ``g`` (terms, C + 1) of the sums.
+    """Write the gradient of Σ g S by the logits, for ``gradients`` g (terms, C + 1) of each sample.
 
     With A = ∂/∂log p it is A − p Σ A, the sum over classes.
     """
@@ -131,95 +140,100 @@ def slopes(
     p, q, lp, lq, y, f, row = rows[5], rows[6], rows[7], rows[8], rows[9], rows[10], rows[11]
     best, of_best, rest, by_rest = rows[12], rows[13], rows[14], rows[15]
     by_p, by_lp, by_lq, summed, of_true = rows[16], rows[17], rows[18], rows[19], rows[20]
-    one = g.dtype.type(1)
+    one = gradients.dtype.type(1)
     fill(w, ONE, size)
-    for s in range(begin, end, size):
-        n = min(size, end - s)
-        weight_row(mask, b, s, w, n)
-        same = is_index and target_labels(target, labels, b, s, classes, n)
-        tiles.load_tile(x, b, s, n, kept, highest)
-        tiles.clear_tile(mask, w, kept, highest, n)
-        if needs & NEED_TRUE_L:
-            tiles.pick_from_tile(kept, labels, lp, n)
-        tiles.exponentials(both, highest, norms, needs, n)
-        if others is not None:
-            other_classes.prepare(needs, kept, highest, norms[2], best, row, of_best, n)
-            fill(rest, ZERO, n)
-            fill(by_rest, ZERO, n)
-        fill(summed, ZERO, n)
-        fill(of_true, ZERO, n)
-        if len(trues):
-            _true_class(tile, norms, highest, labels, needs, p, q, lp, n)
-            fill(by_p, ZERO, n)
-            fill(by_lp, ZERO, n)
-            for k in range(len(trues)):  # each is linear in y, which here is the gradient
-                tiles.pick(g[trues[k, 1]], labels, y, n)
-                if maps is not None:
-                    if trues[k, 2] >= 0:
-                        read = maps[trues[k, 2]]
-                        if not map_of_labels(read, classes, b, s, labels, same, f, n):
-                            continue
-                        multiply(y, f, n)
-                add_slope_of_true_class(
-                    trues[k, 0], true_gammas, k, one, q, lp, y, by_p, by_lp, row, n
-                )
-            add_scaled(of_true, by_lp, one, n)
-            multiply(by_p, p, n)
-            add_scaled(of_true, by_p, one, n)
-        if others is not None:
-            for c in range(classes):
-                tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
-                if needs & NEED_M:
-                    other_classes.put(q, lq, best, of_best, c, n)
-                target_row(target, is_index, labels, b, c, s, y, n)
-                fill(by_p, g[p_at, c] if p_at >= 0 else ZERO * one, n)
+    for block in range(first, last):
+        b, begin, end = blocks[block]
+        g = gradients[b]
+        for s in range(begin, end, size):
+            n = min(size, end - s)
+            weight_row(mask, b, s, w, n)
+            same, _ = target_labels(target, is_index, labels, b, s, classes, n)
+            tiles.load_tile(x, b, s, n, kept, highest)
+            tiles.clear_tile(mask, w, kept, highest, n)
+            if needs & NEED_TRUE_L:
+                tiles.pick_from_tile(kept, labels, lp, n)
+            tiles.exponentials(both, highest, norms, needs, n)
+            if others is not None:
+                other_classes.prepare(needs, kept, highest, norms[2], best, row, of_best, n)
+                fill(rest, ZERO, n)
+                fill(by_rest, ZERO, n)
+            fill(summed, ZERO, n)
+            fill(of_true, ZERO, n)
+            if len(trues):
+                _true_class(tile, norms, highest, labels, needs, p, q, lp, n)
+                fill(by_p, ZERO, n)
                 fill(by_lp, ZERO, n)
-                fill(by_lq, ZERO, n)
-                add_slopes(
-                    others, other_gammas, maps, b, c, s,
-                    tile[c], q, lp, lq, y, g, f, row, by_p, by_lp, by_lq, n,
-                )  # fmt: skip
-                _by_log_p(tile[c], by_p, by_lp, kept[c], n)
-                if needs & NEED_M:
-                    other_classes.by_log_p(
-                        tile[c], q, by_lq, best, rest, by_rest, c, smallest(one), kept[c], n
+                for k in range(len(trues)):  # each is linear in y, which here is the gradient
+                    tiles.pick(g[trues[k, 1]], labels, y, n)
+                    if maps is not None:
+                        if trues[k, 2] >= 0:
+                            read = maps[trues[k, 2]]
+                            if not map_of_labels(read, classes, b, s, labels, same, f, n):
+                                continue
+                            multiply(y, f, n)
+                    add_slope_of_true_class(
+                        trues[k, 0], true_gammas, k, one, q, lp, y, by_p, by_lp, row, n
                     )
-                add_scaled(summed, kept[c], one, n)
-            if needs & NEED_M:
+                add_scaled(of_true, by_lp, one, n)
+                multiply(by_p, p, n)
+                add_scaled(of_true, by_p, one, n)
+            if others is not None:
                 for c in range(classes):
-                    other_classes.spread(kept[c], tile[c], best, rest, by_rest, summed, c, n)
-            add_scaled(summed, of_true, one, n)
-            for c in range(classes):
-                _finish(kept[c], tile[c], summed, of_true, labels, c, row, n)
-                store_to(out, b, c, s, row, w, n)
-        else:
-            if p_at >= 0:
-                for c in range(classes):
-                    add_scaled(summed, tile[c], g[p_at, c], n)
-            if maps is not None:
-                for k in range(len(mapped)):
-                    for c in range(classes):
-                        load_from(maps[mapped[k, 2]], b, c, s, f, n)
-                        _add_product(summed, tile[c], f, g[mapped[k, 1], c], n)
-            _scale(summed, norms[1], of_true, w, n)
-            fill(w, ONE, n)  # it is in all three now
-            for c in range(classes):
-                slope = g[p_at, c] if p_at >= 0 else ZERO * one
-                if maps is not None:
-                    fill(by_p, slope, n)
-                    for k in range(len(mapped)):
-                        load_from(maps[mapped[k, 2]], b, c, s, f, n)
-                        add_scaled(by_p, f, g[mapped[k, 1], c], n)
-                    _of_class_mapped(row, tile[c], by_p, norms[1], summed, of_true, labels, c, n)
-                    store_to(out, b, c, s, row, w, n)
-                elif out[0] == OWN:
-                    _of_class(
-                        out[1][b, c, s : s + n],
-                        tile[c], slope, norms[1], summed, of_true, labels, c, n,
+                    tiles.softmax_rows(tile[c], kept[c], highest, norms, needs, q, lp, lq, n)
+                    if needs & NEED_M:
+                        other_classes.put(q, lq, best, of_best, c, n)
+                    target_row(target, is_index, labels, b, c, s, y, n)
+                    fill(by_p, g[p_at, c] if p_at >= 0 else ZERO * one, n)
+                    fill(by_lp, ZERO, n)
+                    fill(by_lq, ZERO, n)
+                    add_slopes(
+                        others, other_gammas, maps, b, c, s,
+                        tile[c], q, lp, lq, y, g, f, row, by_p, by_lp, by_lq, n,
                     )  # fmt: skip
-                else:
-                    _of_class(row, tile[c], slope, norms[1], summed, of_true, labels, c, n)
+                    _by_log_p(tile[c], by_p, by_lp, kept[c], n)
+                    if needs & NEED_M:
+                        other_classes.by_log_p(
+                            tile[c], q, by_lq, best, rest, by_rest, c, smallest(one), kept[c], n
+                        )
+                    add_scaled(summed, kept[c], one, n)
+                if needs & NEED_M:
+                    for c in range(classes):
+                        other_classes.spread(kept[c], tile[c], best, rest, by_rest, summed, c, n)
+                add_scaled(summed, of_true, one, n)
+                for c in range(classes):
+                    _finish(kept[c], tile[c], summed, of_true, labels, c, row, n)
                     store_to(out, b, c, s, row, w, n)
+            else:
+                if p_at >= 0:
+                    for c in range(classes):
+                        add_scaled(summed, tile[c], g[p_at, c], n)
+                if maps is not None:
+                    for k in range(len(mapped)):
+                        for c in range(classes):
+                            load_from(maps[mapped[k, 2]], b, c, s, f, n)
+                            _add_product(summed, tile[c], f, g[mapped[k, 1], c], n)
+                _scale(summed, norms[1], of_true, w, n)
+                fill(w, ONE, n)  # it is in all three now
+                for c in range(classes):
+                    slope = g[p_at, c] if p_at >= 0 else ZERO * one
+                    if maps is not None:
+                        fill(by_p, slope, n)
+                        for k in range(len(mapped)):
+                            load_from(maps[mapped[k, 2]], b, c, s, f, n)
+                            add_scaled(by_p, f, g[mapped[k, 1], c], n)
+                        _of_class_mapped(
+                            row, tile[c], by_p, norms[1], summed, of_true, labels, c, n
+                        )
+                        store_to(out, b, c, s, row, w, n)
+                    elif out[0] == OWN:
+                        _of_class(
+                            out[1][b, c, s : s + n],
+                            tile[c], slope, norms[1], summed, of_true, labels, c, n,
+                        )  # fmt: skip
+                    else:
+                        _of_class(row, tile[c], slope, norms[1], summed, of_true, labels, c, n)
+                        store_to(out, b, c, s, row, w, n)
 
 
 @part

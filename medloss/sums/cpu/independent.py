@@ -32,67 +32,74 @@ ROWS = 12
 def sums(
     x: Any, target: Any, is_index: bool, mask: Array, maps: Any,
     terms: Array, gammas: Any, v_at: int, needs: int, logits: bool,
-    b: int, begin: int, end: int,
-    rows: Array, labels: Array, bins: Array, out: Array,
-) -> None:  # fmt: skip
-    """Add the sums over voxels ``begin`` to ``end`` of sample ``b`` to ``out`` (terms, C + 1)."""
-    classes, size = out.shape[1] - 1, rows.shape[1]
+    blocks: Array, first: int, last: int,
+    rows: Array, labels: Array, bins: Array, parts: Array,
+) -> bool:  # fmt: skip
+    """As the kernel of this name of :mod:`medloss.sums.cpu.exclusive`."""
+    classes, size = parts.shape[2] - 1, rows.shape[1]
     w, z, p, q, lp, lq, y, f, row = (
         rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8]
     )  # fmt: skip
     fill(w, ONE, size)
-    for s in range(begin, end, size):
-        n = min(size, end - s)
-        weight_row(mask, b, s, w, n)
-        if v_at >= 0:
-            out[v_at, 0] += total(w, n)
-        if is_index:
-            target_labels(target, labels, b, s, classes, n)
-        for c in range(classes):
-            load_from(x, b, c, s, z, n)
-            if len(mask):
-                clear_row(z, w, n)
-            _activate(z, logits, needs, p, q, lp, lq, n)
-            target_row(target, is_index, labels, b, c, s, y, n)
-            add_sums(terms, gammas, maps, b, c, s, p, q, lp, lq, y, w, f, row, out, n)
+    strange = False
+    for block in range(first, last):
+        b, begin, end = blocks[block]
+        out = parts[block]
+        for s in range(begin, end, size):
+            n = min(size, end - s)
+            weight_row(mask, b, s, w, n)
+            if v_at >= 0:
+                out[v_at, 0] += total(w, n)
+            _, outside = target_labels(target, is_index, labels, b, s, classes, n)
+            strange = strange or outside
+            for c in range(classes):
+                load_from(x, b, c, s, z, n)
+                if len(mask):
+                    clear_row(z, w, n)
+                _activate(z, logits, needs, p, q, lp, lq, n)
+                target_row(target, is_index, labels, b, c, s, y, n)
+                add_sums(terms, gammas, maps, b, c, s, p, q, lp, lq, y, w, f, row, out, n)
+    return strange
 
 
 @kernel
 def slopes(
     x: Any, target: Any, is_index: bool, mask: Array, maps: Any,
     terms: Array, gammas: Any, v_at: int, needs: int, logits: bool,
-    b: int, begin: int, end: int,
-    rows: Array, labels: Array, g: Array, out: Any,
+    blocks: Array, first: int, last: int,
+    rows: Array, labels: Array, gradients: Array, out: Any,
 ) -> None:  # fmt: skip
-    """Write the gradient of Σ g S by the input, for gradients ``g`` (terms, C + 1) of the sums."""
-    classes, size = g.shape[1] - 1, rows.shape[1]
+    """As the kernel of this name of :mod:`medloss.sums.cpu.exclusive`, by the input."""
+    classes, size = gradients.shape[2] - 1, rows.shape[1]
     w, z, p, q, lp, lq, y, f, row = (
         rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8]
     )  # fmt: skip
     by_p, by_lp, by_lq = rows[9], rows[10], rows[11]
     fill(w, ONE, size)
-    for s in range(begin, end, size):
-        n = min(size, end - s)
-        weight_row(mask, b, s, w, n)
-        if is_index:
-            target_labels(target, labels, b, s, classes, n)
-        for c in range(classes):
-            load_from(x, b, c, s, z, n)
-            if len(mask):
-                clear_row(z, w, n)
-            _activate(z, logits, needs, p, q, lp, lq, n)
-            target_row(target, is_index, labels, b, c, s, y, n)
-            fill(by_p, ZERO, n)
-            fill(by_lp, ZERO, n)
-            fill(by_lq, ZERO, n)
-            add_slopes(
-                terms, gammas, maps, b, c, s, p, q, lp, lq, y, g, f, row, by_p, by_lp, by_lq, n
-            )
-            if logits:
-                _by_logit(p, q, by_p, by_lp, by_lq, row, n)
-            else:
-                _by_probability(p, q, by_p, by_lp, by_lq, row, needs, n)
-            store_to(out, b, c, s, row, w, n)
+    for block in range(first, last):
+        b, begin, end = blocks[block]
+        g = gradients[b]
+        for s in range(begin, end, size):
+            n = min(size, end - s)
+            weight_row(mask, b, s, w, n)
+            target_labels(target, is_index, labels, b, s, classes, n)
+            for c in range(classes):
+                load_from(x, b, c, s, z, n)
+                if len(mask):
+                    clear_row(z, w, n)
+                _activate(z, logits, needs, p, q, lp, lq, n)
+                target_row(target, is_index, labels, b, c, s, y, n)
+                fill(by_p, ZERO, n)
+                fill(by_lp, ZERO, n)
+                fill(by_lq, ZERO, n)
+                add_slopes(
+                    terms, gammas, maps, b, c, s, p, q, lp, lq, y, g, f, row, by_p, by_lp, by_lq, n
+                )
+                if logits:
+                    _by_logit(p, q, by_p, by_lp, by_lq, row, n)
+                else:
+                    _by_probability(p, q, by_p, by_lp, by_lq, row, needs, n)
+                store_to(out, b, c, s, row, w, n)
 
 
 @part

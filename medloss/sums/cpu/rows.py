@@ -13,7 +13,7 @@ import numpy as np
 
 from medloss.sums.cpu import part
 from medloss.sums.cpu.scalars import ONE, ZERO, exp, log, log1p
-from medloss.sums.cpu.stored import BFLOAT16, BYTE, FLOAT16, OWN, decode, encode
+from medloss.sums.cpu.stored import BFLOAT16, BYTE, FLOAT16, LONG, OWN, decode, encode
 from medloss.sums.numeric import KNEE
 
 Array = Any
@@ -251,24 +251,34 @@ def _is_something(row: Array, n: int) -> bool:
 
 
 @part
-def target_labels(target: Any, labels: Array, b: int, s: int, classes: int, n: int) -> bool:
-    """Load class indices; whether all are the same."""
-    kind, _, _, _, byte, whole = target
-    if kind == BYTE:
-        return _load_labels(byte[b, 0, s : s + n], labels, classes, n)
-    return _load_labels(whole[b, 0, s : s + n], labels, classes, n)
+def target_labels(
+    target: Any, is_index: bool, labels: Array, b: int, s: int, classes: int, n: int
+) -> tuple[bool, bool]:
+    """Load class indices, if it is those; whether all are the same, and whether one is no class."""
+    kind, own, _, _, byte, whole = target
+    low, high = np.int32(0), np.int32(-1)
+    if is_index:
+        if kind == BYTE:
+            low, high = _load_labels(byte[b, 0, s : s + n], labels, classes, n)
+        elif kind == LONG:
+            low, high = _load_labels(whole[b, 0, s : s + n], labels, classes, n)
+        else:
+            low, high = _load_labels(own[b, 0, s : s + n], labels, classes, n)
+    return low == high, high == classes
 
 
 @part
-def _load_labels(source: Array, row: Array, classes: int, n: int) -> bool:
+def _load_labels(source: Array, row: Array, classes: int, n: int) -> Any:
     low, high = np.int32(classes), np.int32(0)
     for i in range(n):
         label = source[i]
-        index = np.int32(label) if (label >= 0) & (label < classes) else np.int32(classes)
+        index = np.int32(label)
+        known = (label >= 0) & (label < classes) & (index == label)  # a float may be a fraction
+        index = index if known else np.int32(classes)
         row[i] = index
         low = min(low, index)
         high = max(high, index)
-    return bool(low == high)
+    return low, high
 
 
 @part

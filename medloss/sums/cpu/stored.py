@@ -59,6 +59,12 @@ def index(tensor: Tensor, work: Any) -> Stored:
     return _at(BYTE if tensor.dtype == torch.uint8 else LONG, view(tensor), work)
 
 
+def flat(tensor: Tensor, work: Any) -> Stored:
+    """A contiguous tensor (B, C, *spatial) of floats that the kernels read, or of class indices."""
+    kind = LONG if tensor.dtype == torch.int64 else _KINDS.get(tensor.dtype, OWN)
+    return _at(kind, view(tensor).reshape(*tensor.shape[:2], -1), work)
+
+
 def _at(kind: int, array: npt.NDArray[Any], work: Any) -> Stored:
     arrays = _empty[work]
     return (kind, *arrays[:kind], array, *arrays[kind + 1 :])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +12,8 @@ from torch import Tensor
 from medloss.sums.gpu import head as heads
 from medloss.sums.gpu.head import Head
 from medloss.sums.gpu.kernels import class_sums_kernel, class_sums_slopes_kernel
-from medloss.sums.gpu.tiles import Load, Tile, chosen_tile
+from medloss.sums.gpu.residence import processors, resident, spread, stages_that_fit
+from medloss.sums.gpu.tiles import AS_MANY, Load, Tile, chosen_tile
 from medloss.sums.request import SumsRequest, gradient_like
 from medloss.sums.terms import TERMS, Summand
 
@@ -28,19 +28,29 @@ def sums(request: SumsRequest, head: Head | None = None) -> Tensor:
         request: with a head the input is there in shape only.
         head: what makes the logits.
     """
+    # a fixed order, where atomic additions would have none
+    return parts_of(request, head).sum(1).to(request.work_dtype)
+
+
+def parts_of(request: SumsRequest, head: Head | None = None) -> Tensor:
+    """The sums that each program finds, (B, programs, K, C), float64."""
     plan = LaunchPlan(request, head, gradient=False)
 
     def launch(tile: Tile) -> Tensor:
-        programs = plan.programs(tile)
-        shape = (plan.batch, programs, len(request.terms), plan.classes)
-        partial = plan.x.new_empty(shape, dtype=torch.float64)  # torch would copy it to be that
+        choices = {
+            **plan.choices, "FOLD": plan.fold(tile),
+            "DOUBLE": request.work_dtype == torch.float64, **tile.choices, **FUSED,
+        }  # fmt: skip
+        # float64, as torch would copy it to be that
+        of_none = plan.x.new_empty(0, dtype=torch.float64)
+        given = *plan.read, of_none, plan.voxels, 1
+        choices |= plan.stages(class_sums_kernel, given, choices)
+        programs = plan.programs(tile, class_sums_kernel, given, choices)
+        partial = of_none.new_empty((plan.batch, programs, len(request.terms), plan.classes))
         class_sums_kernel[(plan.batch * programs,)](
-            *plan.read, partial, plan.voxels, programs,
-            **plan.choices, FOLD=plan.fold(tile), DOUBLE=request.work_dtype == torch.float64,
-            **tile.choices, **FUSED,
-        )  # fmt: skip
-        # a fixed order, where atomic additions would have none
-        return partial.sum(1).to(request.work_dtype)
+            *plan.read, partial, plan.voxels, programs, **choices
+        )
+        return partial
 
     with on_device_of(plan.x):
         return launch(plan.tile(launch))
@@ -75,15 +85,20 @@ def _slopes(
     of_sums = gradient.detach().to(request.work_dtype).contiguous()
 
     def launch(tile: Tile) -> Tensor | None:
-        programs = plan.programs(tile)
-        by_head = None
+        choices = {
+            **plan.choices, "LOG_P": plan.has_log_p, "SUMS": len(request.terms), **tile.choices,
+            **FUSED,
+        }  # fmt: skip
+        by_head = None if head is None else head.weight.new_empty(0, dtype=torch.float64)
+        given = *plan.read, of_sums, written, by_head, plan.voxels, 1
+        choices |= plan.stages(class_sums_slopes_kernel, given, choices)
+        programs = plan.programs(tile, class_sums_slopes_kernel, given, choices)
         if head is not None:
             shape = (plan.batch * programs, plan.classes, head.weight.shape[1] + 1)
             by_head = head.weight.new_empty(shape, dtype=torch.float64)
         class_sums_slopes_kernel[(plan.batch * programs,)](
-            *plan.read, of_sums, written, by_head, plan.voxels, programs,
-            **plan.choices, LOG_P=plan.has_log_p, SUMS=len(request.terms), **tile.choices, **FUSED,
-        )  # fmt: skip
+            *plan.read, of_sums, written, by_head, plan.voxels, programs, **choices
+        )
         return by_head
 
     with on_device_of(plan.x):
@@ -173,12 +188,24 @@ class LaunchPlan:
         """Neighbouring voxels that lie in one thread."""
         return heads.FOLD if self.head else self.load.fold(tile)
 
-    def programs(self, tile: Tile) -> int:
-        """How many for each sample."""
-        tiles = -(-self.voxels // tile.voxels)
-        if not tile.programs:
+    def stages(
+        self, kernel: Any, given: tuple[Any, ...], choices: dict[str, Any]
+    ) -> dict[str, int]:
+        """Of the loads of a head, whose tiles are shared; other kernels share next to nothing."""
+        if self.head is None:
+            return {}
+        return {"num_stages": stages_that_fit(kernel, given, choices, self.x.device)}
+
+    def programs(
+        self, tile: Tile, kernel: Any, given: tuple[Any, ...], choices: dict[str, Any]
+    ) -> int:
+        """How many for each sample, of a kernel with its arguments and what it is compiled for."""
+        tiles, each, device = -(-self.voxels // tile.voxels), tile.programs, self.x.device
+        if not each:
             return tiles
-        return max(1, min(tiles, tile.programs * processors(self.x.device) // self.batch))
+        if each == AS_MANY:
+            each = resident(kernel, given, choices, device)
+        return spread(tiles, each * processors(device) // self.batch)
 
 
 def seen(tensor: Tensor) -> tuple[Any, ...]:
@@ -194,12 +221,3 @@ def seen(tensor: Tensor) -> tuple[Any, ...]:
 def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     """Kernels are launched on the current device, which need not be the tensor's."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
-
-
-@cache
-def processors(device: torch.device) -> int:
-    """Multiprocessors; two stand for the interpreter's, so that there is something to add."""
-    if device.type != "cuda":
-        return 2
-    count: int = torch.cuda.get_device_properties(device).multi_processor_count
-    return count

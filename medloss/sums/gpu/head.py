@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medloss.sums.gpu.tiles import Tile
+from medloss.sums.gpu.tiles import AS_MANY, Tile
 from medloss.sums.gpu.voxels import (
     is_class,
     load_classes,
@@ -28,12 +28,13 @@ from medloss.sums.gpu.voxels import (
 
 LEAST = 16
 """Rows and columns that a product on tensor cores has at least."""
-TILE, FOLD = Tile(LEAST, 32, 4, 8), 8
+TILE, FOLD = Tile(LEAST, 32, 4, AS_MANY), 8
 """Of the logits; what is summed lies with the threads of eight voxels."""
 MOST_WEIGHTS = 1 << 13
 """Elements of a weight, padded, whose gradient the registers of a program hold."""
-MOST_FEATURES = 1 << 7
-"""Of which the 99 KB of shared memory that an RTX has hold a tile and the weight."""
+MOST_FEATURES = 1 << 8
+"""Of which the registers hold a tile: with twice as many 3 KB of a thread spill. What threads share
+is a matter of the device: :func:`~medloss.sums.gpu.residence.stages_that_fit`."""
 
 
 class Head(NamedTuple):

@@ -17,6 +17,8 @@ REGISTERS = 128
 """Of the 255 of a thread, for what lives as long as a tile; the others are for what comes between.
 """
 PIECE_BYTES = 64
+AS_MANY = -1
+"""Programs: as reside on a multiprocessor."""
 VARIABLE = "MEDLOSS_TRITON_TILE"
 TUNE = "tune"
 _FASTEST: dict[Hashable, Tile] = {}
@@ -32,7 +34,7 @@ class Tile(NamedTuple):
     warps: int
     """Threads / 32, a power of two."""
     programs: int
-    """For each multiprocessor; 0 is one program for each tile."""
+    """For each multiprocessor; 0 is one program for each tile, -1 as many as reside there."""
 
     @property
     def choices(self) -> dict[str, int]:
@@ -77,7 +79,7 @@ class Load(NamedTuple):
         # the threads of several rows meet, and do so best within a warp
         piece = rows * PIECE_BYTES // self.itemsize // (32 * self.vector)
         warps = 4 if rows == 1 else max(1, min(8, piece))
-        return self.tile(rows, warps, 32 // warps if self.sums else 0)
+        return self.tile(rows, warps, AS_MANY if self.sums else 0)
 
 
 def chosen_tile(load: Load, key: Hashable, launch: Callable[[Tile], object]) -> Tile:

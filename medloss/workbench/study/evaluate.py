@@ -12,12 +12,11 @@ import numpy as np
 from monai.bundle import ConfigParser
 from torch import nn
 
-from medloss.evaluation.inputs.case_pair import make_case_pair
+from medloss.evaluation.inputs.case_pair import make_case_pair, one_file
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.folder import write_tables
 from medloss.evaluation.outputs.tables import make_table, with_origin
 from medloss.evaluation.reading.images import Image, read_image
-from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, attempt, complete, evaluate_case_pair
@@ -100,10 +99,8 @@ def foreground(cases: Sequence[CaseResult]) -> Iterator[int]:
 
 
 def _empty(pair: Pair, plan: EvalPlan) -> CaseResult:
-    if pair.reference is None:
-        raise CaseError(pair.problem)
-    reference = read_image(pair.reference)
+    reference = read_image(one_file(pair, pair.reference))
     nothing = np.zeros(reference.shape, dtype=np.uint8)
-    path = pair.prediction or Path("empty")
+    path = Path("empty") if pair.prediction is None else one_file(pair, pair.prediction)
     prediction = Image(path, nothing, reference.spacing_mm, reference.affine, space=reference.space)
     return evaluate_case_pair(pair, make_case_pair(prediction, reference, plan.inputs), plan)

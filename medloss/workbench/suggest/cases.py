@@ -13,7 +13,9 @@ from scipy import ndimage
 
 from medloss.evaluation.inputs.labels import Classes, Label
 from medloss.evaluation.reading import values
-from medloss.evaluation.reading.images import SUFFIXES, Image, case_name, read_image
+from medloss.evaluation.reading.formats import SUFFIXES
+from medloss.evaluation.reading.images import Image, case_name, read_image
+from medloss.evaluation.reading.settled import NOTHING_TOLD, Told
 from medloss.evaluation.reading.stored import CaseError
 from medloss.workbench.suggest.shapes import Shape, measure_shape
 
@@ -73,19 +75,20 @@ def sample(paths: Sequence[Path], cases: int) -> tuple[Path, ...]:
     return tuple(paths[place] for place in places)
 
 
-def read_case(path: Path, classes: Classes | None = None) -> CaseFacts:
+def read_case(path: Path, classes: Classes | None = None, told: Told = NOTHING_TOLD) -> CaseFacts:
     """Read a label map and measure every class in it.
 
     Args:
         path: of an image of labels, or of a stack with a class in each channel.
         classes: labels and regions; by default every label that is there.
+        told: what the user says of files that do not say it themselves.
 
     Raises:
         CaseError: the file cannot be read, or is not what ``classes`` speaks of.
     """
     named = classes is not None and classes.independent
     channels: Literal["independent"] | None = "independent" if named else None
-    image = read_image(path, channels=channels)
+    image = read_image(path, channels=channels, told=told)
     axes = [axis for axis, size in enumerate(image.shape) if size > 1]
     if len(axes) < 2:
         raise CaseError(f"{path} is no image: its shape is {image.shape}")

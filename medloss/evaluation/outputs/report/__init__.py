@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.folder import REPORT
 from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report.figures import agreements, most_telling, plot, strips
@@ -73,11 +74,11 @@ def content(table: ResultTable, *, pictures: bool) -> dict[str, Any]:
     rows, left_out = case_rows(table)
     return {
         "table": table,
-        "prediction": place(case.pair.prediction for case in table.cases),
-        "reference": place(case.pair.reference for case in table.cases),
+        "prediction": place(x for case in table.cases for x in files_of(case.pair.prediction)),
+        "reference": place(x for case in table.cases for x in files_of(case.pair.reference)),
         "changed": [case for case in table.cases if case.notes],
         "most_named": _MOST_NAMED,
-        "findings": list(findings(table)),
+        "absences": list(absences(table)),
         "totals": totals(table),
         "groups": [(m, lines) for m in table.measures if (lines := table.lines_of(m))],
         "shown_statuses": shown_statuses(table.lines),
@@ -114,7 +115,7 @@ def totals(table: ResultTable) -> list[tuple[str, int, str]]:
     ]
 
 
-def findings(table: ResultTable) -> Iterator[StatusCases]:
+def absences(table: ResultTable) -> Iterator[StatusCases]:
     """Where labels are missed, spurious, or in neither map."""
     cases: dict[tuple[str, str], list[str]] = {}
     for case in table.cases:
@@ -169,9 +170,9 @@ def case_rows(table: ResultTable) -> tuple[list[CaseRow], int]:
     return [rows[index] for index in kept], too_many
 
 
-def place(paths: Iterable[Path | None]) -> str:
+def place(paths: Iterable[Path]) -> str:
     """The folder that files lie in, or the file where there is one."""
-    given = sorted({str(path) for path in paths if path})
+    given = sorted({str(path) for path in paths})
     if len(given) < 2:
         return given[0] if given else ""
     try:

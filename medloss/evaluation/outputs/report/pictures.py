@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
-from medloss.evaluation.inputs.layers import make_layers
+from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.outputs.report.planes import Plane, planes
 from medloss.evaluation.reading.images import Image
 from medloss.evaluation.reading.stored import PATIENT, CaseError
@@ -122,24 +123,37 @@ def _masks(
     case = choice.case
     if case.pair.prediction is None or case.pair.reference is None:
         raise CaseError("the results do not say which files were read")
+    if by_structure(case.pair):
+        return _structure(choice, table)
     sides = read_case_pair(case.pair, _inputs(table))
     if sides.reference.shape != case.shape:
         raise CaseError(f"the reference has the shape {sides.reference.shape}, not {case.shape}")
     regions = {label.key: label.members for label in table.labels if label.members}
     classes = {
-        label.key: label.key if label.members else int(label.key)
+        label.key: int(label.key) if label.key.isdecimal() else label.key
         for label in table.labels
-        if label.members or label.key.isdecimal()
+        if label.members or label.key.isdecimal() or label.key in sides.titles.values()
     }
     if choice.label.key not in classes:
         raise CaseError("the results do not say which labels the region is made of")
     wanted = classes[choice.label.key]
-    layers = make_layers(sides.prediction, sides.reference, [*classes.values()], regions)
+    layers = sides.layers([*classes.values()], regions)
     layer = next(layer for layer in layers if wanted in layer.codes)
     masks = [side == layer.codes[wanted] for side in (layer.reference, layer.prediction)]
     if sides.ignored is not None:
         masks = [mask & ~sides.ignored for mask in masks]
     return masks[0], masks[1], sides.reference
+
+
+def _structure(
+    choice: PictureChoice, table: ResultTable
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
+    """A structure that is a file of its own: no other file is read."""
+    key = choice.label.key
+    wanted: Label = int(key) if key.isdecimal() else key
+    for _, sides in read_structures(choice.case.pair, _inputs(table), [wanted]):
+        return (sides.reference.labels() != 0, sides.prediction.labels() != 0, sides.reference)
+    raise CaseError("no file holds this structure")
 
 
 def _inputs(table: ResultTable) -> CaseOptions:
@@ -148,9 +162,14 @@ def _inputs(table: ResultTable) -> CaseOptions:
     for name in ("remap_prediction", "remap_reference"):
         if name in asked:  # JSON has no numbers as keys
             asked[name] = {int(old): int(new) for old, new in asked[name].items()}
-    for name in ("region_order", "left_out", "passed_over"):
+    for name in ("names", "regions"):
         if name in asked:
-            asked[name] = tuple(asked[name])
+            asked[name] = {
+                int(label) if label.isdecimal() else label: tuple(each)
+                for label, each in asked[name].items()
+            }
+    for name, value in asked.items():
+        asked[name] = tuple(value) if isinstance(value, list) else value  # nor has it tuples
     try:
         return CaseOptions(**asked)
     except TypeError as error:
