@@ -55,7 +55,7 @@ def leave_at_once() -> NoReturn:
         _try(os.unlink, path)
     if processes := sys.modules.get("multiprocessing.process"):
         for child in [*getattr(processes, "_children", ())]:
-            _try(child.terminate)
+            _try(child.kill)  # a signal that it could handle may be lost while it begins
     try:
         if os.isatty(2):  # a bar may have hidden it
             os.write(2, _SHOW_CURSOR)
