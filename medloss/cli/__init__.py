@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from medloss._version import __version__
-from medloss.cli.exits import INTERRUPTED, NOBODY_READS, Interrupted, Stopped
+from medloss.cli.exits import INTERRUPTED, NOBODY_READS, InterruptedCommand, Stopped
 from medloss.cli.terminal import say
 from medloss.offers.host import PluginError
 from medloss.runtime import interruption
@@ -72,7 +72,7 @@ class _LazyGroup(click.Group):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(NOBODY_READS) from error
         except KeyboardInterrupt as interrupt:
-            raise Interrupted("interrupted") from interrupt
+            raise InterruptedCommand("interrupted") from interrupt
         except Exception as error:
             if ctx.params["debug"]:
                 raise

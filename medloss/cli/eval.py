@@ -22,7 +22,7 @@ from medloss.cli.eval_inputs import (
     input_options,
 )
 from medloss.cli.eval_outputs import RESULT_OPTIONS, WORK_OPTIONS, OutputOptions, output_options
-from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, Interrupted, stops
+from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, InterruptedCommand, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
 
@@ -234,7 +234,7 @@ def _evaluate(
     from medloss.evaluation.outputs.folder import JOURNAL
     from medloss.evaluation.run import evaluate_all
     from medloss.evaluation.score import evaluate
-    from medloss.work.engine import Interrupted as EngineInterrupted
+    from medloss.work.engine import Interrupted
 
     folder = outputs.folder
     try:
@@ -251,10 +251,10 @@ def _evaluate(
             )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    except EngineInterrupted as interrupt:
+    except Interrupted as interrupt:
         kept = f"{interrupt.done} of {interrupt.of} cases are scored"
         lost = f" and kept. {outputs.again}" if folder else "; nothing is kept without --output."
-        raise Interrupted(f"interrupted: {kept}{lost}") from interrupt
+        raise InterruptedCommand(f"interrupted: {kept}{lost}") from interrupt
 
 
 def _write(

@@ -23,7 +23,7 @@ class Stopped(click.ClickException):
     exit_code = STOPPED
 
 
-class Interrupted(click.ClickException):
+class InterruptedCommand(click.ClickException):
     """Ctrl-C, or the signal of a batch system."""
 
     exit_code = INTERRUPTED
@@ -38,7 +38,7 @@ def stops(again: str = "") -> Iterator[None]:
 
     Raises:
         Stopped: the machine failed.
-        Interrupted: by the user.
+        InterruptedCommand: by the user.
     """
     try:
         yield
@@ -48,4 +48,4 @@ def stops(again: str = "") -> Iterator[None]:
         reason = str(error) or type(error).__name__
         raise Stopped(f"{reason}.{again and ' '}{again}") from error
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(f"interrupted.{again and ' '}{again}") from interrupt
+        raise InterruptedCommand(f"interrupted.{again and ' '}{again}") from interrupt

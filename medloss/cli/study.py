@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from medloss.cli.exits import FAILED, Interrupted, stops
+from medloss.cli.exits import FAILED, InterruptedCommand, stops
 from medloss.cli.options import usage_errors
 from medloss.cli.terminal import say
 from medloss.runtime.config_text import parse_overrides
@@ -106,7 +106,7 @@ def study_command(
     Exit code: 0 when every run has ended, 1 when one failed, 2 for a wrong command, 4 when the
     machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
-    from medloss.work.engine import Interrupted as EngineInterrupted
+    from medloss.work.engine import Interrupted
     from medloss.workbench.study.command import StudyOptions, run_study
 
     again = f"The same command goes on with {output}."
@@ -114,7 +114,7 @@ def study_command(
         try:
             options = StudyOptions(output=output, overrides=parse_overrides(override), **given)
             failed = run_study(options, say)
-        except EngineInterrupted as interrupt:
+        except Interrupted as interrupt:
             kept = f"{interrupt.done} of {interrupt.of} runs are kept"
-            raise Interrupted(f"interrupted: {kept}. {again}") from interrupt
+            raise InterruptedCommand(f"interrupted: {kept}. {again}") from interrupt
     context.exit(FAILED if failed else 0)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
 from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.records import CaseResult, Finding
+from medloss.evaluation.records import CaseResult, DataFinding
 from medloss.evaluation.score import EvalPlan, plan_labels
 from medloss.evaluation.signs import Sign
 
@@ -22,7 +22,7 @@ _CERTAIN = 0.95
 _Signed = list[tuple[CaseResult, Sign]]
 
 
-def findings(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Finding, ...]:
+def findings(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[DataFinding, ...]:
     """What the user should look at before the numbers.
 
     Args:
@@ -39,7 +39,7 @@ def findings(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Finding, ...]
     )
 
 
-def _crossed(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[Finding]:
+def _crossed(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[DataFinding]:
     """Labels that agree with another one, chains of them together."""
     found: dict[tuple[Label, Label], _Signed] = {}
     for case, sign in _signs(cases, "crossed"):
@@ -70,7 +70,7 @@ def _crossed(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[Finding]:
         remedy = ""
         if all(sign["remap"] for group in groups for _, sign in group):
             remedy = ",".join(f"{column}={row}" for row, column in chain)
-        yield Finding(
+        yield DataFinding(
             "crossed",
             f"{what} {_in(where, cases)}: Dice {_and(map(_two, as_is))} as "
             f"{'they are' if len(chain) > 1 else 'it is'}, {_and(map(_two, crossed))} crossed"
@@ -93,7 +93,7 @@ def _chains(chosen: dict[Label, Label]) -> Iterator[list[tuple[Label, Label]]]:
             yield chain
 
 
-def _moved(cases: Sequence[CaseResult]) -> Iterator[Finding]:
+def _moved(cases: Sequence[CaseResult]) -> Iterator[DataFinding]:
     """Predictions that agree far better somewhere else."""
     found: dict[str, _Signed] = {}
     for kind, describe in (("flipped", _flip), ("exchanged", _exchange), ("shifted", _shift)):
@@ -104,7 +104,7 @@ def _moved(cases: Sequence[CaseResult]) -> Iterator[Finding]:
             continue
         as_is, other = (fmean(sign["dice"][which] for _, sign in signed) for which in (0, 1))
         where = tuple(case.name for case, _ in signed)
-        yield Finding(
+        yield DataFinding(
             "moved",
             f"predictions look {what} {_in(where, cases)}: Dice of all labels together "
             f"{_two(as_is)} as they are, {_two(other)} {_back(signed[0][1])}",
@@ -140,7 +140,7 @@ def _back(sign: Sign) -> str:
     )
 
 
-def _other_grids(cases: Sequence[CaseResult]) -> Iterator[Finding]:
+def _other_grids(cases: Sequence[CaseResult]) -> Iterator[DataFinding]:
     """What the failed cases have in common where the two grids differ."""
     found: dict[str, _Signed] = {}
     for case, sign in _signs(cases, "grid"):
@@ -150,7 +150,7 @@ def _other_grids(cases: Sequence[CaseResult]) -> Iterator[Finding]:
             continue
         where = tuple(case.name for case, _ in signed)
         first = signed[0][1]
-        yield Finding(
+        yield DataFinding(
             "grid",
             f"predictions differ from their references in {what} {_in(where, cases)}; in the first "
             f"{first['prediction']} against {first['reference']}",
@@ -160,7 +160,7 @@ def _other_grids(cases: Sequence[CaseResult]) -> Iterator[Finding]:
 
 def _one_sided(
     cases: Sequence[CaseResult], plan: EvalPlan, explained: set[Label]
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """Labels that no file has, or none of one side."""
     scored = _scored(cases)
     having: dict[str, Counter[Label]] = {"reference": Counter(), "prediction": Counter()}
@@ -173,14 +173,15 @@ def _one_sided(
             continue
         reference, prediction = having["reference"][label], having["prediction"][label]
         title = _title(label, plan)
+        kind = ""
         if not reference and not prediction:
-            yield Finding("nowhere", f"{title} occurs in no file", (), (label,))
+            kind, where = "nowhere", "no file"
         elif not prediction:
-            many = _times(reference, "reference")
-            yield Finding("missed", f"{title} occurs in {many} and in no prediction", (), (label,))
+            kind, where = "missed", f"{_times(reference, 'reference')} and in no prediction"
         elif not reference:
-            many = _times(prediction, "prediction")
-            yield Finding("spurious", f"{title} occurs in {many} and in no reference", (), (label,))
+            kind, where = "spurious", f"{_times(prediction, 'prediction')} and in no reference"
+        if kind:
+            yield DataFinding(kind, f"{title} occurs in {where}", (), (label,))
 
 
 def _signs(cases: Iterable[CaseResult], kind: str) -> Iterator[tuple[CaseResult, Sign]]:

@@ -260,7 +260,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Finding:
+class DataFinding:
     """Something about the data that the user should look at, and no score says.
 
     Args:
@@ -298,7 +298,7 @@ class ResultTable:
     lines: tuple[Summary, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[DataFinding, ...] = ()
     path: Path = Path()
     written: str = ""
 

@@ -36,7 +36,7 @@ def printable(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class FolderEntry:
     """A file of a folder, or a folder in it that was not searched.
 
     Args:
@@ -58,14 +58,14 @@ class Entry:
         """The relative path without its suffix.
 
         Example:
-            >>> Entry(Path("ref/s1/liver.nii.gz"), "s1/liver.nii.gz", "liver").stem
+            >>> FolderEntry(Path("ref/s1/liver.nii.gz"), "s1/liver.nii.gz", "liver").stem
             's1/liver'
         """
         before, slash, name = self.relative.rpartition("/")
         return before + slash + (self.name or stem_of(name))
 
 
-def entries(folder: Path, depth: int | None) -> Iterator[Entry]:
+def entries(folder: Path, depth: int | None) -> Iterator[FolderEntry]:
     """What lies in a folder, so many folders deep, in order.
 
     Names with a leading dot are the operating system's, such as macOS's ``._case.nii.gz``. A folder
@@ -82,7 +82,7 @@ def entries(folder: Path, depth: int | None) -> Iterator[Entry]:
 
 def _entries(
     folder: Path, before: str, depth: int | None, above: tuple[tuple[int, int], ...]
-) -> Iterator[Entry]:
+) -> Iterator[FolderEntry]:
     status = folder.stat()
     here = status.st_dev, status.st_ino
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
@@ -93,15 +93,15 @@ def _entries(
         # A folder is an image by its suffix, or by what it holds if that cannot be cases.
         image = name is not None and (name != path.name or depth == 0)
         if image or not is_folder(path):
-            yield Entry(path, relative, name)
+            yield FolderEntry(path, relative, name)
         elif depth == 0 or here in above:
-            yield Entry(path, relative, folder=True)
+            yield FolderEntry(path, relative, folder=True)
         else:
             deeper = None if depth is None else depth - 1
             try:
                 yield from _entries(path, f"{relative}/", deeper, (*above, here))
             except OSError as error:
-                yield Entry(path, relative, folder=True, problem=error.strerror or str(error))
+                yield FolderEntry(path, relative, folder=True, problem=error.strerror or str(error))
 
 
 def is_folder(path: Path) -> bool:
@@ -137,7 +137,7 @@ class FolderSide:
     layout: Layout
     rank: tuple[str, ...]
     cases: dict[str, FolderCase]
-    rest: tuple[Entry, ...]
+    rest: tuple[FolderEntry, ...]
     folders: frozenset[str]
 
     @property
@@ -172,7 +172,7 @@ def read_folder(
 
 
 def _by_rank(
-    folder: Path, layout: Layout, rank: tuple[str, ...], found: Sequence[Entry], alone: str
+    folder: Path, layout: Layout, rank: tuple[str, ...], found: Sequence[FolderEntry], alone: str
 ) -> FolderSide:
     cases: dict[str, FolderCase] = {}
     rest, folders = [], set()
@@ -191,7 +191,7 @@ def _by_rank(
     return FolderSide(folder, layout, rank, cases, tuple(rest), frozenset(folders))
 
 
-def images_in(entry: Entry) -> int:
+def images_in(entry: FolderEntry) -> int:
     """How many images a file may be, of whatever format, or a folder may hold."""
     if not entry.folder:
         return int(looks_like_image(entry))
@@ -204,7 +204,7 @@ def images_in(entry: Entry) -> int:
         return 1
 
 
-def looks_like_image(entry: Entry) -> bool:
+def looks_like_image(entry: FolderEntry) -> bool:
     """Whether a file may be an image, of a format that is read or of another one."""
     if entry.folder or entry.name is not None:
         return not entry.folder
@@ -241,10 +241,10 @@ def _preferred(paths: list[tuple[str, Path]], probabilities: bool) -> list[tuple
     return kept
 
 
-def left_over(side: FolderSide, names: set[str]) -> list[tuple[Entry, bool]]:
+def left_over(side: FolderSide, names: set[str]) -> list[tuple[FolderEntry, bool]]:
     """What no pattern fits, and files of foreign formats that no case is made of."""
     foreign = [
-        (Entry(path, path.relative_to(side.folder).as_posix()), True)
+        (FolderEntry(path, path.relative_to(side.folder).as_posix()), True)
         for name, case in side.cases.items()
         if case.images or name not in names
         for _, path in case.others
@@ -253,7 +253,7 @@ def left_over(side: FolderSide, names: set[str]) -> list[tuple[Entry, bool]]:
     return sorted([*foreign, *rest], key=lambda each: each[0].path)
 
 
-def place_beside(entry: Entry, side: FolderSide, names: set[str]) -> str | None:
+def place_beside(entry: FolderEntry, side: FolderSide, names: set[str]) -> str | None:
     """Where a file lies that belongs to a case and is no label of it; ``None`` without a case."""
     before, _, stem = printable(entry.stem).rpartition("/")
     if side.layout.flat:

@@ -20,7 +20,7 @@ from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
-    Finding,
+    DataFinding,
     Measure,
     Result,
     ResultTable,
@@ -342,7 +342,7 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
         settings=settings,
         version=str(content["medloss"]),
         findings=tuple(
-            Finding(str(x["kind"]), str(x["sentence"]), tuple(x["cases"]), tuple(x["labels"]))
+            DataFinding(str(x["kind"]), str(x["sentence"]), tuple(x["cases"]), tuple(x["labels"]))
             for x in content.get("findings", ())
         ),
         path=path,

@@ -22,7 +22,7 @@ _LARGEST_SPAN_MM = 4000.0
 """No patient is taller; a damaged position is most often farther off."""
 
 
-class Plane(NamedTuple):
+class SlicePlane(NamedTuple):
     """Where one image lies, in DICOM's own way: left, posterior and superior.
 
     Args:
@@ -50,7 +50,7 @@ class Planes(NamedTuple):
     places: list[int]
 
 
-def plane(position: Any, directions: Any, spacing: Any) -> Plane:
+def plane(position: Any, directions: Any, spacing: Any) -> SlicePlane:
     """Values of a data set as numbers.
 
     Raises:
@@ -59,11 +59,11 @@ def plane(position: Any, directions: Any, spacing: Any) -> Plane:
     numbers = [tuple(float(x) for x in each) for each in (position, directions, spacing)]
     if [len(each) for each in numbers] != [3, 6, 2] or not np.isfinite(sum(numbers, ())).all():
         raise ValueError(f"position, orientation and spacing of a plane are {numbers}")
-    return Plane(*numbers)
+    return SlicePlane(*numbers)
 
 
 def stack(
-    path: Path, planes: Sequence[Plane], step_mm: float | None, thickness_mm: float | None
+    path: Path, planes: Sequence[SlicePlane], step_mm: float | None, thickness_mm: float | None
 ) -> Planes:
     """One grid for planes that are parallel and a whole number of steps apart.
 
@@ -103,7 +103,7 @@ def stack(
     return Planes(TO_RAS @ affine, int(places.max()) + 1, places.tolist())
 
 
-def axes(path: Path, plane: Plane) -> tuple[NDArray[np.float64], ...]:
+def axes(path: Path, plane: SlicePlane) -> tuple[NDArray[np.float64], ...]:
     """Steps from column to column and from row to row in mm, and the unit normal of both.
 
     The spacing between columns belongs to the direction of the rows, in which the columns follow

@@ -17,7 +17,7 @@ from medloss.evaluation.reading.dicom_files import (
     is_dicom,
     read_header,
 )
-from medloss.evaluation.reading.dicom_grid import Plane, plane, stack
+from medloss.evaluation.reading.dicom_grid import SlicePlane, plane, stack
 from medloss.evaluation.reading.opened import note
 from medloss.evaluation.reading.stored import CaseError
 
@@ -53,7 +53,7 @@ class _Slices(NamedTuple):
     series: str
     frame_of_reference: str
     shape: tuple[int, int]
-    planes: tuple[Plane, ...]
+    planes: tuple[SlicePlane, ...]
     step_mm: float | None
     thickness_mm: float | None
 

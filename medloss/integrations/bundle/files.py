@@ -60,7 +60,7 @@ def digest(folder: Path, files: Iterable[Path]) -> str:
     return found.hexdigest()[:16]
 
 
-class Reader(Protocol):
+class FileReader(Protocol):
     """Entries of a bundle's configuration."""
 
     def required(self, name: str) -> Any:
@@ -70,7 +70,7 @@ class Reader(Protocol):
         """An entry as it is written, or None."""
 
 
-def checkpoint_of(reader: Reader, folder: Path) -> Path:
+def checkpoint_of(reader: FileReader, folder: Path) -> Path:
     """The file that the configuration's ``CheckpointLoader`` loads, else ``models/model.pt``."""
     for entry in ("handlers", "evaluator#val_handlers"):
         handlers = reader.raw(entry)
