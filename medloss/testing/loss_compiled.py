@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from medloss.testing.loss_subject import LossSubject, demand_close, value
 from medloss.testing.registry import SPACING_MM, ContractError, contract, demand
 from medloss.testing.scenes import Scene
 
 RTOL = 1e-5
+_BREAKS = (torch._dynamo.exc.Unsupported, GuardOnDataDependentSymNode)
+"""How torch says that a graph breaks: at what it cannot trace, and where the data decide."""
 SHAPE = (4, 3, 5)
 
 
@@ -52,7 +55,7 @@ def compiled_equals_eager(subject: LossSubject) -> str:
         compiled = torch.compile(every, fullgraph=not reason, backend="aot_eager")
         try:
             found, gradient = _values_and_gradient(compiled, subject)
-        except torch._dynamo.exc.Unsupported as error:
+        except _BREAKS as error:
             first = str(error).strip().partition("\n")[0]
             raise ContractError(
                 f"its graph breaks ({first}); a loss that cannot do without says why, in "
@@ -115,7 +118,7 @@ def _in_one_graph(form: _Form) -> bool:
     compiled = torch.compile(_called, fullgraph=True, backend="eager")
     try:
         compiled(form, form.scene.logits)
-    except torch._dynamo.exc.Unsupported:
+    except _BREAKS:
         return False
     return True
 

@@ -147,7 +147,7 @@ def _text(line: Mapping[str, Any]) -> bytes:
 
     Example:
         >>> _text({"name": "a"})
-        b'{"sum":"c1172a38","name":"a"}'
+        b'{"sum":"c8fc79ef","name":"a"}'
     """
     plain = {name: value for name, value in line.items() if name != "sum"}
     rest = json.dumps(plain, separators=(",", ":"), default=str).encode()[1:]

@@ -16,7 +16,7 @@ from medloss.evaluation.reading.images import Image, make_image
 from medloss.evaluation.reading.stored import Stored
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.score import EvalPlan
-from medloss.evaluation.signs import Sign, signs_of
+from medloss.evaluation.signs import Sign, most_common, signs_of
 from medloss.scoring.facts import Counts
 
 SHAPE = (32, 24, 20)
@@ -254,3 +254,22 @@ def test_other_grids_are_one_sentence(tmp_path: Path):
     text = " ".join(result.output.split())
     assert "saved without the geometry of its image?" in text
     assert "predictions differ from their references in spacing in 2 of 2 cases" in text
+
+
+def test_labels_that_pair_by_name_are_told_by_name():
+    swapped = renumbered(scene(), {60: 61, 61: 60})
+    counts = [("left", Counts(0, 1, 1, 0))]
+    signs = signs_of(image(swapped), image(scene()), None, counts, {60: "left", 61: "right"})
+    assert [sign["labels"] for sign in signs] == [["left", "right"], ["right", "left"]]
+    (finding,) = findings([CaseResult(Pair("a", None, None), signs=signs)], EvalPlan(()))
+    assert finding.sentence.startswith("left and right look exchanged in 1 of 1 case:")
+    assert "--remap" not in finding.sentence
+
+
+def test_structures_agree_on_a_place():
+    (sign,) = seen(np.flip(worn(scene()), 1), scene())
+    other = {**sign, "dice": [0.2, 0.8], "sure": False}
+    (found,) = most_common([(sign,), (other,), ()])
+    assert (found["axes"], found["sure"]) == ([1], False)
+    assert found["dice"][0] == pytest.approx((sign["dice"][0] + 0.2) / 2)
+    assert most_common([(sign,), ()]) == ()

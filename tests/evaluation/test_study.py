@@ -238,8 +238,8 @@ def test_a_real_pair(data_dir):
     (case,) = run(folder / "example_seg.nii.gz", folder / "example_seg_fast.nii.gz")
     assert not case.error
     found = values(case)
-    assert len(statuses(case)) >= 40
-    assert all(0 <= v <= 1 for (_, column), v in found.items() if column == "dice")
+    assert len(statuses(case)) >= 40  # the header names more labels than the voxels have
+    assert all(0 <= v <= 1 or v != v for (_, column), v in found.items() if column == "dice")
     assert sum(v > 0.8 for (_, column), v in found.items() if column == "dice") > 20
 
 

@@ -204,7 +204,11 @@ def test_a_finder_that_fails_hides_nothing_of_ours(monkeypatch):
     assert {"dice", "boundary"} <= {offer.record.name for offer in Host().losses}
 
 
-def test_an_interruption_of_the_user_is_one():
+def test_an_interruption_of_the_user_is_one(request):
+    # a process that a shell put into the background is begun with the signal ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     def interrupted() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)

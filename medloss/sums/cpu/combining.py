@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from medloss.sums.cpu import kernel, part
+from medloss.sums.cpu import exact_kernel, exact_part
 
 Array = Any
 MEAN, TOTAL, POOLED = range(3)
 """What a ratio is of: each sample and class, all of them together, the weighted classes of each."""
 
 
-@kernel
+@exact_kernel
 def combine(
     parts: Array, kinds: Array, above: Array, below: Array, numbers: Array, v_at: int,
     sums: Array, values: Array, by_sums: Array,
@@ -63,7 +63,7 @@ def combine(
     return whole
 
 
-@part
+@exact_part
 def _of_samples(parts: Array, v_at: int, sums: Array) -> None:
     # in the order of the blocks, so that the number of threads changes nothing
     each = len(parts) // len(sums)
@@ -76,7 +76,7 @@ def _of_samples(parts: Array, v_at: int, sums: Array) -> None:
                 sums[b, k, c] = total
 
 
-@part
+@exact_part
 def _form(factors: Array, sums: Array, begin: int, end: int, c: int, first: int) -> Any:
     """A linear form of the sums of a class; 0 times a NaN of others is none."""
     total = 0.0
@@ -86,7 +86,7 @@ def _form(factors: Array, sums: Array, begin: int, end: int, c: int, first: int)
     return total
 
 
-@part
+@exact_part
 def _counted(sums: Array, begin: int, end: int, k: int, c: int, first: int) -> Any:
     total = 0.0
     for b in range(begin, end):
@@ -96,7 +96,7 @@ def _counted(sums: Array, begin: int, end: int, k: int, c: int, first: int) -> A
     return total
 
 
-@part
+@exact_part
 def _add(by_sums: Array, begin: int, end: int, c: int, factors: Array, slope: float) -> None:
     for k in range(len(factors)):
         if factors[k] != 0:
@@ -104,7 +104,7 @@ def _add(by_sums: Array, begin: int, end: int, c: int, factors: Array, slope: fl
                 by_sums[b, k, c] += factors[k] * slope
 
 
-@part
+@exact_part
 def _mean(
     sums: Array, begin: int, end: int, first: int, above: Array, below: Array, numbers: Array,
     share: float, by_sums: Array,
@@ -121,7 +121,7 @@ def _mean(
     return value / (classes - first)
 
 
-@part
+@exact_part
 def _total(
     sums: Array, first: int, above: Array, below: Array, weight: float, by_sums: Array
 ) -> float:
@@ -138,7 +138,7 @@ def _total(
     return top / bottom
 
 
-@part
+@exact_part
 def _pooled(
     sums: Array, begin: int, end: int, first: int, above: Array, below: Array, numbers: Array,
     share: float, by_sums: Array, exponent: int, t_at: int, p_at: int, v_at: int,
