@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("summary_equals_docstring", "GoodLoss", {"summary": "Something else."}),
     ("card_is_complete", "NoSectionLoss", {}),
     ("card_is_complete", "NoWordLoss", {}),
     ("card_example_is_true", "WrongExampleLoss", {}),
-    ("config_example_builds", "GoodLoss", {"example": {"weight": (1.0,)}}),
+    ("config_example_builds", "GoodLoss", {"example": {"other_act": torch.sigmoid}}),
     ("exemptions_are_reasoned", "GoodLoss", {"exempt": {"copies_and_pickles": "it cannot"}}),
     ("exemptions_are_reasoned", "GoodLoss", {"exempt": {"flips_chang_nothing": "a typo"}}),
     ("exemptions_are_reasoned", "WrongSignLoss", {"exempt": {"perfect_is_best": " "}}),

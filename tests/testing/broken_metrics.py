@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from testing.good_metrics import good_metric
@@ -117,7 +118,7 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("card_is_complete", "no_section", {}),
     ("card_is_complete", "no_word", {}),
     ("card_example_is_true", "wrong_example", {}),
-    ("config_example_builds", "good_metric", {"example": {"power": (1,)}}),
+    ("config_example_builds", "good_metric", {"example": {"power": Fraction(1)}}),
     ("exemptions_are_reasoned", "good_metric", {"exempt": {"monai_form_agrees": "it cannot"}}),
     ("listing_stays_light", "good_metric", {"module": "medloss.base"}),
     ("pure_function_of_facts", "remembering", {}),

@@ -11,7 +11,8 @@ from medloss.offers.records import Loss, Metric, Record
 def offer(target: str, *, module: str = "medloss_region", **changes: Any) -> Offer[Any]:
     """An offer of a target, as if a plugin had made it."""
     name = changes.pop("name", "broken")
-    exempt = changes.pop("exempt", None)
+    # What a record refuses, so that the checks beneath it can fail
+    forced = {word: changes.pop(word) for word in ("exempt", "example") if word in changes}
     kind = changes.pop("kind", "loss")
     record: Record
     if kind == "loss":
@@ -20,6 +21,6 @@ def offer(target: str, *, module: str = "medloss_region", **changes: Any) -> Off
     else:
         words = {"summary": "Overlap over union.", "facts": ("counts",), "better": "higher"}
         record = Metric(name=name, target=target, family="region", **{**words, **changes})
-    if exempt is not None:
-        object.__setattr__(record, "exempt", exempt)
+    for word, value in forced.items():
+        object.__setattr__(record, word, value)
     return Offer(record, Plugin("broken", module, "medloss-broken", "1.0"))
