@@ -7,6 +7,7 @@ two axes exchanged, or some voxels aside. What is found is said with the result 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,13 +65,13 @@ def signs_of(
     crossed = list(_crossed(sides))
     swapped = {sign["labels"][0]: sign["labels"][1] for sign in crossed}
     # Organs of the two sides are exchanged by a mirror too: what explains more is what is said.
-    moved = _moved(sides, swapped)
-    if moved is not None:
-        return (moved,)
+    moved, crossed_there = _moved(sides, swapped)
+    if not crossed_there:
+        return moved
     for sign in crossed:
         sign["labels"] = [titles.get(label, label) for label in sign["labels"]]
         sign["remap"] &= not titles
-    return tuple(crossed)
+    return (*crossed, *moved)
 
 
 def most_common(parts: Sequence[tuple[Sign, ...]]) -> tuple[Sign, ...]:
@@ -209,8 +210,10 @@ def _shared_by_masks(sides: _Sides) -> dict[tuple[int, int], int]:
 # Labels elsewhere
 
 
-def _moved(sides: _Sides, swapped: Mapping[int, int]) -> Sign | None:
-    """The one other place at which the prediction agrees better than where it is.
+def _moved(sides: _Sides, swapped: Mapping[int, int]) -> tuple[tuple[Sign, ...], bool]:
+    """The one other place at which the prediction agrees better than where it is, if there is one.
+
+    And whether other numbers explain something all the same, there or where it is.
 
     Args:
         sides: of the case.
@@ -218,12 +221,12 @@ def _moved(sides: _Sides, swapped: Mapping[int, int]) -> Sign | None:
             must explain more than other numbers do.
     """
     if sum(sides.reference.voxels.values()) < _FEWEST_VOXELS:
-        return None
+        return (), True
     places, labels = _sample(sides.reference)
     total = sum(sides.reference.voxels.values()) + sum(sides.prediction.voxels.values())
     each = sum(sides.reference.voxels.values()) / len(labels)
 
-    def dice(moved: Voxels, labels: NDArray[np.int64] = labels) -> float:
+    def dice(moved: Voxels, labels: NDArray[np.int64]) -> float:
         inside = np.ones(len(labels), dtype=bool)
         for axis, size in zip(moved, sides.prediction.shape, strict=True):
             inside &= (axis >= 0) & (axis < size)
@@ -231,19 +234,30 @@ def _moved(sides: _Sides, swapped: Mapping[int, int]) -> Sign | None:
         hits = np.count_nonzero(sides.prediction.at(there, labels[inside]))
         return float(2 * each * hits / total)
 
-    as_is = dice(places)
-    least = as_is
+    shape = sides.prediction.shape
+    best, sign = _best_place(functools.partial(dice, labels=labels), places, shape)
     if swapped:
-        least = dice(places, np.array([swapped.get(int(n), int(n)) for n in labels]))
+        as_other = np.array([swapped.get(int(n), int(n)) for n in labels])
+        with_others, other = _best_place(functools.partial(dice, labels=as_other), places, shape)
+        if with_others >= best:
+            return other, True
+    return sign, not sign
+
+
+def _best_place(
+    dice: Callable[[Voxels], float], places: Voxels, shape: tuple[int, ...]
+) -> tuple[float, tuple[Sign, ...]]:
+    """The highest Dice, and the sign of the place that it is reached at."""
+    as_is = dice(places)
     if as_is < _MIRRORED_BELOW:
-        tried = [(dice(_turned(places, way, sides.prediction.shape)), way) for way in _ways(sides)]
+        tried = [(dice(_turned(places, way, shape)), way) for way in _ways(shape)]
         best, (kind, axes) = max(tried, key=lambda item: item[0])
-        if best > least and _better(as_is, best, kind):
-            return _sign(kind, as_is, best, axes=list(axes))
+        if _better(as_is, best, kind):
+            return best, (_sign(kind, as_is, best, axes=list(axes)),)
     best, shift = _climb(dice, places, as_is)
-    if best > least and _better(as_is, best, "shifted"):
-        return _sign("shifted", as_is, best, voxels=shift)
-    return None
+    if _better(as_is, best, "shifted"):
+        return best, (_sign("shifted", as_is, best, voxels=shift),)
+    return as_is, ()
 
 
 def _better(as_is: float, best: float, kind: str) -> bool:
@@ -281,9 +295,8 @@ def _sample(classes: _Classes) -> tuple[Voxels, NDArray[np.int64]]:
 _Way = tuple[str, tuple[int, ...]]
 
 
-def _ways(sides: _Sides) -> Iterator[_Way]:
+def _ways(shape: tuple[int, ...]) -> Iterator[_Way]:
     """Mirrored along one axis or more; two axes of one size exchanged."""
-    shape = sides.prediction.shape
     axes = range(len(shape))
     for many in range(1, len(shape) + 1):
         for flipped in itertools.combinations(axes, many):

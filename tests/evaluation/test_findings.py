@@ -124,6 +124,13 @@ def test_shifted_by_whole_voxels(shift: tuple[int, ...]):
     assert sign["dice"] == pytest.approx([dice(prediction, scene()), 1.0])
 
 
+def test_other_numbers_in_another_place_are_both_told():
+    prediction = np.roll(renumbered(scene(), {61: 7}), 1, 0)
+    crossed, shifted = seen(prediction, scene())
+    assert (crossed["labels"], shifted["voxels"]) == ([61, 7], [1, 0, 0])
+    assert [sign["kind"] for sign in seen(np.flip(scene(), 0), scene())] == ["flipped"]
+
+
 def test_what_is_ignored_is_no_sign():
     swapped = renumbered(scene(), {60: 61, 61: 60})
     ignored = np.isin(scene(), (60, 61))
