@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,18 @@ with partial_file(Path({str(tmp_path)!r}) / "table.csv") as partial:
     done = run(code, tmp_path)
     assert done.returncode == 130, done.stderr
     assert not [path for path in tmp_path.iterdir() if "table" in path.name]
-    child = Path(f"/proc/{int(done.stdout)}/stat")
-    if child.exists():  # not taken away yet by whoever inherited it
-        assert child.read_text().split()[2] == "Z"
+    deadline = time.monotonic() + 30  # it is killed, but may not have run since
+    while is_running(int(done.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_running(number: int) -> bool:
+    """Whether a process is there, and not only to be taken away by whoever inherited it."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
 
 
 def test_it_listens_before_anything_else_is_imported():
