@@ -16,7 +16,7 @@ from medloss.base.targets import Prepared
 from medloss.objects.labels import INDEX
 from medloss.runtime.eager import evaluate_now, numbers_may_be_read
 from medloss.sums import choice, work_dtype
-from medloss.sums.ratios import RatioSum, WeightedRatios
+from medloss.sums.ratios import RatiosByLoops, RatioSum, WeightedRatios
 
 MOST = 64
 """Forms of one loss that are kept."""
@@ -34,7 +34,7 @@ class KeptForms:
     """Closed forms of one loss by the form of input; neither copied nor saved with it."""
 
     def __init__(self) -> None:
-        self._of: dict[Any, tuple[WeightedRatios, Any, Any]] = {}
+        self._of: dict[Any, tuple[RatiosByLoops, Any, Any]] = {}
         self._changes = _changes
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -71,7 +71,8 @@ class KeptForms:
         """What was decided in a call with these inputs, if the next one may rely on it."""
         values, label = prepared.values, prepared.label
         if (
-            values is not prepared.raw
+            not isinstance(ratios, RatiosByLoops)  # of a launch there is nothing to keep
+            or values is not prepared.raw
             or prepared.activation == "probabilities"  # which are looked at
             or not prepared.is_index
             or label.dtype not in (*INDEX, work_dtype(values))  # loops read those as they are
@@ -81,9 +82,7 @@ class KeptForms:
             return
         if self._changes != _changes or len(self._of) >= MOST:
             self._of, self._changes = {}, _changes
-        plans = ratios.plans(values, prepared.target)
-        if plans is not None:
-            self._of[_form(values, label)] = ratios, *plans
+        self._of[_form(values, label)] = ratios, *ratios.plans(values, prepared.target)
 
 
 def _form(input: Tensor, target: Tensor) -> tuple[Any, ...]:

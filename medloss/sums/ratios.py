@@ -56,7 +56,7 @@ class Ratio(NamedTuple):
 
 
 class WeightedRatios:
-    """A weighted sum of ratios, apart from the tensors that it is of.
+    """A weighted sum of ratios, apart from the tensors that it is of and from what evaluates it.
 
     Args:
         form: of the sums.
@@ -75,12 +75,24 @@ class WeightedRatios:
         *,
         is_index: bool,
     ) -> None:
+        self.form, self.terms, self.parts = form, terms, parts
+        self.formula, self.is_index = formula, is_index
+
+    def of(self, input: Tensor, target: Tensor, mask: Tensor | None) -> RatioSum:
+        """Their value, and how it goes on from the sums."""
+        raise NotImplementedError
+
+
+class RatiosByLoops(WeightedRatios):
+    """The same by compiled loops."""
+
+    def __init__(self, *given: Any, is_index: bool) -> None:
+        super().__init__(*given, is_index=is_index)
         from medloss.sums.cpu import backend, combining  # compiled loops, imported where they run
 
-        self.form, self.terms, self.formula, self.is_index = form, terms, formula, is_index
         self.backend, self.combine = backend, combining.combine
         kinds, above, below, numbers = [], [], [], []
-        for weight, ratio in parts:
+        for weight, ratio in self.parts:
             kind, exponent = combining.MEAN, ratio.volume_exponent
             if exponent is not None:
                 kind = combining.POOLED
@@ -114,7 +126,7 @@ class WeightedRatios:
         plan, read = self.backend.planned(self.form.request(input, target, mask), gradient=False)
         return self.combined(plan, plan.add_up(read)[0])
 
-    def plans(self, input: Tensor, target: Tensor) -> tuple[Any, Any] | None:
+    def plans(self, input: Tensor, target: Tensor) -> tuple[Any, Any]:
         """Those of the sums and of the gradient, for tensors of this form without a mask."""
         request = self.form.request(input, target, None)
         of_sums, of_slopes = (
@@ -122,29 +134,16 @@ class WeightedRatios:
         )
         return of_sums, of_slopes
 
-    def combined(self, plan: Any, parts: Array) -> RatioSum:
+    def combined(self, plan: Any, parts: Array) -> RatioSumByLoops:
         """Of sums over blocks, as the plan adds them up."""
         batch, terms, classes = plan.batch, plan.terms, plan.classes
         sums, by_sums = np.empty((batch, terms, classes)), np.zeros((batch, terms, classes + 1))
-        values = np.empty(len(self.tables[0]))
-        number = self.combine(parts, *self.tables, sums, values, by_sums)
-        return RatioSum(self, number, plan.value_dtype, sums, values, by_sums)
+        number = self.combine(parts, *self.tables, sums, by_sums)
+        return RatioSumByLoops(self, number, plan.value_dtype, sums, by_sums)
 
 
 class RatiosOnDevice(WeightedRatios):
     """The same by triton's kernels: two launches, and two for the gradient."""
-
-    def __init__(
-        self,
-        form: Form,
-        terms: tuple[Term, ...],
-        parts: Sequence[tuple[float, Ratio]],
-        formula: Formula,
-        *,
-        is_index: bool,
-    ) -> None:
-        self.form, self.terms, self.formula, self.is_index = form, terms, formula, is_index
-        self.parts = parts
 
     def of(self, input: Tensor, target: Tensor, mask: Tensor | None) -> RatioSum:
         """Their value, and how it goes on from the sums."""
@@ -154,58 +153,29 @@ class RatiosOnDevice(WeightedRatios):
             done = evaluated(self.form.request(input, target, mask), self.terms, self.parts)
         return RatioSumOnDevice(self, done)
 
-    def plans(self, input: Tensor, target: Tensor) -> None:
-        """None: of a launch there is nothing to keep."""
-
 
 class RatioSum:
     """The value of weighted ratios, as :mod:`medloss.runtime.eager` takes it.
 
     Args:
         ratios: what it is the value of.
-        number: itself.
-        dtype: its own.
         sums: (B, K, C) that it was made of.
-        values: of each ratio, without its weight.
-        by_sums: (B, K, C + 1), its derivative by the sums; 0 for labels that are no class.
     """
 
-    __slots__ = ("by_sums", "dtype", "number", "plan", "ratios", "sums", "values")
+    __slots__ = ("ratios", "sums")
 
     differentiable: ClassVar[int] = 1
-    sums: Array | Tensor
 
-    def __init__(
-        self,
-        ratios: WeightedRatios,
-        number: float,
-        dtype: torch.dtype,
-        sums: Array,
-        values: Array,
-        by_sums: Array,
-    ) -> None:
-        self.ratios, self.number, self.dtype = ratios, number, dtype
-        self.sums, self.values, self.by_sums = sums, values, by_sums
-        self.plan: Any = None  # of the gradient, where one is kept
+    def __init__(self, ratios: WeightedRatios, sums: Array | Tensor) -> None:
+        self.ratios, self.sums = ratios, sums
 
     def value(self, *tensors: Any) -> Tensor:
         """The loss."""
-        return torch.tensor(self.number, dtype=self.dtype)
+        raise NotImplementedError
 
     def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
         """Gradient by the input."""
-        plan, input, target = self.plan, tensors[0], tensors[1]
-        if plan is not None and input.is_contiguous() and target.is_contiguous():
-            read = plan.read(input, target)
-            out = torch.empty_like(input)
-        else:
-            request = self.ratios.form.request(*tensors)
-            plan, read = self.ratios.backend.planned(request, gradient=True)
-            out = gradient_like(input)
-        with np.errstate(all="ignore"):  # what is not finite shows in the gradient
-            by_sums = (self.by_sums * gradient.item()).astype(plan.dtype)
-        plan.write(read, by_sums, out)
-        return (out,)
+        raise NotImplementedError
 
     def plain(self, *tensors: Any) -> Tensor:
         """By the formula, of sums in plain torch."""
@@ -225,6 +195,46 @@ class RatioSum:
         return self.ratios.formula(sums, *tensors)
 
 
+class RatioSumByLoops(RatioSum):
+    """The same by compiled loops.
+
+    Args:
+        ratios: what it is the value of.
+        number: itself.
+        dtype: its own.
+        sums: (B, K, C) that it was made of.
+        by_sums: (B, K, C + 1), its derivative by the sums; 0 for labels that are no class.
+    """
+
+    __slots__ = ("by_sums", "dtype", "loops", "number", "plan")
+
+    def __init__(
+        self, ratios: RatiosByLoops, number: float, dtype: torch.dtype, sums: Array, by_sums: Array
+    ) -> None:
+        super().__init__(ratios, sums)
+        self.loops, self.number, self.dtype, self.by_sums = ratios, number, dtype, by_sums
+        self.plan: Any = None  # of the gradient, where one is kept
+
+    def value(self, *tensors: Any) -> Tensor:
+        """The loss."""
+        return torch.tensor(self.number, dtype=self.dtype)
+
+    def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
+        """Gradient by the input."""
+        plan, input, target = self.plan, tensors[0], tensors[1]
+        if plan is not None and input.is_contiguous() and target.is_contiguous():
+            read = plan.read(input, target)
+            out = torch.empty_like(input)
+        else:
+            request = self.loops.form.request(*tensors)
+            plan, read = self.loops.backend.planned(request, gradient=True)
+            out = gradient_like(input)
+        with np.errstate(all="ignore"):  # what is not finite shows in the gradient
+            by_sums = (self.by_sums * gradient.item()).astype(plan.dtype)
+        plan.write(read, by_sums, out)
+        return (out,)
+
+
 class RatioSumOnDevice(RatioSum):
     """The same on a device.
 
@@ -236,7 +246,8 @@ class RatioSumOnDevice(RatioSum):
     __slots__ = ("done",)
 
     def __init__(self, ratios: RatiosOnDevice, done: Evaluated) -> None:
-        self.ratios, self.done, self.sums = ratios, done, done.sums
+        super().__init__(ratios, done.sums)
+        self.done = done
 
     def value(self, *tensors: Any) -> Tensor:
         """The loss."""
@@ -277,4 +288,4 @@ def weighted_ratios(
             return RatiosOnDevice(form, named, parts, formula, is_index=is_index)
     if form.backend != NUMBA:
         return None
-    return WeightedRatios(form, named, parts, formula, is_index=is_index)
+    return RatiosByLoops(form, named, parts, formula, is_index=is_index)

@@ -19,7 +19,7 @@ MEAN, TOTAL, POOLED = range(3)
 @exact_kernel
 def combine(
     parts: Array, kinds: Array, above: Array, below: Array, numbers: Array, v_at: int,
-    sums: Array, values: Array, by_sums: Array,
+    sums: Array, by_sums: Array,
 ) -> float:  # fmt: skip
     """The weighted sum of all ratios.
 
@@ -32,7 +32,6 @@ def combine(
         numbers: weight, and what is added above and below.
         v_at: position of Σ1, which is summed once for all classes, or -1.
         sums: (B, K, C), to be filled, as is what follows.
-        values: of each ratio.
         by_sums: (B, K, C + 1), zeros at first.
     """
     batch = sums.shape[0]
@@ -58,7 +57,6 @@ def combine(
                         kinds[r, 3], kinds[r, 4], kinds[r, 5], v_at,
                     )  # fmt: skip
             value *= samples / batch
-        values[r] = value
         whole += weight * value
     return whole
 
