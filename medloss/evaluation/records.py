@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medloss._version import __version__
 from medloss.evaluation.inputs.labels import Label
@@ -53,6 +53,56 @@ class Result:
         return not math.isnan(self.value)
 
 
+LesionSide = Literal["reference", "prediction"]
+LesionStatus = Literal["found", "split", "merged", "merged_split", "missed", "false"]
+LesionSpace = Literal["RAS", "grid"]
+
+
+@dataclass(frozen=True)
+class LesionRow:
+    """One lesion of a case: a component of a label in the reference or in the prediction.
+
+    Args:
+        label: that it is a lesion of.
+        side: ``"reference"`` or ``"prediction"``.
+        number: from 1 for each label and side; with ``--instances`` the number in the file.
+        status: ``"found"`` if it and its only partner have no other; of the reference ``"missed"``
+            and of the prediction ``"false"`` without a partner. Else the lesions that are partners
+            of partners all have one status: ``"split"`` (one of the reference, several of the
+            prediction), ``"merged"`` (several, one) or ``"merged_split"``.
+        voxels: that count.
+        volume_mm3: of these; in 2D their area in mm².
+        centroid_mm: their centre of mass.
+        space: what ``centroid_mm`` is in: ``"RAS"``, the coordinates of the scanner, or ``"grid"``,
+            mm along the axes of the image from the centre of its first voxel.
+        partners: numbers of the lesions of the other side that it is matched with.
+        dice: of the lesion and its partners together; NaN without a partner.
+        iou: intersection over union, likewise.
+        hausdorff95_mm: between their surfaces, likewise.
+        assd_mm: average symmetric surface distance, likewise.
+    """
+
+    label: Label
+    side: LesionSide
+    number: int
+    status: LesionStatus
+    voxels: int
+    volume_mm3: float
+    centroid_mm: tuple[float, ...]
+    space: LesionSpace
+    partners: tuple[int, ...] = ()
+    dice: float = math.nan
+    iou: float = math.nan
+    hausdorff95_mm: float = math.nan
+    assd_mm: float = math.nan
+
+    @classmethod
+    def of(cls, values: Iterable[Any]) -> LesionRow:
+        """From its values in order, as JSON has them."""
+        plain: list[Any] = [tuple(x) if isinstance(x, list) else x for x in values]
+        return cls(*plain)
+
+
 @dataclass(frozen=True)
 class CaseResult:
     """All values of a case, or the sentence that says why there are none.
@@ -68,6 +118,7 @@ class CaseResult:
         definitions: results by the plan's other presets.
         notes: what was done to this case before it was scored, such as resampling.
         signs: that its files are not what they seem (:mod:`medloss.evaluation.signs`).
+        lesions: of the reference and of the prediction, label by label, where they were asked for.
         files: every file that it is made of, as it was when it was opened.
     """
 
@@ -81,6 +132,7 @@ class CaseResult:
     definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
     notes: tuple[str, ...] = ()
     signs: tuple[dict[str, Any], ...] = ()
+    lesions: tuple[LesionRow, ...] = ()
     files: tuple[Opened, ...] = field(default=(), compare=False)
 
     @property
@@ -112,11 +164,12 @@ class CaseResult:
 
         Example:
             >>> value = Result(1, "dice", 1.0, "", "ok")
-            >>> case = CaseResult(Pair("a", None, None), results=(value,))
+            >>> lesion = LesionRow(1, "reference", 1, "missed", 8, 8.0, (1.5, 1.5, 1.5), "RAS")
+            >>> case = CaseResult(Pair("a", None, None), results=(value,), lesions=(lesion,))
             >>> case.to_json()["results"]
             [(1, 'dice', 1.0, '', 'ok')]
-            >>> CaseResult.from_json(case.to_json(), case.pair) == case
-            True
+            >>> case.to_json()["lesions"][0][:6]
+            (1, 'reference', 1, 'missed', 8, 8.0)
         """
         return {
             "case": self.name,
@@ -127,6 +180,7 @@ class CaseResult:
                 [preset, [dataclasses.astuple(result) for result in results]]
                 for preset, results in self.definitions
             ],
+            "lesions": [dataclasses.astuple(lesion) for lesion in self.lesions],
         }
 
     @classmethod
@@ -145,13 +199,14 @@ class CaseResult:
                 (preset, tuple(Result(*values) for values in results))
                 for preset, results in line["definitions"]
             ),
+            lesions=tuple(map(LesionRow.of, line.get("lesions", ()))),
         )
 
 
 _PLAIN_FIELDS = tuple(
     each.name
     for each in dataclasses.fields(CaseResult)
-    if each.name not in ("pair", "results", "counts", "definitions", "files")
+    if each.name not in ("pair", "results", "counts", "definitions", "lesions", "files")
 )
 
 

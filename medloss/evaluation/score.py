@@ -113,6 +113,7 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
         pair=pair,
         results=tuple(result for case in found for result in case.results),
         counts=tuple(each for case in found for each in case.counts),
+        lesions=tuple(lesion for case in found for lesion in case.lesions),
         definitions=tuple(
             (preset, tuple(result for case in found for result in case.definitions[place][1]))
             for place, (preset, _) in enumerate(plan.definitions)
@@ -132,6 +133,7 @@ def _called(label: Label, case: CaseResult) -> CaseResult:
         case,
         results=named(case.results),
         counts=tuple((label, counts) for _, counts in case.counts),
+        lesions=tuple(dataclasses.replace(lesion, label=label) for lesion in case.lesions),
         definitions=tuple((preset, named(results)) for preset, results in case.definitions),
     )
 
@@ -203,6 +205,7 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
                 case,
                 results=(),
                 counts=(),
+                lesions=(),
                 definitions=(),
                 error="its labels pair by number and those of other cases by name; say with "
                 "--labels which number is which name, such as 1=liver",
@@ -211,6 +214,10 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
             case,
             results=results(case.results),
             counts=tuple((one(label) or label, counts) for label, counts in case.counts),
+            lesions=tuple(
+                dataclasses.replace(each, label=one(each.label) or each.label)
+                for each in case.lesions
+            ),
             definitions=tuple((preset, results(found)) for preset, found in case.definitions),
         )
 

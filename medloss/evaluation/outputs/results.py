@@ -17,10 +17,12 @@ from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
+from medloss.evaluation.outputs.lesions import LESIONS, read_lesions
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
     DataFinding,
+    LesionRow,
     Measure,
     Result,
     ResultTable,
@@ -57,7 +59,7 @@ _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
 _KINDS: dict[str, type[Any]] = {
-    **dict.fromkeys(("inputs", "bootstrap", "versions", "source"), dict),
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions"), dict),
     **dict.fromkeys(("command", "device"), str),
 }
 """Of the settings that are not there in every file, or that only some readers show."""
@@ -331,11 +333,15 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     measures, labels = head_of(settings)
     named = {measure.name: measure for measure in measures}
     counts = _counts(content)
+    lesions = _lesions(path, content)
     return ResultTable(
         measures=measures,
         labels=labels,
         cases=tuple(
-            _case(entry, values.get(entry["case"], {}), counts.get(entry["case"], ()), path)
+            dataclasses.replace(
+                _case(entry, values.get(entry["case"], {}), counts.get(entry["case"], ()), path),
+                lesions=lesions.get(entry["case"], ()),
+            )
             for entry in content["cases"]
         ),
         lines=tuple(_line(entry, named) for entry in content["summary"]),
@@ -462,6 +468,20 @@ def _counts(content: Mapping[str, Any]) -> dict[str, tuple[tuple[Label, Counts],
         )
         for name, entry in zip(names, entries, strict=bool(entries))
     }
+
+
+def _lesions(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[LesionRow, ...]]:
+    """The lesions of every case, where they were asked for."""
+    if "lesions" not in content["settings"]:
+        return {}
+    where = path / LESIONS
+    labels = [x["label"] for x in content["settings"]["labels"]]
+    with _reachable(where, f"{path} has no {LESIONS}"):
+        found = read_lesions(where, labels, safe=content.get(_CSV_SAFE) is True)
+    scored = {str(x["case"]) for x in content["cases"] if x["status"] != "failed"}
+    if not found.keys() <= scored:
+        raise FolderError(f"{where} and {path / SUMMARY} do not hold the same cases")
+    return found
 
 
 def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:
