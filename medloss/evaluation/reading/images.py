@@ -6,7 +6,7 @@ Axes are in file order, (x, y, z), for every reader, and the affine leads to RAS
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from medloss.evaluation.reading.stored import (
     Unplaced,
     by,
 )
-from medloss.objects.spacing import snapped
+from medloss.objects.spacing import same_size, snapped
 from medloss.offers.host import PluginError
 
 _LARGEST_COSINE = 0.01
@@ -232,12 +232,12 @@ def make_image(
         >>> image.spacing_mm, image.array.dtype
         ((1.0, 3.0), dtype('uint8'))
     """
-    array, affine, dimensions, note, space, own_channels, names, codes, cropped, _ = stored
+    array, affine, dimensions, note, space, own_channels, names, codes, cropped, _, _ = stored
     if array.size == 0:
         raise CaseError(f"{path} holds no voxels: its shape is {array.shape}")
     if array.dtype.kind not in "biuf":
         raise CaseError(f"{path} holds values of type {array.dtype}, not labels")
-    spacing_mm = _spacing_mm(path, affine, dimensions)
+    spacing_mm, doubt = _spacing_mm(path, affine, dimensions, stored.stated_mm)
     low, high = values.finite_range(path, array)
     stacked = array.ndim > dimensions
     if stacked and own_channels is None and array.shape[-1] == 1 and values.is_whole(array):
@@ -263,7 +263,7 @@ def make_image(
         affine,
         probabilities=stacked,
         independent=not exclude,
-        note="; ".join(filter(None, [note, rounded])),
+        note="; ".join(filter(None, [note, doubt, rounded])),
         space=space,
         names=names,
         threshold=values.THRESHOLD if threshold is None else threshold,
@@ -311,7 +311,10 @@ def _placed(path: Path, found: Unplaced, grid: Image | None) -> Stored:
     return Stored(array, image.affine, len(image.shape), note, image.space)
 
 
-def _spacing_mm(path: Path, affine: NDArray[np.float64], dimensions: int) -> tuple[float, ...]:
+def _spacing_mm(
+    path: Path, affine: NDArray[np.float64], dimensions: int, stated_mm: tuple[float, ...]
+) -> tuple[tuple[float, ...], str]:
+    """Voxel size, and a note where the file states another one than its affine has."""
     affine = np.asarray(affine, dtype=np.float64)
     axes = affine[:3, :dimensions]
     sound = bool((np.abs(affine) < _FARTHEST_MM).all())  # NaN is not
@@ -324,4 +327,16 @@ def _spacing_mm(path: Path, affine: NDArray[np.float64], dimensions: int) -> tup
             f"{path} has a sheared affine (axes not at right angles), so that distances in "
             f"millimetres do not follow from its voxel size: {affine.tolist()}"
         )
-    return tuple(map(snapped, spacing))
+    lengths = tuple(map(snapped, spacing))
+    if not stated_mm:
+        return lengths, ""
+    pairs = list(zip(lengths, map(snapped, stated_mm), strict=True))
+    if all(same_size(*pair) for pair in pairs):
+        return tuple(stated for _, stated in pairs), ""
+    sizes = tuple(stated if same_size(length, stated) else length for length, stated in pairs)
+    told, found = _by_mm(stated_mm), _by_mm(sizes)
+    return sizes, f"{path.name} states voxels of {told} mm; they are {found} by its affine"
+
+
+def _by_mm(sizes: Iterable[float]) -> str:
+    return " x ".join(f"{snapped(size):.7g}" for size in sizes)

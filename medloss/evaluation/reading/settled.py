@@ -128,7 +128,11 @@ def _ordered(path: Path, stored: Stored, axes: str) -> Stored:
         place = before.index(axes[old])
         affine[axis, axis] = stored.affine[place, place]
     return stored._replace(
-        array=array.transpose(order), affine=affine, dimensions=len(spatial), ordered=True
+        array=array.transpose(order),
+        affine=affine,
+        dimensions=len(spatial),
+        ordered=True,
+        stated_mm=(),
     )
 
 
