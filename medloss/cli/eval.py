@@ -116,7 +116,8 @@ def eval_command(
     .mgz, .tif, .png, .npy, OME-Zarr ...; of PRED also nnU-Net's .npz) are paired by name; --layout
     says how other folders are laid out, or --manifest which files belong together. Images hold
     labels, or probabilities or masks with the classes as their last axis. With --bundle a MONAI
-    bundle predicts, and PRED is left out.
+    bundle predicts, and PRED is left out. Of a training of nnU-Net give fold_0, or the folder of
+    all folds, and nothing else.
 
     Exit code: 0 when every case was scored, 1 when a case failed or an image belongs to none, 2
     for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, 4 when the machine
@@ -160,7 +161,7 @@ def _plan(
         chosen_losses = tuple(choose_loss(parse_request(text)) for text in losses)
     if losses and found is not None and any(map(by_structure, found.pairs)):
         raise ValueError("--loss needs one file a side, and here each structure is a file")
-    classes = inputs.classes(() if found is None else found.pairs)
+    classes = inputs.classes(found)
     plan = EvalPlan(
         metrics=tuple(choose_metric(parse_request(text)) for text in metrics or DEFAULT_METRICS),
         losses=chosen_losses,
