@@ -80,7 +80,7 @@ _SECTIONS = {
     "--missed",
     type=click.Choice(["diagonal", "inf", "exclude"]),
     help="What a distance counts when only one side has the label.  "
-    "[default: the preset's: diagonal; 374 mm with brats2023]",
+    "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026]",
 )
 @click.option(
     "--both-empty",
@@ -90,7 +90,12 @@ _SECTIONS = {
 )
 @click.option(
     "--preset",
-    type=click.Choice(["deepmind", "exact", "monai", "medpy", "metricsreloaded", "brats2023"]),
+    type=click.Choice(
+        [
+            *("deepmind", "exact", "monai", "medpy", "metricsreloaded"),
+            *("brats2023", "brats2026", "brats2026_official"),
+        ]
+    ),
     default="deepmind",
     show_default=True,
     help="Whose definition of surfaces and percentiles.",

@@ -30,6 +30,7 @@ from medloss.evaluation.signs import most_common, signs_of
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, score
 from medloss.scoring.facts import Counts
+from medloss.scoring.presets import find_preset
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
@@ -325,7 +326,7 @@ def evaluate_case_pair(
         tuple(results),
         counts=counts,
         definitions=tuple(definitions),
-        notes=sides.notes,
+        notes=(*sides.notes, *filter(None, (find_preset(plan.preset).note,))),
         signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
 

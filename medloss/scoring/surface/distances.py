@@ -116,6 +116,19 @@ class SurfaceDistances:
         )
         return reference, prediction
 
+    def share_within(self, tolerance_mm: float) -> float:
+        """Share of both surfaces within a tolerance of each other; NaN if both have no elements.
+
+        With a preset that halves, the mean of the shares of the surfaces that have elements.
+        """
+        within, areas = self.within(tolerance_mm), self.areas
+        if not sum(areas):
+            return math.nan
+        if not PRESETS[self.preset].halves:
+            return sum(within) / sum(areas)
+        shares = [part / area for part, area in zip(within, areas, strict=True) if area]
+        return sum(shares) / len(shares)
+
 
 def _percentile(mm: Floats, area: Floats, percent: float, preset: Preset) -> float:
     if not len(mm):
