@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from medloss.scoring.presets import BothEmpty, Missed
 
 _FEW_CASES = 10
+_DECIDING = {"device", "lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"}
+"""Options of the outputs that what is computed depends on."""
 
 
 _SECTIONS = {
@@ -185,7 +187,7 @@ def _plan(
 
 def _command_text(context: click.Context) -> str:
     """The command that computes the same numbers: without paths of outputs and ways of working."""
-    ways = {field.name for field in dataclasses.fields(OutputOptions)} - {"device"}
+    ways = {field.name for field in dataclasses.fields(OutputOptions)} - _DECIDING
     words = ["medloss", "eval"]
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -278,6 +280,10 @@ def _write(
     table = with_origin(table, plan, command)
     if outputs.csv_path:
         write_csv(outputs.csv_path, [table], safe=outputs.csv_safe)
+    if outputs.lesions_path:
+        from medloss.evaluation.outputs.lesions import write_lesions
+
+        write_lesions(outputs.lesions_path, table, safe=outputs.csv_safe)
     if outputs.json_path:
         write_json(outputs.json_path, table)
     if folder is None:
@@ -312,6 +318,7 @@ def _show(
         terminal.print_summary(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
+    terminal.print_lesions(console, table)
     terminal.print_notes(console, table, plan.metrics)
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)

@@ -184,16 +184,20 @@ class Case:
         if label not in self._components:
             masks = self._maps.masks(self._known(label))
             given = (masks.reference, masks.prediction, masks.ignored)
+            origin = masks.origin
             if self._objects is not None:
                 # In whole maps, along the axis that is fastest in memory.
                 whole = (*map(to_array, self._objects), self._arrays[2])
                 given = tuple(x.T if self._maps.turned and x is not None else x for x in whole)
+                origin = (0,) * len(self.shape)
             self._components[label] = Components(
                 *given,
                 self._voxel_mm3,
                 spacing_mm=self._lesion_spacing_mm,
                 preset=self.preset,
                 worst_mm=self._worst_mm,
+                origin=origin,
+                turned=self._maps.turned,
             )
         return self._components[label]
 

@@ -29,14 +29,19 @@ class Side:
     Args:
         runs: of the mask.
         number: of the lesion that each of them belongs to, -1 for none.
-        count: of the lesions.
+        ids: what each lesion is called.
         axes: of the mask.
     """
 
     runs: Runs
     number: NDArray[np.int32]
-    count: int
+    ids: NDArray[np.int64]
     axes: int
+
+    @property
+    def count(self) -> int:
+        """How many lesions there are."""
+        return len(self.ids)
 
     def painted(self, codes: NDArray[np.int32]) -> NDArray[np.int32]:
         """A map with the code, from 1, of each lesion; 0 for none."""
@@ -59,15 +64,19 @@ class LesionMaps:
         ignored: rows of voxels that do not count, or ``None``.
         spacing_mm: size of a voxel along each axis of the masks, if it is known.
         preset: definition of the surface metrics.
+        origin: where the masks begin in the image, along each of their axes.
+        turned: whether these are the axes of the image in reverse.
     """
 
     sides: tuple[Side, Side]
     ignored: NDArray[np.bool_] | None
     spacing_mm: Sequence[float] | None
     preset: str
+    origin: tuple[int, ...]
+    turned: bool
 
     def centres(self, side: int) -> NDArray[np.float64]:
-        """Centre of mass of the voxels of each lesion that count, in voxels; (lesions, axes)."""
+        """Centre of mass of the voxels of each lesion that count, in the image; (lesions, axes)."""
         own = self.sides[side]
         runs, (row, lesion) = own.runs, own.places()
         begin, weight = runs.begin.astype(np.int64), (runs.end - runs.begin).astype(np.int64)
@@ -82,7 +91,8 @@ class LesionMaps:
         many = own.count + 1  # the last is none
         sums = [np.bincount(lesion % many, weight * axis, many)[:-1] for axis in (x, y, z)]
         voxels = np.bincount(lesion % many, weight, many)[:-1]
-        return np.stack(sums, axis=1)[:, 3 - own.axes :] / voxels[:, None]
+        centres = np.stack(sums, axis=1)[:, 3 - own.axes :] / voxels[:, None] + self.origin
+        return centres[:, ::-1] if self.turned else centres
 
     def near(self, voxels: int, steps: int) -> NDArray[np.int64]:
         """Pairs in which the reference's lesion, grown by itself, meets that of the prediction.

@@ -70,6 +70,14 @@ class Lesions:
         ratio: NDArray[np.float64] = 2 * self.shared_voxels / both
         return ratio
 
+    def shared(self, pairs: Pairs) -> NDArray[np.int64]:
+        """Voxels that each of some pairs shares, whether or not they meet."""
+        every, some = (pair_keys(each, len(self.prediction_voxels)) for each in (self.pairs, pairs))
+        places = every.searchsorted(some)
+        met = np.append(every, -1)[places] == some
+        shared: NDArray[np.int64] = np.where(met, np.append(self.shared_voxels, 0)[places], 0)
+        return shared
+
     def near(self, voxels: int) -> Pairs:
         """Pairs of which the one of the reference, grown by so many voxels, meets the other.
 
@@ -88,7 +96,7 @@ class Lesions:
         Raises:
             ValueError: the size of a voxel is not known.
         """
-        if new := [each for each in sets if each not in self._known]:
+        if new := [each for each in dict.fromkeys(sets) if each not in self._known]:
             if self.maps is None:
                 raise ValueError("maps: expected those of the lesions, got None")
             self._known.update(zip(new, self.maps.surfaces(new), strict=True))
@@ -119,6 +127,8 @@ class Components:
             lesions, with the definition ``preset``.
         preset: definition of the surface metrics.
         worst_mm: what a distance counts that cannot be measured.
+        origin: where the masks begin in the image, along each of their axes.
+        turned: whether these are the axes of the image in reverse.
 
     Example:
         >>> reference = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1]], dtype=bool)
@@ -142,11 +152,13 @@ class Components:
         spacing_mm: Sequence[float] | None = None,
         preset: str = "deepmind",
         worst_mm: float | None = None,
+        origin: Sequence[int] = (),
+        turned: bool = False,
     ) -> None:
         self._masks = reference, prediction
         self._ignored = None if ignored is None else as_rows(ignored)
         self._voxel_mm3, self._worst_mm = voxel_mm3, worst_mm
-        self._measured = spacing_mm, preset
+        self._place = spacing_mm, preset, tuple(origin) or (0,) * reference.ndim, turned
         self._found: dict[tuple[int, str, int], Runs] = {}
         self._lesions: dict[tuple[str, int], Lesions] = {}
 
@@ -203,7 +215,7 @@ class Components:
 
         axes = self._masks[0].ndim
         sides = [
-            Side(runs, new[n][old].astype(np.int32), int((new[n] >= 0).sum()), axes)
+            Side(runs, new[n][old].astype(np.int32), self._ids(n, new[n] >= 0), axes)
             for n, (runs, old) in enumerate(((reference, numbers), (prediction, prediction.number)))
         ]
         return Lesions(
@@ -214,9 +226,17 @@ class Components:
             self._voxel_mm3,
             lambda: renumbered(centre_pairs(reference, numbers, prediction, ignored)),
             connectivity,
-            LesionMaps((sides[0], sides[1]), ignored, *self._measured),
+            LesionMaps((sides[0], sides[1]), ignored, *self._place),
             self._worst_mm,
         )
+
+    def _ids(self, side: int, real: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """What the real lesions of a side are called: numbers of objects, or from 1 on."""
+        mask = self._masks[side]
+        if mask.dtype.kind == "b":
+            return np.arange(1, np.count_nonzero(real) + 1)
+        ids: NDArray[np.int64] = np.unique(mask[mask != 0]).astype(np.int64)[real]
+        return ids
 
     def _runs(self, side: int, connectivity: Connectivity, dilation_voxels: int = 0) -> Runs:
         key = side, connectivity, dilation_voxels

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.objects import spacing
-from medloss.scoring.lesions import Components, Connectivity, Lesions, Pairs, pair_keys
+from medloss.scoring.lesions import Components, Connectivity, Lesions, Pairs
 from medloss.scoring.surface.distances import SurfaceDistances
 
 RULES = ("overlap", "centroid", "near@N", "iou@T", "hungarian@T", "dice@T")
@@ -69,7 +69,7 @@ class Matches:
         """Dice coefficient of each lesion of the reference and all its partners together."""
         lesions, (g, p) = self.lesions, self.pairs.T
         many = len(lesions.reference_voxels)
-        shared = np.bincount(g, _shared(lesions, self.pairs), many)
+        shared = np.bincount(g, lesions.shared(self.pairs), many)
         union = np.bincount(g, lesions.prediction_voxels[p], many)
         ratio: NDArray[np.float64] = 2 * shared / (lesions.reference_voxels + union)
         return ratio
@@ -182,7 +182,7 @@ def detections(components: Components, *, min_dice: float = 0, **rule: Any) -> D
     lesions, counted = found.lesions, found.counted
     hit = found.found & (found.dice >= spacing.short_of(min_dice)) if min_dice else found.found
     g, p = (pairs := found.pairs[counted[found.pairs[:, 0]]]).T
-    shared = _shared(lesions, pairs)
+    shared = lesions.shared(pairs)
     union = lesions.reference_voxels[g] + lesions.prediction_voxels[p] - shared
     return Detections(
         tp=int(np.count_nonzero(hit & counted)),
@@ -299,14 +299,3 @@ def _assigned(pairs: Pairs, iou: NDArray[np.float64]) -> Pairs:
     one, other = linear_sum_assignment(gain, maximize=True)
     real = gain[one, other] > 0
     return np.stack([rows[one[real]], columns[other[real]]], axis=1)
-
-
-def _shared(lesions: Lesions, pairs: Pairs) -> NDArray[np.int64]:
-    """Voxels that each of some pairs shares."""
-    every, some = (
-        pair_keys(each, len(lesions.prediction_voxels)) for each in (lesions.pairs, pairs)
-    )
-    places = every.searchsorted(some)
-    met = np.append(every, -1)[places] == some
-    shared: NDArray[np.int64] = np.where(met, np.append(lesions.shared_voxels, 0)[places], 0)
-    return shared

@@ -147,11 +147,7 @@ def average_symmetric_surface_distance(surfaces: SurfaceDistances) -> float:
     Source:
         Heimann et al. 2009, doi:10.1109/TMI.2009.2013851.
     """
-    sides = [
-        (mean, area) for mean, area in zip(surfaces.means, surfaces.areas, strict=True) if area
-    ]
-    whole = sum(area for _, area in sides)
-    return sum(mean * area for mean, area in sides) / whole if whole else math.nan
+    return surfaces.pooled_mean
 
 
 def mean_average_surface_distance(surfaces: SurfaceDistances) -> float:

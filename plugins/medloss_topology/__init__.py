@@ -94,8 +94,12 @@ def medloss_metrics() -> Iterator[Metric]:
         },
     )
     of_lesions = "medloss_topology.metrics_lesions"
-    for name in ("lesion_dice", "lesion_normalized_surface_dice"):
-        yield metric(name=name, target=f"{of_lesions}:{name}")
+    yield metric(name="lesion_dice", target=f"{of_lesions}:lesion_dice")
+    yield metric(
+        name="lesion_normalized_surface_dice",
+        target=f"{of_lesions}:lesion_normalized_surface_dice",
+        example={"tolerance_mm": 1.0},
+    )
     yield metric(
         name="lesion_hausdorff95",
         target=f"{of_lesions}:lesion_hausdorff95",

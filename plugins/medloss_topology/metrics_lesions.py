@@ -107,8 +107,8 @@ def lesion_hausdorff95(
         0 (all found, outlines equal) upwards, in mm.
 
     Empty:
-        D if the class is missed or spurious, NaN if it is in neither map. Where unmatched lesions
-        are excluded and none was found, it is infinite.
+        infinite if the class is missed or spurious, or D where ``penalty_mm`` is given; NaN if it
+        is in neither map. Where unmatched lesions are excluded and none was found, infinite.
 
     Args:
         components: of the class, with the size of a voxel.
@@ -152,10 +152,13 @@ def lesion_hausdorff95(
 
 
 def _penalty(penalty_mm: float | None, found: Matches) -> float:
+    lesions = found.lesions
     if penalty_mm is None:
-        if found.lesions.worst_mm is None:
+        if not (len(lesions.reference_voxels) and len(lesions.prediction_voxels)):
+            return math.inf  # missed or spurious: what that counts is for the policy to say
+        if lesions.worst_mm is None:
             raise ValueError("spacing_mm: the diagonal of the image needs the size of a voxel")
-        return found.lesions.worst_mm
+        return lesions.worst_mm
     if isinstance(penalty_mm, bool) or not isinstance(penalty_mm, int | float) or penalty_mm < 0:
         raise ValueError(f"penalty_mm: expected a distance of at least 0, got {penalty_mm!r}")
     return penalty_mm

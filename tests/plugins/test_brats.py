@@ -69,9 +69,9 @@ def test_the_toy_by_every_rule(preset, rule, dice, hd95):
     assert lesion_dice(found, **rule) == pytest.approx(dice, abs=5e-6)
     assert lesion_hausdorff95(found, **rule) == pytest.approx(hd95, abs=5e-5)
     if rule is SEG:
-        assert lesion_normalized_surface_dice(
-            found, tolerance_mm="voxel", **rule
-        ) == pytest.approx(0.8970, abs=5e-5)
+        assert lesion_normalized_surface_dice(found, tolerance_mm="voxel", **rule) == pytest.approx(
+            0.8970, abs=5e-5
+        )
 
 
 @pytest.mark.parametrize(

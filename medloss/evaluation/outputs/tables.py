@@ -149,6 +149,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
         "labels": [_label(label, plan) for label in plan_labels(cases, plan)],
         "inputs": plan.inputs.record(),
         "device": device_name(plan.device),
+        **({"lesions": dataclasses.asdict(plan.lesions)} if plan.lesions else {}),
         **({"source": dict(plan.source)} if plan.source else {}),
     }
 

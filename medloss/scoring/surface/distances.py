@@ -64,6 +64,13 @@ class SurfaceDistances:
         )
         return reference, prediction
 
+    @property
+    def pooled_mean(self) -> float:
+        """Mean distance of both surfaces together, by area; NaN if both have no elements."""
+        sides = [(mean, area) for mean, area in zip(self.means, self.areas, strict=True) if area]
+        whole = sum(area for _, area in sides)
+        return sum(mean * area for mean, area in sides) / whole if whole else math.nan
+
     def directed_percentiles(self, percent: float) -> tuple[float, float]:
         """Distance within which ``percent`` of a surface lies: reference's, prediction's.
 
