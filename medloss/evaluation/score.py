@@ -22,14 +22,16 @@ from medloss.evaluation.inputs.labels import Label, same_name
 from medloss.evaluation.inputs.layers import ClassCases
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
+from medloss.evaluation.lesions import LesionTable, lesion_rows
 from medloss.evaluation.reading.opened import changed, recording
 from medloss.evaluation.reading.stored import CaseError
-from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.records import CaseResult, LesionRow, Result
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
 from medloss.offers.host import host
-from medloss.scoring import Case, EmptyPolicy, score
+from medloss.scoring import Case, EmptyPolicy, match_lesions, score
 from medloss.scoring.facts import Counts
+from medloss.scoring.presets import find_preset
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
@@ -52,6 +54,7 @@ class EvalPlan:
         source: what predicts, where that is part of the work: names and values.
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
+        lesions: how the lesions of each case are listed, or ``None`` where nobody asked for them.
     """
 
     metrics: tuple[MetricChoice, ...]
@@ -65,6 +68,7 @@ class EvalPlan:
     inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
     device: str | None = None
+    lesions: LesionTable | None = None
 
     def name(self, label: Label | None) -> str:
         """Name of a label, empty where it has none; a region is its own name."""
@@ -254,6 +258,12 @@ def check_options(plan: EvalPlan) -> None:
         probabilities={1: cube},
         objects=(cube, cube) if plan.inputs.instances else None,
     )
+    if plan.lesions is not None:
+        match_lesions(
+            case.components(1),
+            matching=plan.lesions.matching,
+            connectivity=plan.lesions.connectivity,
+        )
     for metric in plan.metrics:
         objects = plan.inputs.instances and "components" in metric.record.facts
         if objects and "connectivity" in metric.given:
@@ -317,6 +327,11 @@ def evaluate_case_pair(
 
         losses = loss_values(plan.losses, prediction, reference, sides.ignored)
     counts = tuple((label, _counts(*cases.find(label))) for label in labels)
+    lesions: list[LesionRow] = []
+    if plan.lesions is not None:
+        for label in labels:
+            case, code = cases.find(label)
+            lesions += lesion_rows(case.components(code), label, plan.lesions, reference)
     results += [Result(None, column, value, "", "ok") for column, value in losses or ()]
     return CaseResult(
         pair,
@@ -325,7 +340,8 @@ def evaluate_case_pair(
         tuple(results),
         counts=counts,
         definitions=tuple(definitions),
-        notes=sides.notes,
+        lesions=tuple(lesions),
+        notes=(*sides.notes, *filter(None, (find_preset(plan.preset).note,))),
         signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
-from medloss.evaluation.outputs.lesions import LESIONS, read_lesions
+from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
@@ -143,6 +143,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
+        **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)
