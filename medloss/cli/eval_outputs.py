@@ -15,8 +15,8 @@ from medloss.cli.options import CSV_SAFE, PATH, grouped
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.thresholds import Threshold
+    from medloss.evaluation.planning import Definition
     from medloss.evaluation.score import EvalPlan
-    from medloss.scoring.presets import BothEmpty, Missed
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,7 @@ class OutputOptions:
         how = "--resume instead of --force" if self.force else "--resume"
         return f"The same command with {how} goes on with {self.folder}."
 
-    def extend(
-        self, plan: EvalPlan, missed: Missed | None, both_empty: BothEmpty | None
-    ) -> EvalPlan:
+    def extend(self, plan: EvalPlan, definition: Definition) -> EvalPlan:
         """The study with what the outputs need to be computed as well, and where that is done.
 
         Raises:
@@ -111,7 +109,9 @@ class OutputOptions:
         if self.compare_definitions:
             from medloss.evaluation.outputs.tables import every_definition
 
-            plan = dataclasses.replace(plan, definitions=every_definition(missed, both_empty))
+            plan = dataclasses.replace(
+                plan, definitions=every_definition(definition.missed, definition.both_empty)
+            )
         if self.error_maps and self.folder is not None:
             from medloss.evaluation.outputs.folder import ERROR_MAPS
 
