@@ -22,6 +22,7 @@ from medloss.cli.eval_inputs import (
     input_options,
 )
 from medloss.cli.eval_outputs import RESULT_OPTIONS, WORK_OPTIONS, OutputOptions, output_options
+from medloss.cli.eval_pictures import PICTURE_OPTIONS, ImageOptions, picture_options
 from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, InterruptedCommand, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
@@ -45,6 +46,7 @@ _SECTIONS = {
     "What their values mean": VALUE_OPTIONS,
     "What is computed": ("metrics", "losses", "preset", "missed", "both_empty"),
     "What comes out": RESULT_OPTIONS,
+    "What its pictures show": PICTURE_OPTIONS,
     "Who does the work": WORK_OPTIONS,
     "A bundle that predicts": BUNDLE_OPTIONS,
 }
@@ -96,6 +98,7 @@ _SECTIONS = {
     help="Whose definition of surfaces and percentiles.",
 )
 @output_options
+@picture_options
 @click.pass_context
 def eval_command(
     context: click.Context,
@@ -109,6 +112,7 @@ def eval_command(
     inputs: InputOptions,
     bundle: BundleOptions,
     outputs: OutputOptions,
+    shown: ImageOptions,
 ) -> None:
     """Score predictions against references, in millimetres.
 
@@ -128,6 +132,8 @@ def eval_command(
         predicted = bundle.open(prediction, reference, inputs, outputs)
         found = None if predicted else inputs.cases(prediction, reference)
         pairs = predicted.pairs if predicted else found.pairs if found else ()
+        shown.check(pairs, report=outputs.folder is not None and outputs.report)
+        pairs = shown.find(pairs)
         plan = _plan(inputs, found, metrics, losses, missed, both_empty, preset)
         plan = outputs.extend(plan, missed, both_empty)
         plan = predicted.extend(plan) if predicted else plan
@@ -135,7 +141,7 @@ def eval_command(
         context.with_resource(outputs.prepared())
     command, debug = _command_text(context), bool(context.find_root().params.get("debug"))
     with stops(outputs.again):
-        code = _run(pairs, plan, outputs, thresholds, command, debug=debug, bundle=predicted)
+        code = _run(pairs, plan, outputs, shown, thresholds, command, debug=debug, bundle=predicted)
     context.exit(code)
 
 
@@ -180,7 +186,8 @@ def _plan(
 
 def _command_text(context: click.Context) -> str:
     """The command that computes the same numbers: without paths of outputs and ways of working."""
-    ways = {field.name for field in dataclasses.fields(OutputOptions)} - {"device"}
+    kinds = (OutputOptions, ImageOptions)
+    ways = {field.name for kind in kinds for field in dataclasses.fields(kind)} - {"device"}
     words = ["medloss", "eval"]
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -202,6 +209,7 @@ def _run(
     pairs: tuple[Pair, ...],
     plan: EvalPlan,
     outputs: OutputOptions,
+    shown: ImageOptions,
     thresholds: Sequence[Threshold],
     command: str,
     *,
@@ -218,7 +226,7 @@ def _run(
 
     cases = complete(_evaluate(pairs, plan, outputs, bundle), plan)
     table, definitions = make_table(cases, plan), by_definition(cases, plan)
-    written = _write(table, definitions, plan, outputs, command)
+    written = _write(table, definitions, plan, outputs, shown, command)
     _show(make_console(), table, definitions, plan, outputs)
     if written:
         say(f"Wrote {_listed(written)}.")
@@ -262,6 +270,7 @@ def _write(
     definitions: Sequence[ResultTable],
     plan: EvalPlan,
     outputs: OutputOptions,
+    shown: ImageOptions,
     command: str,
 ) -> list[Path]:
     written, folder = outputs.files, outputs.folder
@@ -271,6 +280,8 @@ def _write(
     from medloss.evaluation.outputs.tables import with_origin
 
     table = with_origin(table, plan, command)
+    if pictures := shown.chosen().record():
+        table = dataclasses.replace(table, settings={**table.settings, "pictures": pictures})
     if outputs.csv_path:
         write_csv(outputs.csv_path, [table], safe=outputs.csv_safe)
     if outputs.json_path:
