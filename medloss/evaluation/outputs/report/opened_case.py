@@ -17,7 +17,7 @@ from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.outputs.report.grey import Backdrop, Window, window_of
 from medloss.evaluation.outputs.report.orientation import Box, Display, display_of
-from medloss.evaluation.outputs.report.planes import Shown, box_around
+from medloss.evaluation.outputs.report.planes import Shown
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_grey
 from medloss.evaluation.reading.stored import PATIENT, CaseError
@@ -238,11 +238,16 @@ class OpenedCase:
         """Values from all over the image."""
         return self.backdrop.sample() if self.backdrop else np.zeros(0)
 
-    def window(self, labelled: NDArray[np.bool_]) -> Window:
-        """Through which the image is shown, by its values where labels are."""
+    def window(self, labelled: NDArray[np.bool_], box: Box) -> Window:
+        """Through which the image is shown, by its values where labels are.
+
+        Args:
+            labelled: where that is.
+            box: around it.
+        """
         backdrop, display = self.backdrop, self.display
         assert backdrop is not None  # noqa: S101  who asks for a window has an image
-        here = display.in_file(box_around(display.turned(labelled), display, 0))
+        here = display.in_file(box)
         inside = labelled.reshape(display.shape)[here]
         below = backdrop.values(here).reshape(inside.shape)[inside]
         return window_of(self.sample, below, self.options.window, self.options.modality)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from medloss.evaluation.outputs.report.opened_case import OpenedCase, PictureOptions
-from medloss.evaluation.outputs.report.planes import Plane, planes
+from medloss.evaluation.outputs.report.planes import Plane, planes, tight_box
 from medloss.evaluation.outputs.report.viewer import MOST_CASES, ViewerCase, pack
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import (
@@ -108,16 +108,15 @@ def draw_case(opened: OpenedCase, choice: PictureChoice) -> Picture:
         reference, prediction = opened.masks(choice.label)
     except CaseError as error:
         return Picture(choice, problem=str(error))
-    if not reference.any() and not prediction.any():
+    either = reference | prediction
+    if not either.any():
         return Picture(choice, problem="neither file holds this label")
-    display, window = opened.display, None
-    if opened.backdrop:
-        window = opened.window(reference | prediction)
-    return Picture(
-        choice,
-        planes(reference, prediction, display, opened.shown(window) if window else None),
-        image=opened.caption(window),
-    )
+    display = opened.display
+    inside = tight_box(display.turned(either))
+    window = opened.window(either, inside) if opened.backdrop else None
+    shown = opened.shown(window) if window else None
+    cut = planes(reference, prediction, display, shown, inside)
+    return Picture(choice, cut, image=opened.caption(window))
 
 
 @dataclass(frozen=True)

@@ -88,19 +88,23 @@ def planes(
     prediction: NDArray[np.bool_],
     display: Display,
     shown: Shown | None = None,
+    inside: Box | None = None,
 ) -> tuple[Plane, ...]:
     """Axial, coronal and sagittal slice with most wrong voxels; the only slice of a 2D image.
 
-    Where nothing is wrong, the slice with the largest area of the label.
+    Where nothing is wrong, the slice with the largest area of the label; of equal slices that in
+    their middle.
 
     Args:
         reference: mask, 2D or 3D; not empty unless ``prediction`` is not.
         prediction: mask of the same shape.
         display: how they are shown.
         shown: the image below them.
+        inside: :func:`tight_box` of both, where it is known.
     """
     true, found = display.turned(reference), display.turned(prediction)
-    box = box_around(true | found, display, _SURROUNDINGS_MM if shown else _MARGIN_MM)
+    inside = inside or tight_box(true | found)
+    box = grown(inside, display, _SURROUNDINGS_MM if shown else _MARGIN_MM)
     return tuple(_plane(true, found, display, box, plane, shown) for plane in display.planes)
 
 
@@ -115,7 +119,8 @@ def _plane(
     across, down, through = plane
     wrong = (reference ^ prediction).sum(axis=(across, down))
     areas = wrong if wrong.any() else reference.sum(axis=(across, down))
-    index = int(areas.argmax())
+    equal = np.flatnonzero(areas == areas.max())
+    index = int(equal[len(equal) // 2])
     here = _at(box, through, index)
     # Rows down, columns across.
     ref, pred = (_rows(side[here], plane) for side in (reference, prediction))
@@ -248,13 +253,20 @@ def _runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
         yield row, start, end - start
 
 
-def box_around(mask: NDArray[np.bool_], display: Display, margin_mm: float) -> Box:
-    """Around all true voxels of what is shown, with a margin, inside the image."""
+def tight_box(mask: NDArray[np.bool_]) -> Box:
+    """Around all true voxels of what is shown."""
     found = []
     for axis in range(3):
         others = tuple(i for i in range(3) if i != axis)
         where = np.flatnonzero(mask.any(axis=others))
-        margin = max(2, round(margin_mm / display.voxel_mm[axis]))
-        low, high = int(where[0]) - margin, int(where[-1]) + 1 + margin
-        found.append(slice(max(0, low), min(mask.shape[axis], high)))
+        found.append(slice(int(where[0]), int(where[-1]) + 1))
+    return found[0], found[1], found[2]
+
+
+def grown(box: Box, display: Display, margin_mm: float) -> Box:
+    """A part with a margin, inside the image."""
+    found = []
+    for part, mm, size in zip(box, display.voxel_mm, display.size, strict=True):
+        margin = max(2, round(margin_mm / mm))
+        found.append(slice(max(0, part.start - margin), min(size, part.stop + margin)))
     return found[0], found[1], found[2]

@@ -22,7 +22,7 @@ from medloss.evaluation.outputs.pages import value
 from medloss.evaluation.outputs.report.grey import PRESETS, Window
 from medloss.evaluation.outputs.report.opened_case import OpenedCase
 from medloss.evaluation.outputs.report.orientation import Box, Display
-from medloss.evaluation.outputs.report.planes import box_around
+from medloss.evaluation.outputs.report.planes import grown, tight_box
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import Measure, ScoredLabel
@@ -40,6 +40,11 @@ _MARGIN_MM = 20.0
 _MOST_VOXELS = 32_000_000
 """Of the labels of a case: a browser keeps two bytes of each, and more where classes overlap."""
 
+_BEST_RATIO = 3
+"""Voxels of an image to a byte of the page at most; where there are more, the image is made coarser
+before it is tried."""
+
+_LEAST_VOXELS = 64
 _SLAB_VOXELS = 8_000_000
 _CT_EDGES = ((-1050.0, 0), (-160.0, 56), (240.0, 216), (1600.0, 255))
 """Where Hounsfield units become shades: most of the shades are for soft tissue."""
@@ -88,11 +93,15 @@ def _packed(opened: OpenedCase, measure: Measure | None, room: int) -> ViewerCas
     for layer in layers:
         for side in (layer.reference, layer.prediction):
             anywhere |= _numbered(side, layer) != 0
-    box = box_around(display.turned(anywhere), display, _MARGIN_MM)
+    inside = tight_box(display.turned(anywhere))
+    box = grown(inside, display, _MARGIN_MM)
     steps = _steps(box, display)
     notes = []
     if max(steps) > 1:
-        notes.append(f"Labels: every {'x'.join(map(str, steps))}th voxel along the shown axes")
+        shown = " x ".join(map(str, steps))
+        notes.append(
+            f"Labels are shown at every {shown} voxels alone, so that the smallest parts may lack"
+        )
     blocks: list[str] = []
     facts: list[dict[str, Any]] = []
     for layer in layers:
@@ -111,7 +120,7 @@ def _packed(opened: OpenedCase, measure: Measure | None, room: int) -> ViewerCas
         )
     image = None
     if opened.backdrop:
-        image, block = _image(opened, opened.window(anywhere), box, steps, room - taken)
+        image, block = _image(opened, opened.window(anywhere, inside), box, steps, room - taken)
         if image:
             image["block"] = len(blocks)
             blocks.append(block)
@@ -170,7 +179,7 @@ def _numbered(array: NDArray[Any], layer: Layer) -> NDArray[Any]:
 
 
 def _text(array: NDArray[Any]) -> str:
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 6)).decode("ascii")
 
 
 # The image
@@ -181,21 +190,19 @@ def _image(
 ) -> tuple[dict[str, Any] | None, str]:
     """Facts of an image and its shades, as fine as there is room for."""
     shades = _shades(opened, window)
-    factors = [1, 1, 1]
-    mm = opened.display.voxel_mm
+    factors, mm = [1, 1, 1], opened.display.voxel_mm
+    size = [part.stop - part.start for part in box]
+    while math.prod(n / f for n, f in zip(size, factors, strict=True)) > _BEST_RATIO * room:
+        _coarser(factors, mm)
     while True:
         rows = _coded(opened, shades, box, factors)
         # Each shade as the difference from its left neighbour, which is mostly small.
         block = _text(np.diff(rows, axis=2, prepend=np.uint8(0)))
         if len(block) <= room:
             break
-        if rows.size < 64:
+        if rows.size < _LEAST_VOXELS:
             return None, ""
-        smallest = min(m * f for m, f in zip(mm, factors, strict=True))
-        for axis in range(3):
-            if mm[axis] * factors[axis] < 1.5 * smallest:
-                factors[axis] *= 2
-    backdrop = opened.backdrop
+        _coarser(factors, mm)
     said = opened.caption(window)
     if max(factors) > 1:
         said += f"; means of {' x '.join(map(str, factors))} voxels along x, y and z"
@@ -211,9 +218,16 @@ def _image(
         "shades": [float(f"{shade:.6g}") for shade in shades],
         "unit": "HU" if window.ct else "",
         "windows": windows,
-        "name": "" if backdrop is None else backdrop.path.name,
         "said": said,
     }, block
+
+
+def _coarser(factors: list[int], mm: Sequence[float]) -> None:
+    """Blocks twice as long along the finest axes, and along those that are hardly coarser."""
+    finest = min(m * f for m, f in zip(mm, factors, strict=True))
+    for axis in range(3):
+        if mm[axis] * factors[axis] < 1.5 * finest:
+            factors[axis] *= 2
 
 
 def _shades(opened: OpenedCase, window: Window) -> NDArray[np.float64]:
