@@ -40,7 +40,7 @@ def test_outlines_are_all_sides_between_in_and_out(mask):
         last = ("v" if moves[-1][0] == "h" else "h", -across or -down)
         assert not (across and down)  # one side closes it
         for way, n in [*moves, last]:
-            for step in range(abs(n)):
+            for _ in range(abs(n)):
                 x, y = at[0], at[1]
                 place = (x - (n < 0), y) if way == "h" else (x, y - (n < 0))
                 assert (way, *place) not in sides

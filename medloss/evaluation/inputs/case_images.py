@@ -20,15 +20,24 @@ from medloss.runtime.config_text import parse_file, read_text
 _CASE = "{case}"
 _FIRST_CHANNEL = "_0000"
 _BETWEEN_WORDS = "-_. "
-_LABELS = re.compile(r"(?:^|[-_./ ])(?:d?seg|labels?|masks?|segmentations?)(?:$|[-_./ ])", re.I)
+_LABELS = re.compile(
+    r"(?:^|[-_./ ])(?:d?seg|labels?(?:Tr|Ts)?|masks?|segmentations?)(?:$|[-_./ ])", re.IGNORECASE
+)
 _MOST_LISTED = 6
 
 
 class _Found(NamedTuple):
-    """An image of a case, and how its path goes on after the name of the case."""
+    """An image of a case.
+
+    Args:
+        rest: its path from the name of the case on.
+        path: where it is.
+        labels: whether it is called like labels.
+    """
 
     rest: str
     path: Path
+    labels: bool
 
 
 def with_images(images: Path, pairs: Sequence[Pair], channel: str = "") -> tuple[Pair, ...]:
@@ -71,7 +80,9 @@ def with_images(images: Path, pairs: Sequence[Pair], channel: str = "") -> tuple
             continue
         first = first or entry.relative
         if place := _belongs(entry.stem, names):
-            found.setdefault(place[0], []).append(_Found(place[1], entry.path))
+            case, before, rest = place
+            labels = bool(_LABELS.search(f"{before}/{rest}"))
+            found.setdefault(case, []).append(_Found(rest, entry.path, labels))
     made = tuple(_with_image(pair, found.get(pair.name, []), images, channel) for pair in pairs)
     if not any(pair.image for pair in made):
         if not found:
@@ -131,12 +142,12 @@ def _images_in(
             yield FolderEntry(path, relative, name)
 
 
-def _belongs(stem: str, names: set[str]) -> tuple[str, str] | None:
-    """The case of a path without its suffix, and the path from there on with a mark for the case.
+def _belongs(stem: str, names: set[str]) -> tuple[str, str, str] | None:
+    """The case of a path without its suffix, the folders before it, and the rest of the path.
 
     Example:
         >>> _belongs("imagesTr/a_1_0000", {"a", "a_1"}), _belongs("a/ct", {"a", "a_1"})
-        (('a_1', '{case}_0000'), ('a', '{case}/ct'))
+        (('a_1', 'imagesTr', '{case}_0000'), ('a', '', '{case}/ct'))
         >>> _belongs("b/ct", {"a"}) is None
         True
     """
@@ -146,14 +157,14 @@ def _belongs(stem: str, names: set[str]) -> tuple[str, str] | None:
         if (case := "/".join(folders[i:j])) in names:
             own = folders[j - 1]
             rest = [*folders[j:], _CASE + last[len(own) :] if last.startswith(own) else last]
-            return case, "/".join([_CASE, *rest])
+            return case, "/".join(folders[:i]), "/".join([_CASE, *rest])
     for end in (
         len(last),
         *(at for at in range(len(last) - 1, 0, -1) if last[at] in _BETWEEN_WORDS),
     ):
-        for case in ("/".join([*folders[k:], last[:end]]) for k in range(len(folders) + 1)):
-            if case in names:
-                return case, _CASE + last[end:]
+        for k in range(len(folders) + 1):
+            if (case := "/".join([*folders[k:], last[:end]])) in names:
+                return case, "/".join(folders[:k]), _CASE + last[end:]
     return None
 
 
@@ -166,7 +177,7 @@ def _with_image(pair: Pair, found: list[_Found], images: Path, channel: str) -> 
 
 def _chosen(found: Sequence[_Found], channel: str, case: str) -> tuple[Path | None, str]:
     """One image, or what a folder holds instead."""
-    found = [each for each in found if not _LABELS.search(each.rest)] or list(found)
+    found = [each for each in found if not each.labels] or list(found)
     if not found:
         return None, f"no image of {case}"
     if channel and (len(found) > 1 or not channel.isdecimal()):
