@@ -61,7 +61,7 @@ _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
 _KINDS: dict[str, type[Any]] = {
-    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions"), dict),
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "pictures"), dict),
     **dict.fromkeys(("command", "device"), str),
 }
 """Of the settings that are not there in every file, or that only some readers show."""
@@ -161,6 +161,8 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
         "prediction": _files_entry(pair.prediction),
         "reference": _files_entry(pair.reference),
         **({"columns": dict(pair.columns)} if pair.columns else {}),
+        **({"image": str(pair.image)} if pair.image else {}),
+        **({"image_problem": pair.image_problem} if pair.image_problem else {}),
     }
     if case.error:
         return {**head, "status": "failed", "error": case.error}
@@ -441,6 +443,8 @@ def _case(
         _read_files(entry["prediction"]),
         _read_files(entry["reference"]),
         columns=tuple((str(key), str(value)) for key, value in entry.get("columns", {}).items()),
+        image=Path(str(entry["image"])) if entry.get("image") else None,
+        image_problem=str(entry.get("image_problem", "")),
     )
     if entry["status"] == "failed":
         return CaseResult(pair, error=str(entry["error"]))
