@@ -129,7 +129,7 @@ def eval_command(
         found = None if predicted else inputs.cases(prediction, reference)
         pairs = predicted.pairs if predicted else found.pairs if found else ()
         plan = _plan(inputs, found, metrics, losses, missed, both_empty, preset)
-        plan = outputs.extend(plan, missed, both_empty)
+        plan = outputs.extend(plan, pairs, missed, both_empty)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
         context.with_resource(outputs.prepared())
@@ -180,7 +180,8 @@ def _plan(
 
 def _command_text(context: click.Context) -> str:
     """The command that computes the same numbers: without paths of outputs and ways of working."""
-    ways = {field.name for field in dataclasses.fields(OutputOptions)} - {"device"}
+    ways = {field.name for field in dataclasses.fields(OutputOptions)}
+    ways -= {"device", "cluster", "by"}
     words = ["medloss", "eval"]
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -305,6 +306,7 @@ def _show(
         terminal.print_cases(console, table)
     if len(table.cases) > 1:
         terminal.print_summary(console, table)
+    terminal.print_intervals(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
     terminal.print_notes(console, table, plan.metrics)

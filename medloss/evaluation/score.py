@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.folders import printable
 from medloss.evaluation.inputs.labels import Label, same_name
@@ -52,6 +53,7 @@ class EvalPlan:
         source: what predicts, where that is part of the work: names and values.
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
+        grouping: which cases are of one patient and which of a subgroup; changes no value.
     """
 
     metrics: tuple[MetricChoice, ...]
@@ -65,6 +67,7 @@ class EvalPlan:
     inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
     device: str | None = None
+    grouping: Grouping = field(default=Grouping(), compare=False)
 
     def name(self, label: Label | None) -> str:
         """Name of a label, empty where it has none; a region is its own name."""

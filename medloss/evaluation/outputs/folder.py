@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from medloss.evaluation.outputs import formats
+from medloss.evaluation.outputs.methods import METHOD_FILES, write_methods
 from medloss.evaluation.outputs.results import CASES, SUMMARY, write_csv, write_json, written_at
+from medloss.evaluation.outputs.subgroups import SUBGROUPS, write_subgroups
 from medloss.evaluation.records import ResultTable
 from medloss.runtime.files import delete_unfinished, make_folder, write_text
 from medloss.work.lock import LOCKS, locked
@@ -17,7 +19,7 @@ JOURNAL, REPORT = "journal.jsonl", "report.html"
 ERROR_MAPS = "error_maps"
 TABLES = {"latex": "summary.tex", "markdown": "summary.md", "parquet": "cases.parquet"}
 DEFINITIONS = ("definitions.csv", "definitions.md")
-_OWN = (CASES, SUMMARY, JOURNAL, REPORT, *TABLES.values(), *DEFINITIONS)
+_OWN = (CASES, SUMMARY, SUBGROUPS, JOURNAL, REPORT, *TABLES.values(), *DEFINITIONS, *METHOD_FILES)
 
 
 @contextlib.contextmanager
@@ -68,6 +70,10 @@ def write_tables(
     written = [folder / CASES, folder / SUMMARY]
     write_csv(written[0], [table], safe=csv_safe)
     write_json(written[1], table, csv_safe=csv_safe)
+    if table.subgroups:
+        written.append(folder / SUBGROUPS)
+        write_subgroups(written[-1], table, safe=csv_safe)
+    written += write_methods(folder, table)
     for kind in tables:
         path = folder / TABLES[kind]
         if kind == "parquet":
