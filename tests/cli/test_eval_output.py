@@ -60,7 +60,10 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_everything_in_one_folder(damaged):
     result = run("pred", "ref", "--labels", "1=liver,2", "--output", "out", "--no-report")
     assert result.exit_code == 1
-    assert "Wrote out/cases.csv and out/summary.json." in result.stdout
+    assert (
+        "Wrote out/cases.csv, out/summary.json, out/methods.md and out/methods.tex."
+        in result.stdout
+    )
     lines = read_csv(damaged / "out" / "cases.csv")
     assert len(lines) == 3 * 2 * 6 + 1
     assert (lines[-1]["case"], lines[-1]["status"]) == ("d", "failed")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.records import ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
@@ -97,20 +97,6 @@ def between(low: float, high: float, unit: str = "") -> str:
     if math.isnan(low) and math.isnan(high):
         return DASH
     return f"{value(low, unit)} to {value(high, unit)}"
-
-
-def p_value(found: float) -> str:
-    """A p value as papers print it.
-
-    Example:
-        >>> p_value(0.0123456), p_value(0.00002), p_value(0.6)
-        ('0.012', '< 0.001', '0.60')
-    """
-    if math.isnan(found):
-        return DASH
-    if found < 0.001:
-        return "< 0.001"
-    return f"{found:.3f}" if found < 0.1 else f"{found:.2f}"
 
 
 def share(found: float) -> str:
