@@ -12,7 +12,7 @@ from medloss.offers.records import Metric
 from medloss.scoring.adapter_monai import OVERLAP, PRESET, check_reduction
 from medloss.scoring.presets import BothEmpty, EmptyPolicy, Missed
 
-GEOMETRY = ("surfaces", "components", "skeletons")
+GEOMETRY = ("surfaces", "components", "cells", "topology", "skeletons")
 """Facts that depend on where voxels lie, and not only on how many there are."""
 
 OPTIONS = """\
@@ -108,7 +108,7 @@ class MetricOptions:
         get_not_nans = checked("get_not_nans", get_not_nans, bool)
         if checked("per_component", per_component, bool):
             raise ValueError(
-                "per_component: expected False, got True; LesionDiceMetric has lesions"
+                "per_component: expected False, got True; PerComponentDiceMetric has components"
             )
         if isinstance(return_with_label, str) or not isinstance(return_with_label, Sequence | bool):
             raise ValueError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
+from medloss.scoring.cells import Cells
 from medloss.scoring.facts import Counts, Probabilities, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
@@ -27,6 +28,7 @@ from medloss.scoring.maps import LabelMaps
 from medloss.scoring.presets import Status, find_preset
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
+from medloss.scoring.topology import Topology
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,6 +150,8 @@ class Case:
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
+        self._topology: dict[int, Topology] = {}
+        self._cells: dict[int, Cells] = {}
 
     @property
     def diagonal_mm(self) -> float:
@@ -182,14 +186,44 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._maps.masks(self._known(label))
-            given = (masks.reference, masks.prediction, masks.ignored)
-            if self._objects is not None:
-                # In whole maps, along the axis that is fastest in memory.
-                whole = (*map(to_array, self._objects), self._arrays[2])
-                given = tuple(x.T if self._maps.turned and x is not None else x for x in whole)
-            self._components[label] = Components(*given, self._voxel_mm3)
+            self._components[label] = Components(*self._separate(label), self._voxel_mm3)
         return self._components[label]
+
+    def cells(self, label: int) -> Cells:
+        """The objects of a class in the reference, with the cell around each."""
+        if label not in self._cells:
+            reference, prediction, ignored = self._separate(label)
+            turned, size = self._maps.turned, self.spacing_mm
+            self._cells[label] = Cells(
+                reference,
+                prediction != 0,
+                ignored,
+                size[::-1] if size and turned else size,
+                self.preset,
+                turned=turned,
+            )
+        return self._cells[label]
+
+    def topology(self, label: int) -> Topology:
+        """Objects, tunnels and cavities of a class; voxels that do not count are in neither mask.
+
+        Raises:
+            ValueError: the objects are given, whether or not they touch.
+        """
+        if self._objects is not None:
+            raise ValueError(
+                "topology is that of what touches, and the objects are given (--instances); score "
+                "it without them"
+            )
+        if label not in self._topology:
+            maps, masks = self._maps, self._maps.masks(self._known(label))
+            one, other = masks.reference, masks.prediction
+            if masks.ignored is not None:
+                one, other = one & ~masks.ignored, other & ~masks.ignored
+            shape = maps.reference.shape[int(maps.flat) :]
+            found = Topology(one, other, maps.corner(label), shape)
+            self._topology[label] = found.turned() if maps.turned else found
+        return self._topology[label]
 
     def skeletons(self, label: int) -> Skeletons:
         """How much of the centre lines of a class in each map lies in the other.
@@ -226,6 +260,16 @@ class Case:
         if name not in FACTS:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
+
+    def _separate(self, label: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+        """Masks of a class, or its objects where they are given, fastest along the last axis."""
+        masks = self._maps.masks(self._known(label))
+        if self._objects is None:
+            return masks.reference, masks.prediction, masks.ignored
+        one, other, ignored = (*map(to_array, self._objects), self._arrays[2])  # of whole maps
+        if not self._maps.turned:
+            return one, other, ignored
+        return one.T, other.T, None if ignored is None else ignored.T
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

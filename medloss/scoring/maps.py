@@ -121,6 +121,11 @@ class LabelMaps:
             self._cut[label] = ClassMasks(*masks, ignored)
         return self._cut[label]
 
+    def corner(self, label: int) -> tuple[int, ...]:
+        """Where the masks of a label begin, along their axes."""
+        begin: list[int] = self._boxes[self.codes[label], 0].tolist()
+        return tuple(begin[1:] if self.flat else begin)
+
     @property
     def any_ignored(self) -> bool:
         """Whether some voxels may not count."""
