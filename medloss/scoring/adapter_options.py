@@ -35,12 +35,12 @@ Options:
         the call's ``spacing`` or else the spacing of a MetaTensor is taken.
     missed: what an infinite distance of a missed or spurious class counts: "diagonal" (of the
         image, in mm), a number of mm, "inf" or "exclude". By default the preset's: the diagonal, or
-        374 mm for brats2023. With preset="monai" it is infinite, of a percentile NaN, as in MONAI
+        374 mm for brats2023, 90 mm for topcow. With preset="monai" it is infinite, of a percentile NaN, as in MONAI
         1.6, and an aggregate of no value is 0.
     both_empty: what a class in neither map counts: "exclude" or "perfect". By default the
         preset's: exclude, or perfect for brats2023.
-    preset: definition of the surface metrics: deepmind, exact, monai, medpy, metricsreloaded or
-        brats2023.
+    preset: definition of the surface metrics: deepmind, exact, monai, medpy, metricsreloaded,
+        brats2023 or topcow.
     ignore_index: label of the reference whose voxels do not count; in label maps only.
 """
 """What every metric class says after the docstring of its function."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
-Surface = Literal["cells", "faces", "voxels"]
+Surface = Literal["cells", "faces", "voxels", "outlines"]
 MissedWord = Literal["diagonal", "inf", "exclude"]
 Missed = MissedWord | float
 BothEmpty = Literal["exclude", "perfect"]
@@ -21,7 +21,8 @@ class Preset:
         name: what a user types, and what every result says.
         surface: elements at the corners of voxels with the marching-cubes area there (``cells``),
             the faces of voxels with their area (``faces``), or the voxels of the mask that have a
-            face neighbour outside of it, each counting one (``voxels``).
+            face neighbour outside of it, each counting one (``voxels``), or likewise with any
+            neighbour outside, across edges and corners too (``outlines``).
         interpolates: whether a percentile lies between two distances, as numpy's does, or is the
             smallest distance within which the share of the surface lies.
         pools: whether a percentile is that of both surfaces together, or the larger of the two.
@@ -44,7 +45,7 @@ class Preset:
     @property
     def weighs(self) -> bool:
         """Whether elements count their area in mm², instead of one each."""
-        return self.surface != "voxels"
+        return self.surface not in ("voxels", "outlines")
 
 
 PRESETS = {
@@ -67,6 +68,13 @@ PRESETS = {
             missed=374.0,
             both_empty="perfect",
             source="BraTS 2023's metrics.py, commit 43c9052, on whole regions",
+        ),
+        Preset(
+            "topcow",
+            "outlines",
+            interpolates=True,
+            missed=90.0,
+            source="TopCoW 2024's TopCoW_Eval_Metrics",
         ),
     )
 }
