@@ -35,8 +35,8 @@ Options:
         the call's ``spacing`` or else the spacing of a MetaTensor is taken.
     missed: what an infinite distance of a missed or spurious class counts: "diagonal" (of the
         image, in mm), a number of mm, "inf" or "exclude". By default the preset's: the diagonal, or
-        374 mm for brats2023, 90 mm for topcow. With preset="monai" it is infinite, of a percentile NaN, as in MONAI
-        1.6, and an aggregate of no value is 0.
+        374 mm for brats2023, 373 mm for those of brats2026, 90 mm for topcow. With preset="monai"
+        it is infinite, of a percentile NaN, as in MONAI 1.6, and an aggregate of no value is 0.
     both_empty: what a class in neither map counts: "exclude" or "perfect". By default the
         preset's: exclude, or perfect for brats2023.
     preset: definition of the surface metrics: deepmind, exact, monai, medpy, metricsreloaded,

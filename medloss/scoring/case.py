@@ -24,8 +24,8 @@ from medloss.scoring.inputs import (
     to_array,
 )
 from medloss.scoring.lesions import Components
-from medloss.scoring.maps import LabelMaps
-from medloss.scoring.presets import Status, find_preset
+from medloss.scoring.maps import ClassMasks, LabelMaps
+from medloss.scoring.presets import PRESETS, Status, find_preset
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
 from medloss.scoring.topology import Topology
@@ -186,18 +186,28 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            self._components[label] = Components(*self._separate(label), self._voxel_mm3)
+            masks = self._separate(label)
+            self._components[label] = Components(
+                masks.reference,
+                masks.prediction,
+                masks.ignored,
+                self._voxel_mm3,
+                spacing_mm=self._lesion_spacing_mm,
+                preset=self.preset,
+                worst_mm=self._worst_mm,
+                origin=masks.origin,
+                turned=self._maps.turned,
+            )
         return self._components[label]
 
     def cells(self, label: int) -> Cells:
         """The objects of a class in the reference, with the cell around each."""
         if label not in self._cells:
-            reference, prediction, ignored = self._separate(label)
-            turned, size = self._maps.turned, self.spacing_mm
+            masks, turned, size = self._separate(label), self._maps.turned, self.spacing_mm
             self._cells[label] = Cells(
-                reference,
-                prediction != 0,
-                ignored,
+                masks.reference,
+                masks.prediction != 0,
+                masks.ignored,
                 size[::-1] if size and turned else size,
                 self.preset,
                 turned=turned,
@@ -220,8 +230,7 @@ class Case:
             one, other = masks.reference, masks.prediction
             if masks.ignored is not None:
                 one, other = one & ~masks.ignored, other & ~masks.ignored
-            shape = maps.reference.shape[int(maps.flat) :]
-            found = Topology(one, other, maps.corner(label), shape)
+            found = Topology(one, other, masks.origin, maps.reference.shape[int(maps.flat) :])
             self._topology[label] = found.turned() if maps.turned else found
         return self._topology[label]
 
@@ -261,15 +270,13 @@ class Case:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
 
-    def _separate(self, label: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    def _separate(self, label: int) -> ClassMasks:
         """Masks of a class, or its objects where they are given, fastest along the last axis."""
-        masks = self._maps.masks(self._known(label))
         if self._objects is None:
-            return masks.reference, masks.prediction, masks.ignored
-        one, other, ignored = (*map(to_array, self._objects), self._arrays[2])  # of whole maps
-        if not self._maps.turned:
-            return one, other, ignored
-        return one.T, other.T, None if ignored is None else ignored.T
+            return self._maps.masks(self._known(label))
+        one, other = map(to_array, self._objects)  # of whole maps
+        whole = ClassMasks(one, other, self._arrays[2], (0,) * one.ndim)
+        return whole.T if self._maps.turned else whole
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
@@ -295,7 +302,24 @@ class Case:
 
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
-        return class_surfaces(self._counted, self.labels, self._spacing(), self.preset)
+        spacing = self._spacing()
+        if PRESETS[self.preset].misreads:
+            spacing = (1.0,) * len(spacing)
+        return class_surfaces(self._counted, self.labels, spacing, self.preset)
+
+    @property
+    def _lesion_spacing_mm(self) -> Sequence[float] | None:
+        """Along the axes of the components' masks."""
+        turned = self._maps.turned != PRESETS[self.preset].misreads
+        return self.spacing_mm and (self.spacing_mm[::-1] if turned else self.spacing_mm)
+
+    @property
+    def _worst_mm(self) -> float | None:
+        """What the preset counts for a missed class."""
+        missed = PRESETS[self.preset].missed
+        if missed != "diagonal":
+            return missed
+        return None if self.spacing_mm is None else self.diagonal_mm
 
     @property
     def _voxel_mm3(self) -> float | None:

@@ -77,7 +77,8 @@ def _compare_beside(here: Any, row: Any, edge: Any) -> None:
     for k in range(n - 2):
         v = inner[k]
         differs = (v ^ lower[k]) | (v ^ same[k]) | (v ^ upper[k])
-        out[k] |= differs if v else 0
+        if v and differs:
+            out[k] = v
 
 
 @_loops.part
