@@ -217,7 +217,7 @@ _DEFINITION = (
         type=click.Choice(
             [
                 *("deepmind", "exact", "monai", "medpy", "metricsreloaded"),
-                *("brats2023", "brats2026", "brats2026_official"),
+                *("brats2023", "brats2026", "brats2026_official", "topcow"),
             ]
         ),
         help="Whose definition of surfaces and percentiles.  [default: deepmind]",

@@ -265,7 +265,8 @@ def check_options(plan: EvalPlan) -> None:
             connectivity=plan.lesions.connectivity,
         )
     for metric in plan.metrics:
-        objects = plan.inputs.instances and "components" in metric.record.facts
+        separate = {"components", "cells", "topology"} & {*metric.record.facts}
+        objects = plan.inputs.instances and bool(separate)
         if objects and "connectivity" in metric.given:
             raise ValueError(
                 f"{metric.column}: with --instances the objects are those of the files; drop "

@@ -26,6 +26,8 @@ _SURFACES = {
     "cells": "elements between voxels, each with the area of the marching-cubes surface there",
     "faces": "the faces of the voxels, each with its area",
     "voxels": "voxels that have a face neighbour outside the label, each counting one",
+    "outlines": "voxels that have any neighbour outside the label, across edges and corners too, "
+    "each counting one",
 }
 
 
