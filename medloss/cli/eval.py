@@ -90,7 +90,7 @@ _SECTIONS = {
 )
 @click.option(
     "--preset",
-    type=click.Choice(["deepmind", "exact", "monai", "medpy", "metricsreloaded", "brats2023"]),
+    type=click.Choice(PRESETS),
     default="deepmind",
     show_default=True,
     help="Whose definition of surfaces and percentiles.",

@@ -30,6 +30,10 @@ class Preset:
             says so: a policy's word, or mm.
         both_empty: what a class in neither map counts, unless the user says so.
         source: what it reproduces.
+        parts: of the shortest side of a voxel, and the most of any side, whose middles stand for a
+            face (``faces``); the others are cut in parts that are about as long.
+        supremum: whether the Hausdorff distance is that of all points of the surface (``faces``),
+            or the largest of its elements.
     """
 
     name: str
@@ -40,6 +44,8 @@ class Preset:
     missed: Literal["diagonal"] | float = "diagonal"
     both_empty: Literal["exclude", "perfect"] = "exclude"
     source: str = ""
+    parts: tuple[int, int] = (4, 8)
+    supremum: bool = True
 
     @property
     def weighs(self) -> bool:
@@ -52,6 +58,19 @@ PRESETS = {
     for preset in (
         Preset("deepmind", "cells", source="surface-distance 0.1"),
         Preset("exact", "faces", source="the boundary of the mask itself, a polyhedron"),
+        Preset(
+            "exact_fine",
+            "faces",
+            source="the boundary of the mask itself, at four times as many points",
+            parts=(8, 8),
+        ),
+        Preset(
+            "midpoints",
+            "faces",
+            source="the preset exact of medloss 0.1.0: middles of faces",
+            parts=(1, 4),
+            supremum=False,
+        ),
         Preset("monai", "voxels", interpolates=True, source="MONAI 1.6"),
         Preset("medpy", "voxels", interpolates=True, pools=True, source="MedPy 0.5"),
         Preset(
