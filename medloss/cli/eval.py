@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from medloss.scoring.presets import BothEmpty, Missed
 
 _FEW_CASES = 10
+_DECIDING = {"device", "lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"}
+"""Options of the outputs that what is computed depends on."""
 
 
 _SECTIONS = {
@@ -80,7 +82,7 @@ _SECTIONS = {
     "--missed",
     type=click.Choice(["diagonal", "inf", "exclude"]),
     help="What a distance counts when only one side has the label.  "
-    "[default: the preset's: diagonal; 374 mm with brats2023]",
+    "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026]",
 )
 @click.option(
     "--both-empty",
@@ -90,7 +92,12 @@ _SECTIONS = {
 )
 @click.option(
     "--preset",
-    type=click.Choice(PRESETS),
+    type=click.Choice(
+        [
+            *("deepmind", "exact", "monai", "medpy", "metricsreloaded"),
+            *("brats2023", "brats2026", "brats2026_official", "exact_fine", "midpoints"),
+        ]
+    ),
     default="deepmind",
     show_default=True,
     help="Whose definition of surfaces and percentiles.",
@@ -116,7 +123,8 @@ def eval_command(
     .mgz, .tif, .png, .npy, OME-Zarr ...; of PRED also nnU-Net's .npz) are paired by name; --layout
     says how other folders are laid out, or --manifest which files belong together. Images hold
     labels, or probabilities or masks with the classes as their last axis. With --bundle a MONAI
-    bundle predicts, and PRED is left out.
+    bundle predicts, and PRED is left out. Of a training of nnU-Net give fold_0, or the folder of
+    all folds, and nothing else.
 
     Exit code: 0 when every case was scored, 1 when a case failed or an image belongs to none, 2
     for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, 4 when the machine
@@ -160,7 +168,7 @@ def _plan(
         chosen_losses = tuple(choose_loss(parse_request(text)) for text in losses)
     if losses and found is not None and any(map(by_structure, found.pairs)):
         raise ValueError("--loss needs one file a side, and here each structure is a file")
-    classes = inputs.classes(() if found is None else found.pairs)
+    classes = inputs.classes(found)
     plan = EvalPlan(
         metrics=tuple(choose_metric(parse_request(text)) for text in metrics or DEFAULT_METRICS),
         losses=chosen_losses,
@@ -180,7 +188,7 @@ def _plan(
 
 def _command_text(context: click.Context) -> str:
     """The command that computes the same numbers: without paths of outputs and ways of working."""
-    ways = {field.name for field in dataclasses.fields(OutputOptions)} - {"device"}
+    ways = {field.name for field in dataclasses.fields(OutputOptions)} - _DECIDING
     words = ["medloss", "eval"]
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -273,6 +281,10 @@ def _write(
     table = with_origin(table, plan, command)
     if outputs.csv_path:
         write_csv(outputs.csv_path, [table], safe=outputs.csv_safe)
+    if outputs.lesions_path:
+        from medloss.evaluation.outputs.lesions import write_lesions
+
+        write_lesions(outputs.lesions_path, table, safe=outputs.csv_safe)
     if outputs.json_path:
         write_json(outputs.json_path, table)
     if folder is None:
@@ -307,6 +319,7 @@ def _show(
         terminal.print_summary(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
+    terminal.print_lesions(console, table)
     terminal.print_notes(console, table, plan.metrics)
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)

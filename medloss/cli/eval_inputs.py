@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.case_pair import CaseOptions
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.layouts import Layout
-    from medloss.evaluation.inputs.pairing import FoundCases, Pair
+    from medloss.evaluation.inputs.pairing import FoundCases
     from medloss.evaluation.reading.stored import Channels, Rule
     from medloss.integrations.bundle import BundleCases
 
@@ -61,6 +60,7 @@ class InputOptions:
             ValueError: the paths or the manifest are wrong.
         """
         from medloss.evaluation.inputs.manifest import read_manifest
+        from medloss.evaluation.inputs.nnunet_results import find_results
         from medloss.evaluation.inputs.pairing import (
             FoundCases,
             files_of,
@@ -75,6 +75,9 @@ class InputOptions:
                 raise ValueError("--manifest names the files; drop PRED and REF")
             refuse_given(self, (*_OF_FOLDERS, "probabilities"), "is for folders, not --manifest")
             found = FoundCases(read_manifest(self.manifest))
+        elif prediction and reference is None and (training := find_results(prediction)):
+            refuse_given(self, _OF_FOLDERS, "is for two folders; nnU-Net says where both are")
+            found = training.cases(probabilities=self.probabilities)
         elif prediction is None or reference is None:
             missing = "PRED" if prediction is None else "REF"
             raise ValueError(f"Missing argument {missing}: give PRED and REF, or --manifest FILE")
@@ -112,11 +115,11 @@ class InputOptions:
             parse_layout(self.layout_reference or both),
         )
 
-    def classes(self, pairs: Sequence[Pair] = ()) -> Classes | None:
+    def classes(self, found: FoundCases | None = None) -> Classes | None:
         """Labels and regions, ``None`` for every label found.
 
         Args:
-            pairs: cases; where a side has a file for each structure, these have names.
+            found: cases; where a side has a file for each structure, these have names.
 
         Raises:
             ValueError: the text or the file is wrong, or a structure has no file in any case.
@@ -124,18 +127,21 @@ class InputOptions:
         from medloss.evaluation.inputs.labels import parse_labels
         from medloss.evaluation.inputs.structures import check_structures, structure_names
 
+        pairs = () if found is None else found.pairs
         names = structure_names(pairs)
-        classes = None
-        if self.labels is not None:
-            classes = parse_labels(self.labels, by_name=bool(names))
+        classes, labels = None, self.labels
+        if labels is None and found is not None and found.labels is not None:
+            labels = str(found.labels)
+        if labels is not None:
+            classes = parse_labels(labels, by_name=bool(names))
         if names:
             refuse_given(self, ("ignore_label",), "needs maps of labels, not a file a structure")
             if classes is not None and classes.ignore is not None:
                 raise ValueError(
-                    f"{self.labels} ignores label {classes.ignore}, which needs maps of labels, "
+                    f"{labels} ignores label {classes.ignore}, which needs maps of labels, "
                     f"not a file a structure"
                 )
-        if classes is not None and not _is_file(self.labels):
+        if classes is not None and not _is_file(labels):
             check_structures(classes, pairs)
         one = classes is None or (not classes.regions and [*classes.names] == [1])
         if self.instances and not names and not one:
@@ -158,6 +164,7 @@ class InputOptions:
         from medloss.evaluation.reading.settled import parse_told
 
         told = parse_told(self.spacing, self.axes)
+        assumed = not told.spacing_mm and found is not None and bool(found.spacing_mm)
         both = parse_changes(self.remap) if self.remap else {}
         changes: dict[str, dict[int, int]] = {}
         for side, text in (
@@ -190,7 +197,8 @@ class InputOptions:
             channels="independent" if independent else self.channels,
             region_order=() if classes is None else classes.region_order,
             channels_only=classes is not None and classes.channels_only,
-            spacing_mm=told.spacing_mm,
+            spacing_mm=found.spacing_mm if found and assumed else told.spacing_mm,
+            spacing_from="plans.json" if assumed else "",
             axes=told.axes,
             threshold=self.threshold,
             instances=self.instances,

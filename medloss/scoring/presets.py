@@ -25,6 +25,10 @@ class Preset:
         interpolates: whether a percentile lies between two distances, as numpy's does, or is the
             smallest distance within which the share of the surface lies.
         pools: whether a percentile is that of both surfaces together, or the larger of the two.
+        halves: whether the share of two surfaces is the mean of their shares, instead of that of
+            both together.
+        misreads: whether voxel sizes are taken as the official program takes them: in the reverse
+            order for distances between lesions, and as 1 for those between whole classes.
         below: whether a boundary band ends before its width, or includes it.
         missed: what an infinite distance of a missed or spurious class counts, unless the user
             says so: a policy's word, or mm.
@@ -34,23 +38,56 @@ class Preset:
             face (``faces``); the others are cut in parts that are about as long.
         supremum: whether the Hausdorff distance is that of all points of the surface (``faces``),
             or the largest of its elements.
+        approximates: the preset with the same definition, to another precision.
     """
 
     name: str
     surface: Surface
     interpolates: bool = False
     pools: bool = False
+    halves: bool = False
+    misreads: bool = False
     below: bool = False
     missed: Literal["diagonal"] | float = "diagonal"
     both_empty: Literal["exclude", "perfect"] = "exclude"
     source: str = ""
     parts: tuple[int, int] = (4, 8)
     supremum: bool = True
+    approximates: str = ""
 
     @property
     def weighs(self) -> bool:
         """Whether elements count their area in mm², instead of one each."""
         return self.surface != "voxels"
+
+    @property
+    def precision(self) -> str:
+        """How near its numbers are to those of the surfaces themselves; empty where they are."""
+        if self.surface != "faces":
+            return ""
+        largest = (
+            "A Hausdorff distance L is attained, and the true one lies between L and L + 0.001 of "
+            "the shortest side of a voxel. Percentiles"
+            if self.supremum
+            else "Hausdorff distances, percentiles"
+        )
+        return (
+            f"{largest}, means and surface Dice are those of the middles of equal parts of faces, "
+            f"{self.parts[0]} to the shortest side of a voxel and at most {self.parts[1]} to any. "
+            f"With h half the diagonal of a part, distances are within h of the true ones, and a "
+            f"surface Dice lies between the true ones at tolerances h less and h more."
+        )
+
+    @property
+    def note(self) -> str:
+        """What is wrong with its numbers, for every case; empty where nothing is."""
+        if not self.misreads:
+            return ""
+        return (
+            f"{self.name}: distances between lesions are by voxel sizes in the reverse order, and "
+            f"those between whole classes are in voxels, as the official program has them; only "
+            f"where voxels measure 1 mm along every axis are they in mm"
+        )
 
 
 PRESETS = {
@@ -58,19 +95,6 @@ PRESETS = {
     for preset in (
         Preset("deepmind", "cells", source="surface-distance 0.1"),
         Preset("exact", "faces", source="the boundary of the mask itself, a polyhedron"),
-        Preset(
-            "exact_fine",
-            "faces",
-            source="the boundary of the mask itself, at four times as many points",
-            parts=(8, 8),
-        ),
-        Preset(
-            "midpoints",
-            "faces",
-            source="the preset exact of medloss 0.1.0: middles of faces",
-            parts=(1, 4),
-            supremum=False,
-        ),
         Preset("monai", "voxels", interpolates=True, source="MONAI 1.6"),
         Preset("medpy", "voxels", interpolates=True, pools=True, source="MedPy 0.5"),
         Preset(
@@ -85,7 +109,41 @@ PRESETS = {
             "cells",
             missed=374.0,
             both_empty="perfect",
-            source="BraTS 2023's metrics.py, commit 43c9052, on whole regions",
+            source="BraTS 2023's metrics.py, commit 43c9052",
+        ),
+        Preset(
+            "brats2026",
+            "voxels",
+            interpolates=True,
+            pools=True,
+            halves=True,
+            missed=373.0,
+            source="brats-evaluation 0.0.10 of 2026 (panoptica 2.1), with the voxel sizes of files",
+        ),
+        Preset(
+            "brats2026_official",
+            "voxels",
+            interpolates=True,
+            pools=True,
+            halves=True,
+            misreads=True,
+            missed=373.0,
+            source="brats-evaluation 0.0.10 of 2026, with the voxel sizes as it takes them",
+        ),
+        Preset(
+            "exact_fine",
+            "faces",
+            source="the boundary of the mask itself, at four times as many points",
+            parts=(8, 8),
+            approximates="exact",
+        ),
+        Preset(
+            "midpoints",
+            "faces",
+            source="the preset exact of medloss 0.1.0: middles of faces",
+            parts=(1, 4),
+            supremum=False,
+            approximates="exact",
         ),
     )
 }

@@ -22,7 +22,7 @@ from medloss.evaluation.reading.formats import packages
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
-from medloss.scoring.presets import PRESETS, BothEmpty, Missed
+from medloss.scoring.presets import PRESETS, BothEmpty, Missed, find_preset
 from medloss.work.devices import device_name
 
 _CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")
@@ -139,6 +139,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
     ]
     return {
         "preset": plan.preset,
+        **({"precision": precision} if (precision := find_preset(plan.preset).precision) else {}),
         "policies": {
             "missed": plan.policy.missed,
             "both_empty": plan.policy.both_empty,
@@ -149,6 +150,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
         "labels": [_label(label, plan) for label in plan_labels(cases, plan)],
         "inputs": plan.inputs.record(),
         "device": device_name(plan.device),
+        **({"lesions": dataclasses.asdict(plan.lesions)} if plan.lesions else {}),
         **({"source": dict(plan.source)} if plan.source else {}),
     }
 
@@ -196,13 +198,18 @@ def _version(name: str) -> str:
 def every_definition(
     missed: Missed | None, both_empty: BothEmpty | None
 ) -> tuple[tuple[str, EmptyPolicy], ...]:
-    """Every preset with its own policy, as far as the user has not chosen one.
+    """Every preset that measures in mm with its own policy, as far as the user chose none.
+
+    Each definition once, and not to another precision.
 
     Example:
         >>> [name for name, _ in every_definition(None, None)][:3]
         ['deepmind', 'exact', 'monai']
     """
-    return tuple((name, EmptyPolicy.of(name, missed, both_empty)) for name in PRESETS)
+    right = (
+        preset.name for preset in PRESETS.values() if not (preset.misreads or preset.approximates)
+    )
+    return tuple((name, EmptyPolicy.of(name, missed, both_empty)) for name in right)
 
 
 def policies(definitions: Sequence[ResultTable]) -> Iterator[str]:
