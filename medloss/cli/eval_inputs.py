@@ -204,7 +204,8 @@ _DEFINITION = (
         "--missed",
         type=click.Choice(["diagonal", "inf", "exclude"]),
         help="What a distance counts when only one side has the label.  "
-        "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026]",
+        "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026, 90 with "
+        "topcow]",
     ),
     click.option(
         "--both-empty",

@@ -24,7 +24,7 @@ from medloss.evaluation.reading.formats import packages
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
-from medloss.scoring.presets import PRESETS, BothEmpty, Missed
+from medloss.scoring.presets import PRESETS, BothEmpty, Missed, find_preset
 from medloss.work.devices import device_name
 
 _CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")
@@ -154,6 +154,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
     ]
     return {
         "preset": plan.preset,
+        **({"precision": precision} if (precision := find_preset(plan.preset).precision) else {}),
         "policies": {
             "missed": plan.policy.missed,
             "both_empty": plan.policy.both_empty,
@@ -215,11 +216,15 @@ def every_definition(
 ) -> tuple[tuple[str, EmptyPolicy], ...]:
     """Every preset that measures in mm with its own policy, as far as the user chose none.
 
+    Each definition once, and not to another precision.
+
     Example:
         >>> [name for name, _ in every_definition(None, None)][:3]
         ['deepmind', 'exact', 'monai']
     """
-    right = (preset.name for preset in PRESETS.values() if not preset.misreads)
+    right = (
+        preset.name for preset in PRESETS.values() if not (preset.misreads or preset.approximates)
+    )
     return tuple((name, EmptyPolicy.of(name, missed, both_empty)) for name in right)
 
 

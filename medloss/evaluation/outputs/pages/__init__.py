@@ -172,6 +172,7 @@ def _preset(name: str) -> str:
     return (
         f"Surfaces are {_SURFACES[preset.surface]}; the edge of the image counts as surface. "
         f"A percentile distance is {percentile}, {rule}. Follows {preset.source}."
+        f"{preset.precision and ' '}{preset.precision}"
     )
 
 
