@@ -47,6 +47,7 @@ class InputOptions:
     remap_reference: str | None
     threshold: float | None
     instances: bool
+    label_divisor: int | None
     resample: bool
     channels: Channels | None
     spacing: str | None
@@ -137,9 +138,16 @@ class InputOptions:
                 )
         if classes is not None and not _is_file(self.labels):
             check_structures(classes, pairs)
+        if self.label_divisor is not None and not self.instances:
+            raise ValueError("--label-divisor says the classes of objects; it needs --instances")
+        if self.label_divisor is not None and names:
+            raise ValueError("--label-divisor: with a file a structure that is the class")
         one = classes is None or (not classes.regions and [*classes.names] == [1])
-        if self.instances and not names and not one:
-            raise ValueError("--instances: the class of all objects is label 1, as in 1=tooth")
+        if self.instances and not names and not one and self.label_divisor is None:
+            raise ValueError(
+                "--instances: the class of all objects is label 1, as in 1=tooth; --label-divisor "
+                "says how values tell several classes"
+            )
         return classes
 
     def inputs(self, classes: Classes | None, found: FoundCases | None = None) -> CaseOptions:
@@ -194,6 +202,7 @@ class InputOptions:
             axes=told.axes,
             threshold=self.threshold,
             instances=self.instances,
+            label_divisor=self.label_divisor,
             **rest,
         )
 
@@ -236,7 +245,8 @@ class BundleOptions:
         if other is not None:
             raise ValueError("--bundle predicts: give REF alone, or nothing")
         refuse_given(inputs, FILE_OPTIONS, "names predictions; --bundle makes them")
-        refuse_given(inputs, ("threshold", "instances"), "is for files; --bundle makes label maps")
+        of_files = ("threshold", "instances", "label_divisor")
+        refuse_given(inputs, of_files, "is for files; --bundle makes label maps")
         if (outputs.workers or 1) > 1 or outputs.scheduler is not None:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
         overrides = parse_overrides(self.override)
@@ -334,6 +344,13 @@ _VALUES = (
         is_flag=True,
         help="Each value of a map is an object of one class, label 1: lesion and panoptic metrics "
         "take them as they are, however they touch; other metrics see all of them together.",
+    ),
+    click.option(
+        "--label-divisor",
+        metavar="N",
+        type=click.IntRange(min=2),
+        help="With --instances: a value is its class times N plus a number, such as 3012 for "
+        "object 12 of class 3 with N 1000.",
     ),
     click.option(
         "--resample",

@@ -59,9 +59,10 @@ class OutputOptions:
         """
         from medloss.runtime import files
 
-        if len(self.files) != len({path.resolve() for path in self.files}):
-            named = ", ".join(map(str, self.files))
-            raise ValueError(f"--csv, --lesions and --json each need a file of their own: {named}")
+        resolved = [path.resolve() for path in self.files]
+        for path, real in zip(self.files, resolved, strict=True):
+            if resolved.count(real) > 1:
+                raise ValueError(f"--csv, --lesions, --json: two name the same file, {path}")
         for path in self.files:
             files.check_output(path, force=self.force)
         if self.workers is not None and self.scheduler is not None:

@@ -82,9 +82,9 @@ class Case:
         device: of torch, such as ``"cuda"``, where counts and surface distances of arrays are
             computed; those of maps that are tensors are computed where these are. Without either it
             is compiled loops on the CPU. Other facts are always computed on the CPU.
-        objects: for maps of one class, the number of the object that each voxel of the reference
-            and of the prediction belongs to, 0 outside. Components are then these objects, whether
-            or not they touch; every other fact is that of all of them together.
+        objects: the number of the object that each voxel of the reference and of the prediction
+            belongs to, 0 outside. Components of a label are then these objects, as far as they lie
+            in it, whether or not they touch; every other fact is that of all of them together.
 
     Maps may be numpy arrays or tensors.
 
@@ -135,8 +135,6 @@ class Case:
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
-        if objects is not None and len(self.labels) != 1:
-            raise ValueError(f"objects: expected those of one label, got {len(self.labels)} labels")
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
         self._device = device
         self._probabilities = None
@@ -183,20 +181,23 @@ class Case:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
             masks = self._maps.masks(self._known(label))
-            given = (masks.reference, masks.prediction, masks.ignored)
-            origin = masks.origin
+            given: tuple[NDArray[Any], ...] = masks.reference, masks.prediction
             if self._objects is not None:
-                # In whole maps, along the axis that is fastest in memory.
-                whole = (*map(to_array, self._objects), self._arrays[2])
-                given = tuple(x.T if self._maps.turned and x is not None else x for x in whole)
-                origin = (0,) * len(self.shape)
+                ends = zip(masks.origin, masks.reference.shape, strict=True)
+                box = tuple(slice(start, start + size) for start, size in ends)
+                maps = map(to_array, self._objects)
+                boxes = ((x.T if self._maps.turned else x)[box] for x in maps)
+                given = tuple(np.where(m, x, 0) for m, x in zip(given, boxes, strict=True))
+            reference, prediction = given
             self._components[label] = Components(
-                *given,
+                reference,
+                prediction,
+                masks.ignored,
                 self._voxel_mm3,
                 spacing_mm=self._lesion_spacing_mm,
                 preset=self.preset,
                 worst_mm=self._worst_mm,
-                origin=origin,
+                origin=masks.origin,
                 turned=self._maps.turned,
             )
         return self._components[label]
