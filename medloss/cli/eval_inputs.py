@@ -55,7 +55,8 @@ class BundleOptions:
         if other is not None:
             raise ValueError("--bundle predicts: give REF alone, or nothing")
         refuse_given(inputs, FILE_OPTIONS, "names predictions; --bundle makes them")
-        refuse_given(inputs, ("threshold", "instances"), "is for files; --bundle makes label maps")
+        of_files = ("threshold", "instances", "label_divisor")
+        refuse_given(inputs, of_files, "is for files; --bundle makes label maps")
         if (outputs.workers or 1) > 1 or outputs.scheduler is not None:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
         overrides = parse_overrides(self.override)
@@ -153,6 +154,13 @@ _VALUES = (
         is_flag=True,
         help="Each value of a map is an object of one class, label 1: lesion and panoptic metrics "
         "take them as they are, however they touch; other metrics see all of them together.",
+    ),
+    click.option(
+        "--label-divisor",
+        metavar="N",
+        type=click.IntRange(min=2),
+        help="With --instances: a value is its class times N plus a number, such as 3012 for "
+        "object 12 of class 3 with N 1000.",
     ),
     click.option(
         "--resample",

@@ -217,7 +217,15 @@ def test_definitions_side_by_side(damaged):
     result = run(*arguments, "--compare-definitions", "--output", "out", "--no-report")
     assert "Means by each definition:" in result.stdout
     lines = read_csv(damaged / "out" / "definitions.csv")
-    for preset in ("deepmind", "exact", "monai", "medpy", "metricsreloaded", "brats2023"):
+    for preset in (
+        "deepmind",
+        "exact",
+        "monai",
+        "medpy",
+        "metricsreloaded",
+        "brats2023",
+        "brats2026",
+    ):
         assert run(*arguments, "--preset", preset, "--csv", f"{preset}.csv").exit_code == 1
         alone = read_csv(damaged / f"{preset}.csv")
         assert [line for line in lines if line["preset"] == preset] == alone
