@@ -1,30 +1,38 @@
 """What is known of one case, each fact once; needs numpy and numba, neither torch nor MONAI."""
 
+from medloss.scoring.candidates import Candidates, FoundLesions, FrocCurve, froc_curve
 from medloss.scoring.case import Case
-from medloss.scoring.facts import Counts, Probabilities, Skeletons, count_classes
+from medloss.scoring.facts import Counts, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
 from medloss.scoring.matching import Detections, detections, match
 from medloss.scoring.presets import PRESETS, EmptyPolicy, Preset, Score, Status
+from medloss.scoring.probabilities import Bins, Probabilities, Ranks
 from medloss.scoring.scores import score
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import surface_distances
 
 __all__ = [
     "PRESETS",
+    "Bins",
+    "Candidates",
     "Case",
     "Components",
     "Counts",
     "Detections",
     "EmptyPolicy",
+    "FoundLesions",
+    "FrocCurve",
     "Lesions",
     "Preset",
     "Probabilities",
+    "Ranks",
     "Score",
     "Skeletons",
     "Status",
     "SurfaceDistances",
     "count_classes",
     "detections",
+    "froc_curve",
     "match",
     "score",
     "surface_distances",

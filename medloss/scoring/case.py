@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
-from medloss.scoring.facts import Counts, Probabilities, Skeletons, class_counts, skeleton_overlap
+from medloss.scoring.candidates import Candidates
+from medloss.scoring.facts import Counts, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
     known_labels,
@@ -25,6 +26,7 @@ from medloss.scoring.inputs import (
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import LabelMaps
 from medloss.scoring.presets import Status, find_preset
+from medloss.scoring.probabilities import Probabilities
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
 
@@ -148,6 +150,8 @@ class Case:
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
+        self._chances: tuple[int, Probabilities] | None = None
+        self._candidates: Candidates | None = None
 
     @property
     def diagonal_mm(self) -> float:
@@ -211,11 +215,26 @@ class Case:
         """
         if self._probabilities is None:
             raise ValueError("probabilities: expected those of each class, got label maps alone")
-        reference, _, ignored = self._arrays
-        chances = self._probabilities.get(self._known(label))
-        if chances is None:
-            chances = np.broadcast_to(np.float32(0), self.shape)
-        return Probabilities(chances, reference == label, ignored)
+        # Of one class at a time: masks of all of them would take more memory than the maps.
+        if self._chances is None or self._chances[0] != label:
+            reference, prediction, ignored = self._arrays
+            chances = self._probabilities.get(self._known(label))
+            if chances is None:
+                chances = np.broadcast_to(np.float32(0), self.shape)
+            masks = reference == label, ignored, self.spacing_mm, prediction == label
+            self._chances = label, Probabilities(chances, *masks)
+        return self._chances[1]
+
+    def candidates(self, label: int) -> Candidates:
+        """What the probabilities of a class propose as lesions.
+
+        Raises:
+            ValueError: the case has label maps alone.
+        """
+        chances = self.probabilities(label)
+        if self._candidates is None or self._candidates.probabilities is not chances:
+            self._candidates = Candidates(chances)
+        return self._candidates
 
     def fact(self, name: str, label: int) -> Any:
         """A fact by the name that metric records use, such as ``"counts"``.
