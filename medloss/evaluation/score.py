@@ -22,11 +22,13 @@ from medloss.evaluation.inputs.labels import Label, same_name
 from medloss.evaluation.inputs.layers import ClassCases
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
+from medloss.evaluation.lesions import LesionTable, lesion_rows
 from medloss.evaluation.reading.opened import changed, recording
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import (
     CandidateRow,
     CaseResult,
+    LesionRow,
     Reliability,
     Result,
     row_fields,
@@ -34,9 +36,10 @@ from medloss.evaluation.records import (
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
 from medloss.offers.host import host
-from medloss.scoring import Case, EmptyPolicy, score
+from medloss.scoring import Case, EmptyPolicy, match_lesions, score
 from medloss.scoring.candidates import OPTIONS as CANDIDATE_OPTIONS
 from medloss.scoring.facts import Counts
+from medloss.scoring.presets import find_preset
 from medloss.scoring.probabilities import BINS
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ class EvalPlan:
         source: what predicts, where that is part of the work: names and values.
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
+        lesions: how the lesions of each case are listed, or ``None`` where nobody asked for them.
     """
 
     metrics: tuple[MetricChoice, ...]
@@ -73,6 +77,7 @@ class EvalPlan:
     inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
     device: str | None = None
+    lesions: LesionTable | None = None
 
     def name(self, label: Label | None) -> str:
         """Name of a label, empty where it has none; a region is its own name."""
@@ -260,6 +265,12 @@ def check_options(plan: EvalPlan) -> None:
         probabilities={1: cube},
         objects=(cube, cube) if plan.inputs.instances else None,
     )
+    if plan.lesions is not None:
+        match_lesions(
+            case.components(1),
+            matching=plan.lesions.matching,
+            connectivity=plan.lesions.connectivity,
+        )
     for metric in plan.metrics:
         objects = plan.inputs.instances and "components" in metric.record.facts
         if objects and "connectivity" in metric.given:
@@ -333,6 +344,11 @@ def evaluate_case_pair(
 
         losses = loss_values(plan.losses, prediction, reference, sides.ignored)
     counts = tuple((label, _counts(*cases.find(label))) for label in labels)
+    lesions: list[LesionRow] = []
+    if plan.lesions is not None:
+        for label in labels:
+            case, code = cases.find(label)
+            lesions += lesion_rows(case.components(code), label, plan.lesions, reference)
     results += [Result(None, column, value, "", "ok") for column, value in losses or ()]
     return CaseResult(
         pair,
@@ -341,9 +357,10 @@ def evaluate_case_pair(
         tuple(results),
         counts=counts,
         definitions=tuple(definitions),
+        lesions=tuple(lesions),
         reliability=tuple(reliability),
         candidates=tuple(candidates),
-        notes=sides.notes,
+        notes=(*sides.notes, *filter(None, (find_preset(plan.preset).note,))),
         signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
 

@@ -4,7 +4,7 @@ from medloss.scoring.candidates import Candidates, FoundLesions, FrocCurve, froc
 from medloss.scoring.case import Case
 from medloss.scoring.facts import Counts, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
-from medloss.scoring.matching import Detections, detections, match
+from medloss.scoring.matching import Detections, Matches, detections, match, match_lesions
 from medloss.scoring.presets import PRESETS, EmptyPolicy, Preset, Score, Status
 from medloss.scoring.probabilities import Bins, Probabilities, Ranks
 from medloss.scoring.scores import score
@@ -23,6 +23,7 @@ __all__ = [
     "FoundLesions",
     "FrocCurve",
     "Lesions",
+    "Matches",
     "Preset",
     "Probabilities",
     "Ranks",
@@ -34,6 +35,7 @@ __all__ = [
     "detections",
     "froc_curve",
     "match",
+    "match_lesions",
     "score",
     "surface_distances",
 ]

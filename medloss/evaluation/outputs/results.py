@@ -17,7 +17,7 @@ from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
-from medloss.evaluation.outputs.lesions import LESIONS, read_lesions
+from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
 from medloss.evaluation.records import (
     ROW_FIELDS,
     WHOLE_CASE,
@@ -61,7 +61,7 @@ _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
 _KINDS: dict[str, type[Any]] = {
-    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions"), dict),
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "pictures"), dict),
     **dict.fromkeys(("command", "device"), str),
 }
 """Of the settings that are not there in every file, or that only some readers show."""
@@ -148,6 +148,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
+        **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)
@@ -160,6 +161,8 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
         "prediction": _files_entry(pair.prediction),
         "reference": _files_entry(pair.reference),
         **({"columns": dict(pair.columns)} if pair.columns else {}),
+        **({"image": str(pair.image)} if pair.image else {}),
+        **({"image_problem": pair.image_problem} if pair.image_problem else {}),
     }
     if case.error:
         return {**head, "status": "failed", "error": case.error}
@@ -440,6 +443,8 @@ def _case(
         _read_files(entry["prediction"]),
         _read_files(entry["reference"]),
         columns=tuple((str(key), str(value)) for key, value in entry.get("columns", {}).items()),
+        image=Path(str(entry["image"])) if entry.get("image") else None,
+        image_problem=str(entry.get("image_problem", "")),
     )
     if entry["status"] == "failed":
         return CaseResult(pair, error=str(entry["error"]))
