@@ -167,7 +167,9 @@ def read_grey(
                 note = f"{note}; {said}" if note else said
         if array.size == 0 or array.dtype.kind not in "biuf":
             raise CaseError(f"{path} holds {array.size} values of type {array.dtype}, no image")
-        spacing_mm = _spacing_mm(path, stored.affine, stored.dimensions)
+        sizes = stored.affine, stored.dimensions, stored.stated_mm
+        spacing_mm, doubt = _spacing_mm(path, *sizes)
+        note = "; ".join(filter(None, [note, doubt]))
         return Image(path, array, spacing_mm, stored.affine, note=note, space=stored.space)
 
 
