@@ -35,6 +35,7 @@ from medloss.evaluation.records import (
 )
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
+from medloss.objects.planes import planes_of
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, match_lesions, score
 from medloss.scoring.candidates import OPTIONS as CANDIDATE_OPTIONS
@@ -318,7 +319,8 @@ def evaluate_case_pair(
     )
     labels = asked or tuple(label for layer in layers for label in layer.codes)
     spacing_mm, ignored, objects = reference.spacing_mm, sides.ignored, sides.objects
-    cases = ClassCases(layers, spacing_mm, plan.preset, ignored, plan.device, objects)
+    rest = ignored, plan.device, objects, planes_of(reference.affine)
+    cases = ClassCases(layers, spacing_mm, plan.preset, *rest)
     results: list[Result] = []
     reliability: list[Reliability] = []
     candidates: list[CandidateRow] = []
@@ -331,7 +333,7 @@ def evaluate_case_pair(
     definitions = []
     for preset, policy in plan.definitions:
         by = dataclasses.replace(plan, preset=preset, policy=policy)
-        others = ClassCases(layers, spacing_mm, preset, ignored, plan.device, objects)
+        others = ClassCases(layers, spacing_mm, preset, *rest)
         definitions.append(
             (preset, tuple(x for label in labels for x in _score(*others.find(label), label, by)))
         )

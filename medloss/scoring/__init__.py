@@ -2,6 +2,7 @@
 
 from medloss.scoring.candidates import Candidates, FoundLesions, FrocCurve, froc_curve
 from medloss.scoring.case import Case
+from medloss.scoring.contours import Contours
 from medloss.scoring.facts import Counts, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
 from medloss.scoring.matching import Detections, Matches, detections, match, match_lesions
@@ -17,6 +18,7 @@ __all__ = [
     "Candidates",
     "Case",
     "Components",
+    "Contours",
     "Counts",
     "Detections",
     "EmptyPolicy",

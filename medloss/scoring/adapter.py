@@ -16,6 +16,7 @@ import torch
 from monai.metrics.metric import CumulativeIterationMetric, IterationMetric
 from torch import Tensor
 
+from medloss.objects.planes import PLANES, Plane
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import Metric
 from medloss.scoring.adapter_inputs import (
@@ -24,6 +25,7 @@ from medloss.scoring.adapter_inputs import (
     ignored_voxels,
     in_a_row,
     item_cases,
+    item_planes,
     item_spacings,
     on_host,
 )
@@ -152,6 +154,8 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         defaults = {name: option.default for name, option in self.own_options.items()}
         needed = _measures(self.record, {**defaults, **self.options})
         spacings: Sequence[Any] = item_spacings(y_pred, y, self._spacing(spacing), needed=needed)
+        in_slices = "contours" in self.record.facts and type(self.options.get("axis")) is not int
+        planes = item_planes(y_pred, y) if in_slices else [PLANES] * len(y)
         if y.ndim not in (4, 5) and not {*self.record.facts} & {*GEOMETRY}:
             y_pred, y = in_a_row(y_pred), in_a_row(y)
             mask = None if mask is None else in_a_row(mask)
@@ -160,8 +164,10 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         classes = self.num_classes or y.shape[1]
         scored = range(0 if self.include_background or classes == 1 else 1, classes)
         each = options_of_classes(self.options, self.by_class, scored)
-        score = self._score_counts if self._counts_suffice(y_pred, y) else self._score_maps
-        rows = score(y_pred, y, spacings, ignored, each)
+        if self._counts_suffice(y_pred, y):
+            rows = self._score_counts(y_pred, y, spacings, ignored, each)
+        else:
+            rows = self._score_maps(y_pred, y, spacings, ignored, each, planes)
         # MPS has no float64.
         dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
         found = torch.tensor(rows, dtype=dtype, device=y_pred.device)
@@ -194,7 +200,13 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         return rows
 
     def _score_maps(
-        self, y_pred: Tensor, y: Tensor, spacings: Sequence[Any], ignored: Any, each: ClassOptions
+        self,
+        y_pred: Tensor,
+        y: Tensor,
+        spacings: Sequence[Any],
+        ignored: Any,
+        each: ClassOptions,
+        planes: Sequence[Sequence[Plane]],
     ) -> list[list[tuple[float, int]]]:
         batch = item_cases(
             y_pred,
@@ -205,10 +217,12 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         )
         each_ignored = [None] * len(y) if ignored is None else ignored
         rows = []
-        for maps, spacing_mm, left_out in zip(batch, spacings, each_ignored, strict=True):
+        for maps, spacing_mm, left_out, slices in zip(
+            batch, spacings, each_ignored, planes, strict=True
+        ):
             row: list[tuple[float, int]] = []
             for pair in maps:
-                case = self._case(pair, spacing_mm, left_out)
+                case = self._case(pair, spacing_mm, left_out, slices)
                 for label in pair.labels:
                     row.append(self._score(case, label, each[len(row)]))
             rows.append(row)
@@ -236,7 +250,9 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             ]
         )
 
-    def _case(self, pair: Maps, spacing_mm: Any, ignored: Any) -> Case:
+    def _case(
+        self, pair: Maps, spacing_mm: Any, ignored: Any, planes: Sequence[Plane] = PLANES
+    ) -> Case:
         maps = pair.reference, pair.prediction
         if self.as_monai and ignored is not None and "surfaces" in self.record.facts:
             maps, ignored = tuple(without_ignored(each, ignored) for each in maps), None
@@ -247,6 +263,7 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             preset=self.preset,
             ignored=ignored,
             probabilities=pair.probabilities,
+            planes=planes,
         )
 
     def _spacing(self, spacing: Any) -> Any:

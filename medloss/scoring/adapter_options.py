@@ -13,7 +13,7 @@ from medloss.scoring.adapter_monai import OVERLAP, PRESET, check_reduction
 from medloss.scoring.inputs import takes_number
 from medloss.scoring.presets import BothEmpty, EmptyPolicy, Missed
 
-GEOMETRY = ("surfaces", "components", "skeletons")
+GEOMETRY = ("surfaces", "components", "skeletons", "contours", "candidates")
 """Facts that depend on where voxels lie, and not only on how many there are."""
 
 OPTIONS = """\

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.objects.planes import PLANES, Plane
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
 from medloss.scoring.candidates import Candidates
+from medloss.scoring.contours import Contours
 from medloss.scoring.facts import Counts, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
@@ -87,6 +89,8 @@ class Case:
         objects: for maps of one class, the number of the object that each voxel of the reference
             and of the prediction belongs to, 0 outside. Components are then these objects, whether
             or not they touch; every other fact is that of all of them together.
+        planes: that the slices along each axis lie in (:func:`medloss.objects.planes.planes_of`);
+            by default those of an image whose axes run along R-L, A-P and S-I, as in RAS.
 
     Maps may be numpy arrays or tensors.
 
@@ -119,6 +123,7 @@ class Case:
         probabilities: Mapping[int, NDArray[Any]] | None = None,
         device: str | None = None,
         objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        planes: Sequence[Plane] = PLANES,
     ) -> None:
         reference = label_map("reference", reference)
         prediction = label_map("prediction", prediction)
@@ -140,6 +145,7 @@ class Case:
         if objects is not None and len(self.labels) != 1:
             raise ValueError(f"objects: expected those of one label, got {len(self.labels)} labels")
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
+        self.planes = tuple(planes)
         self._device = device
         self._probabilities = None
         if probabilities is not None:
@@ -150,6 +156,7 @@ class Case:
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
+        self._contours: dict[int, Contours] = {}
         self._chances: tuple[int, Probabilities] | None = None
         self._candidates: Candidates | None = None
 
@@ -216,6 +223,18 @@ class Case:
             # Thinning depends on the order of the axes, which is that of the maps as given.
             self._skeletons[label] = skeleton_overlap(masks.T if self._maps.turned else masks)
         return self._skeletons[label]
+
+    def contours(self, label: int) -> Contours:
+        """Both masks of a class, whose outlines are drawn slice by slice.
+
+        Raises:
+            ValueError: the case has no spacing.
+        """
+        if label not in self._contours:
+            masks = self._maps.masks(self._known(label), beside=1)
+            masks = masks.T if self._maps.turned else masks
+            self._contours[label] = Contours(masks, self._spacing(), self.planes)
+        return self._contours[label]
 
     def probabilities(self, label: int) -> Probabilities:
         """Predicted probability of a class, beside where the reference has it.
