@@ -14,7 +14,7 @@ from scipy import ndimage
 import medloss.metrics
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, count_classes, score, surface_distances
-from medloss.scoring.facts import Probabilities
+from medloss.scoring.probabilities import Probabilities
 
 OFFERS = {offer.record.name: offer for offer in host().metrics}
 OPTIONS = {
