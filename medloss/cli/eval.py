@@ -26,7 +26,7 @@ from medloss.cli.eval_outputs import RESULT_OPTIONS, WORK_OPTIONS, OutputOptions
 from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, InterruptedCommand, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
-from medloss.evaluation.planning import Definition, make_plan
+from medloss.evaluation.planning import Definition, Settings
 from medloss.evaluation.settings import InputSettings
 
 if TYPE_CHECKING:
@@ -88,12 +88,14 @@ def eval_command(
     """
     with usage_errors():
         outputs.check()
+        said = Settings.of(inputs, definition)
+        inputs = said.inputs
         predicted = bundle.open(prediction, reference, inputs, outputs)
         found = None if predicted else inputs.cases(prediction, reference)
         pairs = predicted.pairs if predicted else found.pairs if found else ()
         for sentence in () if found is None else inputs.overruled(found):
             say(f"Warning: {sentence}.", err=True)
-        plan = outputs.extend(make_plan(inputs, definition, found), definition)
+        plan = outputs.extend(said.plan(found), said.definition)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
         context.with_resource(outputs.prepared())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medloss.offers.host import host
+from medloss.offers.host import Offer, host
 from medloss.offers.records import Metric
 from medloss.runtime.config_text import DuplicateKeyError
 
@@ -28,10 +28,17 @@ _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 @dataclass(frozen=True)
 class OfferRequest:
-    """A metric or a loss by name, with its options in the order given."""
+    """A metric or a loss by name, with its options in the order given.
+
+    Args:
+        name: of the metric or loss.
+        options: by name.
+        called: what its values are called instead of after these.
+    """
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
+    called: str = ""
 
     @property
     def column(self) -> str:
@@ -44,7 +51,7 @@ class OfferRequest:
             'dice'
         """
         options = ",".join(f"{name}={value}" for name, value in self.options)
-        return f"{self.name}[{options}]" if options else self.name
+        return self.called or (f"{self.name}[{options}]" if options else self.name)
 
 
 def parse_request(text: str) -> OfferRequest:
@@ -168,9 +175,8 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
         Traceback (most recent call last):
         ValueError: normalized_surface_dice has no option 'tolerance'; it has tolerance_mm
     """
-    offer = host().metrics.find(request.name)
+    offer, parameters = _found(request.name)
     function, options = offer.load(), dict(request.options)
-    parameters = list(inspect.signature(function).parameters.values())[len(offer.record.facts) :]
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
@@ -190,6 +196,25 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
             _check_kind(f"{request.column}: {p.name}", options[p.name], p.annotation)
     every = {**defaults, **options}
     return MetricChoice(request.column, offer.record, function, every, tuple(options))
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Names of the options of a metric.
+
+    Raises:
+        PluginError: there is no such metric, or it cannot be imported.
+
+    Example:
+        >>> options_of("normalized_surface_dice")[0]
+        'tolerance_mm'
+    """
+    return tuple(parameter.name for parameter in _found(name)[1])
+
+
+def _found(name: str) -> tuple[Offer[Metric], list[inspect.Parameter]]:
+    offer = host().metrics.find(name)
+    parameters = inspect.signature(offer.load()).parameters.values()
+    return offer, list(parameters)[len(offer.record.facts) :]
 
 
 def _check_kind(what: str, value: Any, annotation: Any) -> None:

@@ -33,6 +33,7 @@ from medloss.scoring.facts import Counts
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
+    from medloss.evaluation.profiles.applying import UsedProfile
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class EvalPlan:
         regions: the labels that each region among ``labels`` is made of.
         inputs: what is done to the files before they are scored.
         source: what predicts, where that is part of the work: names and values.
+        profile: that this is by, to be written into the results.
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
     """
@@ -64,6 +66,7 @@ class EvalPlan:
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
+    profile: UsedProfile | None = None
     device: str | None = None
 
     def name(self, label: Label | None) -> str:

@@ -59,7 +59,7 @@ _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
 _KINDS: dict[str, type[Any]] = {
-    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions"), dict),
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "profile"), dict),
     **dict.fromkeys(("command", "device"), str),
 }
 """Of the settings that are not there in every file, or that only some readers show."""

@@ -150,6 +150,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
         "inputs": plan.inputs.record(),
         "device": device_name(plan.device),
         **({"source": dict(plan.source)} if plan.source else {}),
+        **({"profile": plan.profile.record()} if plan.profile else {}),
     }
 
 
