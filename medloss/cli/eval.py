@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from medloss.integrations.bundle import BundleCases
 
 _FEW_CASES = 10
+_DECIDING = {"device", "lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"}
+"""Options of the outputs that what is computed depends on."""
 
 
 _SECTIONS = {
@@ -79,7 +81,8 @@ def eval_command(
     .mgz, .tif, .png, .npy, OME-Zarr ...; of PRED also nnU-Net's .npz) are paired by name; --layout
     says how other folders are laid out, or --manifest which files belong together. Images hold
     labels, or probabilities or masks with the classes as their last axis. With --bundle a MONAI
-    bundle predicts, and PRED is left out.
+    bundle predicts, and PRED is left out. Of a training of nnU-Net give fold_0, or the folder of
+    all folds, and nothing else.
 
     Exit code: 0 when every case was scored, 1 when a case failed or an image belongs to none, 2
     for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, 4 when the machine
@@ -107,7 +110,7 @@ def eval_command(
 
 def _command_text(context: click.Context) -> str:
     """The command that computes the same numbers: without paths of outputs and ways of working."""
-    ways = {field.name for field in dataclasses.fields(OutputOptions)} - {"device"}
+    ways = {field.name for field in dataclasses.fields(OutputOptions)} - _DECIDING
     words = ["medloss", "eval"]
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -200,6 +203,10 @@ def _write(
     table = with_origin(table, plan, command)
     if outputs.csv_path:
         write_csv(outputs.csv_path, [table], safe=outputs.csv_safe)
+    if outputs.lesions_path:
+        from medloss.evaluation.outputs.lesions import write_lesions
+
+        write_lesions(outputs.lesions_path, table, safe=outputs.csv_safe)
     if outputs.json_path:
         write_json(outputs.json_path, table)
     if folder is None:
@@ -234,6 +241,8 @@ def _show(
         terminal.print_summary(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
+    terminal.print_averages(console, table)
+    terminal.print_lesions(console, table)
     terminal.print_notes(console, table, plan.metrics)
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)

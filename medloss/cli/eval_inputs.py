@@ -210,7 +210,7 @@ _DEFINITION = (
         "--missed",
         type=click.Choice(["diagonal", "inf", "exclude"]),
         help="What a distance counts when only one side has the label.  "
-        "[default: the preset's: diagonal; 374 mm with brats2023]",
+        "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026]",
     ),
     click.option(
         "--both-empty",
@@ -220,7 +220,12 @@ _DEFINITION = (
     ),
     click.option(
         "--preset",
-        type=click.Choice(["deepmind", "exact", "monai", "medpy", "metricsreloaded", "brats2023"]),
+        type=click.Choice(
+            [
+                *("deepmind", "exact", "monai", "medpy", "metricsreloaded"),
+                *("brats2023", "brats2026", "brats2026_official"),
+            ]
+        ),
         help="Whose definition of surfaces and percentiles.  [default: deepmind]",
     ),
 )

@@ -14,9 +14,11 @@ from medloss.cli.options import CSV_SAFE, PATH, grouped
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.lesions import LesionTable
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.planning import Definition
     from medloss.evaluation.score import EvalPlan
+    from medloss.scoring.lesions import Connectivity
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class OutputOptions:
     folder: Path | None
     csv_path: Path | None
     csv_safe: bool
+    lesions_path: Path | None
+    lesion_matching: str | None
+    lesion_connectivity: Connectivity | None
+    lesion_sizes: str | None
     json_path: Path | None
     tables: tuple[str, ...]
     error_maps: bool
@@ -43,7 +49,7 @@ class OutputOptions:
     @property
     def files(self) -> list[Path]:
         """The single files that were asked for."""
-        return [path for path in (self.csv_path, self.json_path) if path]
+        return [path for path in (self.csv_path, self.lesions_path, self.json_path) if path]
 
     def check(self) -> None:
         """Raise before any work is done for what cannot be written.
@@ -54,15 +60,24 @@ class OutputOptions:
         from medloss.runtime import files
 
         if len(self.files) != len({path.resolve() for path in self.files}):
-            raise ValueError(f"--csv and --json name the same file, {self.csv_path}")
+            named = ", ".join(map(str, self.files))
+            raise ValueError(f"--csv, --lesions and --json each need a file of their own: {named}")
         for path in self.files:
             files.check_output(path, force=self.force)
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--scheduler has workers of its own; drop --workers")
         if self.device != "cpu" and self.scheduler is not None:
             raise ValueError("--scheduler: its workers score on the CPU; drop --device")
-        if self.csv_safe and not self.csv_path and self.folder is None:
-            raise ValueError("--csv-safe needs --csv FILE or --output DIR")
+        if self.csv_safe and not (self.csv_path or self.lesions_path) and self.folder is None:
+            raise ValueError("--csv-safe needs --csv FILE, --lesions FILE or --output DIR")
+        if self.lesions_path is None:
+            for option, value in (
+                ("--lesion-matching", self.lesion_matching),
+                ("--lesion-connectivity", self.lesion_connectivity),
+                ("--lesion-sizes", self.lesion_sizes),
+            ):
+                if value is not None:
+                    raise ValueError(f"{option} needs --lesions FILE")
         if self.folder is None:
             for option, given in (
                 ("--table", self.tables),
@@ -103,9 +118,13 @@ class OutputOptions:
         Raises:
             ValueError: the device is not there.
         """
+        from medloss.evaluation.score import check_options
         from medloss.work.devices import chosen_device
 
         plan = dataclasses.replace(plan, device=chosen_device(self.device))
+        if self.lesions_path is not None:
+            plan = dataclasses.replace(plan, lesions=self._lesions(plan))
+            check_options(plan)
         if self.compare_definitions:
             from medloss.evaluation.outputs.tables import every_definition
 
@@ -118,6 +137,27 @@ class OutputOptions:
             # Absolute: who writes them may have another working directory.
             plan = dataclasses.replace(plan, error_maps=self.folder.absolute() / ERROR_MAPS)
         return plan
+
+    def _lesions(self, plan: EvalPlan) -> LesionTable:
+        from medloss.evaluation.lesions import LesionTable
+
+        if self.lesion_connectivity is not None and plan.inputs.instances:
+            raise ValueError(
+                "--lesion-connectivity: with --instances the objects are those of the files"
+            )
+        try:
+            sizes = tuple(float(text) for text in (self.lesion_sizes or "").split(",") if text)
+        except ValueError as error:
+            raise ValueError(
+                f"--lesion-sizes: expected volumes in mm³ such as 100,1000, got "
+                f"{self.lesion_sizes!r}"
+            ) from error
+        own = LesionTable()
+        return LesionTable(
+            self.lesion_matching or own.matching,
+            self.lesion_connectivity or own.connectivity,
+            sizes,
+        )
 
     def thresholds(self, plan: EvalPlan) -> tuple[Threshold, ...]:
         """What means must reach.
@@ -165,6 +205,29 @@ _OPTIONS = (
     click.option("--report/--no-report", default=True, help="Write report.html.  [default: yes]"),
     click.option("--csv", "csv_path", metavar="FILE", type=PATH, help="Every value."),
     CSV_SAFE,
+    click.option(
+        "--lesions",
+        "lesions_path",
+        metavar="FILE",
+        type=PATH,
+        help="Every lesion of references and predictions as CSV: volume, place, partners, overlap, "
+        "distances. With --output also there.",
+    ),
+    click.option(
+        "--lesion-matching",
+        metavar="RULE",
+        help="Who matches whom in that table, as of the metric lesion_f1.  [default: overlap]",
+    ),
+    click.option(
+        "--lesion-connectivity",
+        type=click.Choice(["faces", "edges", "corners"]),
+        help="Across what voxels of one lesion are joined there.  [default: corners]",
+    ),
+    click.option(
+        "--lesion-sizes",
+        metavar="MM3,...",
+        help="Edges between sizes, such as 100,1000: recall and precision of each.",
+    ),
     click.option(
         "--json",
         "json_path",

@@ -92,7 +92,7 @@ class Settings:
             losses = tuple(choose_loss(parse_request(text)) for text in said.losses)
         if losses and found is not None and any(map(by_structure, found.pairs)):
             raise ValueError("--loss needs one file a side, and here each structure is a file")
-        classes = inputs.classes(() if found is None else found.pairs)
+        classes = inputs.classes(found)
         preset = said.preset or DEFAULT_PRESET
         requests = (
             parse_request(asked) if isinstance(asked, str) else asked

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from medloss.offers.host import Offer, host
 from medloss.offers.records import Metric
@@ -22,6 +22,8 @@ DEFAULT_METRICS = (
     "normalized_surface_dice",
 )
 
+Spurious = Literal["count", "exclude"]
+
 _WORDS = {"true": True, "false": False, "none": None}
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
@@ -34,11 +36,13 @@ class OfferRequest:
         name: of the metric or loss.
         options: by name.
         called: what its values are called instead of after these.
+        spurious: whether a label that the prediction alone has counts, or is left out.
     """
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
     called: str = ""
+    spurious: Spurious = "count"
 
     @property
     def column(self) -> str:
@@ -148,6 +152,7 @@ class MetricChoice:
         function: from the facts that the record names to a number.
         options: passed to ``function``: those given, and the defaults of the others.
         given: names of the options that were asked for.
+        spurious: whether a label that the prediction alone has counts, or is left out.
     """
 
     column: str
@@ -155,6 +160,7 @@ class MetricChoice:
     function: Callable[..., float]
     options: Mapping[str, Any]
     given: tuple[str, ...] = ()
+    spurious: Spurious = "count"
 
     @property
     def defaults(self) -> str:
@@ -195,7 +201,8 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
         if p.name in options:
             _check_kind(f"{request.column}: {p.name}", options[p.name], p.annotation)
     every = {**defaults, **options}
-    return MetricChoice(request.column, offer.record, function, every, tuple(options))
+    given = tuple(options)
+    return MetricChoice(request.column, offer.record, function, every, given, request.spurious)
 
 
 def options_of(name: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.inputs.case_pair import CaseOptions
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.layouts import Layout
-    from medloss.evaluation.inputs.pairing import FoundCases, Pair
+    from medloss.evaluation.inputs.pairing import FoundCases
     from medloss.evaluation.reading.stored import Channels, Rule
 
 OF_FOLDERS = ("layout", "layout_prediction", "layout_reference", "one_reference")
@@ -58,6 +58,7 @@ class InputSettings:
             ValueError: the paths or the manifest are wrong.
         """
         from medloss.evaluation.inputs.manifest import read_manifest
+        from medloss.evaluation.inputs.nnunet_results import find_results
         from medloss.evaluation.inputs.pairing import (
             FoundCases,
             find_cases,
@@ -71,6 +72,9 @@ class InputSettings:
                 raise ValueError("--manifest names the files; drop PRED and REF")
             refuse_given(self, (*OF_FOLDERS, "probabilities"), "is for folders, not --manifest")
             found = FoundCases(read_manifest(self.manifest))
+        elif prediction and reference is None and (training := find_results(prediction)):
+            refuse_given(self, OF_FOLDERS, "is for two folders; nnU-Net says where both are")
+            found = training.cases(probabilities=self.probabilities)
         elif prediction is None or reference is None:
             missing = "PRED" if prediction is None else "REF"
             raise ValueError(f"Missing argument {missing}: give PRED and REF, or --manifest FILE")
@@ -112,11 +116,11 @@ class InputSettings:
             parse_layout(self.layout_reference or both),
         )
 
-    def classes(self, pairs: Sequence[Pair] = ()) -> Classes | None:
+    def classes(self, found: FoundCases | None = None) -> Classes | None:
         """Labels and regions, ``None`` for every label found.
 
         Args:
-            pairs: cases; where a side has a file for each structure, these have names.
+            found: cases; where a side has a file for each structure, these have names.
 
         Raises:
             ValueError: the text or the file is wrong, or a structure has no file in any case.
@@ -124,18 +128,21 @@ class InputSettings:
         from medloss.evaluation.inputs.labels import labels_of
         from medloss.evaluation.inputs.structures import check_structures, structure_names
 
+        pairs = () if found is None else found.pairs
         names = structure_names(pairs)
-        classes = None
-        if self.labels is not None:
-            classes = labels_of(self.labels, by_name=bool(names))
+        classes, labels = None, self.labels
+        if labels is None and found is not None and found.labels is not None:
+            labels = str(found.labels)
+        if labels is not None:
+            classes = labels_of(labels, by_name=bool(names))
         if names:
             refuse_given(self, ("ignore_label",), "needs maps of labels, not a file a structure")
             if classes is not None and classes.ignore is not None:
                 raise ValueError(
-                    f"{self.labels} ignores label {classes.ignore}, which needs maps of labels, "
+                    f"{labels} ignores label {classes.ignore}, which needs maps of labels, "
                     f"not a file a structure"
                 )
-        if classes is not None and not _is_file(self.labels):
+        if classes is not None and not _is_file(labels):
             check_structures(classes, pairs)
         one = classes is None or (not classes.regions and [*classes.names] == [1])
         if self.instances and not names and not one:
@@ -158,6 +165,7 @@ class InputSettings:
         from medloss.evaluation.reading.settled import parse_told
 
         told = parse_told(self.spacing, self.axes)
+        assumed = not told.spacing_mm and found is not None and bool(found.spacing_mm)
         both = parse_changes(self.remap) if self.remap else {}
         changes: dict[str, dict[int, int]] = {}
         for side, text in (
@@ -190,7 +198,8 @@ class InputSettings:
             channels="independent" if independent else self.channels,
             region_order=() if classes is None else classes.region_order,
             channels_only=classes is not None and classes.channels_only,
-            spacing_mm=told.spacing_mm,
+            spacing_mm=found.spacing_mm if found and assumed else told.spacing_mm,
+            spacing_from="plans.json" if assumed else "",
             axes=told.axes,
             threshold=self.threshold,
             instances=self.instances,

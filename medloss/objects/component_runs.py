@@ -59,10 +59,15 @@ class Runs:
         _grow(grown, self.first, self.begin, self.end, self.shape[1], voxels)
         return grown.reshape(self.shape)
 
-    def painted(self) -> NDArray[np.int32]:
-        """Numbers of the objects as a map (x, y, z), from 1; 0 outside."""
+    def painted(self, number: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+        """Numbers of the objects as a map (x, y, z), from 1; 0 outside.
+
+        Args:
+            number: for each run, in the place of that of its object; -1 leaves it out.
+        """
         painted = np.zeros((len(self.first) - 1, self.shape[2]), np.int32)
-        _paint(painted, self.first, self.begin, self.end, self.number)
+        number = self.number if number is None else number
+        _paint(painted, self.first, self.begin, self.end, number)
         return painted.reshape(self.shape)
 
 

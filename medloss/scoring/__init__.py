@@ -3,7 +3,7 @@
 from medloss.scoring.case import Case
 from medloss.scoring.facts import Counts, Probabilities, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
-from medloss.scoring.matching import Detections, detections, match
+from medloss.scoring.matching import Detections, Matches, detections, match, match_lesions
 from medloss.scoring.presets import PRESETS, EmptyPolicy, Preset, Score, Status
 from medloss.scoring.scores import score
 from medloss.scoring.surface.distances import SurfaceDistances
@@ -17,6 +17,7 @@ __all__ = [
     "Detections",
     "EmptyPolicy",
     "Lesions",
+    "Matches",
     "Preset",
     "Probabilities",
     "Score",
@@ -26,6 +27,7 @@ __all__ = [
     "count_classes",
     "detections",
     "match",
+    "match_lesions",
     "score",
     "surface_distances",
 ]

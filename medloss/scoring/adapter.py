@@ -143,7 +143,8 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
     ) -> Tensor:
         if y is None:
             raise ValueError("y: expected a reference, got None")
-        needed = _measures(self.record, self.options)
+        defaults = {name: option.default for name, option in self.own_options.items()}
+        needed = _measures(self.record, {**defaults, **self.options})
         spacings: Sequence[Any] = item_spacings(y_pred, y, self._spacing(spacing), needed=needed)
         if y.ndim not in (4, 5) and not {*self.record.facts} & {*GEOMETRY}:
             y_pred, y = in_a_row(y_pred), in_a_row(y)

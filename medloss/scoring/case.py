@@ -24,7 +24,7 @@ from medloss.scoring.inputs import (
 )
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import LabelMaps
-from medloss.scoring.presets import Status, find_preset
+from medloss.scoring.presets import PRESETS, Status, find_preset
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
 
@@ -184,11 +184,21 @@ class Case:
         if label not in self._components:
             masks = self._maps.masks(self._known(label))
             given = (masks.reference, masks.prediction, masks.ignored)
+            origin = masks.origin
             if self._objects is not None:
                 # In whole maps, along the axis that is fastest in memory.
                 whole = (*map(to_array, self._objects), self._arrays[2])
                 given = tuple(x.T if self._maps.turned and x is not None else x for x in whole)
-            self._components[label] = Components(*given, self._voxel_mm3)
+                origin = (0,) * len(self.shape)
+            self._components[label] = Components(
+                *given,
+                self._voxel_mm3,
+                spacing_mm=self._lesion_spacing_mm,
+                preset=self.preset,
+                worst_mm=self._worst_mm,
+                origin=origin,
+                turned=self._maps.turned,
+            )
         return self._components[label]
 
     def skeletons(self, label: int) -> Skeletons:
@@ -251,7 +261,24 @@ class Case:
 
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
-        return class_surfaces(self._counted, self.labels, self._spacing(), self.preset)
+        spacing = self._spacing()
+        if PRESETS[self.preset].misreads:
+            spacing = (1.0,) * len(spacing)
+        return class_surfaces(self._counted, self.labels, spacing, self.preset)
+
+    @property
+    def _lesion_spacing_mm(self) -> Sequence[float] | None:
+        """Along the axes of the components' masks."""
+        turned = self._maps.turned != PRESETS[self.preset].misreads
+        return self.spacing_mm and (self.spacing_mm[::-1] if turned else self.spacing_mm)
+
+    @property
+    def _worst_mm(self) -> float | None:
+        """What the preset counts for a missed class."""
+        missed = PRESETS[self.preset].missed
+        if missed != "diagonal":
+            return missed
+        return None if self.spacing_mm is None else self.diagonal_mm
 
     @property
     def _voxel_mm3(self) -> float | None:

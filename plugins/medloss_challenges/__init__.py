@@ -9,6 +9,7 @@ from medloss import Profile, hookimpl
 
 @hookimpl
 def medloss_profiles() -> Iterator[Profile]:
+    """What challenges and programs score, each a file here."""
     for name in (
         *("autopet", "brats2023", "brats2026", "metricsreloaded"),
         *("nnunet", "topcow", "totalsegmentator"),

@@ -93,7 +93,34 @@ def medloss_metrics() -> Iterator[Metric]:
             "missed_and_spurious_are_not_perfect": "a missed class has no false lesion",
         },
     )
-    yield metric(name="lesion_dice", target="medloss_topology.metrics_overlap:lesion_dice")
+    of_lesions = "medloss_topology.metrics_lesions"
+    yield metric(name="lesion_dice", target=f"{of_lesions}:lesion_dice")
+    yield metric(
+        name="lesion_normalized_surface_dice",
+        target=f"{of_lesions}:lesion_normalized_surface_dice",
+        example={"tolerance_mm": 1.0},
+    )
+    yield metric(
+        name="lesion_hausdorff95",
+        target=f"{of_lesions}:lesion_hausdorff95",
+        unit="mm",
+        better="lower",
+    )
+    for name, missing in (
+        ("false_positive_volume", "a missed class has no false lesion"),
+        ("false_negative_volume", "a spurious class has no lesion to miss"),
+    ):
+        yield metric(
+            name=name,
+            target=f"{of_lesions}:{name}",
+            unit="mm3",
+            better="lower",
+            exempt={
+                "worse_when_moved": _ANY_OVERLAP,
+                "in_neither_map_is_undefined": _A_COUNT,
+                "missed_and_spurious_are_not_perfect": missing,
+            },
+        )
     for name in ("panoptic_quality", "recognition_quality", "segmentation_quality"):
         yield metric(name=name, target=f"medloss_topology.metrics_overlap:{name}")
     yield metric(

@@ -98,6 +98,8 @@ class FoundCases(Sequence[Pair]):
         beside: images of cases that are no labels, such as ``{case}/ct (2)``.
         layout: how each side is laid out, in words; empty where it is flat.
         only: patterns of the names of cases that are meant; empty for all.
+        labels: the file beside them that says what their labels mean, where they have one.
+        spacing_mm: voxel size that such a file says of images that do not state theirs.
     """
 
     pairs: tuple[Pair, ...]
@@ -107,6 +109,8 @@ class FoundCases(Sequence[Pair]):
     beside: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    labels: Path | None = None
+    spacing_mm: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         """How many cases there are."""

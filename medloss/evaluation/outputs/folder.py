@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from medloss.evaluation.outputs import formats
+from medloss.evaluation.outputs.lesions import LESIONS, write_lesions
 from medloss.evaluation.outputs.results import CASES, SUMMARY, write_csv, write_json, written_at
 from medloss.evaluation.records import ResultTable
 from medloss.runtime.files import delete_unfinished, make_folder, write_text
@@ -17,7 +18,7 @@ JOURNAL, REPORT = "journal.jsonl", "report.html"
 ERROR_MAPS = "error_maps"
 TABLES = {"latex": "summary.tex", "markdown": "summary.md", "parquet": "cases.parquet"}
 DEFINITIONS = ("definitions.csv", "definitions.md")
-_OWN = (CASES, SUMMARY, JOURNAL, REPORT, *TABLES.values(), *DEFINITIONS)
+_OWN = (CASES, SUMMARY, LESIONS, JOURNAL, REPORT, *TABLES.values(), *DEFINITIONS)
 
 
 @contextlib.contextmanager
@@ -54,7 +55,7 @@ def prepared(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
 def write_tables(
     folder: Path, table: ResultTable, tables: Sequence[str] = (), *, csv_safe: bool = False
 ) -> list[Path]:
-    """Write ``cases.csv``, ``summary.json`` and the tables that were asked for.
+    """Write ``cases.csv``, ``summary.json``, and the lesions and tables that were asked for.
 
     Args:
         folder: prepared.
@@ -68,6 +69,9 @@ def write_tables(
     written = [folder / CASES, folder / SUMMARY]
     write_csv(written[0], [table], safe=csv_safe)
     write_json(written[1], table, csv_safe=csv_safe)
+    if "lesions" in table.settings:
+        written.append(folder / LESIONS)
+        write_lesions(written[2], table, safe=csv_safe)
     for kind in tables:
         path = folder / TABLES[kind]
         if kind == "parquet":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.lesions import LesionsOfSize, by_size
 from medloss.evaluation.records import (
     LesionRow,
     LesionSide,
@@ -20,6 +21,10 @@ from medloss.evaluation.records import (
 from medloss.runtime.files import plain_cell, safe_cell, whole_file
 
 LESIONS = "lesions.csv"
+_OF_A_SIZE = (
+    *("low_mm3", "high_mm3", "reference", "found", "recall"),
+    *("prediction", "right", "precision"),
+)
 _PLACES = ("x_mm", "y_mm", "z_mm")
 _MEASURES = ("dice", "iou", "hausdorff95_mm", "assd_mm")
 CSV_COLUMNS = (
@@ -58,6 +63,29 @@ def _rows(table: ResultTable) -> Iterator[list[Any]]:
                 " ".join(map(str, lesion.partners)),
                 *("" if math.isnan(x) else repr(x) for x in measures),
             ]
+
+
+def sizes_of(table: ResultTable) -> list[LesionsOfSize]:
+    """Recall and precision by size, in all cases; none where nobody asked for sizes."""
+    sizes = table.settings.get("lesions", {}).get("sizes_mm3")
+    if not sizes:
+        return []
+    rows = [lesion for case in table.cases for lesion in case.lesions]
+    labels = list(dict.fromkeys(lesion.label for lesion in rows))
+    order = {label.key: place for place, label in enumerate(table.labels)}
+    return by_size(rows, sorted(labels, key=lambda label: order[label_key(label)]), sizes)
+
+
+def size_entries(table: ResultTable) -> list[dict[str, Any]]:
+    """The same as JSON has it."""
+    return [
+        {
+            "label": each.label,
+            "name": table.label(label_key(each.label)).name,
+            **{name: getattr(each, name) for name in _OF_A_SIZE},
+        }
+        for each in sizes_of(table)
+    ]
 
 
 def read_lesions(

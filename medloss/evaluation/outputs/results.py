@@ -17,8 +17,10 @@ from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
-from medloss.evaluation.outputs.lesions import LESIONS, read_lesions
+from medloss.evaluation.outputs.averages import averages
+from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
 from medloss.evaluation.records import (
+    ROW_FIELDS,
     WHOLE_CASE,
     CaseResult,
     DataFinding,
@@ -29,6 +31,7 @@ from medloss.evaluation.records import (
     ScoredLabel,
     Summary,
     label_key,
+    row_of,
 )
 from medloss.runtime.config_text import parse_file
 from medloss.runtime.files import plain_cell, safe_cell, whole_file, write_json_file
@@ -37,6 +40,9 @@ from medloss.scoring.facts import Counts
 
 CASES, SUMMARY = "cases.csv", "summary.json"
 CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "preset", "status", "message")
+PROFILE = "profile"
+"""The column with the profile that values were made by, where there is one."""
+
 FORMAT = 1
 """Number of the layout of the JSON file; it grows when a reader would have to change."""
 
@@ -63,6 +69,9 @@ _KINDS: dict[str, type[Any]] = {
     **dict.fromkeys(("command", "device"), str),
 }
 """Of the settings that are not there in every file, or that only some readers show."""
+
+_ROWS = tuple(name for name in ROW_FIELDS if name != "lesions")
+"""Fields of rows that a case has in the file; lesions have one of their own."""
 
 _Values = dict[str, dict[tuple[str, str], _Cell]]
 """By case, then by label and metric."""
@@ -96,7 +105,7 @@ def write_csv(path: Path, tables: Sequence[ResultTable], *, safe: bool = False) 
 
 
 def csv_columns(table: ResultTable) -> tuple[str, ...]:
-    """The columns of every table, then those that a manifest adds.
+    """The columns of every table, the profile where there is one, then those of a manifest.
 
     A column of a manifest that is called like one of ours is written as ``manifest[name]``.
 
@@ -105,8 +114,9 @@ def csv_columns(table: ResultTable) -> tuple[str, ...]:
         >>> csv_columns(ResultTable((), (), (CaseResult(pair),)))[-3:]
         ('message', 'site', 'manifest[name]')
     """
-    own = (f"manifest[{name}]" if name in CSV_COLUMNS else name for name in _manifest_names(table))
-    return (*CSV_COLUMNS, *own)
+    ours = (*CSV_COLUMNS, PROFILE)
+    own = (f"manifest[{name}]" if name in ours else name for name in _manifest_names(table))
+    return (*CSV_COLUMNS, *([PROFILE] if table.profile else []), *own)
 
 
 def _manifest_names(table: ResultTable) -> tuple[str, ...]:
@@ -116,9 +126,10 @@ def _manifest_names(table: ResultTable) -> tuple[str, ...]:
 def rows(table: ResultTable) -> Iterator[tuple[Any, ...]]:
     """A value for each of :func:`csv_columns`, all text but the value; failed cases have none."""
     preset, names = table.preset, _manifest_names(table)
+    profile = [f"{made['name']} {made['sha256']}"] if (made := table.profile) else []
     for case in table.cases:
         cells = dict(case.pair.columns)
-        rest = [cells.get(name, "") for name in names]
+        rest = [*profile, *(cells.get(name, "") for name in names)]
         for result in case.results:
             key = label_key(result.label)
             head = (case.name, key, table.label(key).name, result.column)
@@ -143,6 +154,8 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
+        **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
+        **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)
@@ -174,6 +187,11 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
             }
             for result in case.results
         ],
+        **{
+            name: [dataclasses.asdict(row) for row in getattr(case, name)]
+            for name in _ROWS
+            if getattr(case, name)
+        },
     }
 
 
@@ -446,7 +464,20 @@ def _case(
         ),
         counts=counts,
         notes=tuple(map(str, entry.get("notes", ()))),
+        **_read_rows(entry),
     )
+
+
+def _read_rows(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(_row(ROW_FIELDS[name], x) for x in entry.get(name, ())) for name in _ROWS}
+
+
+def _row(kind: type[Any], entry: Mapping[str, Any]) -> Any:
+    values = [
+        [math.nan if x is None else x for x in value] if isinstance(value, list) else value
+        for value in (entry[each.name] for each in dataclasses.fields(kind))
+    ]
+    return row_of(kind, values)
 
 
 def _label(entry: Mapping[str, Any]) -> Label | None:

@@ -6,6 +6,7 @@ stand beside one another, and where nothing fits a number is wrapped by the term
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -13,8 +14,12 @@ from rich.console import Console
 from rich.text import Text
 
 from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.lesions import LesionsOfSize
+from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.lesions import sizes_of
 from medloss.evaluation.outputs.tables import policies
+from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
@@ -22,6 +27,7 @@ from medloss.evaluation.records import (
     ResultTable,
     ScoredLabel,
     Summary,
+    label_key,
 )
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.score import EvalPlan
@@ -52,6 +58,16 @@ def print_summary(console: Console, table: ResultTable) -> None:
     console.print()
 
 
+def print_averages(console: Console, table: ResultTable) -> None:
+    """Print the means over several labels that a profile asks for."""
+    for name, group in itertools.groupby(averages(table), key=lambda each: each.name):
+        found = list(group)
+        values = ", ".join(
+            f"{each.measure.title} {number(each.value, each.measure.unit)}" for each in found
+        )
+        console.print(f"{name[:1].upper()}{name[1:]} ({found[0].rule}): {values}.", markup=False)
+
+
 def print_definitions(console: Console, definitions: Sequence[ResultTable]) -> None:
     """Print the means by each definition: a block for each metric, a line for each label."""
     together = list(zip(*(table.lines for table in definitions), strict=True))
@@ -63,6 +79,36 @@ def print_definitions(console: Console, definitions: Sequence[ResultTable]) -> N
     for sentence in policies(definitions):
         console.print(sentence, markup=False)
     console.print()
+
+
+def print_lesions(console: Console, table: ResultTable) -> None:
+    """Print recall and precision of lesions by their size, where that was asked for."""
+    found = sizes_of(table)
+    if not found:
+        return
+    heads = [["lesions"], ["found"], ["recall"], ["pre-", "dicted"], ["right"], ["preci-", "sion"]]
+    rows = [
+        [
+            *(str(each.reference), str(each.found), number(each.recall, "")),
+            *(str(each.prediction), str(each.right), number(each.precision, "")),
+        ]
+        for each in found
+    ]
+    names = [f"{table.label(label_key(each.label)).title}, {_size(each)}" for each in found]
+    widths = [width + 1 for width in widths_of(heads, rows)]
+    room = console.width - sum(widths) - len(widths)
+    left = [max(8, min(max(map(cell_len, names)), room))]
+    for text in head_lines(["lesions of"], heads, left, widths):
+        _print(console, text, "bold")
+    for name, cells in zip(names, rows, strict=True):
+        _print(console, line([name], cells, left, widths))
+    console.print()
+
+
+def _size(found: LesionsOfSize) -> str:
+    if found.high_mm3 == float("inf"):
+        return f"{found.low_mm3:g} mm³ or more"
+    return f"{found.low_mm3:g} to below {found.high_mm3:g} mm³"
 
 
 def _print_blocks(
@@ -152,6 +198,8 @@ def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricCh
     good = len(table.cases) - len(table.failed)
     if good and not table.labels and not table.settings["losses"]:
         console.print("No file holds a label other than 0, so there is nothing to score.")
+    for sentence in profile_sentences(table.profile):
+        console.print(f"{sentence}.", markup=False)
     defaults = "".join(f" {m.column}: {m.defaults}." for m in metrics if m.defaults)
     console.print(
         f"{good} of {len(table.cases)} cases scored. Preset: {table.preset}, distances in mm. "

@@ -137,11 +137,13 @@ def _requests(profile: Profile) -> tuple[OfferRequest, ...]:
         used |= options.keys()
         if tolerance is not None and "tolerance_mm" in known:
             options["tolerance_mm"] = tolerance
-        called = "" if isinstance(entry, str) else str(entry.get("column", ""))
+        own = {} if isinstance(entry, str) else entry
+        called = str(own.get("column", ""))
         options |= dict(request.options)
         # What holds for all metrics need not stand in each of their columns.
         called = called or request.column
-        found.append(OfferRequest(request.name, tuple(options.items()), called))
+        spurious = own.get("spurious", "count")
+        found.append(OfferRequest(request.name, tuple(options.items()), called, spurious))
     if lost := sorted(matching.keys() - used):
         raise ValueError(f"{profile.origin}: matching.{lost[0]}: no metric here has that option")
     return tuple(found)
@@ -170,6 +172,6 @@ def _same(name: str, theirs: Any, mine: Any) -> bool:
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
-        parts = (f"{k}={'+'.join(map(str, v)) if isinstance(v, list) else v}" for k, v in value.items())
-        return ",".join(parts)
+        lists = {key: each if isinstance(each, list) else [each] for key, each in value.items()}
+        return ",".join(f"{key}={'+'.join(map(str, each))}" for key, each in lists.items())
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -120,9 +120,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _profile(
-    content: dict[str, Any], variants: tuple[str, ...], origin: str, text: str
-) -> Profile:
+def _profile(content: dict[str, Any], variants: tuple[str, ...], origin: str, text: str) -> Profile:
     try:
         check_profile(content)
     except WrongKeyError as error:

@@ -223,7 +223,16 @@ _CONTENT: dict[str, Check | Table | Rows | Free] = {
     "preset": _text,
     "policies": Table({"missed": _missed, "both_empty": _one_of("exclude", "perfect")}),
     "metrics": Rows(
-        Table({"name": _text, "column": _text, "options": Free(_option)}, ("name",)), _text
+        Table(
+            {
+                "name": _text,
+                "column": _text,
+                "options": Free(_option),
+                "spurious": _one_of("count", "exclude"),
+            },
+            ("name",),
+        ),
+        _text,
     ),
     "matching": Free(_plain),
     "tolerances": Table({"mm": _not_negative, "by_label": Free(_not_negative)}),
@@ -258,9 +267,7 @@ _CONTENT: dict[str, Check | Table | Rows | Free] = {
     "cluster": Table({"by": _text}, ("by",)),
 }
 
-PROFILE = Table(
-    {"name": _text, **_CONTENT, "variants": Free(lambda _: "")}, ("name", "summary")
-)
+PROFILE = Table({"name": _text, **_CONTENT, "variants": Free(lambda _: "")}, ("name", "summary"))
 VARIANT = Table(_CONTENT)
 """What a profile may hold, and what may stand in one of its variants instead."""
 
@@ -280,4 +287,3 @@ def check_profile(content: Mapping[str, Any]) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise WrongKeyError(where, "a variant is called by letters, digits, _ - and .")
         check(variant, VARIANT, where)
-

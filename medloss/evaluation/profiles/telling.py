@@ -41,7 +41,7 @@ def _inner(value: Any) -> str:
     return f"({shown(value)})" if isinstance(value, Mapping) else shown(value)
 
 
-def told(record: Mapping[str, Any]) -> list[str]:
+def profile_sentences(record: Mapping[str, Any]) -> list[str]:
     """Sentences, without an end, about the profile that stands in results; none without one."""
     if not record:
         return []
