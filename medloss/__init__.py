@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from medloss.base.input_checks import set_value_checks as set_value_checks
     from medloss.detection import detection_part as detection_part
     from medloss.detection import list_detection as list_detection
+    from medloss.evaluation.api import evaluate as evaluate
     from medloss.integrations.sliding_window import SlidingWindowScore as SlidingWindowScore
     from medloss.losses import list_losses as list_losses
     from medloss.losses import loss as loss
@@ -48,6 +49,7 @@ _HOME = {
     "Loss": "medloss.offers.records",
     "Metric": "medloss.offers.records",
     "detection_part": "medloss.detection",
+    "evaluate": "medloss.evaluation.api",
     "finish_value_checks": "medloss.base.input_checks",
     "hookimpl": "medloss.offers.records",
     "PluginError": "medloss.offers.host",

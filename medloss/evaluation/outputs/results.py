@@ -153,7 +153,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "settings": table.settings,
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
-        "summary": [_summary_entry(line, table) for line in table.lines],
+        "summary": [summary_entry(line, table) for line in table.lines],
         **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
         **nnunet_keys(table.cases),
@@ -209,7 +209,8 @@ def _read_files(entry: Any) -> Files | None:
     return Path(entry) if entry else None
 
 
-def _summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
+def summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
+    """A line of the summary, as ``summary.json`` has it."""
     return {
         **_label_entry(line.label, table),
         "metric": line.column.name,

@@ -77,7 +77,7 @@ def read_profile(asked: str | Path | Mapping[str, Any]) -> Profile:
     Example:
         >>> profile = read_profile({"name": "mine", "summary": "Ours.", "preset": "exact"})
         >>> str(profile)
-        'mine (8c0c9c1b6f0e)'
+        'mine (8128229c03f6)'
         >>> read_profile({"name": "mine", "summary": "Ours.", "presets": "exact"})
         Traceback (most recent call last):
         ValueError: mine: presets: there is no such key; did you mean preset?

@@ -203,23 +203,23 @@ CHANGEABLE = (
 )
 """What a profile may let a command say otherwise: names of its options."""
 
+INPUTS: dict[str, Check] = {
+    "ignore_label": lambda value: "" if type(value) is int and value >= 0 else "a label",
+    "threshold": _probability,
+    "instances": _flag,
+    "resample": _flag,
+    "channels": _one_of("exclusive", "independent"),
+    "contours": _one_of("inclusive", "strict"),
+}
+"""What the values of files may be said to mean, by the option."""
+
 _CONTENT: dict[str, Check | Table | Rows | Free] = {
     "summary": _text,
     "note": _text,
     "sources": _texts,
     "allow": _some_of(*CHANGEABLE),
     "labels": Free(_labels),
-    "inputs": Table(
-        {
-            "ignore_label": lambda value: "" if type(value) is int and value >= 0 else "a label",
-            "threshold": _probability,
-            "instances": _flag,
-            "resample": _flag,
-            "channels": _one_of("exclusive", "independent"),
-            "contours": _one_of("inclusive", "strict"),
-            "remap": _text,
-        }
-    ),
+    "inputs": Table({**INPUTS, "remap": _text}),
     "preset": _text,
     "policies": Table({"missed": _missed, "both_empty": _one_of("exclude", "perfect")}),
     "metrics": Rows(
