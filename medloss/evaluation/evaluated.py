@@ -95,12 +95,12 @@ class Evaluation:
         Raises:
             ValueError: it cannot be written, or is there.
         """
-        from medloss.evaluation.outputs.pages import render, write_page
-        from medloss.evaluation.outputs.report import content
+        from medloss.evaluation.outputs.pages import write_page
+        from medloss.evaluation.outputs.report import report_page
 
         page = Path(path)
         check_output(page, force=force)
-        return write_page(page, render("report.html", content(self.table, pictures=self._files)))
+        return write_page(page, report_page(self.table, pictures=self._files))
 
     def save(
         self,

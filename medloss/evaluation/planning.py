@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medloss.evaluation.settings import InputSettings
@@ -42,29 +42,39 @@ class Settings:
     Args:
         inputs: what the values of the files mean.
         definition: what is computed; its profile has been applied.
+        outputs: options of what comes out that a profile may state, by name.
         profile: what is told of it.
     """
 
     inputs: InputSettings
     definition: Definition
+    outputs: Mapping[str, Any] = field(default_factory=dict)
     profile: UsedProfile | None = None
 
     @classmethod
-    def of(cls, inputs: InputSettings, definition: Definition) -> Settings:
+    def of(
+        cls,
+        inputs: InputSettings,
+        definition: Definition,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> Settings:
         """What is said, beside the profile that it names.
 
         Raises:
             ValueError: there is no such profile, or something said contradicts it.
         """
+        outputs = outputs or {}
         if definition.profile is None:
-            return cls(inputs, definition)
+            return cls(inputs, definition, outputs)
         from medloss.evaluation.profiles.applying import apply_profile
 
         said = {name: getattr(definition, name) for name in ("preset", "missed", "both_empty")}
-        filled = apply_profile(definition.profile, inputs, said, definition.metrics)
+        filled = apply_profile(definition.profile, inputs, {**said, **outputs}, definition.metrics)
+        told = {name: filled.asked[name] for name in said}
         return cls(
             filled.inputs,
-            dataclasses.replace(definition, metrics=filled.metrics, **filled.asked),
+            dataclasses.replace(definition, metrics=filled.metrics, **told),
+            {name: filled.asked[name] for name in outputs},
             filled.used,
         )
 
@@ -114,3 +124,10 @@ class Settings:
                 raise ValueError(f"{column} is asked for twice")
         check_options(plan)
         return plan
+
+
+def make_plan(
+    inputs: InputSettings, definition: Definition, found: FoundCases | None = None
+) -> EvalPlan:
+    """What is computed for every case: :meth:`Settings.plan` of what is said."""
+    return Settings.of(inputs, definition).plan(found)

@@ -51,7 +51,9 @@ _FILE_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+\.(toml|json)"
 
 Kind = Literal["loss", "metric", "detection", "reader", "profile"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Fact = Literal["counts", "surfaces", "components", "skeletons", "probabilities"]
+Fact = Literal[
+    "counts", "surfaces", "components", "cells", "topology", "skeletons", "probabilities"
+]
 Extra = Literal["distance_map", "skeleton", "components"]
 Role = Literal["box_loss", "objectness_loss", "detection_loss", "assigner", "detector"]
 FACTS: tuple[Fact, ...] = get_args(Fact)
@@ -183,7 +185,7 @@ class Metric(Record):
 
     Args:
         facts: what the function takes, in order, of ``counts``, ``surfaces``, ``components``,
-            ``skeletons``, ``probabilities``.
+            ``cells``, ``topology``, ``skeletons``, ``probabilities``.
         unit: ``"mm"``, ``"mm3"`` or ``""``.
         better: whether ``"higher"`` or ``"lower"`` values are better.
     """

@@ -22,6 +22,10 @@ _BESIDE = (
 """Options that decide about numbers."""
 
 
+_GROUPS = ("cluster", "by", "accept")
+"""Options of what is made of the numbers."""
+
+
 @dataclass(frozen=True)
 class UsedProfile:
     """The profile that results were made by.
@@ -76,7 +80,8 @@ def apply_profile(
     Args:
         asked: name, file or content of the profile.
         inputs: what was said of the files.
-        said: ``preset``, ``missed`` and ``both_empty``: None where nothing was said.
+        said: ``preset``, ``missed``, ``both_empty``, and what outputs have options for: None or
+            nothing where nothing was said.
         metrics: that are asked for beside those of the profile.
 
     Raises:
@@ -89,14 +94,17 @@ def apply_profile(
         "preset": profile.content.get("preset"),
         **profile.part("policies"),
         **profile.part("inputs"),
+        "cluster": profile.part("cluster").get("by"),
+        "by": tuple(profile.part("subgroups").get("by", ())) or None,
+        "accept": tuple(profile.part("acceptance").get("rules", ())) or None,
     }
     given = {**vars(inputs), **said}
     changed: list[str] = []
     filled = dict(given)
     defaults = {field.name: field.default for field in dataclasses.fields(InputSettings)}
-    for name in _BESIDE:
+    for name in (*_BESIDE, *(each for each in _GROUPS if each in said)):
         theirs, mine = own.get(name), given[name]
-        if mine == defaults.get(name):
+        if mine == defaults.get(name) or mine == ():
             filled[name] = mine if theirs is None else theirs
         elif theirs is not None and not _same(name, theirs, mine):
             if name not in allowed:
@@ -106,7 +114,7 @@ def apply_profile(
                     f"of your own"
                 )
             changed.append(f"{name} is {_shown(mine)} instead of {_shown(theirs)}")
-        elif theirs is None:
+        elif theirs is None and name not in _GROUPS:
             changed.append(f"{name} is {_shown(mine)}, of which the profile says nothing")
     theirs_requests = _requests(profile)
     more = tuple(
