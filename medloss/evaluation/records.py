@@ -522,6 +522,11 @@ class ResultTable:
         return tuple(map(str, self.inputs.get("unscored", ())))
 
     @property
+    def profile(self) -> dict[str, Any]:
+        """What the results were made by, if by a profile: its name, hash and content."""
+        return dict(self.settings.get("profile", {}))
+
+    @property
     def preset(self) -> str:
         """Definition of the surface metrics."""
         return str(self.settings["preset"])

@@ -38,7 +38,7 @@ from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
 from medloss.objects.planes import planes_of
 from medloss.offers.host import host
-from medloss.scoring import Case, EmptyPolicy, match_lesions, score
+from medloss.scoring import Case, EmptyPolicy, Status, match_lesions, score
 from medloss.scoring.candidates import OPTIONS as CANDIDATE_OPTIONS
 from medloss.scoring.facts import Counts
 from medloss.scoring.presets import find_preset
@@ -46,6 +46,7 @@ from medloss.scoring.probabilities import BINS
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
+    from medloss.evaluation.profiles.applying import UsedProfile
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class EvalPlan:
         regions: the labels that each region among ``labels`` is made of.
         inputs: what is done to the files before they are scored.
         source: what predicts, where that is part of the work: names and values.
+        profile: that this is by, to be written into the results.
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
         lesions: how the lesions of each case are listed, or ``None`` where nobody asked for them.
@@ -79,6 +81,7 @@ class EvalPlan:
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
+    profile: UsedProfile | None = None
     device: str | None = None
     lesions: LesionTable | None = None
     grouping: Grouping = field(default=Grouping(), compare=False)
@@ -378,9 +381,9 @@ def _counts(case: Case, code: int) -> Counts:
 def _score(case: Case, code: int, label: Label, plan: EvalPlan) -> Iterator[Result]:
     for metric in _of_label(plan, label):
         found = score(metric.function, metric.record, case, code, plan.policy, **metric.options)
-        yield Result(
-            label, metric.column, float(found.value), metric.record.unit, str(found.status)
-        )
+        left_out = metric.spurious == "exclude" and found.status is Status.SPURIOUS
+        value = math.nan if left_out else float(found.value)
+        yield Result(label, metric.column, value, metric.record.unit, str(found.status))
 
 
 def _of_label(plan: EvalPlan, label: Label) -> tuple[MetricChoice, ...]:
@@ -392,7 +395,7 @@ def _of_label(plan: EvalPlan, label: Label) -> tuple[MetricChoice, ...]:
     try:
         return tuple(metric.for_label(label, plan.name(label)) for metric in plan.metrics)
     except ValueError as error:
-        raise CaseError(f"{error}; --metrics gives one to each label, by number or name") from error
+        raise CaseError(f"{error}; --metric gives one to each label, by number or name") from error
 
 
 def _reliability(case: Case, code: int, label: Label, plan: EvalPlan) -> Reliability:

@@ -6,6 +6,7 @@ stand beside one another, and where nothing fits a number is wrapped by the term
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -15,11 +16,13 @@ from rich.text import Text
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.lesions import LesionsOfSize
+from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
 from medloss.evaluation.outputs.statistics import Interval
 from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
+from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
@@ -56,6 +59,16 @@ def print_summary(console: Console, table: ResultTable) -> None:
         last = ["worst case", *(fit(each.worst_case, width) for each in lines)]
     _print_blocks(console, table, lines, heads, rows, last=last, apart=int(wide))
     console.print()
+
+
+def print_averages(console: Console, table: ResultTable) -> None:
+    """Print the means over several labels that a profile asks for."""
+    for name, group in itertools.groupby(averages(table), key=lambda each: each.name):
+        found = list(group)
+        values = ", ".join(
+            f"{each.measure.title} {number(each.value, each.measure.unit)}" for each in found
+        )
+        console.print(f"{name[:1].upper()}{name[1:]} ({found[0].rule}): {values}.", markup=False)
 
 
 def print_definitions(console: Console, definitions: Sequence[ResultTable]) -> None:
@@ -266,6 +279,8 @@ def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricCh
     good = len(table.cases) - len(table.failed)
     if good and not table.labels and not table.settings["losses"]:
         console.print("No file holds a label other than 0, so there is nothing to score.")
+    for sentence in profile_sentences(table.profile):
+        console.print(f"{sentence}.", markup=False)
     defaults = "".join(f" {m.column}: {m.defaults}." for m in metrics if m.defaults)
     console.print(
         f"{good} of {len(table.cases)} cases scored. Preset: {table.preset}, distances in mm. "

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
+from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
@@ -127,8 +130,10 @@ def pixels(found: float) -> str:
 def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str, str]]:
     """Terms and what they mean here; on request without the intervals of the summary."""
     settings = table.settings
-    found = [("Preset", f"{table.preset}. {_preset(table.preset)}".strip())]
+    found = [("Profile", f"{sentence}.") for sentence in profile_sentences(table.profile)]
+    found.append(("Preset", f"{table.preset}. {_preset(table.preset)}".strip()))
     found.append(("Empty labels", table.policy[:1].upper() + table.policy[1:] + "."))
+    found += _means(table)
     entries = [(e, True) for e in settings["metrics"]] + [(e, False) for e in settings["losses"]]
     found += [(str(entry["metric"]), _measure(entry, metric)) for entry, metric in entries]
     regions = [label for label in table.labels if label.members]
@@ -159,6 +164,16 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
     return found
 
 
+def _means(table: ResultTable) -> Iterator[tuple[str, str]]:
+    """Averages over labels by their names, each with its values in one sentence."""
+    for name, group in itertools.groupby(averages(table), key=lambda each: each.name):
+        found = list(group)
+        values = (f"{x.measure.title} {value(x.value, x.measure.unit)}" for x in found)
+        labels = ", ".join(label.title for label in found[0].labels)
+        text = f"{', '.join(values)}; {found[0].rule}, over {labels}."
+        yield f"{name[:1].upper()}{name[1:]}", text
+
+
 def _preset(name: str) -> str:
     preset = PRESETS.get(name)
     if preset is None:
@@ -179,6 +194,8 @@ def _preset(name: str) -> str:
 def _measure(entry: dict[str, Any], metric: bool) -> str:
     options = ", ".join(f"{name} = {value}" for name, value in dict(entry["options"]).items())
     unit = f" In {entry['unit']}." if entry["unit"] else ""
+    if entry.get("spurious") == "exclude":
+        unit += " Left out where only the prediction has the label."
     return (
         f"{_summary(str(entry['name']), metric)} {str(entry['better']).capitalize()} is better."
         f"{unit}{f' Options: {options}.' if options else ''}"
