@@ -135,7 +135,25 @@ class Detections:
     false: tuple[float, ...]
 
 
-_Row = TypeVar("_Row", LesionRow, Reliability, Detections)
+@dataclass(frozen=True)
+class Confusion:
+    """Which labels a case's prediction has where the reference has a certain one.
+
+    Of labels that exclude one another, in one map. That voxels have the same label in both is in
+    the counts.
+
+    Args:
+        label: of the reference; ``""`` is none of those that were scored.
+        predicted: the other labels that the prediction has there, ``""`` likewise.
+        voxels: of each.
+    """
+
+    label: Label
+    predicted: tuple[Label, ...]
+    voxels: tuple[int, ...]
+
+
+_Row = TypeVar("_Row", LesionRow, Reliability, Detections, Confusion)
 
 
 def row_of(kind: type[_Row], values: Iterable[Any]) -> _Row:
@@ -162,6 +180,7 @@ class CaseResult:
         lesions: of the reference and of the prediction, label by label, where they were asked for.
         reliability: of each label, where a metric takes probabilities.
         detections: of each label, where a metric takes candidates.
+        confusion: which label is taken for which, where there are two that exclude one another.
         files: every file that it is made of, as it was when it was opened.
     """
 
@@ -178,6 +197,7 @@ class CaseResult:
     lesions: tuple[LesionRow, ...] = ()
     reliability: tuple[Reliability, ...] = ()
     detections: tuple[Detections, ...] = ()
+    confusion: tuple[Confusion, ...] = ()
     files: tuple[Opened, ...] = field(default=(), compare=False)
 
     @property
@@ -254,6 +274,7 @@ ROW_FIELDS: Mapping[str, type[Any]] = {
     "lesions": LesionRow,
     "reliability": Reliability,
     "detections": Detections,
+    "confusion": Confusion,
 }
 """The fields of :class:`CaseResult` that hold rows, each with its label."""
 
