@@ -91,7 +91,7 @@ def test_it_lies_in_the_folder_and_in_the_journal(folders):
 
 
 def test_there_is_none_where_labels_do_not_exclude_one_another(folders):
-    """Regions, and one label alone, of which the counts tell all; there is of labels beside them."""
+    """Regions, and one label alone; there is one of the labels beside regions."""
     out = str(folders / "out")
     both = evaluate(folders, "--output", out, "--labels", "whole=1+2,edge=2+3")
     assert both == ((), ())
