@@ -75,6 +75,10 @@ class CodedMaps(Protocol):
         """Voxels of each code that the reference, the prediction and both have, (3, codes)."""
 
     @property
+    def confused(self) -> NDArray[np.int64] | None:
+        """Voxels by the places of both labels, where they differ; ``None`` for too many labels."""
+
+    @property
     def voxels(self) -> int:
         """Voxels that count."""
 
