@@ -291,8 +291,7 @@ class Subgroup:
     Args:
         level: which cases.
         cases: that belong there.
-        failed: of these, without any value.
-        n: values.
+        n: of these, with a value.
         clusters: they are of so many patients; 0 where each case stands for itself.
         mean: NaN without values; infinite where one is.
         sd: NaN for fewer than two values or an infinite one.
@@ -305,7 +304,6 @@ class Subgroup:
 
     level: str
     cases: int
-    failed: int
     n: int
     clusters: int
     mean: float

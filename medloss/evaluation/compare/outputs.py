@@ -21,6 +21,7 @@ from medloss.evaluation.compare.paired import Decisions, Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.compare.verdicts import LEVEL, is_better, verdict
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.pages import share
 from medloss.evaluation.outputs.statistics import SHARE
@@ -158,28 +159,28 @@ _EVERY: tuple[tuple[str, _Cell], ...] = (
     ("label", lambda each: each.label.title),
     ("runs", lambda each: f"{each.second} - {each.first}"),
     ("n", lambda each: f"{each.n} ({each.clusters})" if each.clusters else str(each.n)),
-    ("difference [95% interval]", _in_unit("mean", "ci_low", "ci_high")),
-    ("better/equal/worse", lambda each: f"{each.wins}/{each.ties}/{each.losses}"),
+    ("difference [95% CI]", _in_unit("mean", "ci_low", "ci_high")),
+    ("+/=/-", lambda each: f"{each.wins}/{each.ties}/{each.losses}"),
     ("p", lambda each: p_value(each.p)),
     ("p (Holm)", lambda each: p_value(each.p_holm)),
     ("means", lambda each: f"{_in_unit('mean_second')(each)} - {_in_unit('mean_first')(each)}"),
     ("median", _in_unit("median")),
-    ("Hodges-Lehmann", _in_unit("hodges_lehmann")),
+    ("HL", _in_unit("hodges_lehmann")),
     ("d", lambda each: f"{each.effect:.2f}" if math.isfinite(each.effect) else "-"),
-    ("worst put in", lambda each: f"{each.worst_second} - {each.worst_first}"),
+    ("worst", lambda each: f"{each.worst_second} - {each.worst_first}"),
 )
 """Columns of the table of differences."""
 
 
 def _differences_table(found: Sequence[Difference], columns: Sequence[tuple[str, _Cell]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for head, _ in columns:
         text = head in _TEXT
         table.add_column(
             head,
             overflow="fold",
             justify="left" if text else "right",
-            no_wrap=not text and "[" not in head and head != "Hodges-Lehmann",
+            no_wrap=not text,
             min_width=5 if text else None,
         )
     for each in found:
@@ -337,7 +338,8 @@ def heading(compared: ComparedTable, decisions: Decisions | None = None) -> str:
     said = f"{len(compared.runs)} runs on {cases} {'case' if cases == 1 else 'cases'}"
     if decisions is None or decisions.clusters is None:
         return said
-    return f"{said} of {len({decisions.clusters[name] for name in compared.cases})} clusters"
+    many = len({decisions.clusters[name] for name in compared.cases})
+    return f"{said} of {many} {Grouping(decisions.cluster).noun} (by {decisions.cluster})"
 
 
 def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decisions) -> list[str]:
@@ -352,7 +354,10 @@ def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decis
     said = [
         f"Differences are second minus first run. 95% intervals of their mean: "
         f"{interval_rules(decisions)}. Where tests and intervals are many, the intervals are not "
-        f"adjusted. d is the mean over the standard deviation of the differences.",
+        f"adjusted. +/=/- counts the pairs where the second run is better, equal and worse; HL is "
+        f"the Hodges-Lehmann estimate (median of the means of all pairs of differences), d the "
+        f"mean over the standard deviation of the differences, worst how many values of each run "
+        f"were put in as the worst.",
         f"P values are two-sided, of {TESTS['wilcoxon']} ({RULES}); with clusters of "
         f"{TESTS['sign_flip']}. Holm's rule adjusts for {of}: {len(tests)} "
         f"{'test' if len(tests) == 1 else 'tests'}, of which {small} "

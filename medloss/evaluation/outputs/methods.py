@@ -43,15 +43,16 @@ def methods_latex(said: Iterable[str], table: str) -> str:
 
 def paragraphs(table: ResultTable) -> list[str]:
     """What was done, in the words of a methods section."""
-    return [_cases(table), _definitions(table), _statistics(table), _versions(table)]
+    said = _cases(table), definitions_paragraph(table), _statistics(table)
+    return [*said, versions_paragraph(table)]
 
 
 def _cases(table: ResultTable) -> str:
     failed, many = len(table.failed), len(table.cases)
     said = f"Predictions were compared with references in {_count(many, 'case')}"
-    clusters = _clusters(table)
+    grouping, clusters = Grouping.of_record(table.settings), _clusters(table)
     if clusters:
-        said += f" of {clusters} patients or other clusters ({table.settings['cluster']})"
+        said += f" of {clusters} {grouping.noun} (by {grouping.cluster})"
     said += f"; {failed} could not be scored." if failed else ", all of which were scored."
     counts: dict[str, int] = {}
     for case in table.cases:
@@ -77,7 +78,8 @@ def _cases(table: ResultTable) -> str:
     return said
 
 
-def _definitions(table: ResultTable) -> str:
+def definitions_paragraph(table: ResultTable) -> str:
+    """How the numbers are defined."""
     settings = table.settings
     metrics = [_metric(each) for each in (*settings["metrics"], *settings["losses"])]
     inputs = {name: value for name, value in table.inputs.items() if name not in _LISTS}
@@ -108,8 +110,9 @@ def _statistics(table: ResultTable) -> str:
     methods = sorted({METHODS[line.ci_method] for line in table.lines if line.ci_method})
     used = f" Used here: {'; '.join(methods)}." if methods else " Here there is none."
     if _clusters(table):
+        noun = Grouping.of_record(table.settings).noun
         said += (
-            f"95% intervals of means take clusters as units: none below {LEAST} clusters, "
+            f"95% intervals of means take {noun} as units: none below {LEAST} clusters, "
             f"{METHODS['cluster_t']} up to {BOOTSTRAP_ABOVE}, beyond that "
             f"{METHODS['cluster_bca']} ({drawn}).{used}"
         )
@@ -126,7 +129,8 @@ def _statistics(table: ResultTable) -> str:
     return said
 
 
-def _versions(table: ResultTable) -> str:
+def versions_paragraph(table: ResultTable) -> str:
+    """What computed them."""
     versions = dict(table.settings.get("versions", {}))
     told = ", ".join(f"{name} {version}" for name, version in versions.items())
     command = table.settings.get("command", "")

@@ -143,7 +143,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
-        **({"subgroups": subgroup_entries(table)} if table.subgroups else {}),
+        **({"subgroups": subgroup_entries(table.subgroups)} if table.subgroups else {}),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)

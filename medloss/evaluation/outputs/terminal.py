@@ -75,8 +75,8 @@ def print_intervals(console: Console, table: ResultTable) -> None:
         clusters = grouping.clusters([case.pair for case in table.cases]) or {}
         _print(
             console,
-            f"{len(set(clusters.values()))} patients or other clusters ({grouping.cluster}) with "
-            f"{len(table.cases)} cases; 95% intervals count clusters:",
+            f"{len(table.cases)} cases of {len(set(clusters.values()))} {grouping.noun} "
+            f"({grouping.cluster}); 95% intervals of the means count {grouping.noun}:",
         )
         heads = [["mean"], ["low"], ["high"], ["n"], ["clus-", "ters"]]
         rows = [

@@ -36,7 +36,7 @@ def render(template: str, context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(value=value, px=pixels, share=share, p=p_value)
+    environment.filters.update(value=value, px=pixels, share=share, p=_p)
     environment.globals.update(between=between)
     return environment.get_template(template).render(context)
 
@@ -72,6 +72,10 @@ def between(low: float, high: float, unit: str = "") -> str:
     if math.isnan(low) and math.isnan(high):
         return DASH
     return f"{value(low, unit)} to {value(high, unit)}"
+
+
+def _p(found: float) -> str:
+    return DASH if math.isnan(found) else p_value(found)
 
 
 def share(found: float) -> str:
