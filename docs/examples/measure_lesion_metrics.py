@@ -15,7 +15,8 @@ import numpy as np
 
 from medloss.scoring import Case
 from medloss_topology.metrics_detection import lesion_f1
-from medloss_topology.metrics_overlap import lesion_dice, panoptic_quality
+from medloss_topology.metrics_lesions import lesion_dice
+from medloss_topology.metrics_overlap import panoptic_quality
 
 lesions, *shape = [int(word) for word in sys.argv[1:]] or [200]
 shape = tuple(shape) or (240, 240, 155)

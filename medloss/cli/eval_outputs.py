@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import CSV_SAFE, PATH, grouped
+from medloss.cli.options import CSV_SAFE, PATH, check_outputs, grouped
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
+    from medloss.evaluation.lesions import LesionTable
     from medloss.evaluation.outputs.thresholds import Threshold
+    from medloss.evaluation.planning import Definition
     from medloss.evaluation.score import EvalPlan
-    from medloss.scoring.presets import BothEmpty, Missed
+    from medloss.scoring.lesions import Connectivity
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class OutputOptions:
     folder: Path | None
     csv_path: Path | None
     csv_safe: bool
+    lesions_path: Path | None
+    lesion_matching: str | None
+    lesion_connectivity: Connectivity | None
+    lesion_sizes: str | None
     json_path: Path | None
     tables: tuple[str, ...]
     error_maps: bool
@@ -46,7 +52,7 @@ class OutputOptions:
     @property
     def files(self) -> list[Path]:
         """The single files that were asked for."""
-        return [path for path in (self.csv_path, self.json_path) if path]
+        return [path for path in (self.csv_path, self.lesions_path, self.json_path) if path]
 
     def check(self) -> None:
         """Raise before any work is done for what cannot be written.
@@ -54,18 +60,21 @@ class OutputOptions:
         Raises:
             ValueError: says what is wrong.
         """
-        from medloss.runtime import files
-
-        if len(self.files) != len({path.resolve() for path in self.files}):
-            raise ValueError(f"--csv and --json name the same file, {self.csv_path}")
-        for path in self.files:
-            files.check_output(path, force=self.force)
+        check_outputs(*self.files, force=self.force)
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--scheduler has workers of its own; drop --workers")
         if self.device != "cpu" and self.scheduler is not None:
             raise ValueError("--scheduler: its workers score on the CPU; drop --device")
-        if self.csv_safe and not self.csv_path and self.folder is None:
-            raise ValueError("--csv-safe needs --csv FILE or --output DIR")
+        if self.csv_safe and not (self.csv_path or self.lesions_path) and self.folder is None:
+            raise ValueError("--csv-safe needs --csv FILE, --lesions FILE or --output DIR")
+        if self.lesions_path is None:
+            for option, value in (
+                ("--lesion-matching", self.lesion_matching),
+                ("--lesion-connectivity", self.lesion_connectivity),
+                ("--lesion-sizes", self.lesion_sizes),
+            ):
+                if value is not None:
+                    raise ValueError(f"{option} needs --lesions FILE")
         if self.folder is None:
             for option, given in (
                 ("--table", self.tables),
@@ -100,34 +109,55 @@ class OutputOptions:
         how = "--resume instead of --force" if self.force else "--resume"
         return f"The same command with {how} goes on with {self.folder}."
 
-    def extend(
-        self,
-        plan: EvalPlan,
-        pairs: Sequence[Pair],
-        missed: Missed | None,
-        both_empty: BothEmpty | None,
-    ) -> EvalPlan:
+    def extend(self, plan: EvalPlan, pairs: Sequence[Pair], definition: Definition) -> EvalPlan:
         """The study with what the outputs need to be computed as well, and where that is done.
 
         Raises:
             ValueError: the device is not there, or the cases cannot be grouped as asked.
         """
         from medloss.evaluation.grouping import Grouping, parse_by
+        from medloss.evaluation.score import check_options
         from medloss.work.devices import chosen_device
 
         grouping = Grouping(self.cluster or "", parse_by(self.by))
         grouping.clusters(pairs), grouping.variables(pairs)  # before any work is done
         plan = dataclasses.replace(plan, device=chosen_device(self.device), grouping=grouping)
+        if self.lesions_path is not None:
+            plan = dataclasses.replace(plan, lesions=self._lesions(plan))
+            check_options(plan)
         if self.compare_definitions:
             from medloss.evaluation.outputs.tables import every_definition
 
-            plan = dataclasses.replace(plan, definitions=every_definition(missed, both_empty))
+            plan = dataclasses.replace(
+                plan, definitions=every_definition(definition.missed, definition.both_empty)
+            )
         if self.error_maps and self.folder is not None:
             from medloss.evaluation.outputs.folder import ERROR_MAPS
 
             # Absolute: who writes them may have another working directory.
             plan = dataclasses.replace(plan, error_maps=self.folder.absolute() / ERROR_MAPS)
         return plan
+
+    def _lesions(self, plan: EvalPlan) -> LesionTable:
+        from medloss.evaluation.lesions import LesionTable
+
+        if self.lesion_connectivity is not None and plan.inputs.instances:
+            raise ValueError(
+                "--lesion-connectivity: with --instances the objects are those of the files"
+            )
+        try:
+            sizes = tuple(float(text) for text in (self.lesion_sizes or "").split(",") if text)
+        except ValueError as error:
+            raise ValueError(
+                f"--lesion-sizes: expected volumes in mm³ such as 100,1000, got "
+                f"{self.lesion_sizes!r}"
+            ) from error
+        own = LesionTable()
+        return LesionTable(
+            self.lesion_matching or own.matching,
+            self.lesion_connectivity or own.connectivity,
+            sizes,
+        )
 
     def thresholds(self, plan: EvalPlan) -> tuple[Threshold, ...]:
         """What means must reach.
@@ -175,6 +205,29 @@ _OPTIONS = (
     click.option("--report/--no-report", default=True, help="Write report.html.  [default: yes]"),
     click.option("--csv", "csv_path", metavar="FILE", type=PATH, help="Every value."),
     CSV_SAFE,
+    click.option(
+        "--lesions",
+        "lesions_path",
+        metavar="FILE",
+        type=PATH,
+        help="Every lesion of references and predictions as CSV: volume, place, partners, overlap, "
+        "distances. With --output also there.",
+    ),
+    click.option(
+        "--lesion-matching",
+        metavar="RULE",
+        help="Who matches whom in that table, as of the metric lesion_f1.  [default: overlap]",
+    ),
+    click.option(
+        "--lesion-connectivity",
+        type=click.Choice(["faces", "edges", "corners"]),
+        help="Across what voxels of one lesion are joined there.  [default: corners]",
+    ),
+    click.option(
+        "--lesion-sizes",
+        metavar="MM3,...",
+        help="Edges between sizes, such as 100,1000: recall and precision of each.",
+    ),
     click.option(
         "--json",
         "json_path",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from medloss._version import __version__
 from medloss.evaluation.inputs.labels import Label
@@ -53,6 +53,97 @@ class Result:
         return not math.isnan(self.value)
 
 
+LesionSide = Literal["reference", "prediction"]
+LesionStatus = Literal["found", "split", "merged", "merged_split", "missed", "false"]
+LesionSpace = Literal["RAS", "grid"]
+
+
+@dataclass(frozen=True)
+class LesionRow:
+    """One lesion of a case: a component of a label in the reference or in the prediction.
+
+    Args:
+        label: that it is a lesion of.
+        side: ``"reference"`` or ``"prediction"``.
+        number: from 1 for each label and side; with ``--instances`` the number in the file.
+        status: ``"found"`` if it and its only partner have no other; of the reference ``"missed"``
+            and of the prediction ``"false"`` without a partner. Else the lesions that are partners
+            of partners all have one status: ``"split"`` (one of the reference, several of the
+            prediction), ``"merged"`` (several, one) or ``"merged_split"``.
+        voxels: that count.
+        volume_mm3: of these; in 2D their area in mm².
+        centroid_mm: their centre of mass.
+        space: what ``centroid_mm`` is in: ``"RAS"``, the coordinates of the scanner, or ``"grid"``,
+            mm along the axes of the image from the centre of its first voxel.
+        partners: numbers of the lesions of the other side that it is matched with.
+        dice: of the lesion and its partners together; NaN without a partner.
+        iou: intersection over union, likewise.
+        hausdorff95_mm: between their surfaces, likewise.
+        assd_mm: average symmetric surface distance, likewise.
+    """
+
+    label: Label
+    side: LesionSide
+    number: int
+    status: LesionStatus
+    voxels: int
+    volume_mm3: float
+    centroid_mm: tuple[float, ...]
+    space: LesionSpace
+    partners: tuple[int, ...] = ()
+    dice: float = math.nan
+    iou: float = math.nan
+    hausdorff95_mm: float = math.nan
+    assd_mm: float = math.nan
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What the probabilities of a label say in a case, beside how often they are right.
+
+    Bins have equal width: bin b of M holds the voxels whose probability is in (b/M, (b+1)/M], and
+    the first those of probability 0 too.
+
+    Args:
+        label: whose probability it is, by itself.
+        voxels: of each bin.
+        probability: their mean; NaN in an empty bin.
+        frequency: share of them that the reference gives the label; NaN in an empty bin.
+    """
+
+    label: Label
+    voxels: tuple[int, ...]
+    probability: tuple[float, ...]
+    frequency: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """How surely the lesions of a label were found in a case, for the curve over all cases.
+
+    Args:
+        label: that they are lesions of.
+        column: of the metric that asked, whose options say what a candidate is.
+        lesions: of each lesion of the reference the probability of its likeliest candidate; 0
+            without one.
+        false: probability of each candidate that hits no lesion.
+    """
+
+    label: Label
+    column: str
+    lesions: tuple[float, ...]
+    false: tuple[float, ...]
+
+
+_Row = TypeVar("_Row", LesionRow, Reliability, Detections)
+
+
+def row_of(kind: type[_Row], values: Iterable[Any]) -> _Row:
+    """A row from its values in order, as JSON has them."""
+    plain: list[Any] = [tuple(x) if isinstance(x, list) else x for x in values]
+    return kind(*plain)
+
+
 @dataclass(frozen=True)
 class CaseResult:
     """All values of a case, or the sentence that says why there are none.
@@ -68,6 +159,9 @@ class CaseResult:
         definitions: results by the plan's other presets.
         notes: what was done to this case before it was scored, such as resampling.
         signs: that its files are not what they seem (:mod:`medloss.evaluation.signs`).
+        lesions: of the reference and of the prediction, label by label, where they were asked for.
+        reliability: of each label, where a metric takes probabilities.
+        detections: of each label, where a metric takes candidates.
         files: every file that it is made of, as it was when it was opened.
     """
 
@@ -81,6 +175,9 @@ class CaseResult:
     definitions: tuple[tuple[str, tuple[Result, ...]], ...] = ()
     notes: tuple[str, ...] = ()
     signs: tuple[dict[str, Any], ...] = ()
+    lesions: tuple[LesionRow, ...] = ()
+    reliability: tuple[Reliability, ...] = ()
+    detections: tuple[Detections, ...] = ()
     files: tuple[Opened, ...] = field(default=(), compare=False)
 
     @property
@@ -112,11 +209,12 @@ class CaseResult:
 
         Example:
             >>> value = Result(1, "dice", 1.0, "", "ok")
-            >>> case = CaseResult(Pair("a", None, None), results=(value,))
+            >>> lesion = LesionRow(1, "reference", 1, "missed", 8, 8.0, (1.5, 1.5, 1.5), "RAS")
+            >>> case = CaseResult(Pair("a", None, None), results=(value,), lesions=(lesion,))
             >>> case.to_json()["results"]
             [(1, 'dice', 1.0, '', 'ok')]
-            >>> CaseResult.from_json(case.to_json(), case.pair) == case
-            True
+            >>> case.to_json()["lesions"][0][:6]
+            (1, 'reference', 1, 'missed', 8, 8.0)
         """
         return {
             "case": self.name,
@@ -127,6 +225,7 @@ class CaseResult:
                 [preset, [dataclasses.astuple(result) for result in results]]
                 for preset, results in self.definitions
             ],
+            **row_fields(lambda name: [dataclasses.astuple(row) for row in getattr(self, name)]),
         }
 
     @classmethod
@@ -145,13 +244,29 @@ class CaseResult:
                 (preset, tuple(Result(*values) for values in results))
                 for preset, results in line["definitions"]
             ),
+            **row_fields(
+                lambda name: tuple(row_of(ROW_FIELDS[name], row) for row in line.get(name, ()))
+            ),
         )
+
+
+ROW_FIELDS: Mapping[str, type[Any]] = {
+    "lesions": LesionRow,
+    "reliability": Reliability,
+    "detections": Detections,
+}
+"""The fields of :class:`CaseResult` that hold rows, each with its label."""
+
+
+def row_fields(of: Callable[[str], Any]) -> dict[str, Any]:
+    """What is made of each of :data:`ROW_FIELDS`, by its name."""
+    return {name: of(name) for name in ROW_FIELDS}
 
 
 _PLAIN_FIELDS = tuple(
     each.name
     for each in dataclasses.fields(CaseResult)
-    if each.name not in ("pair", "results", "counts", "definitions", "files")
+    if each.name not in ("pair", "results", "counts", "definitions", "files", *ROW_FIELDS)
 )
 
 

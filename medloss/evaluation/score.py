@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,14 +23,16 @@ from medloss.evaluation.inputs.labels import Label, same_name
 from medloss.evaluation.inputs.layers import ClassCases
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
+from medloss.evaluation.lesions import LesionTable, lesion_rows
 from medloss.evaluation.reading.opened import changed, recording
 from medloss.evaluation.reading.stored import CaseError
-from medloss.evaluation.records import CaseResult, Result
+from medloss.evaluation.records import CaseResult, LesionRow, Result, row_fields
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
 from medloss.offers.host import host
-from medloss.scoring import Case, EmptyPolicy, score
+from medloss.scoring import Case, EmptyPolicy, match_lesions, score
 from medloss.scoring.facts import Counts
+from medloss.scoring.presets import find_preset
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
@@ -53,6 +55,7 @@ class EvalPlan:
         source: what predicts, where that is part of the work: names and values.
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
+        lesions: how the lesions of each case are listed, or ``None`` where nobody asked for them.
         grouping: which cases are of one patient and which of a subgroup; changes no value.
     """
 
@@ -67,6 +70,7 @@ class EvalPlan:
     inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
     device: str | None = None
+    lesions: LesionTable | None = None
     grouping: Grouping = field(default=Grouping(), compare=False)
 
     def name(self, label: Label | None) -> str:
@@ -116,6 +120,7 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
         pair=pair,
         results=tuple(result for case in found for result in case.results),
         counts=tuple(each for case in found for each in case.counts),
+        **row_fields(lambda name: tuple(row for case in found for row in getattr(case, name))),
         definitions=tuple(
             (preset, tuple(result for case in found for result in case.definitions[place][1]))
             for place, (preset, _) in enumerate(plan.definitions)
@@ -128,13 +133,14 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
 def _called(label: Label, case: CaseResult) -> CaseResult:
     """A case of one label with another name for it."""
 
-    def named(results: Iterable[Result]) -> tuple[Result, ...]:
+    def named(results: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(dataclasses.replace(result, label=label) for result in results)
 
     return dataclasses.replace(
         case,
         results=named(case.results),
         counts=tuple((label, counts) for _, counts in case.counts),
+        **row_fields(lambda name: named(getattr(case, name))),
         definitions=tuple((preset, named(results)) for preset, results in case.definitions),
     )
 
@@ -196,8 +202,8 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
     def one(label: Label | None) -> Label | None:
         return spelled[same_name(label)] if isinstance(label, str) else label
 
-    def results(found: Iterable[Result]) -> tuple[Result, ...]:
-        return tuple(dataclasses.replace(each, label=one(each.label)) for each in found)
+    def named(rows: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(dataclasses.replace(each, label=one(each.label)) for each in rows)
 
     def renamed(case: CaseResult) -> CaseResult:
         labels = {each.label for each in case.results} - {None}
@@ -207,14 +213,16 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
                 results=(),
                 counts=(),
                 definitions=(),
+                **row_fields(lambda name: ()),
                 error="its labels pair by number and those of other cases by name; say with "
                 "--labels which number is which name, such as 1=liver",
             )
         return dataclasses.replace(
             case,
-            results=results(case.results),
+            results=named(case.results),
             counts=tuple((one(label) or label, counts) for label, counts in case.counts),
-            definitions=tuple((preset, results(found)) for preset, found in case.definitions),
+            definitions=tuple((preset, named(found)) for preset, found in case.definitions),
+            **row_fields(lambda name: named(getattr(case, name))),
         )
 
     return tuple(map(renamed, cases)) if spelled else cases
@@ -250,8 +258,15 @@ def check_options(plan: EvalPlan) -> None:
         probabilities={1: cube},
         objects=(cube, cube) if plan.inputs.instances else None,
     )
+    if plan.lesions is not None:
+        match_lesions(
+            case.components(1),
+            matching=plan.lesions.matching,
+            connectivity=plan.lesions.connectivity,
+        )
     for metric in plan.metrics:
-        objects = plan.inputs.instances and "components" in metric.record.facts
+        separate = {"components", "cells", "topology"} & {*metric.record.facts}
+        objects = plan.inputs.instances and bool(separate)
         if objects and "connectivity" in metric.given:
             raise ValueError(
                 f"{metric.column}: with --instances the objects are those of the files; drop "
@@ -313,6 +328,11 @@ def evaluate_case_pair(
 
         losses = loss_values(plan.losses, prediction, reference, sides.ignored)
     counts = tuple((label, _counts(*cases.find(label))) for label in labels)
+    lesions: list[LesionRow] = []
+    if plan.lesions is not None:
+        for label in labels:
+            case, code = cases.find(label)
+            lesions += lesion_rows(case.components(code), label, plan.lesions, reference)
     results += [Result(None, column, value, "", "ok") for column, value in losses or ()]
     return CaseResult(
         pair,
@@ -321,7 +341,8 @@ def evaluate_case_pair(
         tuple(results),
         counts=counts,
         definitions=tuple(definitions),
-        notes=sides.notes,
+        lesions=tuple(lesions),
+        notes=(*sides.notes, *filter(None, (find_preset(plan.preset).note,))),
         signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
 

@@ -143,7 +143,8 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
     ) -> Tensor:
         if y is None:
             raise ValueError("y: expected a reference, got None")
-        needed = _measures(self.record, self.options)
+        defaults = {name: option.default for name, option in self.own_options.items()}
+        needed = _measures(self.record, {**defaults, **self.options})
         spacings: Sequence[Any] = item_spacings(y_pred, y, self._spacing(spacing), needed=needed)
         if y.ndim not in (4, 5) and not {*self.record.facts} & {*GEOMETRY}:
             y_pred, y = in_a_row(y_pred), in_a_row(y)
@@ -309,4 +310,6 @@ def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
 def _measures(record: Metric, options: Mapping[str, Any]) -> bool:
     """Whether the metric needs to know the size of a voxel."""
     in_mm = any(value for name, value in options.items() if name.endswith(("_mm", "_mm3")))
+    if "cells" in record.facts and options.get("cells_in") != "voxels":
+        return True
     return "surfaces" in record.facts or record.unit != "" or in_mm

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
+from medloss.scoring.cells import Cells
 from medloss.scoring.facts import Counts, Probabilities, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
@@ -23,10 +24,11 @@ from medloss.scoring.inputs import (
     to_array,
 )
 from medloss.scoring.lesions import Components
-from medloss.scoring.maps import LabelMaps
-from medloss.scoring.presets import Status, find_preset
+from medloss.scoring.maps import ClassMasks, LabelMaps
+from medloss.scoring.presets import PRESETS, Status, find_preset
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
+from medloss.scoring.topology import Topology
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,6 +150,8 @@ class Case:
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
+        self._topology: dict[int, Topology] = {}
+        self._cells: dict[int, Cells] = {}
 
     @property
     def diagonal_mm(self) -> float:
@@ -182,14 +186,53 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._maps.masks(self._known(label))
-            given = (masks.reference, masks.prediction, masks.ignored)
-            if self._objects is not None:
-                # In whole maps, along the axis that is fastest in memory.
-                whole = (*map(to_array, self._objects), self._arrays[2])
-                given = tuple(x.T if self._maps.turned and x is not None else x for x in whole)
-            self._components[label] = Components(*given, self._voxel_mm3)
+            masks = self._separate(label)
+            self._components[label] = Components(
+                masks.reference,
+                masks.prediction,
+                masks.ignored,
+                self._voxel_mm3,
+                spacing_mm=self._lesion_spacing_mm,
+                preset=self.preset,
+                worst_mm=self._worst_mm,
+                origin=masks.origin,
+                turned=self._maps.turned,
+            )
         return self._components[label]
+
+    def cells(self, label: int) -> Cells:
+        """The objects of a class in the reference, with the cell around each."""
+        if label not in self._cells:
+            masks, turned, size = self._separate(label), self._maps.turned, self.spacing_mm
+            self._cells[label] = Cells(
+                masks.reference,
+                masks.prediction != 0,
+                masks.ignored,
+                size[::-1] if size and turned else size,
+                self.preset,
+                turned=turned,
+            )
+        return self._cells[label]
+
+    def topology(self, label: int) -> Topology:
+        """Objects, tunnels and cavities of a class; voxels that do not count are in neither mask.
+
+        Raises:
+            ValueError: the objects are given, whether or not they touch.
+        """
+        if self._objects is not None:
+            raise ValueError(
+                "topology is that of what touches, and the objects are given (--instances); score "
+                "it without them"
+            )
+        if label not in self._topology:
+            maps, masks = self._maps, self._maps.masks(self._known(label))
+            one, other = masks.reference, masks.prediction
+            if masks.ignored is not None:
+                one, other = one & ~masks.ignored, other & ~masks.ignored
+            found = Topology(one, other, masks.origin, maps.reference.shape[int(maps.flat) :])
+            self._topology[label] = found.turned() if maps.turned else found
+        return self._topology[label]
 
     def skeletons(self, label: int) -> Skeletons:
         """How much of the centre lines of a class in each map lies in the other.
@@ -227,6 +270,14 @@ class Case:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
 
+    def _separate(self, label: int) -> ClassMasks:
+        """Masks of a class, or its objects where they are given, fastest along the last axis."""
+        if self._objects is None:
+            return self._maps.masks(self._known(label))
+        one, other = map(to_array, self._objects)  # of whole maps
+        whole = ClassMasks(one, other, self._arrays[2], (0,) * one.ndim)
+        return whole.T if self._maps.turned else whole
+
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
         reference, prediction, ignored = map(to_array, self._given)
@@ -251,7 +302,24 @@ class Case:
 
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
-        return class_surfaces(self._counted, self.labels, self._spacing(), self.preset)
+        spacing = self._spacing()
+        if PRESETS[self.preset].misreads:
+            spacing = (1.0,) * len(spacing)
+        return class_surfaces(self._counted, self.labels, spacing, self.preset)
+
+    @property
+    def _lesion_spacing_mm(self) -> Sequence[float] | None:
+        """Along the axes of the components' masks."""
+        turned = self._maps.turned != PRESETS[self.preset].misreads
+        return self.spacing_mm and (self.spacing_mm[::-1] if turned else self.spacing_mm)
+
+    @property
+    def _worst_mm(self) -> float | None:
+        """What the preset counts for a missed class."""
+        missed = PRESETS[self.preset].missed
+        if missed != "diagonal":
+            return missed
+        return None if self.spacing_mm is None else self.diagonal_mm
 
     @property
     def _voxel_mm3(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from medloss.objects.component_runs import Runs, as_rows, component_runs, object_runs, voxels_of
 from medloss.runtime.compiling import Loops
+from medloss.scoring.lesion_maps import LesionMaps, Side, Together
+from medloss.scoring.surface.distances import SurfaceDistances
 
 _loops = Loops("metrics")
 
@@ -38,6 +40,9 @@ class Lesions:
         shared_voxels: of each of these pairs; 0 where they only meet within a dilation.
         voxel_mm3: volume of a voxel, in 2D its area in mm²; ``None`` if it is not known.
         find_centres: the pairs in which the centre of the prediction lies in the reference.
+        connectivity: by which they were found.
+        maps: where they are.
+        worst_mm: what a distance counts that cannot be measured; ``None`` if it is not known.
     """
 
     reference_voxels: NDArray[np.int64]
@@ -46,6 +51,10 @@ class Lesions:
     shared_voxels: NDArray[np.int64]
     voxel_mm3: float | None = None
     find_centres: Callable[[], Pairs] | None = field(default=None, repr=False)
+    connectivity: Connectivity = "corners"
+    maps: LesionMaps | None = field(default=None, repr=False)
+    worst_mm: float | None = None
+    _known: dict[Together, SurfaceDistances] = field(default_factory=dict, repr=False)
 
     @property
     def iou(self) -> NDArray[np.float64]:
@@ -53,6 +62,45 @@ class Lesions:
         both = self.reference_voxels[self.pairs[:, 0]] + self.prediction_voxels[self.pairs[:, 1]]
         ratio: NDArray[np.float64] = self.shared_voxels / (both - self.shared_voxels)
         return ratio
+
+    @property
+    def dice(self) -> NDArray[np.float64]:
+        """Dice coefficient of each pair."""
+        both = self.reference_voxels[self.pairs[:, 0]] + self.prediction_voxels[self.pairs[:, 1]]
+        ratio: NDArray[np.float64] = 2 * self.shared_voxels / both
+        return ratio
+
+    def shared(self, pairs: Pairs) -> NDArray[np.int64]:
+        """Voxels that each of some pairs shares, whether or not they meet."""
+        every, some = (pair_keys(each, len(self.prediction_voxels)) for each in (self.pairs, pairs))
+        places = every.searchsorted(some)
+        met = np.append(every, -1)[places] == some
+        shared: NDArray[np.int64] = np.where(met, np.append(self.shared_voxels, 0)[places], 0)
+        return shared
+
+    def near(self, voxels: int) -> Pairs:
+        """Pairs of which the one of the reference, grown by so many voxels, meets the other.
+
+        Unlike with ``dilation_voxels`` each lesion grows by itself, and none are joined.
+        """
+        if self.maps is None:
+            return self.pairs[:0]
+        return self.maps.near(voxels, get_args(Connectivity).index(self.connectivity) + 1)
+
+    def surfaces(self, sets: Sequence[Together]) -> list[SurfaceDistances]:
+        """Distances between surfaces of lesions of the reference and of the prediction, each once.
+
+        Args:
+            sets: numbers of lesions of both sides; those of one side are one object.
+
+        Raises:
+            ValueError: the size of a voxel is not known.
+        """
+        if new := [each for each in dict.fromkeys(sets) if each not in self._known]:
+            if self.maps is None:
+                raise ValueError("maps: expected those of the lesions, got None")
+            self._known.update(zip(new, self.maps.surfaces(new), strict=True))
+        return [self._known[each] for each in sets]
 
     @cached_property
     def centred(self) -> Pairs:
@@ -75,6 +123,12 @@ class Components:
             voxels is no part of a volume or an overlap, and a lesion that lies there altogether is
             none.
         voxel_mm3: volume of a voxel, if it is known.
+        spacing_mm: its size along each axis of the masks, if it is known; for distances between
+            lesions, with the definition ``preset``.
+        preset: definition of the surface metrics.
+        worst_mm: what a distance counts that cannot be measured.
+        origin: where the masks begin in the image, along each of their axes.
+        turned: whether these are the axes of the image in reverse.
 
     Example:
         >>> reference = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1]], dtype=bool)
@@ -94,10 +148,17 @@ class Components:
         prediction: NDArray[Any],
         ignored: NDArray[np.bool_] | None = None,
         voxel_mm3: float | None = None,
+        *,
+        spacing_mm: Sequence[float] | None = None,
+        preset: str = "deepmind",
+        worst_mm: float | None = None,
+        origin: Sequence[int] = (),
+        turned: bool = False,
     ) -> None:
         self._masks = reference, prediction
         self._ignored = None if ignored is None else as_rows(ignored)
-        self._voxel_mm3 = voxel_mm3
+        self._voxel_mm3, self._worst_mm = voxel_mm3, worst_mm
+        self._place = spacing_mm, preset, tuple(origin) or (0,) * reference.ndim, turned
         self._found: dict[tuple[int, str, int], Runs] = {}
         self._lesions: dict[tuple[str, int], Lesions] = {}
 
@@ -117,11 +178,7 @@ class Components:
         Raises:
             ValueError: another word, no whole number from 0 on, or a dilation of given objects.
         """
-        if connectivity not in get_args(Connectivity):
-            raise ValueError(
-                f"connectivity: expected faces (6 neighbours, in 2D 4), edges (18, 8) or corners "
-                f"(26, 8), got {connectivity!r}"
-            )
+        joined_along(connectivity)
         if not isinstance(dilation_voxels, int) or isinstance(dilation_voxels, bool):
             raise ValueError(f"dilation_voxels: expected a whole number, got {dilation_voxels!r}")
         if dilation_voxels < 0:
@@ -146,12 +203,17 @@ class Components:
             )
             pairs, shared = within, np.bincount(places, shared, len(within)).astype(np.int64)
         # What lies in ignored voxels altogether has no voxels left and is none.
-        new = [np.cumsum(each > 0) - 1 for each in (own, met)]
+        new = [np.where(each > 0, np.cumsum(each > 0) - 1, -1) for each in (own, met)]
         real = own[pairs[:, 0]] > 0
 
         def renumbered(old: Pairs) -> Pairs:
             return np.stack([new[0][old[:, 0]], new[1][old[:, 1]]], axis=1)
 
+        axes = self._masks[0].ndim
+        sides = [
+            Side(runs, new[n][old].astype(np.int32), self._ids(n, new[n] >= 0), axes)
+            for n, (runs, old) in enumerate(((reference, numbers), (prediction, prediction.number)))
+        ]
         return Lesions(
             own[own > 0],
             met[met > 0],
@@ -159,7 +221,18 @@ class Components:
             shared[real],
             self._voxel_mm3,
             lambda: renumbered(centre_pairs(reference, numbers, prediction, ignored)),
+            connectivity,
+            LesionMaps((sides[0], sides[1]), ignored, *self._place),
+            self._worst_mm,
         )
+
+    def _ids(self, side: int, real: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """What the real lesions of a side are called: numbers of objects, or from 1 on."""
+        mask = self._masks[side]
+        if mask.dtype.kind == "b":
+            return np.arange(1, np.count_nonzero(real) + 1)
+        ids: NDArray[np.int64] = np.unique(mask[mask != 0]).astype(np.int64)[real]
+        return ids
 
     def _runs(self, side: int, connectivity: Connectivity, dilation_voxels: int = 0) -> Runs:
         key = side, connectivity, dilation_voxels
@@ -177,9 +250,22 @@ class Components:
                 # What grows out of the box of the class is cut off, and nothing is lost: where two
                 # lesions meet outside of it, they meet at the nearest voxels inside as well.
                 mask = self._runs(side, connectivity).grown(dilation_voxels)
-            steps = get_args(Connectivity).index(connectivity) + 1
-            self._found[key] = component_runs(mask, steps)
+            self._found[key] = component_runs(mask, joined_along(connectivity))
         return self._found[key]
+
+
+def joined_along(connectivity: Connectivity) -> int:
+    """Along how many axes neighbours may differ.
+
+    Raises:
+        ValueError: another word.
+    """
+    if connectivity not in get_args(Connectivity):
+        raise ValueError(
+            f"connectivity: expected faces (6 neighbours, in 2D 4), edges (18, 8) or corners "
+            f"(26, 8), got {connectivity!r}"
+        )
+    return get_args(Connectivity).index(connectivity) + 1
 
 
 def pair_keys(pairs: Pairs, many: int) -> NDArray[np.int64]:

@@ -29,20 +29,22 @@ class ClassMasks:
     """A class within the smallest box that holds it in both maps.
 
     Args:
-        reference: mask, with as many axes as the given maps.
+        reference: mask, with as many axes as the given maps; or numbers of objects.
         prediction: mask of the same shape.
         ignored: voxels that do not count, ``None`` for none.
+        origin: where the box begins along each axis.
     """
 
-    reference: Mask
-    prediction: Mask
+    reference: NDArray[Any]
+    prediction: NDArray[Any]
     ignored: Mask | None
+    origin: tuple[int, ...]
 
     @property
     def T(self) -> ClassMasks:  # noqa: N802 - as numpy calls it
         """The same with the axes in reverse."""
         ignored = None if self.ignored is None else self.ignored.T
-        return ClassMasks(self.reference.T, self.prediction.T, ignored)
+        return ClassMasks(self.reference.T, self.prediction.T, ignored, self.origin[::-1])
 
 
 class LabelMaps:
@@ -118,7 +120,8 @@ class LabelMaps:
             box = (0 if self.flat else slice(a, d), slice(b, e), slice(c, f))
             ignored = self.ignored[box] != 0 if self.ignored.size else None
             masks = self.reference[box] == code, self.prediction[box] == code
-            self._cut[label] = ClassMasks(*masks, ignored)
+            origin = (b, c) if self.flat else (a, b, c)
+            self._cut[label] = ClassMasks(*masks, ignored, origin)
         return self._cut[label]
 
     @property

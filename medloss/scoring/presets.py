@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
-Surface = Literal["cells", "faces", "voxels"]
+Surface = Literal["cells", "faces", "voxels", "outlines"]
 MissedWord = Literal["diagonal", "inf", "exclude"]
 Missed = MissedWord | float
 BothEmpty = Literal["exclude", "perfect"]
@@ -21,10 +21,15 @@ class Preset:
         name: what a user types, and what every result says.
         surface: elements at the corners of voxels with the marching-cubes area there (``cells``),
             the faces of voxels with their area (``faces``), or the voxels of the mask that have a
-            face neighbour outside of it, each counting one (``voxels``).
+            face neighbour outside of it, each counting one (``voxels``), or likewise with any
+            neighbour outside, across edges and corners too (``outlines``).
         interpolates: whether a percentile lies between two distances, as numpy's does, or is the
             smallest distance within which the share of the surface lies.
         pools: whether a percentile is that of both surfaces together, or the larger of the two.
+        halves: whether the share of two surfaces is the mean of their shares, instead of that of
+            both together.
+        misreads: whether voxel sizes are taken as the official program takes them: in the reverse
+            order for distances between lesions, and as 1 for those between whole classes.
         below: whether a boundary band ends before its width, or includes it.
         missed: what an infinite distance of a missed or spurious class counts, unless the user
             says so: a policy's word, or mm.
@@ -36,6 +41,8 @@ class Preset:
     surface: Surface
     interpolates: bool = False
     pools: bool = False
+    halves: bool = False
+    misreads: bool = False
     below: bool = False
     missed: Literal["diagonal"] | float = "diagonal"
     both_empty: Literal["exclude", "perfect"] = "exclude"
@@ -44,7 +51,18 @@ class Preset:
     @property
     def weighs(self) -> bool:
         """Whether elements count their area in mm², instead of one each."""
-        return self.surface != "voxels"
+        return self.surface not in ("voxels", "outlines")
+
+    @property
+    def note(self) -> str:
+        """What is wrong with its numbers, for every case; empty where nothing is."""
+        if not self.misreads:
+            return ""
+        return (
+            f"{self.name}: distances between lesions are by voxel sizes in the reverse order, and "
+            f"those between whole classes are in voxels, as the official program has them; only "
+            f"where voxels measure 1 mm along every axis are they in mm"
+        )
 
 
 PRESETS = {
@@ -66,11 +84,39 @@ PRESETS = {
             "cells",
             missed=374.0,
             both_empty="perfect",
-            source="BraTS 2023's metrics.py, commit 43c9052, on whole regions",
+            source="BraTS 2023's metrics.py, commit 43c9052",
+        ),
+        Preset(
+            "brats2026",
+            "voxels",
+            interpolates=True,
+            pools=True,
+            halves=True,
+            missed=373.0,
+            source="brats-evaluation 0.0.10 of 2026 (panoptica 2.1), with the voxel sizes of files",
+        ),
+        Preset(
+            "brats2026_official",
+            "voxels",
+            interpolates=True,
+            pools=True,
+            halves=True,
+            misreads=True,
+            missed=373.0,
+            source="brats-evaluation 0.0.10 of 2026, with the voxel sizes as it takes them",
+        ),
+        Preset(
+            "topcow",
+            "outlines",
+            interpolates=True,
+            missed=90.0,
+            source="TopCoW 2024's TopCoW_Eval_Metrics",
         ),
     )
 }
 """Every definition by its name."""
+
+DEFAULT_PRESET = "deepmind"
 
 
 def find_preset(name: str) -> Preset:

@@ -147,11 +147,7 @@ def average_symmetric_surface_distance(surfaces: SurfaceDistances) -> float:
     Source:
         Heimann et al. 2009, doi:10.1109/TMI.2009.2013851.
     """
-    sides = [
-        (mean, area) for mean, area in zip(surfaces.means, surfaces.areas, strict=True) if area
-    ]
-    whole = sum(area for _, area in sides)
-    return sum(mean * area for mean, area in sides) / whole if whole else math.nan
+    return surfaces.pooled_mean
 
 
 def mean_average_surface_distance(surfaces: SurfaceDistances) -> float:
@@ -195,7 +191,8 @@ def normalized_surface_dice(surfaces: SurfaceDistances, *, tolerance_mm: float =
 
     Formula:
         (|{g: d(g, P) ≤ τ}| + |{p: d(p, G) ≤ τ}|) / (|G| + |P|), with the surfaces G of the
-        reference and P of the prediction, and |·| areas.
+        reference and P of the prediction, and |·| areas; by the preset ``brats2026`` it is the mean
+        of the shares of the two surfaces.
 
     Range:
         0 to 1 (best: no element farther than the tolerance), no unit.
@@ -223,8 +220,7 @@ def normalized_surface_dice(surfaces: SurfaceDistances, *, tolerance_mm: float =
     """
     if not 0 <= tolerance_mm < math.inf:
         raise ValueError(f"tolerance_mm: expected a distance of at least 0, got {tolerance_mm!r}")
-    whole = sum(surfaces.areas)
-    return sum(surfaces.within(tolerance_mm)) / whole if whole else math.nan
+    return surfaces.share_within(tolerance_mm)
 
 
 def boundary_iou(surfaces: SurfaceDistances, *, width_mm: float = 2.0) -> float:

@@ -87,6 +87,12 @@ def medloss_metrics() -> Iterator[Metric]:
         },
     )
     yield metric(
+        name="relative_volume_error",
+        target="medloss_region.metrics:relative_volume_error",
+        better="lower",
+        exempt={"worse_when_moved": _VOLUME_ONLY},
+    )
+    yield metric(
         name="volume_similarity",
         target="medloss_region.metrics:volume_similarity",
         exempt={

@@ -249,3 +249,36 @@ def volume_similarity(counts: Counts) -> float:
     """
     whole = counts.prediction + counts.reference
     return 1 - abs(counts.prediction - counts.reference) / whole if whole else math.nan
+
+
+def relative_volume_error(counts: Counts, *, signed: bool = False) -> float:
+    """Relative volume error: how much larger or smaller the prediction is, as a share.
+
+    Formula:
+        | |P| - |G| | / |G|, signed (|P| - |G|) / |G|, with the voxels of the reference G and the
+        prediction P. Where the volumes lie does not matter.
+
+    Range:
+        0 (equal volumes) upwards, no unit; signed from -1. 1 is twice the volume, or none.
+
+    Empty:
+        1 (signed -1) if the class is missed, NaN if the reference is empty: of nothing there is no
+        share. ``volume_difference`` says how much a spurious class has.
+
+    Args:
+        counts: voxels of the class.
+        signed: whether too small is negative. Its mean over cases shows a bias, and hides errors
+            that cancel: rank by the other one.
+
+    Example:
+        >>> too_small = Counts(tp=3, fp=0, fn=1, tn=9)
+        >>> relative_volume_error(too_small), relative_volume_error(too_small, signed=True)
+        (0.25, -0.25)
+
+    Source:
+        Heimann et al. 2009, doi:10.1109/TMI.2009.2013851.
+    """
+    if not counts.reference:
+        return math.nan
+    error = (counts.prediction - counts.reference) / counts.reference
+    return error if signed else abs(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from medloss.scoring import Components, Detections, detections
+from medloss.scoring import Components, detections
 from medloss.scoring.lesions import Connectivity
 
 
@@ -13,8 +13,13 @@ def lesion_f1(
     *,
     matching: str = "overlap",
     connectivity: Connectivity = "corners",
+    dilation_voxels: int = 0,
     min_reference_mm3: float = 0,
+    max_reference_mm3: float | None = None,
     min_prediction_mm3: float = 0,
+    min_dice: float = 0,
+    on_small: str = "neither",
+    needs_reference: bool = False,
 ) -> float:
     """Lesion-wise F1 score: found lesions against missed and false ones.
 
@@ -33,12 +38,23 @@ def lesion_f1(
         components: of the class.
         matching: who matches whom: "overlap" (a voxel in common), "centroid" (the centre of the
             predicted lesion lies in that of the reference), "iou@0.5" (intersection over union
-            above 0.5, or any other number) or "hungarian@0.1" (likewise, with the largest sum).
-            With the first two, one predicted lesion may match several of the reference.
+            above 0.5, or any other number), "hungarian@0.1" (likewise, with the largest sum),
+            "dice@0" (as that, with the Dice coefficient) or "near@3" (a voxel in common with the
+            lesion of the reference grown by 3 voxels). With "overlap", "near" and "centroid" one
+            predicted lesion may match several of the reference.
         connectivity: voxels of a lesion are joined across "faces" (6 neighbours, in 2D 4), "edges"
             too (18, 8) or "corners" too (26, 8).
+        dilation_voxels: lesions of the reference grow by so many voxels, across faces and edges,
+            before they are told apart and before it is looked up what meets them; those that grow
+            together are one. Volumes and overlaps are those of their own voxels.
         min_reference_mm3: a smaller lesion of the reference counts neither as found nor as missed.
+        max_reference_mm3: nor does one of this volume or a larger one.
         min_prediction_mm3: a smaller lesion of the prediction is no false one.
+        min_dice: a lesion of the reference with a smaller Dice coefficient, of it and its partners
+            together, is missed; its partners are not false.
+        on_small: what a lesion of the prediction is that matches only lesions that do not count:
+            "neither" found nor false, or "spurious" (false).
+        needs_reference: NaN where no lesion of the reference counts, however many are false.
 
     Example:
         >>> import numpy as np
@@ -50,7 +66,19 @@ def lesion_f1(
     Source:
         Hernandez Petzsche et al. 2022, doi:10.1038/s41597-022-01875-5 (ISLES, by overlap).
     """
-    found = lesions_found(components, matching, connectivity, min_reference_mm3, min_prediction_mm3)
+    found = detections(
+        components,
+        matching=matching,
+        connectivity=connectivity,
+        dilation_voxels=dilation_voxels,
+        min_reference_mm3=min_reference_mm3,
+        max_reference_mm3=max_reference_mm3,
+        min_prediction_mm3=min_prediction_mm3,
+        min_dice=min_dice,
+        on_small=on_small,
+    )
+    if needs_reference and not found.tp + found.fn:
+        return math.nan
     return _ratio(2 * found.tp, 2 * found.tp + found.fp + found.fn)
 
 
@@ -59,7 +87,10 @@ def lesion_sensitivity(
     *,
     matching: str = "overlap",
     connectivity: Connectivity = "corners",
+    dilation_voxels: int = 0,
     min_reference_mm3: float = 0,
+    max_reference_mm3: float | None = None,
+    min_dice: float = 0,
 ) -> float:
     """Lesion-wise sensitivity (recall): share of the lesions of the reference that were found.
 
@@ -78,7 +109,10 @@ def lesion_sensitivity(
         components: of the class.
         matching: who matches whom, as of ``lesion_f1``.
         connectivity: across what the voxels of a lesion are joined, as of ``lesion_f1``.
+        dilation_voxels: how far lesions of the reference grow, as of ``lesion_f1``.
         min_reference_mm3: a smaller lesion of the reference does not count.
+        max_reference_mm3: nor does one of this volume or a larger one.
+        min_dice: a lesion that overlaps less is missed, as of ``lesion_f1``.
 
     Example:
         >>> import numpy as np
@@ -90,7 +124,15 @@ def lesion_sensitivity(
     Source:
         Maier-Hein et al., Metrics Reloaded, arXiv:2206.01653.
     """
-    found = lesions_found(components, matching, connectivity, min_reference_mm3)
+    found = detections(
+        components,
+        matching=matching,
+        connectivity=connectivity,
+        dilation_voxels=dilation_voxels,
+        min_reference_mm3=min_reference_mm3,
+        max_reference_mm3=max_reference_mm3,
+        min_dice=min_dice,
+    )
     return _ratio(found.tp, found.tp + found.fn)
 
 
@@ -99,8 +141,13 @@ def lesion_precision(
     *,
     matching: str = "overlap",
     connectivity: Connectivity = "corners",
+    dilation_voxels: int = 0,
     min_reference_mm3: float = 0,
+    max_reference_mm3: float | None = None,
     min_prediction_mm3: float = 0,
+    min_dice: float = 0,
+    on_small: str = "neither",
+    needs_reference: bool = False,
 ) -> float:
     """Lesion-wise precision (positive predictive value): found lesions against false ones.
 
@@ -119,8 +166,13 @@ def lesion_precision(
         components: of the class.
         matching: who matches whom, as of ``lesion_f1``.
         connectivity: across what the voxels of a lesion are joined, as of ``lesion_f1``.
+        dilation_voxels: how far lesions of the reference grow, as of ``lesion_f1``.
         min_reference_mm3: a smaller lesion of the reference does not count as found.
+        max_reference_mm3: nor does one of this volume or a larger one.
         min_prediction_mm3: a smaller lesion of the prediction is no false one.
+        min_dice: a lesion that overlaps less is missed, as of ``lesion_f1``.
+        on_small: what matches only lesions that do not count, as of ``lesion_f1``.
+        needs_reference: NaN where no lesion of the reference counts.
 
     Example:
         >>> import numpy as np
@@ -132,25 +184,20 @@ def lesion_precision(
     Source:
         Maier-Hein et al., Metrics Reloaded, arXiv:2206.01653.
     """
-    found = lesions_found(components, matching, connectivity, min_reference_mm3, min_prediction_mm3)
-    return _ratio(found.tp, found.tp + found.fp)
-
-
-def lesions_found(
-    components: Components,
-    matching: str,
-    connectivity: Connectivity,
-    min_reference_mm3: float,
-    min_prediction_mm3: float = 0,
-) -> Detections:
-    """Which lesions have a partner."""
-    return detections(
+    found = detections(
         components,
         matching=matching,
         connectivity=connectivity,
+        dilation_voxels=dilation_voxels,
         min_reference_mm3=min_reference_mm3,
+        max_reference_mm3=max_reference_mm3,
         min_prediction_mm3=min_prediction_mm3,
+        min_dice=min_dice,
+        on_small=on_small,
     )
+    if needs_reference and not found.tp + found.fn:
+        return math.nan
+    return _ratio(found.tp, found.tp + found.fp)
 
 
 def _ratio(numerator: int, denominator: int) -> float:
@@ -162,7 +209,10 @@ def found_lesions(
     *,
     matching: str = "overlap",
     connectivity: Connectivity = "corners",
+    dilation_voxels: int = 0,
     min_reference_mm3: float = 0,
+    max_reference_mm3: float | None = None,
+    min_dice: float = 0,
 ) -> float:
     """Found lesions: how many of the reference a lesion of the prediction matches.
 
@@ -181,7 +231,10 @@ def found_lesions(
         components: of the class.
         matching: who matches whom, as of ``lesion_f1``.
         connectivity: across what the voxels of a lesion are joined, as of ``lesion_f1``.
+        dilation_voxels: how far lesions of the reference grow, as of ``lesion_f1``.
         min_reference_mm3: a smaller lesion of the reference does not count.
+        max_reference_mm3: nor does one of this volume or a larger one.
+        min_dice: a lesion that overlaps less is missed, as of ``lesion_f1``.
 
     Example:
         >>> import numpy as np
@@ -192,7 +245,15 @@ def found_lesions(
     Source:
         Maier-Hein et al., Metrics Reloaded, arXiv:2206.01653.
     """
-    found = lesions_found(components, matching, connectivity, min_reference_mm3)
+    found = detections(
+        components,
+        matching=matching,
+        connectivity=connectivity,
+        dilation_voxels=dilation_voxels,
+        min_reference_mm3=min_reference_mm3,
+        max_reference_mm3=max_reference_mm3,
+        min_dice=min_dice,
+    )
     return float(found.tp)
 
 
@@ -201,7 +262,10 @@ def missed_lesions(
     *,
     matching: str = "overlap",
     connectivity: Connectivity = "corners",
+    dilation_voxels: int = 0,
     min_reference_mm3: float = 0,
+    max_reference_mm3: float | None = None,
+    min_dice: float = 0,
 ) -> float:
     """Missed lesions: how many of the reference no lesion of the prediction matches.
 
@@ -218,7 +282,10 @@ def missed_lesions(
         components: of the class.
         matching: who matches whom, as of ``lesion_f1``.
         connectivity: across what the voxels of a lesion are joined, as of ``lesion_f1``.
+        dilation_voxels: how far lesions of the reference grow, as of ``lesion_f1``.
         min_reference_mm3: a smaller lesion of the reference does not count.
+        max_reference_mm3: nor does one of this volume or a larger one.
+        min_dice: a lesion that overlaps less is missed, as of ``lesion_f1``.
 
     Example:
         >>> import numpy as np
@@ -230,7 +297,15 @@ def missed_lesions(
     Source:
         Maier-Hein et al., Metrics Reloaded, arXiv:2206.01653.
     """
-    found = lesions_found(components, matching, connectivity, min_reference_mm3)
+    found = detections(
+        components,
+        matching=matching,
+        connectivity=connectivity,
+        dilation_voxels=dilation_voxels,
+        min_reference_mm3=min_reference_mm3,
+        max_reference_mm3=max_reference_mm3,
+        min_dice=min_dice,
+    )
     return float(found.fn)
 
 
@@ -239,7 +314,10 @@ def false_lesions(
     *,
     matching: str = "overlap",
     connectivity: Connectivity = "corners",
+    dilation_voxels: int = 0,
+    min_reference_mm3: float = 0,
     min_prediction_mm3: float = 0,
+    on_small: str = "neither",
 ) -> float:
     """False lesions: how many of the prediction match no lesion of the reference.
 
@@ -256,7 +334,10 @@ def false_lesions(
         components: of the class.
         matching: who matches whom, as of ``lesion_f1``.
         connectivity: across what the voxels of a lesion are joined, as of ``lesion_f1``.
+        dilation_voxels: how far lesions of the reference grow, as of ``lesion_f1``.
+        min_reference_mm3: a smaller lesion of the reference does not count as one.
         min_prediction_mm3: a smaller lesion of the prediction does not count.
+        on_small: what matches only lesions that do not count, as of ``lesion_f1``.
 
     Example:
         >>> import numpy as np
@@ -268,5 +349,13 @@ def false_lesions(
     Source:
         Maier-Hein et al., Metrics Reloaded, arXiv:2206.01653.
     """
-    found = lesions_found(components, matching, connectivity, 0, min_prediction_mm3)
+    found = detections(
+        components,
+        matching=matching,
+        connectivity=connectivity,
+        dilation_voxels=dilation_voxels,
+        min_reference_mm3=min_reference_mm3,
+        min_prediction_mm3=min_prediction_mm3,
+        on_small=on_small,
+    )
     return float(found.fp)

@@ -13,8 +13,8 @@ import pytest
 from scoring.lesion_scenes import SPACING, lesion_scenes
 
 from medloss.scoring import Case, detections
+from medloss_topology.metrics_lesions import lesion_dice
 from medloss_topology.metrics_overlap import (
-    lesion_dice,
     panoptic_quality,
     recognition_quality,
     segmentation_quality,

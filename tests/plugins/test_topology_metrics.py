@@ -25,9 +25,9 @@ from medloss_topology.metrics_detection import (
     lesion_sensitivity,
     missed_lesions,
 )
+from medloss_topology.metrics_lesions import lesion_dice
 from medloss_topology.metrics_overlap import (
     cl_dice,
-    lesion_dice,
     panoptic_quality,
     recognition_quality,
     segmentation_quality,

@@ -141,7 +141,9 @@ def _largest_sum(iou, allowed):
     "rule", ["iou", "iou@1", "iou@-0.1", "iou@x", "iou@nan", "overlap@0.1", "union@0.5", "", 0.5]
 )
 def test_there_is_no_other_rule(rule):
-    with pytest.raises(ValueError, match=r"matching: expected overlap, centroid, iou@T.*such as"):
+    with pytest.raises(
+        ValueError, match=r"matching: expected overlap, centroid, near@N, iou@T.*such as"
+    ):
         parse_rule(rule)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from medloss.evaluation.outputs import formats
+from medloss.evaluation.outputs.lesions import LESIONS, write_lesions
 from medloss.evaluation.outputs.methods import METHOD_FILES, write_methods
 from medloss.evaluation.outputs.results import CASES, SUMMARY, write_csv, write_json, written_at
 from medloss.evaluation.outputs.subgroups import SUBGROUPS, write_subgroups
@@ -19,7 +20,10 @@ JOURNAL, REPORT = "journal.jsonl", "report.html"
 ERROR_MAPS = "error_maps"
 TABLES = {"latex": "summary.tex", "markdown": "summary.md", "parquet": "cases.parquet"}
 DEFINITIONS = ("definitions.csv", "definitions.md")
-_OWN = (CASES, SUMMARY, SUBGROUPS, JOURNAL, REPORT, *TABLES.values(), *DEFINITIONS, *METHOD_FILES)
+_OWN = (
+    *(CASES, SUMMARY, LESIONS, SUBGROUPS, JOURNAL, REPORT),
+    *(*TABLES.values(), *DEFINITIONS, *METHOD_FILES),
+)
 
 
 @contextlib.contextmanager
@@ -56,7 +60,7 @@ def prepared(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
 def write_tables(
     folder: Path, table: ResultTable, tables: Sequence[str] = (), *, csv_safe: bool = False
 ) -> list[Path]:
-    """Write ``cases.csv``, ``summary.json`` and the tables that were asked for.
+    """Write ``cases.csv``, ``summary.json``, and the lesions and tables that were asked for.
 
     Args:
         folder: prepared.
@@ -70,6 +74,9 @@ def write_tables(
     written = [folder / CASES, folder / SUMMARY]
     write_csv(written[0], [table], safe=csv_safe)
     write_json(written[1], table, csv_safe=csv_safe)
+    if "lesions" in table.settings:
+        written.append(folder / LESIONS)
+        write_lesions(written[-1], table, safe=csv_safe)
     if table.subgroups:
         written.append(folder / SUBGROUPS)
         write_subgroups(written[-1], table, safe=csv_safe)

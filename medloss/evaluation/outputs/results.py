@@ -17,17 +17,21 @@ from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
+from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
 from medloss.evaluation.outputs.subgroups import subgroup_entries, subgroups_of
 from medloss.evaluation.records import (
+    ROW_FIELDS,
     WHOLE_CASE,
     CaseResult,
     DataFinding,
+    LesionRow,
     Measure,
     Result,
     ResultTable,
     ScoredLabel,
     Summary,
     label_key,
+    row_of,
 )
 from medloss.runtime.config_text import parse_file
 from medloss.runtime.files import plain_cell, safe_cell, whole_file, write_json_file
@@ -58,11 +62,14 @@ _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
 _KINDS: dict[str, type[Any]] = {
-    **dict.fromkeys(("inputs", "bootstrap", "versions", "source"), dict),
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "pictures"), dict),
     **dict.fromkeys(("command", "device", "cluster"), str),
     "by": list,
 }
 """Of the settings that are not there in every file, or that only some readers show."""
+
+_ROWS = tuple(name for name in ROW_FIELDS if name != "lesions")
+"""Fields of rows that a case has in the file; lesions have one of their own."""
 
 _Values = dict[str, dict[tuple[str, str], _Cell]]
 """By case, then by label and metric."""
@@ -143,6 +150,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
+        **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
         **({"subgroups": subgroup_entries(table.subgroups)} if table.subgroups else {}),
         **nnunet_keys(table.cases),
     }
@@ -156,6 +164,8 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
         "prediction": _files_entry(pair.prediction),
         "reference": _files_entry(pair.reference),
         **({"columns": dict(pair.columns)} if pair.columns else {}),
+        **({"image": str(pair.image)} if pair.image else {}),
+        **({"image_problem": pair.image_problem} if pair.image_problem else {}),
     }
     if case.error:
         return {**head, "status": "failed", "error": case.error}
@@ -175,6 +185,11 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
             }
             for result in case.results
         ],
+        **{
+            name: [dataclasses.asdict(row) for row in getattr(case, name)]
+            for name in _ROWS
+            if getattr(case, name)
+        },
     }
 
 
@@ -350,11 +365,15 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     measures, labels = head_of(settings)
     named = {measure.name: measure for measure in measures}
     counts = _counts(content)
+    lesions = _lesions(path, content)
     table = ResultTable(
         measures=measures,
         labels=labels,
         cases=tuple(
-            _case(entry, values.get(entry["case"], {}), counts.get(entry["case"], ()), path)
+            dataclasses.replace(
+                _case(entry, values.get(entry["case"], {}), counts.get(entry["case"], ()), path),
+                lesions=lesions.get(entry["case"], ()),
+            )
             for entry in content["cases"]
         ),
         lines=tuple(_line(entry, named) for entry in content["summary"]),
@@ -444,6 +463,8 @@ def _case(
         _read_files(entry["prediction"]),
         _read_files(entry["reference"]),
         columns=tuple((str(key), str(value)) for key, value in entry.get("columns", {}).items()),
+        image=Path(str(entry["image"])) if entry.get("image") else None,
+        image_problem=str(entry.get("image_problem", "")),
     )
     if entry["status"] == "failed":
         return CaseResult(pair, error=str(entry["error"]))
@@ -460,7 +481,20 @@ def _case(
         ),
         counts=counts,
         notes=tuple(map(str, entry.get("notes", ()))),
+        **_read_rows(entry),
     )
+
+
+def _read_rows(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(_row(ROW_FIELDS[name], x) for x in entry.get(name, ())) for name in _ROWS}
+
+
+def _row(kind: type[Any], entry: Mapping[str, Any]) -> Any:
+    values = [
+        [math.nan if x is None else x for x in value] if isinstance(value, list) else value
+        for value in (entry[each.name] for each in dataclasses.fields(kind))
+    ]
+    return row_of(kind, values)
 
 
 def _label(entry: Mapping[str, Any]) -> Label | None:
@@ -482,6 +516,20 @@ def _counts(content: Mapping[str, Any]) -> dict[str, tuple[tuple[Label, Counts],
         )
         for name, entry in zip(names, entries, strict=bool(entries))
     }
+
+
+def _lesions(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[LesionRow, ...]]:
+    """The lesions of every case, where they were asked for."""
+    if "lesions" not in content["settings"]:
+        return {}
+    where = path / LESIONS
+    labels = [x["label"] for x in content["settings"]["labels"]]
+    with _reachable(where, f"{path} has no {LESIONS}"):
+        found = read_lesions(where, labels, safe=content.get(_CSV_SAFE) is True)
+    scored = {str(x["case"]) for x in content["cases"] if x["status"] != "failed"}
+    if not found.keys() <= scored:
+        raise FolderError(f"{where} and {path / SUMMARY} do not hold the same cases")
+    return found
 
 
 def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:

@@ -164,6 +164,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
         "labels": [_label(label, plan) for label in plan_labels(cases, plan)],
         "inputs": plan.inputs.record(),
         "device": device_name(plan.device),
+        **({"lesions": dataclasses.asdict(plan.lesions)} if plan.lesions else {}),
         **({"source": dict(plan.source)} if plan.source else {}),
         **plan.grouping.record(),
     }
@@ -212,13 +213,14 @@ def _version(name: str) -> str:
 def every_definition(
     missed: Missed | None, both_empty: BothEmpty | None
 ) -> tuple[tuple[str, EmptyPolicy], ...]:
-    """Every preset with its own policy, as far as the user has not chosen one.
+    """Every preset that measures in mm with its own policy, as far as the user chose none.
 
     Example:
         >>> [name for name, _ in every_definition(None, None)][:3]
         ['deepmind', 'exact', 'monai']
     """
-    return tuple((name, EmptyPolicy.of(name, missed, both_empty)) for name in PRESETS)
+    right = (preset.name for preset in PRESETS.values() if not preset.misreads)
+    return tuple((name, EmptyPolicy.of(name, missed, both_empty)) for name in right)
 
 
 def policies(definitions: Sequence[ResultTable]) -> Iterator[str]:

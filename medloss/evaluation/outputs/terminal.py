@@ -14,7 +14,9 @@ from rich.text import Text
 
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
+from medloss.evaluation.lesions import LesionsOfSize
 from medloss.evaluation.outputs.formats import number, p_value
+from medloss.evaluation.outputs.lesions import sizes_of
 from medloss.evaluation.outputs.statistics import Interval
 from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
@@ -25,6 +27,7 @@ from medloss.evaluation.records import (
     ResultTable,
     ScoredLabel,
     Summary,
+    label_key,
 )
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.score import EvalPlan
@@ -66,6 +69,36 @@ def print_definitions(console: Console, definitions: Sequence[ResultTable]) -> N
     for sentence in policies(definitions):
         console.print(sentence, markup=False)
     console.print()
+
+
+def print_lesions(console: Console, table: ResultTable) -> None:
+    """Print recall and precision of lesions by their size, where that was asked for."""
+    found = sizes_of(table)
+    if not found:
+        return
+    heads = [["lesions"], ["found"], ["recall"], ["pre-", "dicted"], ["right"], ["preci-", "sion"]]
+    rows = [
+        [
+            *(str(each.reference), str(each.found), number(each.recall, "")),
+            *(str(each.prediction), str(each.right), number(each.precision, "")),
+        ]
+        for each in found
+    ]
+    names = [f"{table.label(label_key(each.label)).title}, {_size(each)}" for each in found]
+    widths = [width + 1 for width in widths_of(heads, rows)]
+    room = console.width - sum(widths) - len(widths)
+    left = [max(8, min(max(map(cell_len, names)), room))]
+    for text in head_lines(["lesions of"], heads, left, widths):
+        _print(console, text, "bold")
+    for name, cells in zip(names, rows, strict=True):
+        _print(console, line([name], cells, left, widths))
+    console.print()
+
+
+def _size(found: LesionsOfSize) -> str:
+    if found.high_mm3 == float("inf"):
+        return f"{found.low_mm3:g} mm³ or more"
+    return f"{found.low_mm3:g} to below {found.high_mm3:g} mm³"
 
 
 def print_intervals(console: Console, table: ResultTable) -> None:

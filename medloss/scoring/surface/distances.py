@@ -64,6 +64,13 @@ class SurfaceDistances:
         )
         return reference, prediction
 
+    @property
+    def pooled_mean(self) -> float:
+        """Mean distance of both surfaces together, by area; NaN if both have no elements."""
+        sides = [(mean, area) for mean, area in zip(self.means, self.areas, strict=True) if area]
+        whole = sum(area for _, area in sides)
+        return sum(mean * area for mean, area in sides) / whole if whole else math.nan
+
     def directed_percentiles(self, percent: float) -> tuple[float, float]:
         """Distance within which ``percent`` of a surface lies: reference's, prediction's.
 
@@ -115,6 +122,19 @@ class SurfaceDistances:
             for mm, area in sides
         )
         return reference, prediction
+
+    def share_within(self, tolerance_mm: float) -> float:
+        """Share of both surfaces within a tolerance of each other; NaN if both have no elements.
+
+        With a preset that halves, the mean of the shares of the surfaces that have elements.
+        """
+        within, areas = self.within(tolerance_mm), self.areas
+        if not sum(areas):
+            return math.nan
+        if not PRESETS[self.preset].halves:
+            return sum(within) / sum(areas)
+        shares = [part / area for part, area in zip(within, areas, strict=True) if area]
+        return sum(shares) / len(shares)
 
 
 def _percentile(mm: Floats, area: Floats, percent: float, preset: Preset) -> float:

@@ -124,7 +124,7 @@ def near_faces(spacing: Spacing) -> NearFaces:
 @_loops.kernel
 def mark(labels: Any, frame: Frame, first: int, last: int, volume: Any) -> None:
     """Copy the labels into the padded volume."""
-    box, _flat, pad, outside = frame
+    box, _flat, pad, outside, _ = frame
     for i in range(first, last):
         if i == box[3]:
             continue
@@ -141,7 +141,7 @@ def search(labels: Any, frame: Frame, sought: Sought, first: int, last: int) -> 
 
     Slice ``i`` holds the faces after the voxels of slice ``i - 1``.
     """
-    box, _flat, pad, outside = frame
+    box, _flat, pad, outside, _ = frame
     ignored, wanted, _bits, shape, volume, near = sought
     offsets, bins, first_point = near
     keys, used = np.empty(1024, np.int64), 0
