@@ -56,6 +56,13 @@ if TYPE_CHECKING:
     "[default: what eval was given]",
 )
 @click.option(
+    "--by",
+    multiple=True,
+    metavar="COLUMN,...",
+    help="Subgroups, listed beforehand, as in 'medloss eval': differences in each, and differences "
+    "of these; repeatable.",
+)
+@click.option(
     "--margin",
     "margins",
     metavar="METRIC[LABEL]=X",
@@ -104,6 +111,7 @@ def compare_command(
     common_metrics: bool,
     allow_different_definitions: bool,
     cluster: str | None,
+    by: tuple[str, ...],
     margins: tuple[str, ...],
     primary: tuple[str, ...],
     missing: Missing,
@@ -160,18 +168,19 @@ def compare_command(
             for name, folder in zip(names or titles, folders, strict=True)
         ]
         allowed = Allowed(common_cases, common_labels, common_metrics, allow_different_definitions)
-        compared, clustered, clusters = grouped_cases(
-            compared_table(runs, metrics=metrics, allowed=allowed), cluster
+        compared, grouping, pairs = grouped_cases(
+            compared_table(runs, metrics=metrics, allowed=allowed), cluster, by
         )
         bootstrap = Bootstrap(resamples=resamples, seed=seed)
         known = compared.measures, compared.every_label
         decisions = Decisions(
             bootstrap,
             missing,
-            clusters,
-            clustered,
+            grouping.clusters(pairs),
+            grouping.cluster,
             tuple(parse_margin(text, *known) for text in margins),
             tuple(parse_target("--primary", text, *known) for text in primary),
+            subgroups=grouping.variables(pairs),
         )
     found = differences(compared, decisions)
     ranked = rankings(compared, bootstrap)

@@ -129,13 +129,19 @@ def parse_by(texts: Sequence[str]) -> tuple[str, ...]:
         found += [text] if re.search(r"[:=]", text) else [part.strip() for part in text.split(",")]
     if "" in found:
         raise ValueError(f"--by: a name is empty in {', '.join(map(repr, texts))}")
-    names = [_name(text) for text in found]
+    names = [column_of(text) for text in found]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"--by: {twice[0]} is there twice")
     return tuple(found)
 
 
-def _name(text: str) -> str:
+def column_of(text: str) -> str:
+    """What a list of subgroups is called: its column, where it is one.
+
+    Example:
+        >>> column_of("age:40,65"), column_of("site")
+        ('age', 'site')
+    """
     return re.split(r"[:=]", text, maxsplit=1)[0].strip()
 
 

@@ -34,7 +34,7 @@ def write_comparison_methods(
     names = ", ".join(run.name for run in compared.runs)
     said = [
         f"{heading(compared, decisions)}: {names}.",
-        definitions_paragraph(compared.runs[0].table),
+        definitions_paragraph(compared.runs[0].table, compared.measures),
         *notes(compared, found, decisions),
         "Results in words: "
         + " ".join(f"{e.measure.name}, {e.label.title}: {verdict(e)}." for e in found),

@@ -25,13 +25,9 @@ from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.pages import share
 from medloss.evaluation.outputs.statistics import SHARE
-from medloss.evaluation.outputs.statistics.clusters import BOOTSTRAP_ABOVE, LEAST
-from medloss.evaluation.outputs.statistics.intervals import (
-    BOOTSTRAP_FROM,
-    FEW,
-    LEAST_FOR_MEAN,
-    METHODS,
-)
+from medloss.evaluation.outputs.statistics.means import interval_rules
+from medloss.evaluation.outputs.subgroups import RULE, subgroup_entries
+from medloss.evaluation.outputs.terminal import print_subgroups
 from medloss.runtime.files import safe_cell, whole_file, write_json_file
 
 WIDTH = 80
@@ -118,6 +114,10 @@ def print_comparison(
             style = "bold" if is_better(each) else ""
             console.print(Text(f"  {each.label.title}: {verdict(each)}.", style=style))
         console.print()
+    print_subgroups(
+        console,
+        [(f"{each.second} - {each.first}: ", own) for each in found for own in each.subgroups],
+    )
     console.print(_ranking_table(compared, ranked[0]))
     console.print()
     for sentence in notes(compared, found, decisions):
@@ -253,6 +253,7 @@ def write_json(
                 "verdict": verdict(each),
                 "caution": each.interval.caution,
                 "margin": each.margin and dataclasses.asdict(each.margin),
+                **({"subgroups": subgroup_entries(each.subgroups)} if each.subgroups else {}),
                 "complete_cases": each.complete and dataclasses.asdict(each.complete),
                 "by_case": dict(zip(compared.cases, each.differences, strict=True)),
             }
@@ -304,11 +305,12 @@ def record(
         "clusters": clusters and len({clusters[name] for name in compared.cases}),
         "cases": len(compared.cases),
         "margins": {str(target): margin for target, margin in decisions.margins},
+        "subgroups": {x.name: x.levels for x in decisions.subgroups},
         "primary": [str(target) for target in decisions.primary],
         "family": "primary tests" if decisions.primary else "all tests",
         "tests_in_family": len(family(found)),
         "level": LEVEL,
-        "intervals": interval_rules(decisions),
+        "intervals": _rules(decisions),
         "seed": decisions.bootstrap.seed,
     }
 
@@ -318,18 +320,9 @@ def family(found: Sequence[Difference]) -> list[Difference]:
     return [each for each in found if each.primary and not math.isnan(each.p)]
 
 
-def interval_rules(decisions: Decisions) -> str:
-    """Which interval a mean has, a clause."""
-    drawn = f"{decisions.bootstrap.resamples} resamples, seed {decisions.bootstrap.seed}"
-    if decisions.clusters is not None:
-        return (
-            f"by cluster: none below {LEAST} clusters, {METHODS['cluster_t']} up to "
-            f"{BOOTSTRAP_ABOVE}, beyond that {METHODS['cluster_bca']} ({drawn})"
-        )
-    return (
-        f"none below {LEAST_FOR_MEAN} cases, {METHODS['t']} below {BOOTSTRAP_FROM}, from there on "
-        f"{METHODS['bca']} ({drawn}); below {FEW} they are flagged"
-    )
+def _rules(decisions: Decisions) -> str:
+    noun = "" if decisions.clusters is None else Grouping(decisions.cluster).noun
+    return interval_rules(decisions.bootstrap, noun=noun)
 
 
 def heading(compared: ComparedTable, decisions: Decisions | None = None) -> str:
@@ -353,7 +346,7 @@ def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decis
     )
     said = [
         f"Differences are second minus first run. 95% intervals of their mean: "
-        f"{interval_rules(decisions)}. Where tests and intervals are many, the intervals are not "
+        f"{_rules(decisions)}. Where tests and intervals are many, the intervals are not "
         f"adjusted. +/=/- counts the pairs where the second run is better, equal and worse; HL is "
         f"the Hodges-Lehmann estimate (median of the means of all pairs of differences), d the "
         f"mean over the standard deviation of the differences, worst how many values of each run "
@@ -364,6 +357,9 @@ def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decis
         f"{'is' if small == 1 else 'are'} below {LEVEL}. A run is called better only where the "
         f"interval does not hold 0 and the adjusted p is below {LEVEL}.",
     ]
+    if decisions.subgroups:
+        names = ", ".join(x.name for x in decisions.subgroups)
+        said.append(f"Subgroups by {names}: {RULE}. These are differences of differences.")
     if decisions.margins:
         said.append(
             "Margins: a run is not worse than another (non-inferior) where the 95% interval of its "

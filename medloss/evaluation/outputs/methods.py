@@ -8,14 +8,11 @@ from typing import Any
 
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.formats import latex_text, markdown_text, to_latex, to_markdown
-from medloss.evaluation.outputs.statistics.clusters import BOOTSTRAP_ABOVE, LEAST
-from medloss.evaluation.outputs.statistics.intervals import (
-    BOOTSTRAP_FROM,
-    LEAST_FOR_MEAN,
-    METHODS,
-)
+from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap
+from medloss.evaluation.outputs.statistics.intervals import METHODS
+from medloss.evaluation.outputs.statistics.means import interval_rules
 from medloss.evaluation.outputs.subgroups import RULE
-from medloss.evaluation.records import ResultTable
+from medloss.evaluation.records import Measure, ResultTable
 from medloss.runtime.files import write_text
 
 METHOD_FILES = ("methods.md", "methods.tex")
@@ -78,10 +75,17 @@ def _cases(table: ResultTable) -> str:
     return said
 
 
-def definitions_paragraph(table: ResultTable) -> str:
-    """How the numbers are defined."""
+def definitions_paragraph(table: ResultTable, measures: Sequence[Measure] | None = None) -> str:
+    """How the numbers are defined.
+
+    Args:
+        table: whose.
+        measures: of these only.
+    """
     settings = table.settings
-    metrics = [_metric(each) for each in (*settings["metrics"], *settings["losses"])]
+    names = {measure.name for measure in (table.measures if measures is None else measures)}
+    entries = (*settings["metrics"], *settings["losses"])
+    metrics = [_metric(each) for each in entries if each["metric"] in names]
     inputs = {name: value for name, value in table.inputs.items() if name not in _LISTS}
     told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
     return (
@@ -101,28 +105,18 @@ def _metric(entry: dict[str, Any]) -> str:
 
 
 def _statistics(table: ResultTable) -> str:
-    made = table.settings.get("bootstrap", {})
-    drawn = f"{made.get('resamples', 2000)} resamples, seed {made.get('seed', 0)}"
-    said = (
-        "Values are given as mean, standard deviation (n - 1), median and quartiles (linear "
-        "interpolation, type 7). "
-    )
+    made = table.settings.get("bootstrap")
+    noun = Grouping.of_record(table.settings).noun if _clusters(table) else ""
     methods = sorted({METHODS[line.ci_method] for line in table.lines if line.ci_method})
-    used = f" Used here: {'; '.join(methods)}." if methods else " Here there is none."
-    if _clusters(table):
-        noun = Grouping.of_record(table.settings).noun
-        said += (
-            f"95% intervals of means take {noun} as units: none below {LEAST} clusters, "
-            f"{METHODS['cluster_t']} up to {BOOTSTRAP_ABOVE}, beyond that "
-            f"{METHODS['cluster_bca']} ({drawn}).{used}"
-        )
-    else:
-        said += (
-            f"95% intervals of means: none below {LEAST_FOR_MEAN} cases, {METHODS['t']} below "
-            f"{BOOTSTRAP_FROM}, from there on {METHODS['bca']} ({drawn}).{used} Intervals of "
-            f"medians are two of the sorted values (from 6 cases on)."
-        )
-    said += " Intervals are not adjusted for their number."
+    said = (
+        f"Values are given as mean, standard deviation (n - 1), median and quartiles (linear "
+        f"interpolation, type 7). 95% intervals of means: "
+        f"{interval_rules(Bootstrap(**made) if made else BOOTSTRAP, noun=noun)}. Used here: "
+        f"{'; '.join(methods) or 'none'}. "
+    )
+    if not noun:
+        said += "Intervals of medians are two of the sorted values (from 6 cases on). "
+    said += "Intervals are not adjusted for their number."
     if table.subgroups:
         names = ", ".join(dict.fromkeys(each.variable for each in table.subgroups))
         said += f" Subgroups: {names}; {RULE}."

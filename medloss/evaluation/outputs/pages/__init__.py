@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.formats import number, p_value
+from medloss.evaluation.outputs.statistics import Bootstrap
+from medloss.evaluation.outputs.statistics.means import interval_rules
 from medloss.evaluation.records import ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
@@ -145,11 +148,10 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
         told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
         found.append(("Inputs", f"Before scoring: {told}."))
     if intervals:
-        made = settings["bootstrap"]
-        told = (
-            f"{100 * float(made['level']):g}% bootstrap interval of the mean (bias-corrected and "
-            f"accelerated, {made['resamples']} resamples of the cases, seed {made['seed']})."
-        )
+        grouping = Grouping.of_record(settings)
+        noun = grouping.noun if grouping.cluster else ""
+        rules = interval_rules(Bootstrap(**settings["bootstrap"]), noun=noun)
+        told = f"95% intervals of the mean: {rules}. They are not adjusted for their number."
         found.append(("Intervals", told))
     found.append(
         (
