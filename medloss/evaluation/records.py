@@ -426,8 +426,7 @@ class Subgroup:
     Args:
         level: which cases.
         cases: that belong there.
-        failed: of these, without any value.
-        n: values.
+        n: of these, with a value.
         clusters: they are of so many patients; 0 where each case stands for itself.
         mean: NaN without values; infinite where one is.
         sd: NaN for fewer than two values or an infinite one.
@@ -440,7 +439,6 @@ class Subgroup:
 
     level: str
     cases: int
-    failed: int
     n: int
     clusters: int
     mean: float

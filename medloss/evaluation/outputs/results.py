@@ -159,7 +159,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "summary": [summary_entry(line, table) for line in table.lines],
         **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
-        **({"subgroups": subgroup_entries(table)} if table.subgroups else {}),
+        **({"subgroups": subgroup_entries(table.subgroups)} if table.subgroups else {}),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)

@@ -29,6 +29,7 @@ from medloss.evaluation.records import (
     Measure,
     ResultTable,
     ScoredLabel,
+    SubgroupTable,
     Summary,
     label_key,
 )
@@ -121,8 +122,8 @@ def print_intervals(console: Console, table: ResultTable) -> None:
         clusters = grouping.clusters([case.pair for case in table.cases]) or {}
         _print(
             console,
-            f"{len(set(clusters.values()))} patients or other clusters ({grouping.cluster}) with "
-            f"{len(table.cases)} cases; 95% intervals count clusters:",
+            f"{len(table.cases)} cases of {len(set(clusters.values()))} {grouping.noun} "
+            f"({grouping.cluster}); 95% intervals of the means count {grouping.noun}:",
         )
         heads = [["mean"], ["low"], ["high"], ["n"], ["clus-", "ters"]]
         rows = [
@@ -138,7 +139,10 @@ def print_intervals(console: Console, table: ResultTable) -> None:
             if caution:
                 _print(console, f"{caution}.")
         console.print()
-    _print_subgroups(console, table)
+    print_subgroups(console, [("", each) for each in table.subgroups])
+    if table.subgroups:
+        _print(console, f"{RULE[:1].upper()}{RULE[1:]}.")
+        console.print()
 
 
 def _caution(line: Summary) -> str:
@@ -148,9 +152,14 @@ def _caution(line: Summary) -> str:
     return f"{line.clusters} clusters are too few for an interval" if line.clusters else ""
 
 
-def _print_subgroups(console: Console, table: ResultTable) -> None:
-    """Print every metric by subgroup, each with its difference from the largest of its list."""
-    if not table.subgroups:
+def print_subgroups(console: Console, tables: Sequence[tuple[str, SubgroupTable]]) -> None:
+    """Print every metric by subgroup, each with its difference from the largest of its list.
+
+    Args:
+        console: to print on.
+        tables: each with what its values are, where they are not those of the metric.
+    """
+    if not tables:
         return
     _print(console, "Subgroups:", "bold")
     names = ["", "  subgroup"]
@@ -165,9 +174,10 @@ def _print_subgroups(console: Console, table: ResultTable) -> None:
         ["p", "(Holm)"],
     ]
     lines: list[tuple[str, list[str]]] = []
-    for each in table.subgroups:
+    for what, each in tables:
         unit, contrasts = each.measure.unit, {x.level: x for x in each.contrasts}
-        lines.append((f"{_title(each.measure)}, {each.label.title}, by {each.variable}", []))
+        title = f"{what}{_title(each.measure)}, {each.label.title}, by {each.variable}"
+        lines.append((title, []))
         for group in each.groups:
             numbers = [number(x, unit) for x in (group.mean, group.ci_low, group.ci_high)]
             many = f"{group.n} ({group.clusters})" if group.clusters else str(group.n)
@@ -188,7 +198,6 @@ def _print_subgroups(console: Console, table: ResultTable) -> None:
             _print(console, line([name], cells, left, widths))
         else:
             _print(console, name, "bold cyan")
-    _print(console, f"{RULE[:1].upper()}{RULE[1:]}.")
     console.print()
 
 
