@@ -1,4 +1,4 @@
-"""One value of a whole case, or of all of them, where a challenge has one beside those of labels."""
+"""One value of a whole case, or of all cases, where a challenge has one beside those of labels."""
 
 from __future__ import annotations
 
