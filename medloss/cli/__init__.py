@@ -25,7 +25,7 @@ COMMANDS = {
     "eval": "Score predictions against references.",
     "info": "Show the card of a loss, metric or part of a detector.",
     "list": "List every loss, metric and part of a detector on offer.",
-    "nnunet-trainer": "Write an nnU-Net v2 trainer with a loss.",
+    "nnunet-trainer": "Write an nnU-Net v2 trainer.",
     "report": "Write the page of a study again.",
     "study": "Train a bundle with several losses and compare them.",
     "suggest": "Propose a loss for label maps, from what they are like.",

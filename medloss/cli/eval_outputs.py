@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import CSV_SAFE, PATH, grouped
+from medloss.cli.options import CSV_SAFE, PATH, check_outputs, grouped
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.lesions import LesionTable
     from medloss.evaluation.outputs.thresholds import Threshold
+    from medloss.evaluation.planning import Definition
     from medloss.evaluation.score import EvalPlan
     from medloss.scoring.lesions import Connectivity
-    from medloss.scoring.presets import BothEmpty, Missed
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,7 @@ class OutputOptions:
         Raises:
             ValueError: says what is wrong.
         """
-        from medloss.runtime import files
-
-        resolved = [path.resolve() for path in self.files]
-        for path, real in zip(self.files, resolved, strict=True):
-            if resolved.count(real) > 1:
-                raise ValueError(f"--csv, --lesions, --json: two name the same file, {path}")
-        for path in self.files:
-            files.check_output(path, force=self.force)
+        check_outputs(*self.files, force=self.force)
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--scheduler has workers of its own; drop --workers")
         if self.device != "cpu" and self.scheduler is not None:
@@ -113,9 +106,7 @@ class OutputOptions:
         how = "--resume instead of --force" if self.force else "--resume"
         return f"The same command with {how} goes on with {self.folder}."
 
-    def extend(
-        self, plan: EvalPlan, missed: Missed | None, both_empty: BothEmpty | None
-    ) -> EvalPlan:
+    def extend(self, plan: EvalPlan, definition: Definition) -> EvalPlan:
         """The study with what the outputs need to be computed as well, and where that is done.
 
         Raises:
@@ -131,7 +122,9 @@ class OutputOptions:
         if self.compare_definitions:
             from medloss.evaluation.outputs.tables import every_definition
 
-            plan = dataclasses.replace(plan, definitions=every_definition(missed, both_empty))
+            plan = dataclasses.replace(
+                plan, definitions=every_definition(definition.missed, definition.both_empty)
+            )
         if self.error_maps and self.folder is not None:
             from medloss.evaluation.outputs.folder import ERROR_MAPS
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from medloss._version import __version__
 from medloss.evaluation.inputs.labels import Label
@@ -96,11 +96,52 @@ class LesionRow:
     hausdorff95_mm: float = math.nan
     assd_mm: float = math.nan
 
-    @classmethod
-    def of(cls, values: Iterable[Any]) -> LesionRow:
-        """From its values in order, as JSON has them."""
-        plain: list[Any] = [tuple(x) if isinstance(x, list) else x for x in values]
-        return cls(*plain)
+
+@dataclass(frozen=True)
+class Reliability:
+    """What the probabilities of a label say in a case, beside how often they are right.
+
+    Bins have equal width: bin b of M holds the voxels whose probability is in (b/M, (b+1)/M], and
+    the first those of probability 0 too.
+
+    Args:
+        label: whose probability it is, by itself.
+        voxels: of each bin.
+        probability: their mean; NaN in an empty bin.
+        frequency: share of them that the reference gives the label; NaN in an empty bin.
+    """
+
+    label: Label
+    voxels: tuple[int, ...]
+    probability: tuple[float, ...]
+    frequency: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """How surely the lesions of a label were found in a case, for the curve over all cases.
+
+    Args:
+        label: that they are lesions of.
+        column: of the metric that asked, whose options say what a candidate is.
+        lesions: of each lesion of the reference the probability of its likeliest candidate; 0
+            without one.
+        false: probability of each candidate that hits no lesion.
+    """
+
+    label: Label
+    column: str
+    lesions: tuple[float, ...]
+    false: tuple[float, ...]
+
+
+_Row = TypeVar("_Row", LesionRow, Reliability, Detections)
+
+
+def row_of(kind: type[_Row], values: Iterable[Any]) -> _Row:
+    """A row from its values in order, as JSON has them."""
+    plain: list[Any] = [tuple(x) if isinstance(x, list) else x for x in values]
+    return kind(*plain)
 
 
 @dataclass(frozen=True)
@@ -119,6 +160,8 @@ class CaseResult:
         notes: what was done to this case before it was scored, such as resampling.
         signs: that its files are not what they seem (:mod:`medloss.evaluation.signs`).
         lesions: of the reference and of the prediction, label by label, where they were asked for.
+        reliability: of each label, where a metric takes probabilities.
+        detections: of each label, where a metric takes candidates.
         files: every file that it is made of, as it was when it was opened.
     """
 
@@ -133,6 +176,8 @@ class CaseResult:
     notes: tuple[str, ...] = ()
     signs: tuple[dict[str, Any], ...] = ()
     lesions: tuple[LesionRow, ...] = ()
+    reliability: tuple[Reliability, ...] = ()
+    detections: tuple[Detections, ...] = ()
     files: tuple[Opened, ...] = field(default=(), compare=False)
 
     @property
@@ -180,7 +225,7 @@ class CaseResult:
                 [preset, [dataclasses.astuple(result) for result in results]]
                 for preset, results in self.definitions
             ],
-            "lesions": [dataclasses.astuple(lesion) for lesion in self.lesions],
+            **row_fields(lambda name: [dataclasses.astuple(row) for row in getattr(self, name)]),
         }
 
     @classmethod
@@ -199,14 +244,29 @@ class CaseResult:
                 (preset, tuple(Result(*values) for values in results))
                 for preset, results in line["definitions"]
             ),
-            lesions=tuple(map(LesionRow.of, line.get("lesions", ()))),
+            **row_fields(
+                lambda name: tuple(row_of(ROW_FIELDS[name], row) for row in line.get(name, ()))
+            ),
         )
+
+
+ROW_FIELDS: Mapping[str, type[Any]] = {
+    "lesions": LesionRow,
+    "reliability": Reliability,
+    "detections": Detections,
+}
+"""The fields of :class:`CaseResult` that hold rows, each with its label."""
+
+
+def row_fields(of: Callable[[str], Any]) -> dict[str, Any]:
+    """What is made of each of :data:`ROW_FIELDS`, by its name."""
+    return {name: of(name) for name in ROW_FIELDS}
 
 
 _PLAIN_FIELDS = tuple(
     each.name
     for each in dataclasses.fields(CaseResult)
-    if each.name not in ("pair", "results", "counts", "definitions", "lesions", "files")
+    if each.name not in ("pair", "results", "counts", "definitions", "files", *ROW_FIELDS)
 )
 
 

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.lesions import LesionTable, lesion_rows
 from medloss.evaluation.reading.opened import changed, recording
 from medloss.evaluation.reading.stored import CaseError
-from medloss.evaluation.records import CaseResult, LesionRow, Result
+from medloss.evaluation.records import CaseResult, LesionRow, Result, row_fields
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
 from medloss.offers.host import host
@@ -117,7 +117,7 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
         pair=pair,
         results=tuple(result for case in found for result in case.results),
         counts=tuple(each for case in found for each in case.counts),
-        lesions=tuple(lesion for case in found for lesion in case.lesions),
+        **row_fields(lambda name: tuple(row for case in found for row in getattr(case, name))),
         definitions=tuple(
             (preset, tuple(result for case in found for result in case.definitions[place][1]))
             for place, (preset, _) in enumerate(plan.definitions)
@@ -130,14 +130,14 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
 def _called(label: Label, case: CaseResult) -> CaseResult:
     """A case of one label with another name for it."""
 
-    def named(results: Iterable[Result]) -> tuple[Result, ...]:
+    def named(results: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(dataclasses.replace(result, label=label) for result in results)
 
     return dataclasses.replace(
         case,
         results=named(case.results),
         counts=tuple((label, counts) for _, counts in case.counts),
-        lesions=tuple(dataclasses.replace(lesion, label=label) for lesion in case.lesions),
+        **row_fields(lambda name: named(getattr(case, name))),
         definitions=tuple((preset, named(results)) for preset, results in case.definitions),
     )
 
@@ -199,8 +199,8 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
     def one(label: Label | None) -> Label | None:
         return spelled[same_name(label)] if isinstance(label, str) else label
 
-    def results(found: Iterable[Result]) -> tuple[Result, ...]:
-        return tuple(dataclasses.replace(each, label=one(each.label)) for each in found)
+    def named(rows: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(dataclasses.replace(each, label=one(each.label)) for each in rows)
 
     def renamed(case: CaseResult) -> CaseResult:
         labels = {each.label for each in case.results} - {None}
@@ -209,20 +209,17 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
                 case,
                 results=(),
                 counts=(),
-                lesions=(),
                 definitions=(),
+                **row_fields(lambda name: ()),
                 error="its labels pair by number and those of other cases by name; say with "
                 "--labels which number is which name, such as 1=liver",
             )
         return dataclasses.replace(
             case,
-            results=results(case.results),
+            results=named(case.results),
             counts=tuple((one(label) or label, counts) for label, counts in case.counts),
-            lesions=tuple(
-                dataclasses.replace(each, label=one(each.label) or each.label)
-                for each in case.lesions
-            ),
-            definitions=tuple((preset, results(found)) for preset, found in case.definitions),
+            definitions=tuple((preset, named(found)) for preset, found in case.definitions),
+            **row_fields(lambda name: named(getattr(case, name))),
         )
 
     return tuple(map(renamed, cases)) if spelled else cases

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from medloss.offers.records import Loss
 from medloss.runtime.config_text import DuplicateKeyError, parse_json
 
 TEMPLATE = '''\
-"""nnU-Net v2 with the loss {loss} of medloss.
+"""nnU-Net v2 with {what} of medloss.
 
 Written by medloss {version}. nnU-Net looks for trainers in the folders of nnUNet_extTrainer:
 
@@ -26,19 +26,23 @@ Written by medloss {version}. nnU-Net looks for trainers in the folders of nnUNe
 Prediction looks for them too: a machine that predicts needs the variable, this file and medloss.
 """
 
-from medloss.integrations.nnunet import LossTrainer
+{imports}
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
-class {name}(LossTrainer, nnUNetTrainer):
-    """nnUNetTrainer with another loss; any other trainer of nnU-Net may stand in its place.
+class {name}({bases}, nnUNetTrainer):
+    """nnUNetTrainer with more; any other trainer of nnU-Net may stand in its place.
+{told}    """
+{attributes}'''
 
+_OF_LOSS = """
     The dataset decides softmax (labels) or sigmoid (regions) and the ignore label; nnU-Net's
     configuration decides batch Dice and the weights of resolutions, unless loss_config says it.
-    """
+"""
 
-    loss_config = {config}
-'''
+_OF_METRICS = """
+    Its validation adds validation_metrics to summary.json and to the log, at the end of a training.
+"""
 
 
 def read_config(text: str) -> dict[str, Any]:
@@ -87,13 +91,14 @@ def with_background_as_nnunet(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**named, "include_background": False, **config}
 
 
-def trainer_name(config: Mapping[str, Any]) -> str:
+def trainer_name(config: Mapping[str, Any] | None) -> str:
     """Name of the trainer where the user gives none.
 
     Example:
-        >>> trainer_name({"name": "dice_focal"})
-        'nnUNetTrainerMedlossDiceFocal'
+        >>> trainer_name({"name": "dice_focal"}), trainer_name(None)
+        ('nnUNetTrainerMedlossDiceFocal', 'nnUNetTrainerMedlossMetrics')
     """
+    config = config or {"name": "metrics"}
     named = str(config.get("name", config.get("_target_", "")))
     last = re.split(r"[.:]", named)[-1].removesuffix("Loss")
     return "nnUNetTrainerMedloss" + "".join(w[:1].upper() + w[1:] for w in re.split(r"\W|_", last))
@@ -125,26 +130,51 @@ def python_literal(value: Any, indent: int = 0, width: int = 60) -> str:
     return f"{left}\n{rows}{' ' * indent}{right}"
 
 
-def trainer_source(config: Mapping[str, Any], name: str, folder: Path) -> str:
+def trainer_source(
+    config: Mapping[str, Any] | None, metrics: Sequence[str], name: str, folder: Path
+) -> str:
     """Text of the file that holds the trainer."""
-    loss = config.get("name", config.get("_target_"))
+    what, imports, bases, told, attributes = [], [], [], "", ""
+    if metrics:
+        what.append("metrics")
+        imports.append("from medloss.integrations.nnunet_validation import MetricsTrainer")
+        bases.append("MetricsTrainer")
+        told += _OF_METRICS
+        listed = python_literal(list(metrics), indent=4)
+        attributes += f"\n    validation_metrics = {listed}\n"
+    if config is not None:
+        what.insert(0, f"the loss {config.get('name', config.get('_target_'))}")
+        imports.insert(0, "from medloss.integrations.nnunet import LossTrainer")
+        bases.append("LossTrainer")
+        told = _OF_LOSS + told
+        attributes += f"\n    loss_config = {python_literal(config, indent=4)}\n"
     return TEMPLATE.format(
-        loss=loss,
+        what=" and ".join(what),
         version=__version__,
         folder=folder.resolve().as_posix(),
         name=name,
-        config=python_literal(config, indent=4),
+        imports="\n".join(imports),
+        bases=", ".join(bases),
+        told=told,
+        attributes=attributes,
     )
 
 
 def write_trainer(
-    config: Mapping[str, Any], folder: Path, *, name: str | None = None, force: bool = False
+    config: Mapping[str, Any] | None,
+    folder: Path,
+    *,
+    metrics: Sequence[str] = (),
+    name: str | None = None,
+    force: bool = False,
 ) -> Path:
-    """Write the trainer of a loss into a folder that nnU-Net will search.
+    """Write the trainer of a loss, or of metrics, into a folder that nnU-Net will search.
 
     Args:
-        config: of the loss, see :func:`medloss.integrations.nnunet.build_loss`.
+        config: of the loss, see :func:`medloss.integrations.nnunet.build_loss`; ``None`` keeps the
+            loss of nnU-Net.
         folder: made where it is missing.
+        metrics: that its validation reports, as on the command line.
         name: of the trainer and its file.
         force: replace a file that is there.
 
@@ -152,9 +182,35 @@ def write_trainer(
         The file.
 
     Raises:
-        ValueError: the config builds no loss, or the name cannot be a trainer's.
+        ValueError: the config builds no loss, a metric cannot be meant, there is neither, or the
+            name cannot be a trainer's.
         FileExistsError: the file is there, and ``force`` is not given.
     """
+    if config is None and not metrics:
+        raise ValueError("loss, metric: expected at least one of them, got neither")
+    if config is not None:
+        config = _checked(config)
+    if metrics:
+        from medloss.integrations.nnunet_validation import choose_metrics
+
+        choose_metrics(metrics)
+    name = trainer_name(config) if name is None else name
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise ValueError(f"name: expected the name of a Python class, got {name!r}")
+    if _nnunet_has(name):
+        raise ValueError(f"name: nnU-Net has a trainer {name!r} itself and would take that one")
+    path = folder / f"{name}.py"
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} exists; it is replaced with --force")
+    from medloss.runtime.files import write_text  # numpy
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, trainer_source(config, metrics, name, folder))
+    return path
+
+
+def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a loss that can be built, as nnU-Net's users mean it."""
     from medloss.integrations.nnunet import loss_of_dataset
 
     config = with_background_as_nnunet(config)
@@ -167,19 +223,7 @@ def write_trainer(
     loss_of_dataset(
         config, regions=regions, ignore_label=config.get("ignore_index"), batch_dice=False
     )
-    name = trainer_name(config) if name is None else name
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise ValueError(f"name: expected the name of a Python class, got {name!r}")
-    if _nnunet_has(name):
-        raise ValueError(f"name: nnU-Net has a trainer {name!r} itself and would take that one")
-    path = folder / f"{name}.py"
-    if path.exists() and not force:
-        raise FileExistsError(f"{path} exists; it is replaced with --force")
-    from medloss.runtime.files import write_text  # numpy
-
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, trainer_source(config, name, folder))
-    return path
+    return config
 
 
 def _record(config: Mapping[str, Any]) -> Loss | None:

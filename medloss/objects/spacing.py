@@ -18,6 +18,7 @@ SLACK = 1e-6
 affines, and less than what lies between two distances on a grid of up to 700 voxels."""
 
 _FLOAT32_NOISE = 2e-7
+_COSINES = 1e-5
 _DIGITS = 6
 """Decimals of so many digits are what a scanner or a person states."""
 
@@ -154,6 +155,19 @@ def snapped(size_mm: float) -> float:
     except OverflowError:
         return size
     return float(single) or size
+
+
+def same_size(length_mm: float, stated_mm: float) -> bool:
+    """Whether a column of an affine has the length that is stated beside it, but for rounding.
+
+    Direction cosines in decimal text or float32 make it up to 1e-5 longer or shorter; what is
+    stated then is what was meant.
+
+    Example:
+        >>> same_size(0.800004, 0.8), same_size(0.80001, 0.8)
+        (True, False)
+    """
+    return abs(length_mm - stated_mm) <= _COSINES * stated_mm
 
 
 def affine_spacing(rows: Iterable[Any], *, batch: int, axes: int) -> Spacing:

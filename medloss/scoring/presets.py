@@ -108,6 +108,8 @@ PRESETS = {
 }
 """Every definition by its name."""
 
+DEFAULT_PRESET = "deepmind"
+
 
 def find_preset(name: str) -> Preset:
     """A definition by its name.

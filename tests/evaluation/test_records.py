@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from medloss.evaluation.outputs.report import write_report
 from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.outputs.statistics import BOOTSTRAP
 from medloss.evaluation.outputs.tables import make_table, with_origin
-from medloss.evaluation.records import CaseResult, ResultTable
+from medloss.evaluation.records import CaseResult, Detections, Reliability, ResultTable
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, complete, evaluate
 from medloss.scoring import EmptyPolicy
@@ -50,6 +52,16 @@ def table(tmp_path: Path) -> ResultTable:
 
 
 def test_what_is_written_is_read_back_as_the_same(table: ResultTable, tmp_path: Path) -> None:
+    first, *rest = table.cases
+    first = dataclasses.replace(
+        first,
+        reliability=(Reliability(1, (3, 0), (0.25, math.nan), (1 / 3, math.nan)),),
+        detections=(Detections("all of it", "lesion_froc", (0.75, 0.0), ()),),
+        files=(),
+    )
+    line = json.loads(json.dumps(first.to_json()))
+    assert repr(CaseResult.from_json(line, first.pair)) == repr(first)
+    table = dataclasses.replace(table, cases=(first, *rest))
     folder = tmp_path / "out"
     folder.mkdir()
     write_tables(folder, table)
@@ -58,6 +70,8 @@ def test_what_is_written_is_read_back_as_the_same(table: ResultTable, tmp_path: 
     assert repr(found.lines) == repr(made.lines)
     for there, here in zip(found.cases, made.cases, strict=True):
         assert repr(there.results) == repr(here.results)
+        assert repr(there.reliability) == repr(here.reliability)
+        assert there.detections == here.detections
         assert (there.name, there.error, there.voxels) == (here.name, here.error, here.voxels)
         assert (there.shape, there.spacing_mm) == (here.shape, here.spacing_mm)
         assert there.pair.prediction == here.pair.prediction

@@ -12,6 +12,7 @@ import torch
 from monai.data import MetaTensor
 
 import medloss.metrics
+from medloss.evaluation.reading.dicom_grid import axes, plane
 from medloss.evaluation.reading.images import read_image
 from medloss.losses import BoundaryLoss, SurfaceDiceLoss
 from medloss.objects.spacing import (
@@ -25,7 +26,7 @@ from medloss.objects.spacing import (
     within,
 )
 from medloss.offers.host import host
-from medloss.scoring import Case, EmptyPolicy, score
+from medloss.scoring import PRESETS, Case, EmptyPolicy, score
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.8, 0.8, 2.5), (0.7, 1.2, 1.2), (0.78125, 0.78125, 6.5)]
 OFFERS = {
@@ -91,6 +92,92 @@ def test_a_size_with_the_noise_of_float32_decides_nothing(preset):
     for noise in (1.5e-8, -3.4e-8, 6e-8):
         noisy = values(tuple(1 + n * noise for n in (1, -1, 1)), cube(), preset, 1.0)
         assert noisy == pytest.approx(expected, rel=1e-6, nan_ok=True)
+
+
+def test_every_preset_gives_steps_along_an_axis_their_tolerance_at_any_angle():
+    nsd = OFFERS["normalized_surface_dice"].load()
+    prediction, reference = cube()
+    for (degrees, size), steps in itertools.product(
+        itertools.product((0, 1, 2, 3, 5, 40), (0.7, 0.8, 1.0, 1.2)), (1, 2)
+    ):
+        # in float32 as files keep it: as it is, and as it is read
+        raw = np.linalg.norm(turned(degrees, 2, (size,) * 3)[:3, :3].astype(float), axis=0)
+        for spacing_mm in (tuple(raw), tuple(map(snapped, raw))):
+            for preset in PRESETS:
+                masks = reference, np.roll(prediction, steps - 1, axis=0)
+                case = Case(*masks, labels=[1], spacing_mm=spacing_mm, preset=preset)
+                surfaces, tolerance_mm = case.surfaces(1), steps * size
+                assert nsd(surfaces, tolerance_mm=tolerance_mm) == 1.0
+                assert nsd(surfaces, tolerance_mm=tolerance_mm * 0.999) < 0.9
+                wide = surfaces.band(tolerance_mm)
+                assert wide == Case(
+                    *masks, labels=[1], spacing_mm=(size,) * 3, preset=preset
+                ).surfaces(1).band(tolerance_mm)
+
+
+def test_the_surface_dice_of_a_cube_that_noise_lowered():
+    reference = np.zeros((40, 40, 40), dtype=bool)
+    reference[10:30, 10:30, 10:30] = True
+    masks = reference, np.roll(reference, 1, axis=0)
+    nsd = OFFERS["normalized_surface_dice"].load()
+    tilted = np.linalg.norm(turned(1, 2)[:3, :3].astype(float), axis=0)
+    assert tilted[0] > 1
+    for size, tolerance_mm, expected in (
+        (1.0, 1.0, 1.0),
+        (tilted, 1.0, 1.0),
+        (float(np.float32(0.8)), 0.8, 1.0),
+        (float(np.float32(1.2)), 1.2, 1.0),
+        ((1.00001, 1.00001, 1.0), 1.0, 0.68286),
+        (0.80001, 0.8, 0.66654),
+    ):
+        case = Case(*masks, labels=[1], spacing_mm=size, preset="deepmind")
+        found = nsd(case.surfaces(1), tolerance_mm=tolerance_mm)
+        assert found == pytest.approx(expected, abs=5e-6)
+    lesion = np.zeros((10, 10, 10), dtype=np.uint8)
+    lesion[0, :4, :5] = 1
+    assert np.prod(np.linalg.norm(turned(3, 2)[:3, :3].astype(float), axis=0)) < 1
+    found = Case(
+        lesion,
+        lesion,
+        labels=[1],
+        spacing_mm=tuple(np.linalg.norm(turned(3, 2)[:3, :3].astype(float), axis=0)),
+    )
+    f1 = OFFERS["lesion_f1"]
+    assert score(f1.load(), f1.record, found, 1, EmptyPolicy(), min_reference_mm3=20.0).value == 1.0
+
+
+def test_what_a_file_states_counts_unless_its_affine_is_another(tmp_path: Path):
+    nibabel = pytest.importorskip("nibabel")
+    for error, expected, said in (
+        (5e-6, 0.8, ""),
+        (-5e-6, 0.8, ""),
+        (2e-3, 0.8016, "states voxels"),
+    ):
+        image = nibabel.Nifti1Image(cube()[0], turned(0, 2, (0.8 * (1 + error), 0.8, 2.5)))
+        image.header["pixdim"][1:4] = 0.8, 0.8, 2.5
+        nibabel.save(image, tmp_path / "case.nii")
+        text = (tmp_path / "case.nii").read_bytes()
+        assert np.frombuffer(text, "<f4", 3, 80).tolist() == pytest.approx([0.8, 0.8, 2.5])
+        read = read_image(tmp_path / "case.nii")
+        assert read.spacing_mm == (expected, 0.8, 2.5)
+        assert said in read.note
+        assert bool(said) == bool(read.note)
+
+
+def test_cosines_in_decimal_text_do_not_stretch_a_voxel(tmp_path: Path):
+    c, s = "0.999389", "0.0349"  # of 2 degrees, 0.999998 long
+    (tmp_path / "case.mha").write_bytes(
+        f"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementSpacing = 0.7 0.7 3\n"
+        f"TransformMatrix = {c} {s} 0 -{s} {c} 0 0 0 1\nOffset = 0 0 0\n"
+        f"BinaryData = True\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode()
+        + bytes(8)
+    )
+    read = read_image(tmp_path / "case.mha")
+    assert np.linalg.norm(read.affine[:3, 0]) < 0.7 * (1 - 1e-6)
+    assert (read.spacing_mm, read.note) == ((0.7, 0.7, 3.0), "")
+    one = plane((0, 0, 0), (float(c), float(s), 0, -float(s), float(c), 0), (0.7, 0.7))
+    lengths = [float(np.linalg.norm(step)) for step in axes(tmp_path, one)]
+    assert lengths == pytest.approx([0.7, 0.7, 1.0], rel=1e-12)
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mha", ".nrrd"])

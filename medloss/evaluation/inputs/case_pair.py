@@ -39,6 +39,7 @@ class CaseOptions:
         region_order: the label that each channel writes, as nnU-Net makes maps of regions.
         channels_only: whether files that hold no such channels are refused.
         spacing_mm: voxel size of files that do not state theirs; see :class:`Told`.
+        spacing_from: the file that says it, where it is not the user; see there.
         axes: the order of axes of files that do not say it; see there.
         threshold: from which probability on a class of its own is there; ``None`` is 0.5, and
             refuses fractions without an axis of classes.
@@ -65,6 +66,7 @@ class CaseOptions:
     region_order: tuple[int, ...] = ()
     channels_only: bool = False
     spacing_mm: tuple[float, ...] = ()
+    spacing_from: str = ""
     axes: str = ""
     threshold: float | None = None
     instances: bool = False
@@ -79,7 +81,7 @@ class CaseOptions:
     @property
     def told(self) -> Told:
         """What the user says of files that do not say it themselves."""
-        return Told(self.spacing_mm, self.axes, self.contours)
+        return Told(self.spacing_mm, self.axes, self.contours, self.spacing_from)
 
     def record(self) -> dict[str, Any]:
         """What was asked for, to be written into the results; nothing where nothing was."""
@@ -91,6 +93,8 @@ class CaseOptions:
         }
         # 0 is a label like any other.
         asked["contours"] = "" if self.contours == "inclusive" else self.contours
+        if self.spacing_from:  # nobody asked: the cases say where it was needed
+            del asked["spacing_mm"], asked["spacing_from"]
         return {name: value for name, value in asked.items() if value or type(value) is int}
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import overload
@@ -76,6 +76,8 @@ class Pair:
         problem: one sentence where the case cannot be evaluated, else empty.
         missing: ``"prediction"`` or ``"reference"`` where there is no such file at all.
         columns: what else a manifest says of the case, such as its site.
+        image: that the labels were drawn on, for pictures; nothing is scored by it.
+        image_problem: why there is none, where one was looked for.
     """
 
     name: str
@@ -84,6 +86,8 @@ class Pair:
     problem: str = ""
     missing: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+    image: Path | None = field(default=None, compare=False)
+    image_problem: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class FoundCases(Sequence[Pair]):
         beside: images of cases that are no labels, such as ``{case}/ct (2)``.
         layout: how each side is laid out, in words; empty where it is flat.
         only: patterns of the names of cases that are meant; empty for all.
+        labels: the file beside them that says what their labels mean, where they have one.
+        spacing_mm: voxel size that such a file says of images that do not state theirs.
     """
 
     pairs: tuple[Pair, ...]
@@ -107,6 +113,8 @@ class FoundCases(Sequence[Pair]):
     beside: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    labels: Path | None = None
+    spacing_mm: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         """How many cases there are."""

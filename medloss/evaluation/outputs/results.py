@@ -19,6 +19,7 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
 from medloss.evaluation.records import (
+    ROW_FIELDS,
     WHOLE_CASE,
     CaseResult,
     DataFinding,
@@ -29,6 +30,7 @@ from medloss.evaluation.records import (
     ScoredLabel,
     Summary,
     label_key,
+    row_of,
 )
 from medloss.runtime.config_text import parse_file
 from medloss.runtime.files import plain_cell, safe_cell, whole_file, write_json_file
@@ -59,10 +61,13 @@ _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
 _KINDS: dict[str, type[Any]] = {
-    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions"), dict),
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "pictures"), dict),
     **dict.fromkeys(("command", "device"), str),
 }
 """Of the settings that are not there in every file, or that only some readers show."""
+
+_ROWS = tuple(name for name in ROW_FIELDS if name != "lesions")
+"""Fields of rows that a case has in the file; lesions have one of their own."""
 
 _Values = dict[str, dict[tuple[str, str], _Cell]]
 """By case, then by label and metric."""
@@ -156,6 +161,8 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
         "prediction": _files_entry(pair.prediction),
         "reference": _files_entry(pair.reference),
         **({"columns": dict(pair.columns)} if pair.columns else {}),
+        **({"image": str(pair.image)} if pair.image else {}),
+        **({"image_problem": pair.image_problem} if pair.image_problem else {}),
     }
     if case.error:
         return {**head, "status": "failed", "error": case.error}
@@ -175,6 +182,11 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
             }
             for result in case.results
         ],
+        **{
+            name: [dataclasses.asdict(row) for row in getattr(case, name)]
+            for name in _ROWS
+            if getattr(case, name)
+        },
     }
 
 
@@ -431,6 +443,8 @@ def _case(
         _read_files(entry["prediction"]),
         _read_files(entry["reference"]),
         columns=tuple((str(key), str(value)) for key, value in entry.get("columns", {}).items()),
+        image=Path(str(entry["image"])) if entry.get("image") else None,
+        image_problem=str(entry.get("image_problem", "")),
     )
     if entry["status"] == "failed":
         return CaseResult(pair, error=str(entry["error"]))
@@ -447,7 +461,20 @@ def _case(
         ),
         counts=counts,
         notes=tuple(map(str, entry.get("notes", ()))),
+        **_read_rows(entry),
     )
+
+
+def _read_rows(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(_row(ROW_FIELDS[name], x) for x in entry.get(name, ())) for name in _ROWS}
+
+
+def _row(kind: type[Any], entry: Mapping[str, Any]) -> Any:
+    values = [
+        [math.nan if x is None else x for x in value] if isinstance(value, list) else value
+        for value in (entry[each.name] for each in dataclasses.fields(kind))
+    ]
+    return row_of(kind, values)
 
 
 def _label(entry: Mapping[str, Any]) -> Label | None:

@@ -120,6 +120,8 @@ def axes(path: Path, plane: SlicePlane) -> tuple[NDArray[np.float64], ...]:
     between_rows, between_columns = plane.spacing_mm
     if min(plane.spacing_mm) <= 0:
         raise CaseError(f"{path} has a voxel size of {between_columns} x {between_rows} mm")
+    # Cosines are decimal text, whose rounding is not to make voxels longer than they are stated.
+    along_row, along_column, normal = cosines / np.linalg.norm(cosines, axis=1, keepdims=True)
     return along_row * between_columns, along_column * between_rows, normal
 
 

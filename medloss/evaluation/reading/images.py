@@ -5,8 +5,9 @@ Axes are in file order, (x, y, z), for every reader, and the affine leads to RAS
 
 from __future__ import annotations
 
+import contextlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from medloss.evaluation.reading.stored import (
     Unplaced,
     by,
 )
-from medloss.objects.spacing import snapped
+from medloss.objects.spacing import same_size, snapped
 from medloss.offers.host import PluginError
 
 _LARGEST_COSINE = 0.01
@@ -118,20 +119,70 @@ def read_image(
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
             nor probabilities.
     """
+    with _one_sentence(path):
+        return make_image(
+            path,
+            read_stored(path, grid, reader, told),
+            channels=channels,
+            threshold=threshold,
+            signed=signed,
+            instances=instances,
+        )
+
+
+def read_grey(
+    path: Path, *, channel: int | None = None, reader: str | None = None, told: Told = NOTHING_TOLD
+) -> Image:
+    """Read the values of an image that labels were drawn on, whatever they are.
+
+    Args:
+        path: a file of any format of label maps, or a folder with a DICOM series.
+        channel: along a fourth axis, from 0; the first by default, and the note says so.
+        reader: as :func:`read_image`.
+        told: likewise.
+
+    Raises:
+        CaseError: the file cannot be read, or has no such channel.
+    """
+    from medloss.evaluation.reading.dicom_files import is_series
+
+    with _one_sentence(path):
+        if is_series(path):
+            from medloss.evaluation.reading.dicom_series import read_series
+
+            stored = read_series(path)
+        else:
+            stored = read_stored(path, None, reader, told)
+        array, note = stored.array, stored.note
+        numbered = channel is None or channel == 0 or path.name.find(f"_{channel:04d}.") > 0
+        if array.ndim == stored.dimensions and not numbered:
+            raise CaseError(f"{path} has one channel; there is no channel {channel}")
+        if array.ndim > stored.dimensions:
+            count, place = array.shape[-1], channel or 0
+            if place >= count:
+                raise CaseError(f"{path} has {count} channels; there is no channel {place}")
+            array = array[..., place]
+            if count > 1:
+                said = f"channel {place} of 0 to {count - 1}"
+                note = f"{note}; {said}" if note else said
+        if array.size == 0 or array.dtype.kind not in "biuf":
+            raise CaseError(f"{path} holds {array.size} values of type {array.dtype}, no image")
+        sizes = stored.affine, stored.dimensions, stored.stated_mm
+        spacing_mm, doubt = _spacing_mm(path, *sizes)
+        note = "; ".join(filter(None, [note, doubt]))
+        return Image(path, array, spacing_mm, stored.affine, note=note, space=stored.space)
+
+
+@contextlib.contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    """What a path leads to, or one sentence on why it cannot be read."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             raise CaseError(f"{path} is empty")
         # Numbers of damaged headers may overflow on the way; what they lead to is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            return make_image(
-                path,
-                read_stored(path, grid, reader, told),
-                channels=channels,
-                threshold=threshold,
-                signed=signed,
-                instances=instances,
-            )
+            yield
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error
@@ -232,12 +283,12 @@ def make_image(
         >>> image.spacing_mm, image.array.dtype
         ((1.0, 3.0), dtype('uint8'))
     """
-    array, affine, dimensions, note, space, own_channels, names, codes, cropped, _ = stored
+    array, affine, dimensions, note, space, own_channels, names, codes, cropped, _, _ = stored
     if array.size == 0:
         raise CaseError(f"{path} holds no voxels: its shape is {array.shape}")
     if array.dtype.kind not in "biuf":
         raise CaseError(f"{path} holds values of type {array.dtype}, not labels")
-    spacing_mm = _spacing_mm(path, affine, dimensions)
+    spacing_mm, doubt = _spacing_mm(path, affine, dimensions, stored.stated_mm)
     low, high = values.finite_range(path, array)
     stacked = array.ndim > dimensions
     if stacked and own_channels is None and array.shape[-1] == 1 and values.is_whole(array):
@@ -263,7 +314,7 @@ def make_image(
         affine,
         probabilities=stacked,
         independent=not exclude,
-        note="; ".join(filter(None, [note, rounded])),
+        note="; ".join(filter(None, [note, doubt, rounded])),
         space=space,
         names=names,
         threshold=values.THRESHOLD if threshold is None else threshold,
@@ -311,7 +362,10 @@ def _placed(path: Path, found: Unplaced, grid: Image | None) -> Stored:
     return Stored(array, image.affine, len(image.shape), note, image.space)
 
 
-def _spacing_mm(path: Path, affine: NDArray[np.float64], dimensions: int) -> tuple[float, ...]:
+def _spacing_mm(
+    path: Path, affine: NDArray[np.float64], dimensions: int, stated_mm: tuple[float, ...]
+) -> tuple[tuple[float, ...], str]:
+    """Voxel size, and a note where the file states another one than its affine has."""
     affine = np.asarray(affine, dtype=np.float64)
     axes = affine[:3, :dimensions]
     sound = bool((np.abs(affine) < _FARTHEST_MM).all())  # NaN is not
@@ -324,4 +378,16 @@ def _spacing_mm(path: Path, affine: NDArray[np.float64], dimensions: int) -> tup
             f"{path} has a sheared affine (axes not at right angles), so that distances in "
             f"millimetres do not follow from its voxel size: {affine.tolist()}"
         )
-    return tuple(map(snapped, spacing))
+    lengths = tuple(map(snapped, spacing))
+    if not stated_mm:
+        return lengths, ""
+    pairs = list(zip(lengths, map(snapped, stated_mm), strict=True))
+    if all(same_size(*pair) for pair in pairs):
+        return tuple(stated for _, stated in pairs), ""
+    sizes = tuple(stated if same_size(length, stated) else length for length, stated in pairs)
+    told, found = _by_mm(stated_mm), _by_mm(sizes)
+    return sizes, f"{path.name} states voxels of {told} mm; they are {found} by its affine"
+
+
+def _by_mm(sizes: Iterable[float]) -> str:
+    return " x ".join(f"{snapped(size):.7g}" for size in sizes)

@@ -71,7 +71,9 @@ def read_metaimage(path: Path) -> Stored:
         array = np.moveaxis(array, 0, -1)
     placed = any(name in fields for name in _TURNED) and any(name in fields for name in _MOVED)
     space = PATIENT if placed else ""
-    return Stored(array, _affine(path, fields, axes), min(axes, 3), space=space)
+    sizes = _sizes(path, fields, axes)
+    affine = _affine(path, fields, axes, sizes)
+    return Stored(array, affine, len(sizes), space=space, stated_mm=tuple(sizes.tolist()))
 
 
 def _fields(text: str) -> dict[str, str]:
@@ -99,18 +101,24 @@ def _voxels(
     return read_files(path, names, shape, dtype, axes, encoding=encoding, skip=skip)
 
 
-def _affine(path: Path, fields: dict[str, str], axes: int) -> NDArray[np.float64]:
-    space = min(axes, 3)
+def _sizes(path: Path, fields: dict[str, str], axes: int) -> NDArray[np.float64]:
     spacing = fields.get("ElementSpacing", fields.get("ElementSize"))
     if spacing is None:
         raise CaseError(f"{path} states no voxel size (ElementSpacing)")
+    return numbers(path, "ElementSpacing", spacing, axes)[:3]
+
+
+def _affine(
+    path: Path, fields: dict[str, str], axes: int, sizes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    space = len(sizes)
     affine = np.eye(4)
     for name in _TURNED:
         if name in fields:
             matrix = numbers(path, name, fields[name], axes * axes).reshape(axes, axes)
             affine[:space, :space] = matrix.T[:space, :space]  # axis after axis
             break
-    affine[:space, :space] *= numbers(path, "ElementSpacing", spacing, axes)[:space]
+    affine[:space, :space] *= sizes
     for name in _MOVED:
         if name in fields:
             affine[:space, 3] = numbers(path, name, fields[name], axes)[:space]

@@ -64,7 +64,9 @@ def read_mgh(path: Path) -> Stored:
             more=_MOST_BEHIND,
         )
     placed = header["placed"] > 0
-    return Stored(array, _affine(header, shape), 3, space=PATIENT if placed else "")
+    stated = tuple(map(float, header["spacing"])) if placed else ()
+    space = PATIENT if placed else ""
+    return Stored(array, _affine(header, shape), 3, space=space, stated_mm=stated)
 
 
 def _affine(header: np.void, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -159,7 +159,9 @@ def _stored(path: Path, header: NiftiHeader, voxels: NDArray[Any], before: bytes
     affine = header.affine.copy()
     affine[:3] *= header.mm_per_unit
     space = PATIENT if header.placed else ""
-    return Stored(array, affine, dimensions, header.note, space, names=_names(before))
+    stated = tuple(size * header.mm_per_unit for size in header.pixdim[:dimensions])
+    names = _names(before)
+    return Stored(array, affine, dimensions, header.note, space, names=names, stated_mm=stated)
 
 
 def _names(before: bytes) -> dict[int, str]:

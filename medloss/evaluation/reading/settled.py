@@ -27,11 +27,14 @@ class Told:
         axes: what the axes of an array are, in its order, such as ``"zyx"``; ``c`` is the one of
             the classes. Empty for nothing.
         contours: whether voxels are in whose centres lie on the line of a contour.
+        spacing_from: the file that says this voxel size of those that state none; empty where it is
+            the user, whom no file may contradict.
     """
 
     spacing_mm: tuple[float, ...] = ()
     axes: str = ""
     contours: Rule = "inclusive"
+    spacing_from: str = ""
 
 
 NOTHING_TOLD = Told()
@@ -85,7 +88,7 @@ def settled(path: Path, stored: Stored, told: Told) -> Stored:
         stored = _ordered(path, stored, told.axes)
     count = stored.dimensions
     lengths = np.linalg.norm(stored.affine[:3, :count], axis=0)
-    if told.spacing_mm:
+    if told.spacing_mm and (np.isnan(lengths).any() or not told.spacing_from):
         order = told.axes.replace("c", "") or AXES[: len(told.spacing_mm)]
         if len(order) != count:
             raise CaseError(f"{path} has {count} spatial axes; --spacing has {len(order)} sizes")
@@ -95,12 +98,14 @@ def settled(path: Path, stored: Stored, told: Told) -> Stored:
             if np.isnan(stated):
                 affine[:, axis] = 0
                 affine[axis, axis] = said
-            elif not within(abs(stated - said) / said, SPACING_TOLERANCE):
+            elif not told.spacing_from and not within(abs(stated - said) / said, SPACING_TOLERANCE):
                 raise CaseError(
                     f"{path} states a voxel size of {by_mm(lengths)} mm, and --spacing says "
                     f"{by_mm(sizes)}"
                 )
-        return stored._replace(affine=affine)
+        taken = told.spacing_from and f"voxel size of {path.name} from {told.spacing_from}"
+        note = "; ".join(filter(None, (stored.note, taken)))
+        return stored._replace(affine=affine, note=note)
     if np.isnan(lengths).any():
         raise CaseError(
             f"{path} does not state the size of its voxels; say it in mm, such as --spacing "
@@ -128,7 +133,11 @@ def _ordered(path: Path, stored: Stored, axes: str) -> Stored:
         place = before.index(axes[old])
         affine[axis, axis] = stored.affine[place, place]
     return stored._replace(
-        array=array.transpose(order), affine=affine, dimensions=len(spatial), ordered=True
+        array=array.transpose(order),
+        affine=affine,
+        dimensions=len(spatial),
+        ordered=True,
+        stated_mm=(),
     )
 
 

@@ -93,6 +93,8 @@ class Stored(NamedTuple):
             any label it is the empty segmentation of any grid.
         ordered: whether the spatial axes are x, y and z, and the classes last. Otherwise they are
             those of an array, in its order, and only the user knows which is which.
+        stated_mm: voxel size along each spatial axis, where the file has it in words of its own
+            beside the affine.
     """
 
     array: NDArray[Any]
@@ -105,6 +107,7 @@ class Stored(NamedTuple):
     codes: Mapping[int, str] = MappingProxyType({})
     cropped: bool = False
     ordered: bool = True
+    stated_mm: tuple[float, ...] = ()
 
 
 def sizes_alone(spacing_mm: Sequence[float]) -> NDArray[np.float64]:

@@ -115,8 +115,8 @@ def rotated(items: Sequence[T], start: int) -> Iterator[T]:
 
 @contextlib.contextmanager
 def _older_objects_left_alone() -> Iterator[None]:
-    """Collect garbage once; then leave out the million objects of the imported libraries."""
-    gc.collect()
+    """Leave out the million objects of the imported libraries, which take a second to look at."""
+    gc.collect(1)  # what the calls before have left
     gc.freeze()
     try:
         yield

@@ -5,7 +5,11 @@ Python says where things lie, the templates draw them; every text passes jinja2'
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +29,40 @@ _SURFACES = {
 }
 
 
-def render(template: str, context: dict[str, Any]) -> str:
-    """The page of a template; what the context holds is text, never markup."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+@dataclass(frozen=True)
+class PageScript:
+    """What a page runs, and the hash by which its policy lets nothing else run."""
 
+    text: Any
+    hash: str
+
+
+def render(template: str, context: dict[str, Any], *, scripts: Sequence[str] = ()) -> str:
+    """The page of a template; what the context holds is text, never markup.
+
+    Args:
+        template: file name.
+        context: what it shows.
+        scripts: that it runs beside the one of the tables.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = PackageLoader("medloss.evaluation.outputs.pages")
     environment = Environment(
-        loader=PackageLoader("medloss.evaluation.outputs.pages"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(value=value, px=pixels, share=share, p=p_value)
-    environment.globals.update(between=between)
+    sources = (loader.get_source(environment, name)[0] for name in ("tables.js", *scripts))
+    script = "\n".join(["", *sources])
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    # Our own files, which the policy of the page names by their hash.
+    made = PageScript(Markup(script), f"sha256-{digest}")
+    environment.globals.update(between=between, script=made)
     return environment.get_template(template).render(context)
 
 
