@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from medloss.integrations.bundle import BundleCases
 
 _FEW_CASES = 10
-_DECIDING = {"device", "lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"}
+_DECIDING = {
+    *("device", "cluster", "by"),
+    *("lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"),
+}
 """Options of the outputs that what is computed depends on."""
 
 
@@ -102,7 +105,7 @@ def eval_command(
             say(f"Warning: {sentence}.", err=True)
         shown.check(pairs, report=outputs.folder is not None and outputs.report)
         pairs = shown.find(pairs)
-        plan = outputs.extend(make_plan(inputs, definition, found), definition)
+        plan = outputs.extend(make_plan(inputs, definition, found), pairs, definition)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
         context.with_resource(outputs.prepared())
@@ -248,6 +251,7 @@ def _show(
         terminal.print_cases(console, table)
     if len(table.cases) > 1:
         terminal.print_summary(console, table)
+    terminal.print_intervals(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
     terminal.print_lesions(console, table)

@@ -212,7 +212,8 @@ _DEFINITION = (
         "--missed",
         type=click.Choice(["diagonal", "inf", "exclude"]),
         help="What a distance counts when only one side has the label.  "
-        "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026]",
+        "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026, 90 with "
+        "topcow]",
     ),
     click.option(
         "--both-empty",
@@ -225,7 +226,7 @@ _DEFINITION = (
         type=click.Choice(
             [
                 *("deepmind", "exact", "monai", "medpy", "metricsreloaded"),
-                *("brats2023", "brats2026", "brats2026_official"),
+                *("brats2023", "brats2026", "brats2026_official", "topcow"),
             ]
         ),
         help="Whose definition of surfaces and percentiles.  [default: deepmind]",

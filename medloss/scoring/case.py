@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
+from medloss.scoring.cells import Cells
 from medloss.scoring.facts import Counts, Probabilities, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
@@ -23,10 +24,11 @@ from medloss.scoring.inputs import (
     to_array,
 )
 from medloss.scoring.lesions import Components
-from medloss.scoring.maps import LabelMaps
+from medloss.scoring.maps import ClassMasks, LabelMaps
 from medloss.scoring.presets import PRESETS, Status, find_preset
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
+from medloss.scoring.topology import Topology
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,6 +148,8 @@ class Case:
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
+        self._topology: dict[int, Topology] = {}
+        self._cells: dict[int, Cells] = {}
 
     @property
     def diagonal_mm(self) -> float:
@@ -180,18 +184,10 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._maps.masks(self._known(label))
-            given: tuple[NDArray[Any], ...] = masks.reference, masks.prediction
-            if self._objects is not None:
-                ends = zip(masks.origin, masks.reference.shape, strict=True)
-                box = tuple(slice(start, start + size) for start, size in ends)
-                maps = map(to_array, self._objects)
-                boxes = ((x.T if self._maps.turned else x)[box] for x in maps)
-                given = tuple(np.where(m, x, 0) for m, x in zip(given, boxes, strict=True))
-            reference, prediction = given
+            masks = self._separate(label)
             self._components[label] = Components(
-                reference,
-                prediction,
+                masks.reference,
+                masks.prediction,
                 masks.ignored,
                 self._voxel_mm3,
                 spacing_mm=self._lesion_spacing_mm,
@@ -201,6 +197,40 @@ class Case:
                 turned=self._maps.turned,
             )
         return self._components[label]
+
+    def cells(self, label: int) -> Cells:
+        """The objects of a class in the reference, with the cell around each."""
+        if label not in self._cells:
+            masks, turned, size = self._separate(label), self._maps.turned, self.spacing_mm
+            self._cells[label] = Cells(
+                masks.reference,
+                masks.prediction != 0,
+                masks.ignored,
+                size[::-1] if size and turned else size,
+                self.preset,
+                turned=turned,
+            )
+        return self._cells[label]
+
+    def topology(self, label: int) -> Topology:
+        """Objects, tunnels and cavities of a class; voxels that do not count are in neither mask.
+
+        Raises:
+            ValueError: the objects are given, whether or not they touch.
+        """
+        if self._objects is not None:
+            raise ValueError(
+                "topology is that of what touches, and the objects are given (--instances); score "
+                "it without them"
+            )
+        if label not in self._topology:
+            maps, masks = self._maps, self._maps.masks(self._known(label))
+            one, other = masks.reference, masks.prediction
+            if masks.ignored is not None:
+                one, other = one & ~masks.ignored, other & ~masks.ignored
+            found = Topology(one, other, masks.origin, maps.reference.shape[int(maps.flat) :])
+            self._topology[label] = found.turned() if maps.turned else found
+        return self._topology[label]
 
     def skeletons(self, label: int) -> Skeletons:
         """How much of the centre lines of a class in each map lies in the other.
@@ -237,6 +267,18 @@ class Case:
         if name not in FACTS:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
+
+    def _separate(self, label: int) -> ClassMasks:
+        """Masks of a class, or its objects where they are given, fastest along the last axis."""
+        masks = self._maps.masks(self._known(label))
+        if self._objects is None:
+            return masks
+        ends = zip(masks.origin, masks.reference.shape, strict=True)
+        box = tuple(slice(start, start + size) for start, size in ends)
+        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, self._objects))
+        reference = np.where(masks.reference, one, 0)
+        prediction = np.where(masks.prediction, other, 0)
+        return ClassMasks(reference, prediction, masks.ignored, masks.origin)
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

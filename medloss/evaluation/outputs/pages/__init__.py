@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.records import ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
@@ -26,6 +26,8 @@ _SURFACES = {
     "cells": "elements between voxels, each with the area of the marching-cubes surface there",
     "faces": "the faces of the voxels, each with its area",
     "voxels": "voxels that have a face neighbour outside the label, each counting one",
+    "outlines": "voxels that have any neighbour outside the label, across edges and corners too, "
+    "each counting one",
 }
 
 
@@ -99,20 +101,6 @@ def between(low: float, high: float, unit: str = "") -> str:
     return f"{value(low, unit)} to {value(high, unit)}"
 
 
-def p_value(found: float) -> str:
-    """A p value as papers print it.
-
-    Example:
-        >>> p_value(0.0123456), p_value(0.00002), p_value(0.6)
-        ('0.012', '< 0.001', '0.60')
-    """
-    if math.isnan(found):
-        return DASH
-    if found < 0.001:
-        return "< 0.001"
-    return f"{found:.3f}" if found < 0.1 else f"{found:.2f}"
-
-
 def share(found: float) -> str:
     """A share in percent.
 
@@ -184,6 +172,7 @@ def _preset(name: str) -> str:
     return (
         f"Surfaces are {_SURFACES[preset.surface]}; the edge of the image counts as surface. "
         f"A percentile distance is {percentile}, {rule}. Follows {preset.source}."
+        f"{preset.precision and ' '}{preset.precision}"
     )
 
 
