@@ -23,6 +23,7 @@ from medloss.cli.eval_inputs import (
     input_options,
 )
 from medloss.cli.eval_outputs import RESULT_OPTIONS, WORK_OPTIONS, OutputOptions, output_options
+from medloss.cli.eval_pictures import PICTURE_OPTIONS, ImageOptions, picture_options
 from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, InterruptedCommand, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from medloss.integrations.bundle import BundleCases
 
 _FEW_CASES = 10
-_DECIDING = {"device", "lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"}
+_DECIDING = {
+    *("device", "cluster", "by"),
+    *("lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"),
+}
 """Options of the outputs that what is computed depends on."""
 
 
@@ -48,6 +52,7 @@ _SECTIONS = {
     "What their values mean": VALUE_OPTIONS,
     "What is computed": DEFINITION_OPTIONS,
     "What comes out": RESULT_OPTIONS,
+    "What its pictures show": PICTURE_OPTIONS,
     "Who does the work": WORK_OPTIONS,
     "A bundle that predicts": BUNDLE_OPTIONS,
 }
@@ -65,6 +70,7 @@ _SECTIONS = {
 @bundle_options
 @definition_options
 @output_options
+@picture_options
 @click.pass_context
 def eval_command(
     context: click.Context,
@@ -74,6 +80,7 @@ def eval_command(
     bundle: BundleOptions,
     definition: Definition,
     outputs: OutputOptions,
+    shown: ImageOptions,
 ) -> None:
     """Score predictions against references, in millimetres.
 
@@ -96,19 +103,22 @@ def eval_command(
         pairs = predicted.pairs if predicted else found.pairs if found else ()
         for sentence in () if found is None else inputs.overruled(found):
             say(f"Warning: {sentence}.", err=True)
-        plan = outputs.extend(make_plan(inputs, definition, found), definition)
+        shown.check(pairs, report=outputs.folder is not None and outputs.report)
+        pairs = shown.find(pairs)
+        plan = outputs.extend(make_plan(inputs, definition, found), pairs, definition)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
         context.with_resource(outputs.prepared())
     command, debug = _command_text(context), bool(context.find_root().params.get("debug"))
     with stops(outputs.again):
-        code = _run(pairs, plan, outputs, thresholds, command, debug=debug, bundle=predicted)
+        code = _run(pairs, plan, outputs, shown, thresholds, command, debug=debug, bundle=predicted)
     context.exit(code)
 
 
 def _command_text(context: click.Context) -> str:
     """The command that computes the same numbers: without paths of outputs and ways of working."""
-    ways = {field.name for field in dataclasses.fields(OutputOptions)} - _DECIDING
+    kinds = (OutputOptions, ImageOptions)
+    ways = {field.name for kind in kinds for field in dataclasses.fields(kind)} - _DECIDING
     words = ["medloss", "eval"]
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -130,6 +140,7 @@ def _run(
     pairs: tuple[Pair, ...],
     plan: EvalPlan,
     outputs: OutputOptions,
+    shown: ImageOptions,
     thresholds: Sequence[Threshold],
     command: str,
     *,
@@ -146,7 +157,7 @@ def _run(
 
     cases = complete(_evaluate(pairs, plan, outputs, bundle), plan)
     table, definitions = make_table(cases, plan), by_definition(cases, plan)
-    written = _write(table, definitions, plan, outputs, command)
+    written = _write(table, definitions, plan, outputs, shown, command)
     _show(make_console(), table, definitions, plan, outputs)
     if written:
         say(f"Wrote {_listed(written)}.")
@@ -190,6 +201,7 @@ def _write(
     definitions: Sequence[ResultTable],
     plan: EvalPlan,
     outputs: OutputOptions,
+    shown: ImageOptions,
     command: str,
 ) -> list[Path]:
     written, folder = outputs.files, outputs.folder
@@ -199,6 +211,8 @@ def _write(
     from medloss.evaluation.outputs.tables import with_origin
 
     table = with_origin(table, plan, command)
+    if pictures := shown.chosen().record():
+        table = dataclasses.replace(table, settings={**table.settings, "pictures": pictures})
     if outputs.csv_path:
         write_csv(outputs.csv_path, [table], safe=outputs.csv_safe)
     if outputs.lesions_path:
@@ -237,6 +251,7 @@ def _show(
         terminal.print_cases(console, table)
     if len(table.cases) > 1:
         terminal.print_summary(console, table)
+    terminal.print_intervals(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
     terminal.print_lesions(console, table)

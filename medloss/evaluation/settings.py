@@ -44,6 +44,7 @@ class InputSettings:
     remap_reference: str | None = None
     threshold: float | None = None
     instances: bool = False
+    label_divisor: int | None = None
     resample: bool = False
     channels: Channels | None = None
     spacing: str | None = None
@@ -144,9 +145,16 @@ class InputSettings:
                 )
         if classes is not None and not _is_file(labels):
             check_structures(classes, pairs)
+        if self.label_divisor is not None and not self.instances:
+            raise ValueError("--label-divisor says the classes of objects; it needs --instances")
+        if self.label_divisor is not None and names:
+            raise ValueError("--label-divisor: with a file a structure that is the class")
         one = classes is None or (not classes.regions and [*classes.names] == [1])
-        if self.instances and not names and not one:
-            raise ValueError("--instances: the class of all objects is label 1, as in 1=tooth")
+        if self.instances and not names and not one and self.label_divisor is None:
+            raise ValueError(
+                "--instances: the class of all objects is label 1, as in 1=tooth; --label-divisor "
+                "says how values tell several classes"
+            )
         return classes
 
     def options(self, classes: Classes | None, found: FoundCases | None = None) -> CaseOptions:
@@ -203,6 +211,7 @@ class InputSettings:
             axes=told.axes,
             threshold=self.threshold,
             instances=self.instances,
+            label_divisor=self.label_divisor,
             **rest,
         )
 

@@ -39,8 +39,8 @@ Options:
         it is infinite, of a percentile NaN, as in MONAI 1.6, and an aggregate of no value is 0.
     both_empty: what a class in neither map counts: "exclude" or "perfect". By default the
         preset's: exclude, or perfect for brats2023.
-    preset: definition of the surface metrics: deepmind, exact, monai, medpy, metricsreloaded,
-        brats2023 or topcow.
+    preset: definition of the surface metrics: deepmind, exact, monai or another one of
+        ``medloss.scoring.PRESETS``.
     ignore_index: label of the reference whose voxels do not count; in label maps only.
 """
 """What every metric class says after the docstring of its function."""

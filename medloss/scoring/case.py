@@ -84,9 +84,9 @@ class Case:
         device: of torch, such as ``"cuda"``, where counts and surface distances of arrays are
             computed; those of maps that are tensors are computed where these are. Without either it
             is compiled loops on the CPU. Other facts are always computed on the CPU.
-        objects: for maps of one class, the number of the object that each voxel of the reference
-            and of the prediction belongs to, 0 outside. Components are then these objects, whether
-            or not they touch; every other fact is that of all of them together.
+        objects: the number of the object that each voxel of the reference and of the prediction
+            belongs to, 0 outside. Components of a label are then these objects, as far as they lie
+            in it, whether or not they touch; every other fact is that of all of them together.
 
     Maps may be numpy arrays or tensors.
 
@@ -137,8 +137,6 @@ class Case:
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
-        if objects is not None and len(self.labels) != 1:
-            raise ValueError(f"objects: expected those of one label, got {len(self.labels)} labels")
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
         self._device = device
         self._probabilities = None
@@ -272,11 +270,15 @@ class Case:
 
     def _separate(self, label: int) -> ClassMasks:
         """Masks of a class, or its objects where they are given, fastest along the last axis."""
+        masks = self._maps.masks(self._known(label))
         if self._objects is None:
-            return self._maps.masks(self._known(label))
-        one, other = map(to_array, self._objects)  # of whole maps
-        whole = ClassMasks(one, other, self._arrays[2], (0,) * one.ndim)
-        return whole.T if self._maps.turned else whole
+            return masks
+        ends = zip(masks.origin, masks.reference.shape, strict=True)
+        box = tuple(slice(start, start + size) for start, size in ends)
+        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, self._objects))
+        reference = np.where(masks.reference, one, 0)
+        prediction = np.where(masks.prediction, other, 0)
+        return ClassMasks(reference, prediction, masks.ignored, masks.origin)
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

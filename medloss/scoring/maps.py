@@ -98,19 +98,18 @@ class LabelMaps:
         """Smallest box that holds every code of both maps, ``None`` if there are none."""
         return self._overview[1]
 
-    def class_arrays(
-        self, code: int
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]:
-        """Where a class is in the reference and in the prediction, and what is ignored.
+    def window(
+        self, code: int, prediction: bool, first: NDArray[np.int64], last: NDArray[np.int64]
+    ) -> tuple[Mask, NDArray[np.int64]]:
+        """Where a class is in one of the maps, between two places and in its box.
 
-        In a box that holds all classes and the voxels beside them; axes are those of the codes,
-        without the only slice of a 2D map.
+        Returns:
+            The mask, of the three axes of the codes, and where it begins.
         """
-        a, b, c, *size = self.box or (0,) * 6
-        x, y, z = (slice(max(n, 1) - 1, n + m + 1) for n, m in zip((a, b, c), size, strict=True))
-        box = (0, y, z) if self.flat else (x, y, z)
-        ignored = self.ignored[box] != 0 if self.ignored.size else None
-        return self.reference[box] == code, self.prediction[box] == code, ignored
+        low, end = self._boxes[code]
+        first, end = np.maximum(first, low), np.minimum(last + 1, end)
+        box = tuple(slice(a, max(a, b)) for a, b in zip(first, end, strict=True))
+        return (self.prediction if prediction else self.reference)[box] == code, first
 
     def masks(self, label: int) -> ClassMasks:
         """The masks of a label that the maps were made for; of no voxel if it is in neither."""

@@ -14,7 +14,9 @@ def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float
         max(max d(G → P), max d(P → G)), with d(G → P) the distances from the surface of the
         reference G to that of the prediction P. With a percentile below 100, the distance within
         which so much of the surface lies takes the place of each maximum; by the preset
-        ``medpy`` it is that of both surfaces together.
+        ``medpy`` it is that of both surfaces together. By the preset ``exact`` the maximum is that
+        of all points of the surface: the value L is attained, and the true one lies between L and
+        L + 0.001 of the shortest side of a voxel.
 
     Range:
         0 (best) to infinity, in mm.

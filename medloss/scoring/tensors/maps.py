@@ -111,16 +111,21 @@ class TensorMaps:
         each = (one, other, one[one == other])
         return torch.stack([torch.bincount(m, minlength=self.many) for m in each]).cpu().numpy()
 
-    def class_arrays(
-        self, code: int
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]:
-        """As :meth:`medloss.scoring.maps.LabelMaps.class_arrays`; waits for the device."""
+    def window(
+        self, code: int, prediction: bool, first: NDArray[np.int64], last: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """As :meth:`medloss.scoring.maps.LabelMaps.window`; waits for the device."""
         masks = self.masks(code)
-        cut = (slice(0),) * self.reference.ndim if masks is None else masks.cut
-        box = tuple(slice(max(side.start or 0, 1) - 1, side.stop + 1) for side in cut)
-        maps = equals(self.reference[box], code), equals(self.prediction[box], code)
-        ignored = None if self.ignored is None else self.ignored[box].cpu().numpy()
-        return maps[0].cpu().numpy(), maps[1].cpu().numpy(), ignored
+        if masks is None:
+            return np.zeros((0, 0, 0), dtype=bool), first
+        flat = (slice(0, 1),) * (3 - len(masks.cut))
+        cut = (*flat, *masks.cut)
+        low = np.array([side.start for side in cut])
+        first = np.maximum(first, low)
+        end = np.minimum(last + 1, [side.stop for side in cut])
+        box = tuple(slice(a, max(a, b)) for a, b in zip(first - low, end - low, strict=True))
+        mask = (masks.prediction if prediction else masks.reference)[(None,) * len(flat)]
+        return mask[box].cpu().numpy(), first
 
     @property
     def any_ignored(self) -> bool:
