@@ -23,6 +23,7 @@ from medloss.scoring.adapter_inputs import (
     batch_counts,
     ignored_voxels,
     in_a_row,
+    in_channels,
     item_cases,
     item_spacings,
     on_host,
@@ -151,6 +152,7 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             mask = None if mask is None else in_a_row(mask)
             spacings = [row and (math.prod(row), 1.0) for row in spacings]
         y, ignored = ignored_voxels(y, mask, self.ignore_index)
+        y = in_channels(y_pred, y, self.num_classes)
         score = self._score_counts if self._counts_suffice(y_pred, y) else self._score_maps
         rows = score(y_pred, y, spacings, ignored)
         # MPS has no float64.
