@@ -132,13 +132,31 @@ def write_series(
     thickness: float = 3.0,
     series: str = SERIES,
     frame_of_reference: str = FRAME,
+    pixels: Sequence[np.ndarray] = (),
+    scale: tuple[float, float] = (1.0, 0.0),
 ) -> Path:
-    """Images of rows x columns in a shuffled order of names without suffixes."""
+    """Images of rows x columns in a shuffled order of names without suffixes.
+
+    ``pixels`` are their 16 bits, which ``scale`` (slope, intercept) makes values of.
+    """
     for number, height in enumerate(heights):
         name = f"{(7 * number + 3) % 1000:03d}_{number}"
+        found = {}
+        if pixels:
+            found = {
+                "SamplesPerPixel": 1,
+                "PhotometricInterpretation": "MONOCHROME2",
+                **dict.fromkeys(("BitsAllocated", "BitsStored"), 16),
+                "HighBit": 15,
+                "PixelRepresentation": 0,
+                "RescaleSlope": scale[0],
+                "RescaleIntercept": scale[1],
+                "PixelData": np.asarray(pixels[number], "<u2").tobytes(),
+            }
         save(
             folder / name,
             item(
+                **found,
                 Modality="CT",
                 SOPInstanceUID=f"1.2.3.9.{number}",
                 SeriesInstanceUID=series,

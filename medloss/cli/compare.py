@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from medloss.cli.options import CSV_SAFE, FILE, check_outputs, tell_written, usage_errors
 from medloss.cli.terminal import make_console
+
+if TYPE_CHECKING:
+    from medloss.evaluation.compare.paired import Missing
 
 
 @click.command("compare", short_help="Compare output folders of eval on the same cases.")
@@ -25,8 +29,7 @@ from medloss.cli.terminal import make_console
     "metrics",
     metavar="NAME",
     multiple=True,
-    help="Compare by this one; repeatable. Holm's rule adjusts for those that are compared.  "
-    "[default: all]",
+    help="Compare by this one; repeatable.  [default: all]",
 )
 @click.option("--common-cases", is_flag=True, help="Compare on the cases that all runs have.")
 @click.option("--common-labels", is_flag=True, help="Compare on the labels that all runs have.")
@@ -35,6 +38,36 @@ from medloss.cli.terminal import make_console
     "--allow-different-definitions",
     is_flag=True,
     help="Compare numbers that were made by different presets, policies or options.",
+)
+@click.option(
+    "--cluster",
+    metavar="COLUMN|PATTERN",
+    help="Several cases of one patient: a column of eval's manifest, or a regular expression with "
+    "one group for the names of cases, '^(patient\\d+)_'. Intervals and tests count patients.  "
+    "[default: what eval was given]",
+)
+@click.option(
+    "--margin",
+    "margins",
+    metavar="METRIC[LABEL]=X",
+    multiple=True,
+    help="Fixed beforehand: by how much a run may be worse. Non-inferiority and equivalence are "
+    "tested as well; without [LABEL] for all labels; repeatable.",
+)
+@click.option(
+    "--primary",
+    metavar="METRIC[LABEL]",
+    multiple=True,
+    help="The tests that support the claim, fixed beforehand: Holm's rule adjusts for these, and "
+    "the others are descriptive; repeatable.  [default: all tests are one family]",
+)
+@click.option(
+    "--missing",
+    type=click.Choice(["worst", "leave-out"]),
+    default="worst",
+    show_default=True,
+    help="What a case counts that failed in one run, or a label that it missed and a policy left "
+    "out: the worst value, with the complete cases beside it, or nothing.",
 )
 @click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -51,6 +84,10 @@ def compare_command(
     common_labels: bool,
     common_metrics: bool,
     allow_different_definitions: bool,
+    cluster: str | None,
+    margins: tuple[str, ...],
+    primary: tuple[str, ...],
+    missing: Missing,
     resamples: int,
     seed: int,
     csv_path: Path | None,
@@ -61,20 +98,23 @@ def compare_command(
 ) -> None:
     """Compare runs: output folders of 'medloss eval --output' on the same cases.
 
-    Paired differences with bootstrap intervals, Wilcoxon's signed-rank test with Holm's
-    correction, and a ranking with its stability. Runs whose cases, labels, metrics or definitions
-    differ are refused, and what differs is said.
+    Paired differences with intervals and a verdict in words, Wilcoxon's signed-rank test with
+    Holm's correction, non-inferiority and equivalence with --margin, and a ranking with its
+    stability. Runs whose cases, labels, metrics or definitions differ are refused, and what
+    differs is said.
 
     Exit code: 0 when all is well, 2 for a wrong command and for runs that cannot be compared, 4
     when the machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
+    from medloss.evaluation.compare.grouping import grouped_cases
+    from medloss.evaluation.compare.margins import parse_margin, parse_target
     from medloss.evaluation.compare.outputs import (
         WIDTH,
         print_comparison,
         write_csv,
         write_json,
     )
-    from medloss.evaluation.compare.paired import differences
+    from medloss.evaluation.compare.paired import Decisions, differences
     from medloss.evaluation.compare.ranking import rankings
     from medloss.evaluation.compare.runs import Allowed, ComparedRun, compared_table, run_names
     from medloss.evaluation.outputs.results import read_folder
@@ -97,20 +137,31 @@ def compare_command(
             for name, folder in zip(names or titles, folders, strict=True)
         ]
         allowed = Allowed(common_cases, common_labels, common_metrics, allow_different_definitions)
-        compared = compared_table(runs, metrics=metrics, allowed=allowed)
-    bootstrap = Bootstrap(resamples=resamples, seed=seed)
-    found = differences(compared, bootstrap)
+        compared, clustered, clusters = grouped_cases(
+            compared_table(runs, metrics=metrics, allowed=allowed), cluster
+        )
+        bootstrap = Bootstrap(resamples=resamples, seed=seed)
+        known = compared.measures, compared.every_label
+        decisions = Decisions(
+            bootstrap,
+            missing,
+            clusters,
+            clustered,
+            tuple(parse_margin(text, *known) for text in margins),
+            tuple(parse_target("--primary", text, *known) for text in primary),
+        )
+    found = differences(compared, decisions)
     ranked = rankings(compared, bootstrap)
     console = make_console()
     if console.width < WIDTH:  # wrapped by the terminal: cutting would hide numbers
         console = make_console(width=WIDTH)
-    print_comparison(console, compared, found, ranked, bootstrap)
+    print_comparison(console, compared, found, ranked, decisions)
     if csv_path:
         write_csv(csv_path, found, safe=csv_safe)
     if json_path:
-        write_json(json_path, compared, found, ranked, bootstrap)
+        write_json(json_path, compared, found, ranked, decisions)
     if html_path:
         from medloss.evaluation.compare.page import write_comparison  # jinja2
 
-        write_comparison(html_path, compared, found, ranked, bootstrap)
+        write_comparison(html_path, compared, found, ranked, decisions)
     tell_written(csv_path, json_path, html_path)

@@ -14,39 +14,45 @@ from click.core import ParameterSource
 
 from medloss.cli.eval_inputs import (
     BUNDLE_OPTIONS,
+    DEFINITION_OPTIONS,
     FILE_OPTIONS,
     VALUE_OPTIONS,
     BundleOptions,
-    InputOptions,
     bundle_options,
+    definition_options,
     input_options,
 )
 from medloss.cli.eval_outputs import RESULT_OPTIONS, WORK_OPTIONS, OutputOptions, output_options
+from medloss.cli.eval_pictures import PICTURE_OPTIONS, ImageOptions, picture_options
 from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, InterruptedCommand, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
+from medloss.evaluation.planning import Definition, make_plan
+from medloss.evaluation.settings import InputSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medloss.evaluation.inputs.pairing import FoundCases, Pair
-    from medloss.evaluation.losses import LossChoice
+    from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.records import CaseResult, ResultTable
     from medloss.evaluation.score import EvalPlan
     from medloss.integrations.bundle import BundleCases
-    from medloss.scoring.presets import BothEmpty, Missed
 
 _FEW_CASES = 10
-_DECIDING = {"device", "lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"}
+_DECIDING = {
+    *("device", "cluster", "by"),
+    *("lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"),
+}
 """Options of the outputs that what is computed depends on."""
 
 
 _SECTIONS = {
     "Which files belong together": FILE_OPTIONS,
     "What their values mean": VALUE_OPTIONS,
-    "What is computed": ("metrics", "losses", "preset", "missed", "both_empty"),
+    "What is computed": DEFINITION_OPTIONS,
     "What comes out": RESULT_OPTIONS,
+    "What its pictures show": PICTURE_OPTIONS,
     "Who does the work": WORK_OPTIONS,
     "A bundle that predicts": BUNDLE_OPTIONS,
 }
@@ -62,60 +68,19 @@ _SECTIONS = {
 @click.argument("reference", metavar="REF", type=PATH, required=False)
 @input_options
 @bundle_options
-@click.option(
-    "-m",
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME[:option=value,...]",
-    help="A metric of 'medloss list'; repeatable.  [default: dice, sensitivity, specificity, "
-    "hausdorff95, average_symmetric_surface_distance, normalized_surface_dice]",
-)
-@click.option(
-    "--loss",
-    "losses",
-    multiple=True,
-    metavar="NAME[:option=value,...]",
-    help="A loss of 'medloss list', computed on each whole case; repeatable.",
-)
-@click.option(
-    "--missed",
-    type=click.Choice(["diagonal", "inf", "exclude"]),
-    help="What a distance counts when only one side has the label.  "
-    "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026]",
-)
-@click.option(
-    "--both-empty",
-    type=click.Choice(["exclude", "perfect"]),
-    help="What a metric counts when neither side has the label.  "
-    "[default: the preset's: exclude; perfect with brats2023]",
-)
-@click.option(
-    "--preset",
-    type=click.Choice(
-        [
-            *("deepmind", "exact", "monai", "medpy", "metricsreloaded"),
-            *("brats2023", "brats2026", "brats2026_official", "exact_fine", "midpoints"),
-        ]
-    ),
-    default="deepmind",
-    show_default=True,
-    help="Whose definition of surfaces and percentiles.",
-)
+@definition_options
 @output_options
+@picture_options
 @click.pass_context
 def eval_command(
     context: click.Context,
     prediction: Path | None,
     reference: Path | None,
-    metrics: tuple[str, ...],
-    losses: tuple[str, ...],
-    missed: Missed | None,
-    both_empty: BothEmpty | None,
-    preset: str,
-    inputs: InputOptions,
+    inputs: InputSettings,
     bundle: BundleOptions,
+    definition: Definition,
     outputs: OutputOptions,
+    shown: ImageOptions,
 ) -> None:
     """Score predictions against references, in millimetres.
 
@@ -136,59 +101,24 @@ def eval_command(
         predicted = bundle.open(prediction, reference, inputs, outputs)
         found = None if predicted else inputs.cases(prediction, reference)
         pairs = predicted.pairs if predicted else found.pairs if found else ()
-        plan = _plan(inputs, found, metrics, losses, missed, both_empty, preset)
-        plan = outputs.extend(plan, missed, both_empty)
+        for sentence in () if found is None else inputs.overruled(found):
+            say(f"Warning: {sentence}.", err=True)
+        shown.check(pairs, report=outputs.folder is not None and outputs.report)
+        pairs = shown.find(pairs)
+        plan = outputs.extend(make_plan(inputs, definition, found), pairs, definition)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
         context.with_resource(outputs.prepared())
     command, debug = _command_text(context), bool(context.find_root().params.get("debug"))
     with stops(outputs.again):
-        code = _run(pairs, plan, outputs, thresholds, command, debug=debug, bundle=predicted)
+        code = _run(pairs, plan, outputs, shown, thresholds, command, debug=debug, bundle=predicted)
     context.exit(code)
-
-
-def _plan(
-    inputs: InputOptions,
-    found: FoundCases | None,
-    metrics: tuple[str, ...],
-    losses: tuple[str, ...],
-    missed: Missed | None,
-    both_empty: BothEmpty | None,
-    preset: str,
-) -> EvalPlan:
-    from medloss.evaluation.inputs.structures import by_structure
-    from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
-    from medloss.evaluation.score import EvalPlan, check_options
-    from medloss.scoring import EmptyPolicy
-
-    chosen_losses: tuple[LossChoice, ...] = ()
-    if losses:
-        from medloss.evaluation.losses import choose_loss  # torch
-
-        chosen_losses = tuple(choose_loss(parse_request(text)) for text in losses)
-    if losses and found is not None and any(map(by_structure, found.pairs)):
-        raise ValueError("--loss needs one file a side, and here each structure is a file")
-    classes = inputs.classes(found)
-    plan = EvalPlan(
-        metrics=tuple(choose_metric(parse_request(text)) for text in metrics or DEFAULT_METRICS),
-        losses=chosen_losses,
-        labels=None if classes is None else classes.names,
-        regions={} if classes is None else classes.regions,
-        inputs=inputs.inputs(classes, found),
-        policy=EmptyPolicy.of(preset, missed, both_empty),
-        preset=preset,
-    )
-    columns = [metric.column for metric in plan.metrics] + [loss.column for loss in plan.losses]
-    for column in columns:
-        if columns.count(column) > 1:
-            raise ValueError(f"{column} is asked for twice")
-    check_options(plan)
-    return plan
 
 
 def _command_text(context: click.Context) -> str:
     """The command that computes the same numbers: without paths of outputs and ways of working."""
-    ways = {field.name for field in dataclasses.fields(OutputOptions)} - _DECIDING
+    kinds = (OutputOptions, ImageOptions)
+    ways = {field.name for kind in kinds for field in dataclasses.fields(kind)} - _DECIDING
     words = ["medloss", "eval"]
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -210,6 +140,7 @@ def _run(
     pairs: tuple[Pair, ...],
     plan: EvalPlan,
     outputs: OutputOptions,
+    shown: ImageOptions,
     thresholds: Sequence[Threshold],
     command: str,
     *,
@@ -226,7 +157,7 @@ def _run(
 
     cases = complete(_evaluate(pairs, plan, outputs, bundle), plan)
     table, definitions = make_table(cases, plan), by_definition(cases, plan)
-    written = _write(table, definitions, plan, outputs, command)
+    written = _write(table, definitions, plan, outputs, shown, command)
     _show(make_console(), table, definitions, plan, outputs)
     if written:
         say(f"Wrote {_listed(written)}.")
@@ -270,6 +201,7 @@ def _write(
     definitions: Sequence[ResultTable],
     plan: EvalPlan,
     outputs: OutputOptions,
+    shown: ImageOptions,
     command: str,
 ) -> list[Path]:
     written, folder = outputs.files, outputs.folder
@@ -279,6 +211,8 @@ def _write(
     from medloss.evaluation.outputs.tables import with_origin
 
     table = with_origin(table, plan, command)
+    if pictures := shown.chosen().record():
+        table = dataclasses.replace(table, settings={**table.settings, "pictures": pictures})
     if outputs.csv_path:
         write_csv(outputs.csv_path, [table], safe=outputs.csv_safe)
     if outputs.lesions_path:
@@ -317,6 +251,7 @@ def _show(
         terminal.print_cases(console, table)
     if len(table.cases) > 1:
         terminal.print_summary(console, table)
+    terminal.print_intervals(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
     terminal.print_lesions(console, table)

@@ -9,205 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import AXES, OVERRIDE, PATH, SPACING, grouped, refuse_given
-from medloss.cli.terminal import say
+from medloss.cli.options import AXES, OVERRIDE, PATH, SPACING, grouped
+from medloss.evaluation.planning import Definition
+from medloss.evaluation.settings import OF_FOLDERS, InputSettings, refuse_given
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from medloss.cli.eval_outputs import OutputOptions
-    from medloss.evaluation.inputs.case_pair import CaseOptions
-    from medloss.evaluation.inputs.labels import Classes
-    from medloss.evaluation.inputs.layouts import Layout
-    from medloss.evaluation.inputs.pairing import FoundCases
-    from medloss.evaluation.reading.stored import Channels, Rule
     from medloss.integrations.bundle import BundleCases
 
 _PREDICTIONS = "predictions"
-_OF_FOLDERS = ("layout", "layout_prediction", "layout_reference", "one_reference")
-_TOLD = ("layout", "left_out", "passed_over", "unscored", "beside", "only")
-
-
-@dataclass(frozen=True)
-class InputOptions:
-    """What the options below were given."""
-
-    manifest: Path | None
-    layout: str | None
-    layout_prediction: str | None
-    layout_reference: str | None
-    one_reference: bool
-    only: tuple[str, ...]
-    only_predicted: bool
-    probabilities: bool
-    labels: str | None
-    ignore_label: int | None
-    remap: str | None
-    remap_prediction: str | None
-    remap_reference: str | None
-    threshold: float | None
-    instances: bool
-    resample: bool
-    channels: Channels | None
-    spacing: str | None
-    axes: str | None
-    contours: Rule
-    reader: str | None
-
-    def cases(self, prediction: Path | None, reference: Path | None) -> FoundCases:
-        """The cases, and what lies beside them.
-
-        Raises:
-            ValueError: the paths or the manifest are wrong.
-        """
-        from medloss.evaluation.inputs.manifest import read_manifest
-        from medloss.evaluation.inputs.nnunet_results import find_results
-        from medloss.evaluation.inputs.pairing import (
-            FoundCases,
-            files_of,
-            find_cases,
-            only_named,
-            only_predicted,
-        )
-        from medloss.evaluation.reading.formats import overruled, with_own_readers
-
-        if self.manifest is not None:
-            if prediction is not None:
-                raise ValueError("--manifest names the files; drop PRED and REF")
-            refuse_given(self, (*_OF_FOLDERS, "probabilities"), "is for folders, not --manifest")
-            found = FoundCases(read_manifest(self.manifest))
-        elif prediction and reference is None and (training := find_results(prediction)):
-            refuse_given(self, _OF_FOLDERS, "is for two folders; nnU-Net says where both are")
-            found = training.cases(probabilities=self.probabilities)
-        elif prediction is None or reference is None:
-            missing = "PRED" if prediction is None else "REF"
-            raise ValueError(f"Missing argument {missing}: give PRED and REF, or --manifest FILE")
-        else:
-            found = find_cases(
-                prediction,
-                reference,
-                probabilities=self.probabilities,
-                sides=self._layouts(),
-                one_reference=self.one_reference,
-            )
-        if self.reader is not None:
-            with_own_readers().readers.find(self.reader)  # an unknown name is refused here
-        sides = [side for pair in found.pairs for side in (pair.prediction, pair.reference)]
-        paths = [path for side in sides for path in files_of(side)]
-        for sentence in overruled(paths, self.reader):
-            say(f"Warning: {sentence}.", err=True)
-        if self.only:
-            found = only_named(found, self.only, [x for x in (prediction, reference) if x])
-        if self.only_predicted:
-            pairs, left_out = only_predicted(found.pairs)
-            found = dataclasses.replace(found, pairs=pairs, left_out=left_out)
-        return found
-
-    def _layouts(self) -> tuple[Layout, Layout]:
-        from medloss.evaluation.inputs.layouts import FLAT, parse_layout
-
-        if self.layout and self.layout_prediction and self.layout_reference:
-            raise ValueError("--layout: each side has a layout of its own; drop one of the three")
-        if self.one_reference and self.layout_reference:
-            raise ValueError("--one-reference: REF is a file; drop --layout-reference")
-        both = self.layout or FLAT
-        return (
-            parse_layout(self.layout_prediction or both),
-            parse_layout(self.layout_reference or both),
-        )
-
-    def classes(self, found: FoundCases | None = None) -> Classes | None:
-        """Labels and regions, ``None`` for every label found.
-
-        Args:
-            found: cases; where a side has a file for each structure, these have names.
-
-        Raises:
-            ValueError: the text or the file is wrong, or a structure has no file in any case.
-        """
-        from medloss.evaluation.inputs.labels import parse_labels
-        from medloss.evaluation.inputs.structures import check_structures, structure_names
-
-        pairs = () if found is None else found.pairs
-        names = structure_names(pairs)
-        classes, labels = None, self.labels
-        if labels is None and found is not None and found.labels is not None:
-            labels = str(found.labels)
-        if labels is not None:
-            classes = parse_labels(labels, by_name=bool(names))
-        if names:
-            refuse_given(self, ("ignore_label",), "needs maps of labels, not a file a structure")
-            if classes is not None and classes.ignore is not None:
-                raise ValueError(
-                    f"{labels} ignores label {classes.ignore}, which needs maps of labels, "
-                    f"not a file a structure"
-                )
-        if classes is not None and not _is_file(labels):
-            check_structures(classes, pairs)
-        one = classes is None or (not classes.regions and [*classes.names] == [1])
-        if self.instances and not names and not one:
-            raise ValueError("--instances: the class of all objects is label 1, as in 1=tooth")
-        return classes
-
-    def inputs(self, classes: Classes | None, found: FoundCases | None = None) -> CaseOptions:
-        """What is done to every case's files.
-
-        Args:
-            classes: what is scored.
-            found: what lies beside the cases, for the record.
-
-        Raises:
-            ValueError: the options contradict one another or the labels.
-        """
-        from medloss.evaluation.inputs.case_pair import CaseOptions
-        from medloss.evaluation.inputs.labels import parse_changes
-        from medloss.evaluation.inputs.structures import structures_without_class
-        from medloss.evaluation.reading.settled import parse_told
-
-        told = parse_told(self.spacing, self.axes)
-        assumed = not told.spacing_mm and found is not None and bool(found.spacing_mm)
-        both = parse_changes(self.remap) if self.remap else {}
-        changes: dict[str, dict[int, int]] = {}
-        for side, text in (
-            ("prediction", self.remap_prediction),
-            ("reference", self.remap_reference),
-        ):
-            own = parse_changes(text) if text else {}
-            for label in both.keys() & own.keys():
-                raise ValueError(f"label {label} is changed by --remap and by --remap-{side}")
-            changes[side] = {**both, **own}
-        ignore = classes.ignore if classes and self.ignore_label is None else self.ignore_label
-        if classes and ignore is not None:
-            members = {label for labels in classes.regions.values() for label in labels}
-            if ignore in classes.names or ignore in members:
-                raise ValueError(f"label {ignore} is to be ignored and cannot be scored as well")
-        independent = self.channels is None and classes is not None and classes.independent
-        rest = {} if found is None else {name: getattr(found, name) for name in _TOLD}
-        if found is not None and classes is not None:
-            left = structures_without_class(classes, found.pairs)
-            rest["beside"] += (f"structures {', '.join(left)}",) if left else ()
-        return CaseOptions(
-            remap_prediction=changes["prediction"],
-            remap_reference=changes["reference"],
-            ignore_label=ignore,
-            resample=self.resample,
-            names={} if classes is None else classes.table,
-            regions={} if classes is None else classes.regions,
-            contours=self.contours,
-            reader=self.reader,
-            channels="independent" if independent else self.channels,
-            region_order=() if classes is None else classes.region_order,
-            channels_only=classes is not None and classes.channels_only,
-            spacing_mm=found.spacing_mm if found and assumed else told.spacing_mm,
-            spacing_from="plans.json" if assumed else "",
-            axes=told.axes,
-            threshold=self.threshold,
-            instances=self.instances,
-            **rest,
-        )
-
-
-def _is_file(labels: str | None) -> bool:
-    return labels is not None and labels.strip().lower().endswith(".json")
 
 
 @dataclass(frozen=True)
@@ -223,7 +34,7 @@ class BundleOptions:
         self,
         reference: Path | None,
         other: Path | None,
-        inputs: InputOptions,
+        inputs: InputSettings,
         outputs: OutputOptions,
     ) -> BundleCases | None:
         """The bundle's cases, or None where no bundle is asked for.
@@ -244,7 +55,8 @@ class BundleOptions:
         if other is not None:
             raise ValueError("--bundle predicts: give REF alone, or nothing")
         refuse_given(inputs, FILE_OPTIONS, "names predictions; --bundle makes them")
-        refuse_given(inputs, ("threshold", "instances"), "is for files; --bundle makes label maps")
+        of_files = ("threshold", "instances", "label_divisor")
+        refuse_given(inputs, of_files, "is for files; --bundle makes label maps")
         if (outputs.workers or 1) > 1 or outputs.scheduler is not None:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
         overrides = parse_overrides(self.override)
@@ -344,6 +156,13 @@ _VALUES = (
         "take them as they are, however they touch; other metrics see all of them together.",
     ),
     click.option(
+        "--label-divisor",
+        metavar="N",
+        type=click.IntRange(min=2),
+        help="With --instances: a value is its class times N plus a number, such as 3012 for "
+        "object 12 of class 3 with N 1000.",
+    ),
+    click.option(
         "--resample",
         is_flag=True,
         help="Bring a prediction on another grid to the reference's, to the nearest voxel, and say "
@@ -361,9 +180,8 @@ _VALUES = (
     click.option(
         "--contours",
         type=click.Choice(["inclusive", "strict"]),
-        default="inclusive",
-        show_default=True,
-        help="Whether contours of an RTSTRUCT hold the voxels whose centres lie on their lines.",
+        help="Whether contours of an RTSTRUCT hold the voxels whose centres lie on their lines.  "
+        "[default: inclusive]",
     ),
     click.option(
         "--reader",
@@ -373,10 +191,53 @@ _VALUES = (
     ),
 )
 
-FILE_OPTIONS = ("manifest", *_OF_FOLDERS, "only", "only_predicted", "probabilities")
-VALUE_OPTIONS = tuple(
-    field.name for field in dataclasses.fields(InputOptions) if field.name not in FILE_OPTIONS
+_DEFINITION = (
+    click.option(
+        "-m",
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="NAME[:option=value,...]",
+        help="A metric of 'medloss list'; repeatable.  [default: dice, sensitivity, specificity, "
+        "hausdorff95, average_symmetric_surface_distance, normalized_surface_dice]",
+    ),
+    click.option(
+        "--loss",
+        "losses",
+        multiple=True,
+        metavar="NAME[:option=value,...]",
+        help="A loss of 'medloss list', computed on each whole case; repeatable.",
+    ),
+    click.option(
+        "--missed",
+        type=click.Choice(["diagonal", "inf", "exclude"]),
+        help="What a distance counts when only one side has the label.  "
+        "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026, 90 with "
+        "topcow]",
+    ),
+    click.option(
+        "--both-empty",
+        type=click.Choice(["exclude", "perfect"]),
+        help="What a metric counts when neither side has the label.  "
+        "[default: the preset's: exclude; perfect with brats2023]",
+    ),
+    click.option(
+        "--preset",
+        type=click.Choice(
+            [
+                *("deepmind", "exact", "monai", "medpy", "metricsreloaded"),
+                *("brats2023", "brats2026", "brats2026_official", "topcow"),
+            ]
+        ),
+        help="Whose definition of surfaces and percentiles.  [default: deepmind]",
+    ),
 )
+
+FILE_OPTIONS = ("manifest", *OF_FOLDERS, "only", "only_predicted", "probabilities")
+VALUE_OPTIONS = tuple(
+    field.name for field in dataclasses.fields(InputSettings) if field.name not in FILE_OPTIONS
+)
+DEFINITION_OPTIONS = tuple(field.name for field in dataclasses.fields(Definition))
 BUNDLE_OPTIONS = tuple(field.name for field in dataclasses.fields(BundleOptions))
 """What the options are about, in the order of the help."""
 
@@ -405,6 +266,7 @@ _BUNDLE = (
     OVERRIDE,
 )
 
-input_options = grouped("inputs", InputOptions, (*_FILES, *_VALUES))
+input_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES))
+definition_options = grouped("definition", Definition, _DEFINITION)
 bundle_options = grouped("bundle", BundleOptions, _BUNDLE)
-"""Give a command the options above, as the arguments ``inputs`` and ``bundle``."""
+"""Give a command the options above, as the arguments of these names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import CSV_SAFE, PATH, grouped
+from medloss.cli.options import CSV_SAFE, PATH, check_outputs, grouped
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
     from medloss.evaluation.lesions import LesionTable
     from medloss.evaluation.outputs.thresholds import Threshold
+    from medloss.evaluation.planning import Definition
     from medloss.evaluation.score import EvalPlan
     from medloss.scoring.lesions import Connectivity
-    from medloss.scoring.presets import BothEmpty, Missed
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class OutputOptions:
     report: bool
     force: bool
     per_case: bool
+    cluster: str | None
+    by: tuple[str, ...]
     compare_definitions: bool
     fail_under: tuple[str, ...]
     fail_over: tuple[str, ...]
@@ -57,13 +60,7 @@ class OutputOptions:
         Raises:
             ValueError: says what is wrong.
         """
-        from medloss.runtime import files
-
-        if len(self.files) != len({path.resolve() for path in self.files}):
-            named = ", ".join(map(str, self.files))
-            raise ValueError(f"--csv, --lesions and --json each need a file of their own: {named}")
-        for path in self.files:
-            files.check_output(path, force=self.force)
+        check_outputs(*self.files, force=self.force)
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--scheduler has workers of its own; drop --workers")
         if self.device != "cpu" and self.scheduler is not None:
@@ -112,25 +109,28 @@ class OutputOptions:
         how = "--resume instead of --force" if self.force else "--resume"
         return f"The same command with {how} goes on with {self.folder}."
 
-    def extend(
-        self, plan: EvalPlan, missed: Missed | None, both_empty: BothEmpty | None
-    ) -> EvalPlan:
+    def extend(self, plan: EvalPlan, pairs: Sequence[Pair], definition: Definition) -> EvalPlan:
         """The study with what the outputs need to be computed as well, and where that is done.
 
         Raises:
-            ValueError: the device is not there.
+            ValueError: the device is not there, or the cases cannot be grouped as asked.
         """
+        from medloss.evaluation.grouping import Grouping, parse_by
         from medloss.evaluation.score import check_options
         from medloss.work.devices import chosen_device
 
-        plan = dataclasses.replace(plan, device=chosen_device(self.device))
+        grouping = Grouping(self.cluster or "", parse_by(self.by))
+        grouping.clusters(pairs), grouping.variables(pairs)  # before any work is done
+        plan = dataclasses.replace(plan, device=chosen_device(self.device), grouping=grouping)
         if self.lesions_path is not None:
             plan = dataclasses.replace(plan, lesions=self._lesions(plan))
             check_options(plan)
         if self.compare_definitions:
             from medloss.evaluation.outputs.tables import every_definition
 
-            plan = dataclasses.replace(plan, definitions=every_definition(missed, both_empty))
+            plan = dataclasses.replace(
+                plan, definitions=every_definition(definition.missed, definition.both_empty)
+            )
         if self.error_maps and self.folder is not None:
             from medloss.evaluation.outputs.folder import ERROR_MAPS
 
@@ -237,6 +237,19 @@ _OPTIONS = (
     ),
     click.option("--force", is_flag=True, help="Replace what --output, --csv and --json name."),
     click.option("--per-case", is_flag=True, help="Show every case, however many there are."),
+    click.option(
+        "--cluster",
+        metavar="COLUMN|PATTERN",
+        help="Several cases of one patient: a column of the manifest, or a regular expression with "
+        "one group for the names of cases, '^(patient\\d+)_'. Intervals count patients.",
+    ),
+    click.option(
+        "--by",
+        multiple=True,
+        metavar="COLUMN,...",
+        help="Subgroups, listed beforehand: columns of the manifest (site,sex), ranges of one "
+        "(age:40,65) or a part of the names (site=^([A-Z]+)_); repeatable.",
+    ),
     click.option(
         "--compare-definitions", is_flag=True, help="Every metric by every preset, side by side."
     ),

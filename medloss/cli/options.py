@@ -99,22 +99,6 @@ class SectionedCommand(click.Command):
             formatter.write_dl([*records.values()])
 
 
-def refuse_given(group: object, names: Sequence[str], why: str) -> None:
-    """Refuse options that would be ignored.
-
-    Args:
-        group: of options, as :func:`grouped` makes it.
-        names: fields of those that must not be given.
-        why: what is said after the option.
-
-    Raises:
-        ValueError: one is given.
-    """
-    for name in names:
-        if getattr(group, name):
-            raise ValueError(f"--{name.replace('_', '-')} {why}")
-
-
 def check_outputs(*paths: Path | None, force: bool) -> None:
     """Nothing is computed for a file that cannot be written.
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import OVERRIDE, PATH, grouped, refuse_given, usage_errors
+from medloss.cli.options import OVERRIDE, PATH, grouped, usage_errors
 from medloss.cli.terminal import make_console, say
+from medloss.evaluation.settings import refuse_given
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 
+from medloss.cli.eval_pictures import ImageOptions, picture_options
+from medloss.cli.options import usage_errors
 from medloss.cli.terminal import say
 
 
@@ -16,19 +19,27 @@ from medloss.cli.terminal import say
     default=True,
     help="Show the worst and best cases, whose files are read again.  [default: pictures]",
 )
-def report_command(folder: Path, pictures: bool) -> None:
+@picture_options
+def report_command(folder: Path, pictures: bool, shown: ImageOptions) -> None:
     """Write report.html into FOLDER, an output folder of 'medloss eval --output'.
 
     The page is made of what lies in the folder, and is written again if it exists. Files of
-    pictures are looked for where the study found them, from the current folder on.
+    pictures are looked for where the study found them, from the current folder on. What pictures
+    show is as the study was told, unless it is said here.
 
     Exit code: 0 when the page is written, 2 for a folder that is no such output.
     """
     from medloss.evaluation.outputs.report import write_report
-    from medloss.evaluation.outputs.results import FolderError
+    from medloss.evaluation.outputs.results import read_folder
 
-    try:
-        path = write_report(folder, pictures=pictures)
-    except FolderError as error:
-        raise click.UsageError(str(error)) from error
+    with usage_errors():
+        table = read_folder(folder)
+        shown.check([case.pair for case in table.cases], report=pictures)
+        pairs = shown.find(tuple(case.pair for case in table.cases))
+        cases = (
+            dataclasses.replace(case, pair=pair)
+            for case, pair in zip(table.cases, pairs, strict=True)
+        )
+        table = dataclasses.replace(table, cases=tuple(cases))
+        path = write_report(folder, table, pictures=pictures, options=shown.chosen(table))
     say(f"Wrote {path}.")

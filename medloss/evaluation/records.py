@@ -341,9 +341,13 @@ class Summary:
         statuses: how many cases have each status; together ``n + not_used``.
         not_used: cases whose value the policies leave out (NaN).
         failed: cases without any value.
-        ci_low: lower end of the 95% bootstrap interval of the mean
+        ci_low: lower end of the 95% interval of the mean
             (:func:`medloss.evaluation.outputs.statistics.mean_interval`).
         ci_high: upper end.
+        ci_method: how it was made; empty where there is none.
+        clusters: patients, or what else the values are of; 0 where each case stands for itself.
+        median_low: lower end of the 95% interval of the median, two of the sorted values.
+        median_high: upper end.
     """
 
     label: Label | None
@@ -362,6 +366,10 @@ class Summary:
     failed: int
     ci_low: float
     ci_high: float
+    ci_method: str = ""
+    clusters: int = 0
+    median_low: float = math.nan
+    median_high: float = math.nan
 
     @property
     def key(self) -> str:
@@ -392,6 +400,81 @@ class DataFinding:
 
 
 @dataclass(frozen=True)
+class Subgroup:
+    """A metric of a label in some of the cases.
+
+    Args:
+        level: which cases.
+        cases: that belong there.
+        failed: of these, without any value.
+        n: values.
+        clusters: they are of so many patients; 0 where each case stands for itself.
+        mean: NaN without values; infinite where one is.
+        sd: NaN for fewer than two values or an infinite one.
+        median: middle value.
+        ci_low: lower end of the interval of the mean; NaN for fewer than 10 cases or patients.
+        ci_high: upper end.
+        ci_method: how it was made.
+        values: where there are fewer than 10, each of them.
+    """
+
+    level: str
+    cases: int
+    failed: int
+    n: int
+    clusters: int
+    mean: float
+    sd: float
+    median: float
+    ci_low: float
+    ci_high: float
+    ci_method: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SubgroupContrast:
+    """A subgroup minus the one that it is compared with.
+
+    Args:
+        level: which.
+        against: the largest subgroup of its list.
+        mean: difference of the means.
+        ci_low: lower end of its interval; NaN where one of the two has fewer than 10.
+        ci_high: upper end.
+        p: of no difference, by Welch's t test.
+        p_holm: adjusted for all subgroups of this metric and label.
+    """
+
+    level: str
+    against: str
+    mean: float
+    ci_low: float
+    ci_high: float
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class SubgroupTable:
+    """One list of subgroups in one metric of one label.
+
+    Args:
+        variable: what the subgroups differ in.
+        label: of the values.
+        measure: metric or loss.
+        groups: in the order of the list.
+        contrasts: each group but the largest minus the largest.
+    """
+
+    variable: str
+    label: ScoredLabel
+    measure: Measure
+    groups: tuple[Subgroup, ...]
+    contrasts: tuple[SubgroupContrast, ...]
+
+
+@dataclass(frozen=True)
 class ResultTable:
     """Cases by labels and metrics: what was just scored, or what a folder holds.
 
@@ -405,6 +488,7 @@ class ResultTable:
         findings: what the user should look at before the numbers.
         path: of the folder, if it lies in one.
         written: when the folder was last changed.
+        subgroups: values by subgroup, and how far these are apart.
     """
 
     measures: tuple[Measure, ...]
@@ -416,6 +500,7 @@ class ResultTable:
     findings: tuple[DataFinding, ...] = ()
     path: Path = Path()
     written: str = ""
+    subgroups: tuple[SubgroupTable, ...] = ()
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.folders import printable
 from medloss.evaluation.inputs.labels import Label, same_name
@@ -55,6 +56,7 @@ class EvalPlan:
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
         lesions: how the lesions of each case are listed, or ``None`` where nobody asked for them.
+        grouping: which cases are of one patient and which of a subgroup; changes no value.
     """
 
     metrics: tuple[MetricChoice, ...]
@@ -69,6 +71,7 @@ class EvalPlan:
     source: tuple[tuple[str, str], ...] = ()
     device: str | None = None
     lesions: LesionTable | None = None
+    grouping: Grouping = field(default=Grouping(), compare=False)
 
     def name(self, label: Label | None) -> str:
         """Name of a label, empty where it has none; a region is its own name."""
@@ -262,7 +265,8 @@ def check_options(plan: EvalPlan) -> None:
             connectivity=plan.lesions.connectivity,
         )
     for metric in plan.metrics:
-        objects = plan.inputs.instances and "components" in metric.record.facts
+        separate = {"components", "cells", "topology"} & {*metric.record.facts}
+        objects = plan.inputs.instances and bool(separate)
         if objects and "connectivity" in metric.given:
             raise ValueError(
                 f"{metric.column}: with --instances the objects are those of the files; drop "

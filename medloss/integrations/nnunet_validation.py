@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from medloss._version import __version__
-from medloss.evaluation.inputs.case_pair import CaseOptions
-from medloss.evaluation.inputs.labels import Label, read_labels
+from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.nnunet_results import FoldResults
+from medloss.evaluation.planning import Definition, make_plan
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import MetricChoice, choose_metric, parse_request
 from medloss.evaluation.run import default_workers, evaluate_all
 from medloss.evaluation.score import EvalPlan, check_options, complete
+from medloss.evaluation.settings import InputSettings
 from medloss.runtime.files import whole_file
 
 if TYPE_CHECKING:
@@ -109,19 +110,8 @@ def score_validation(
     results: FoldResults, metrics: Sequence[str]
 ) -> tuple[tuple[CaseResult, ...], EvalPlan]:
     """Score what nnU-Net has validated, by the labels, regions and ignore label of its data set."""
-    found, classes = results.cases(), read_labels(results.dataset)
-    plan = EvalPlan(
-        metrics=choose_metrics(metrics),
-        labels=classes.names,
-        regions=classes.regions,
-        inputs=CaseOptions(
-            ignore_label=classes.ignore,
-            regions=classes.regions,
-            names=classes.table,
-            spacing_mm=results.spacing_mm,
-            spacing_from="plans.json" if results.spacing_mm else "",
-        ),
-    )
+    found = results.cases()
+    plan = make_plan(InputSettings(), Definition(metrics=tuple(metrics)), found)
     workers = min(default_workers(found), int(os.environ.get("nnUNet_def_n_proc", 8)))  # noqa: SIM112
     return complete(evaluate_all(found.pairs, plan, workers=workers), plan), plan
 

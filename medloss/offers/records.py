@@ -48,7 +48,9 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 Kind = Literal["loss", "metric", "detection", "reader"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Fact = Literal["counts", "surfaces", "components", "skeletons", "probabilities"]
+Fact = Literal[
+    "counts", "surfaces", "components", "cells", "topology", "skeletons", "probabilities"
+]
 Extra = Literal["distance_map", "skeleton", "components"]
 Role = Literal["box_loss", "objectness_loss", "detection_loss", "assigner", "detector"]
 FACTS: tuple[Fact, ...] = get_args(Fact)
@@ -177,7 +179,7 @@ class Metric(Record):
 
     Args:
         facts: what the function takes, in order, of ``counts``, ``surfaces``, ``components``,
-            ``skeletons``, ``probabilities``.
+            ``cells``, ``topology``, ``skeletons``, ``probabilities``.
         unit: ``"mm"``, ``"mm3"`` or ``""``.
         better: whether ``"higher"`` or ``"lower"`` values are better.
     """

@@ -312,4 +312,6 @@ def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
 def _measures(record: Metric, options: Mapping[str, Any]) -> bool:
     """Whether the metric needs to know the size of a voxel."""
     in_mm = any(value for name, value in options.items() if name.endswith(("_mm", "_mm3")))
+    if "cells" in record.facts and options.get("cells_in") != "voxels":
+        return True
     return "surfaces" in record.facts or record.unit != "" or in_mm

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
+from medloss.scoring.cells import Cells
 from medloss.scoring.facts import Counts, Probabilities, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
@@ -23,10 +24,11 @@ from medloss.scoring.inputs import (
     to_array,
 )
 from medloss.scoring.lesions import Components
-from medloss.scoring.maps import LabelMaps
+from medloss.scoring.maps import ClassMasks, LabelMaps
 from medloss.scoring.presets import PRESETS, Status, find_preset
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
+from medloss.scoring.topology import Topology
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,9 +84,9 @@ class Case:
         device: of torch, such as ``"cuda"``, where counts and surface distances of arrays are
             computed; those of maps that are tensors are computed where these are. Without either it
             is compiled loops on the CPU. Other facts are always computed on the CPU.
-        objects: for maps of one class, the number of the object that each voxel of the reference
-            and of the prediction belongs to, 0 outside. Components are then these objects, whether
-            or not they touch; every other fact is that of all of them together.
+        objects: the number of the object that each voxel of the reference and of the prediction
+            belongs to, 0 outside. Components of a label are then these objects, as far as they lie
+            in it, whether or not they touch; every other fact is that of all of them together.
 
     Maps may be numpy arrays or tensors.
 
@@ -135,8 +137,6 @@ class Case:
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
-        if objects is not None and len(self.labels) != 1:
-            raise ValueError(f"objects: expected those of one label, got {len(self.labels)} labels")
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
         self._device = device
         self._probabilities = None
@@ -148,6 +148,8 @@ class Case:
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
+        self._topology: dict[int, Topology] = {}
+        self._cells: dict[int, Cells] = {}
 
     @property
     def diagonal_mm(self) -> float:
@@ -182,24 +184,53 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._maps.masks(self._known(label))
-            given = (masks.reference, masks.prediction, masks.ignored)
-            origin = masks.origin
-            if self._objects is not None:
-                # In whole maps, along the axis that is fastest in memory.
-                whole = (*map(to_array, self._objects), self._arrays[2])
-                given = tuple(x.T if self._maps.turned and x is not None else x for x in whole)
-                origin = (0,) * len(self.shape)
+            masks = self._separate(label)
             self._components[label] = Components(
-                *given,
+                masks.reference,
+                masks.prediction,
+                masks.ignored,
                 self._voxel_mm3,
                 spacing_mm=self._lesion_spacing_mm,
                 preset=self.preset,
                 worst_mm=self._worst_mm,
-                origin=origin,
+                origin=masks.origin,
                 turned=self._maps.turned,
             )
         return self._components[label]
+
+    def cells(self, label: int) -> Cells:
+        """The objects of a class in the reference, with the cell around each."""
+        if label not in self._cells:
+            masks, turned, size = self._separate(label), self._maps.turned, self.spacing_mm
+            self._cells[label] = Cells(
+                masks.reference,
+                masks.prediction != 0,
+                masks.ignored,
+                size[::-1] if size and turned else size,
+                self.preset,
+                turned=turned,
+            )
+        return self._cells[label]
+
+    def topology(self, label: int) -> Topology:
+        """Objects, tunnels and cavities of a class; voxels that do not count are in neither mask.
+
+        Raises:
+            ValueError: the objects are given, whether or not they touch.
+        """
+        if self._objects is not None:
+            raise ValueError(
+                "topology is that of what touches, and the objects are given (--instances); score "
+                "it without them"
+            )
+        if label not in self._topology:
+            maps, masks = self._maps, self._maps.masks(self._known(label))
+            one, other = masks.reference, masks.prediction
+            if masks.ignored is not None:
+                one, other = one & ~masks.ignored, other & ~masks.ignored
+            found = Topology(one, other, masks.origin, maps.reference.shape[int(maps.flat) :])
+            self._topology[label] = found.turned() if maps.turned else found
+        return self._topology[label]
 
     def skeletons(self, label: int) -> Skeletons:
         """How much of the centre lines of a class in each map lies in the other.
@@ -236,6 +267,18 @@ class Case:
         if name not in FACTS:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
+
+    def _separate(self, label: int) -> ClassMasks:
+        """Masks of a class, or its objects where they are given, fastest along the last axis."""
+        masks = self._maps.masks(self._known(label))
+        if self._objects is None:
+            return masks
+        ends = zip(masks.origin, masks.reference.shape, strict=True)
+        box = tuple(slice(start, start + size) for start, size in ends)
+        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, self._objects))
+        reference = np.where(masks.reference, one, 0)
+        prediction = np.where(masks.prediction, other, 0)
+        return ClassMasks(reference, prediction, masks.ignored, masks.origin)
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

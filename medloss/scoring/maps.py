@@ -29,14 +29,14 @@ class ClassMasks:
     """A class within the smallest box that holds it in both maps.
 
     Args:
-        reference: mask, with as many axes as the given maps.
+        reference: mask, with as many axes as the given maps; or numbers of objects.
         prediction: mask of the same shape.
         ignored: voxels that do not count, ``None`` for none.
         origin: where the box begins along each axis.
     """
 
-    reference: Mask
-    prediction: Mask
+    reference: NDArray[Any]
+    prediction: NDArray[Any]
     ignored: Mask | None
     origin: tuple[int, ...]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
-Surface = Literal["cells", "faces", "voxels"]
+Surface = Literal["cells", "faces", "voxels", "outlines"]
 MissedWord = Literal["diagonal", "inf", "exclude"]
 Missed = MissedWord | float
 BothEmpty = Literal["exclude", "perfect"]
@@ -21,7 +21,8 @@ class Preset:
         name: what a user types, and what every result says.
         surface: elements at the corners of voxels with the marching-cubes area there (``cells``),
             the faces of voxels with their area (``faces``), or the voxels of the mask that have a
-            face neighbour outside of it, each counting one (``voxels``).
+            face neighbour outside of it, each counting one (``voxels``), or likewise with any
+            neighbour outside, across edges and corners too (``outlines``).
         interpolates: whether a percentile lies between two distances, as numpy's does, or is the
             smallest distance within which the share of the surface lies.
         pools: whether a percentile is that of both surfaces together, or the larger of the two.
@@ -58,7 +59,7 @@ class Preset:
     @property
     def weighs(self) -> bool:
         """Whether elements count their area in mm², instead of one each."""
-        return self.surface != "voxels"
+        return self.surface not in ("voxels", "outlines")
 
     @property
     def precision(self) -> str:
@@ -131,6 +132,13 @@ PRESETS = {
             source="brats-evaluation 0.0.10 of 2026, with the voxel sizes as it takes them",
         ),
         Preset(
+            "topcow",
+            "outlines",
+            interpolates=True,
+            missed=90.0,
+            source="TopCoW 2024's TopCoW_Eval_Metrics",
+        ),
+        Preset(
             "exact_fine",
             "faces",
             source="the boundary of the mask itself, at four times as many points",
@@ -148,6 +156,8 @@ PRESETS = {
     )
 }
 """Every definition by its name."""
+
+DEFAULT_PRESET = "deepmind"
 
 
 def find_preset(name: str) -> Preset:

@@ -9,6 +9,7 @@ from medloss import Loss, Metric, hookimpl
 
 _ANY_OVERLAP = "by any overlap a lesion is found, however far away its outline is"
 _A_COUNT = "no lesion where none should be is a count of 0, not a ratio"
+_NO_PLACE = "an object that is moved, but still touches where it was, is as many objects"
 _OBJECTS = "objects are looked for on the host, and each has its value"
 _FIRST = (
     "a voxel that is equally near to two objects belongs to one of them, the first in the order "
@@ -123,6 +124,29 @@ def medloss_metrics() -> Iterator[Metric]:
         )
     for name in ("panoptic_quality", "recognition_quality", "segmentation_quality"):
         yield metric(name=name, target=f"medloss_topology.metrics_overlap:{name}")
+    cells = partial(Metric, family="topology", facts=("cells",))
+    target = "medloss_topology.metrics_cells:per_component_"
+    for of in ("dice", "jaccard"):
+        yield cells(name=f"per_component_{of}", target=target + of, better="higher")
+    for of in ("hausdorff95", "average_symmetric_surface_distance"):
+        yield cells(name=f"per_component_{of}", target=target + of, unit="mm", better="lower")
+    yield cells(
+        name="per_component_normalized_surface_dice",
+        target=f"{target}normalized_surface_dice",
+        better="higher",
+        example={"tolerance_mm": 2.0},
+    )
+    for name in ("betti_error", "euler_error", "component_match_error"):
+        yield metric(
+            name=name,
+            target=f"medloss_topology.metrics_topology:{name}",
+            facts=("topology",),
+            better="lower",
+            exempt={
+                "worse_when_moved": _NO_PLACE,
+                "in_neither_map_is_undefined": _A_COUNT,
+            },
+        )
     yield metric(
         name="cl_dice",
         target="medloss_topology.metrics_overlap:cl_dice",

@@ -12,7 +12,7 @@ from html_pages import check_page
 from study_folders import write_folder
 
 from medloss.evaluation.outputs import report as content
-from medloss.evaluation.outputs.report import figures, pictures, write_report
+from medloss.evaluation.outputs.report import figures, opened_case, pictures, write_report
 from medloss.evaluation.outputs.results import FolderError, read_folder
 
 NAN, INF = math.nan, math.inf
@@ -88,7 +88,7 @@ def test_the_time_is_that_of_the_results(study):
 
 
 def test_without_pictures_no_image_is_read(study, monkeypatch):
-    monkeypatch.setattr(pictures, "read_case_pair", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(opened_case, "read_case_pair", lambda *_: pytest.fail("read"))
     page = check_page(write_report(study, pictures=False))
     assert page.count("g") == 0
     assert "#pictures" not in page.source

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
+from medloss.evaluation.outputs.report.orientation import display_of
 from medloss.evaluation.outputs.report.planes import area_path, outline_path, planes
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
@@ -30,11 +32,21 @@ def test_areas_cover_the_mask_once(mask):
 @given(MASKS)
 def test_outlines_are_all_sides_between_in_and_out(mask):
     sides = set()
-    for x, y, way, n in re.findall(r"M(\d+) (\d+)([hv])(\d+)", outline_path(mask)):
-        for step in range(int(n)):
-            place = (int(x) + step, int(y)) if way == "h" else (int(x), int(y) + step)
-            assert (way, *place) not in sides
-            sides.add((way, *place))
+    for x, y, steps in re.findall(r"M(\d+) (\d+)((?:[hv]-?\d+)+)z", outline_path(mask)):
+        start = at = int(x), int(y)
+        moves = [(way, int(n)) for way, n in re.findall(r"([hv])(-?\d+)", steps)]
+        assert all(one[0] != other[0] for one, other in itertools.pairwise(moves))
+        across, down = (sum(n for way, n in moves if way == axis) for axis in "hv")
+        last = ("v" if moves[-1][0] == "h" else "h", -across or -down)
+        assert not (across and down)  # one side closes it
+        for way, n in [*moves, last]:
+            for _ in range(abs(n)):
+                x, y = at[0], at[1]
+                place = (x - (n < 0), y) if way == "h" else (x, y - (n < 0))
+                assert (way, *place) not in sides
+                sides.add((way, *place))
+                at = (x + np.sign(n), y) if way == "h" else (x, y + np.sign(n))
+        assert at == start
     padded = np.pad(mask, 1)
     wanted = set()
     for y in range(mask.shape[0] + 1):
@@ -49,6 +61,10 @@ def test_outlines_are_all_sides_between_in_and_out(mask):
 def within(side: tuple[str, int, int], shape: tuple[int, ...]) -> bool:
     way, x, y = side
     return x < shape[1] if way == "h" else y < shape[0]
+
+
+def cut(reference, prediction, affine, **how):
+    return planes(reference, prediction, display_of(reference.shape, affine), **how)
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
@@ -72,10 +88,10 @@ def center(path: str) -> tuple[float, float]:
 
 
 def test_slices_go_through_the_error():
-    found = planes(*scene(), np.diag([1.0, 1.0, 1.0, 1.0]))
+    found = cut(*scene(), np.diag([1.0, 1.0, 1.0, 1.0]))
     assert [plane.name for plane in found] == ["axial", "coronal", "sagittal"]
-    assert (find(found, "sagittal").index, find(found, "sagittal").count) == (13, 20)
-    assert find(found, "coronal").index == 16
+    assert (find(found, "sagittal").index, find(found, "sagittal").count) == (14, 20)  # of 13 to 15
+    assert find(found, "coronal").index == 17
     assert find(found, "axial").index == 11
     assert find(found, "axial").error_mm2 == 9.0
 
@@ -89,7 +105,7 @@ def test_every_storage_order_gives_the_same_picture(signs, order):
     maps = [m.transpose(order) for m in maps]
     affine = np.eye(4)
     affine[:3, :3] = np.diag(spacing * signs)[:, order]
-    found = planes(maps[0], maps[1], affine)
+    found = cut(maps[0], maps[1], affine)
     axial, coronal, sagittal = found
     assert axial.letters == ("R", "L", "A", "P")
     assert coronal.letters == ("R", "L", "S", "I")
@@ -108,7 +124,7 @@ def test_without_error_the_largest_slice_is_shown():
     reference = np.zeros((9, 9, 9), dtype=bool)
     reference[4, 4, :] = True
     reference[2:7, 2:7, 6] = True
-    found = planes(reference, reference, np.eye(4))
+    found = cut(reference, reference, np.eye(4))
     assert find(found, "axial").index == 7
     assert find(found, "axial").error_mm2 == 0.0
 
@@ -118,9 +134,9 @@ def test_the_crop_is_around_both_maps_and_inside_the_image():
     prediction = reference.copy()
     reference[10:12, 10:12, 0:2] = True
     prediction[20:22, 10:12, 0:2] = True
-    axial = planes(reference, prediction, np.diag([1.0, 1.0, 2.0, 1.0]))[0]
+    axial = cut(reference, prediction, np.diag([1.0, 1.0, 2.0, 1.0]))[0]
     assert axial.size == (12 + 8, 2 + 8)
-    coronal = planes(reference, prediction, np.diag([1.0, 1.0, 2.0, 1.0]))[1]
+    coronal = cut(reference, prediction, np.diag([1.0, 1.0, 2.0, 1.0]))[1]
     assert coronal.size == (20, 2 + 2)  # 4 mm are two slices, on one side only
     assert coronal.size_mm == (20.0, 8.0)
 
@@ -128,7 +144,7 @@ def test_the_crop_is_around_both_maps_and_inside_the_image():
 def test_two_dimensions_are_one_plane():
     reference = np.zeros((12, 12), dtype=bool)
     reference[3:6, 3:6] = True
-    (plane,) = planes(reference, reference, np.diag([2.0, 1.0, 1.0, 1.0]))
+    (plane,) = cut(reference, reference, np.diag([2.0, 1.0, 1.0, 1.0]))
     assert (plane.name, plane.index, plane.count) == ("axial", 1, 1)
     assert plane.voxel_mm == (2.0, 1.0)
 
@@ -138,5 +154,5 @@ def test_an_oblique_direction_has_two_letters():
     affine = np.eye(4)
     affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
     mask = np.ones((4, 4, 4), dtype=bool)
-    axial = planes(mask, mask, affine)[0]
+    axial = cut(mask, mask, affine)[0]
     assert axial.letters == ("RA", "LP", "AL", "PR")

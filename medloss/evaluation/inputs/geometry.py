@@ -35,21 +35,33 @@ voxels is nearer where both are equally near: a grid of half the voxel size has 
 Affines in float32 place a voxel to some 4e-5 of its side."""
 
 
-def check_same_grid(prediction: Image, reference: Image) -> None:
+def check_same_grid(prediction: Image, reference: Image, called: str = "prediction") -> None:
     """Raise unless both images have the same shape, voxel size and place.
 
     The place counts where both say it, in one space; else :func:`unknown_place` has the reason.
 
+    Args:
+        prediction: the one.
+        reference: the other.
+        called: what the one is, for the error text.
+
     Raises:
         CaseError: says what differs, and both values.
     """
+
+    def differ(what: str, one: str, other: str, unit: str, hint: str = "") -> NoReturn:
+        raise CaseError(
+            f"{called} and reference differ in {what}: {one} against {other} ({unit}){hint}",
+            {"kind": "grid", "what": what, "prediction": one, "reference": other},
+        )
+
     if prediction.shape != reference.shape:
-        _differ("shape", _by(prediction.shape), _by(reference.shape), "voxels")
+        differ("shape", _by(prediction.shape), _by(reference.shape), "voxels")
     sizes = np.array([prediction.spacing_mm, reference.spacing_mm])
     if not np.all(within(np.abs(sizes[0] - sizes[1]) / sizes[1], SPACING_TOLERANCE)):
         lost = {*prediction.spacing_mm} == {1.0} != {*reference.spacing_mm}
-        hint = "; was the prediction saved without the geometry of its image?" if lost else ""
-        _differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm", hint)
+        hint = f"; was the {called} saved without the geometry of its image?" if lost else ""
+        differ("spacing", _by(prediction.spacing_mm), _by(reference.spacing_mm), "mm", hint)
     if unknown_place(prediction, reference):
         return
     corners = _corners(reference)
@@ -63,12 +75,12 @@ def check_same_grid(prediction: Image, reference: Image) -> None:
     effect = f"the same voxel lies up to {apart_mm:.6g} mm apart"
     if within(_largest(apart - apart[0]), tolerance_mm):
         origins = [_listed(image.affine[:3, 3]) for image in (prediction, reference)]
-        _differ("origin", origins[0], origins[1], f"mm; {effect}")
+        differ("origin", origins[0], origins[1], f"mm; {effect}")
     cosines = [_directions(image) for image in (prediction, reference)]
     if np.abs(cosines[0] - cosines[1]).max() > _SAME_DIRECTION:
         matrices = [_matrix(directions) for directions in cosines]
-        _differ("direction", matrices[0], matrices[1], f"direction cosines; {effect}")
-    _differ("affine", _matrix(prediction.affine), _matrix(reference.affine), effect)
+        differ("direction", matrices[0], matrices[1], f"direction cosines; {effect}")
+    differ("affine", _matrix(prediction.affine), _matrix(reference.affine), effect)
 
 
 def unknown_place(prediction: Image, reference: Image) -> str:
@@ -106,14 +118,6 @@ def _largest(vectors: NDArray[np.float64]) -> float:
 def _directions(image: Image) -> NDArray[np.float64]:
     cosines: NDArray[np.float64] = image.affine[:3, : len(image.shape)] / image.spacing_mm
     return cosines
-
-
-def _differ(what: str, prediction: str, reference: str, unit: str, hint: str = "") -> NoReturn:
-    raise CaseError(
-        f"prediction and reference differ in {what}: {prediction} against {reference} ({unit})"
-        f"{hint}",
-        {"kind": "grid", "what": what, "prediction": prediction, "reference": reference},
-    )
 
 
 def _by(sizes: tuple[float, ...]) -> str:

@@ -128,7 +128,7 @@ def make_layers(
             _mask(image, label, places[label], None if by_name else len(labels), regions)
             for image in sides
         ]
-        _add(layers, label, *masks)
+        add_class(layers, label, *masks)
     return tuple(
         _with_probabilities(layers, prediction, places, regions) if probabilities else layers
     )
@@ -185,10 +185,17 @@ def disjoint(regions: Mapping[str, tuple[int, ...]]) -> list[dict[str, tuple[int
     return groups
 
 
-def _add(
+def add_class(
     layers: list[Layer], label: Label, prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
 ) -> None:
-    """Put a class into the first layer where it overlaps no other; only then is there one more."""
+    """Put a class into the first layer where it overlaps no other; only then is there one more.
+
+    Args:
+        layers: to which it is added; their maps are written to.
+        label: the class.
+        prediction: its mask, which may become a map.
+        reference: likewise.
+    """
     for number, layer in enumerate(layers):
         code = len(layer.codes) + 1
         both = ((layer.prediction, prediction), (layer.reference, reference))

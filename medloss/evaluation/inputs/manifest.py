@@ -22,6 +22,8 @@ from medloss.evaluation.reading.images import case_name
 from medloss.runtime.config_text import parse_file, read_text
 
 SIDES = ("prediction", "reference")
+IMAGE = "image"
+"""Column of what labels were drawn on, which pictures show; kept with the case like others."""
 
 _STRUCTURE = re.compile(r"(prediction|reference)\[(.+)\]")
 
@@ -31,9 +33,10 @@ def read_manifest(path: Path) -> tuple[Pair, ...]:
 
     Columns or keys are ``case``, ``prediction`` and ``reference``; a side whose every structure is
     a file of its own has a column for each, such as ``prediction[liver]``, or in JSON an object
-    (``"prediction": {"liver": "p/liver.nii.gz"}``). Other columns are kept with the case. CSV has a
-    head line and commas, semicolons or tabs. Paths are relative to the folder of the manifest. A
-    file that does not exist makes the case a problem and not the manifest wrong.
+    (``"prediction": {"liver": "p/liver.nii.gz"}``). ``image`` is what the labels were drawn on, for
+    the pictures of the report. Other columns are kept with the case. CSV has a head line and
+    commas, semicolons or tabs. Paths are relative to the folder of the manifest. A file that does
+    not exist makes the case a problem and not the manifest wrong.
 
     Raises:
         ValueError: the manifest cannot be read, lacks a column or a case's name, or has a column, a
@@ -89,7 +92,7 @@ def _known(name: str) -> str:
     side, bracket, label = name.partition("[")
     if bracket and side.strip().lower() in SIDES:
         return f"{side.strip().lower()}[{label}"
-    return lower if lower in ("case", *SIDES) else name
+    return lower if lower in ("case", *SIDES, IMAGE) else name
 
 
 def _from_json(path: Path, text: str) -> list[_Row]:
@@ -146,6 +149,8 @@ def _pair(path: Path, where: str, row: Mapping[str, str]) -> Pair:
         for name, cell in row.items()
         if name not in ("case", *SIDES) and not _STRUCTURE.fullmatch(name)
     )
+    image = path.parent / row[IMAGE] if row.get(IMAGE) else None
+    lacks = unreachable(image) if image else ""
     return Pair(
         row["case"],
         sides["prediction"][0],
@@ -153,6 +158,8 @@ def _pair(path: Path, where: str, row: Mapping[str, str]) -> Pair:
         "; ".join(problem for _, problem, _ in sides.values() if problem),
         missing[-1] if missing else "",
         kept,
+        image=None if lacks else image,
+        image_problem=lacks,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import overload
@@ -76,6 +76,8 @@ class Pair:
         problem: one sentence where the case cannot be evaluated, else empty.
         missing: ``"prediction"`` or ``"reference"`` where there is no such file at all.
         columns: what else a manifest says of the case, such as its site.
+        image: that the labels were drawn on, for pictures; nothing is scored by it.
+        image_problem: why there is none, where one was looked for.
     """
 
     name: str
@@ -84,6 +86,8 @@ class Pair:
     problem: str = ""
     missing: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+    image: Path | None = field(default=None, compare=False)
+    image_problem: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

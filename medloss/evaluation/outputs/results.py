@@ -18,6 +18,7 @@ from typing import Any
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
+from medloss.evaluation.outputs.subgroups import subgroup_entries, subgroups_of
 from medloss.evaluation.records import (
     ROW_FIELDS,
     WHOLE_CASE,
@@ -61,8 +62,9 @@ _Cell = tuple[float, str, str]
 """Value, unit and status."""
 
 _KINDS: dict[str, type[Any]] = {
-    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions"), dict),
-    **dict.fromkeys(("command", "device"), str),
+    **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "pictures"), dict),
+    **dict.fromkeys(("command", "device", "cluster"), str),
+    "by": list,
 }
 """Of the settings that are not there in every file, or that only some readers show."""
 
@@ -149,6 +151,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
+        **({"subgroups": subgroup_entries(table)} if table.subgroups else {}),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)
@@ -161,6 +164,8 @@ def _case_entry(case: CaseResult, table: ResultTable) -> dict[str, Any]:
         "prediction": _files_entry(pair.prediction),
         "reference": _files_entry(pair.reference),
         **({"columns": dict(pair.columns)} if pair.columns else {}),
+        **({"image": str(pair.image)} if pair.image else {}),
+        **({"image_problem": pair.image_problem} if pair.image_problem else {}),
     }
     if case.error:
         return {**head, "status": "failed", "error": case.error}
@@ -208,11 +213,27 @@ def _summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
         "metric": line.column.name,
         "n": line.n,
         **{there: getattr(line, here) for here, there in _NUMBERS.items()},
+        "ci_method": line.ci_method,
+        "median_ci": _ends_entry(line.median_low, line.median_high),
+        **({"clusters": line.clusters} if line.clusters else {}),
         "worst_case": line.worst_case,
         "statuses": {str(status): line.statuses.get(str(status), 0) for status in Status},
         "not_used": line.not_used,
         "failed": line.failed,
     }
+
+
+def _ends_entry(low: float, high: float) -> list[float] | None:
+    """Two ends, of which JSON makes null where one is infinite; nothing where there are none."""
+    return None if math.isnan(low) else [low, high]
+
+
+def _read_ends(entry: Any) -> tuple[float, float]:
+    """What :func:`_ends_entry` wrote."""
+    if entry is None:
+        return math.nan, math.nan
+    low, high = (math.inf if end is None else float(end) for end in entry)
+    return low, high
 
 
 def _label_entry(label: Label | None, table: ResultTable) -> dict[str, Any]:
@@ -345,7 +366,7 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     named = {measure.name: measure for measure in measures}
     counts = _counts(content)
     lesions = _lesions(path, content)
-    return ResultTable(
+    table = ResultTable(
         measures=measures,
         labels=labels,
         cases=tuple(
@@ -365,6 +386,7 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
         path=path,
         written=written_at(path),
     )
+    return dataclasses.replace(table, subgroups=subgroups_of(table))
 
 
 def head_of(settings: Mapping[str, Any]) -> tuple[tuple[Measure, ...], tuple[ScoredLabel, ...]]:
@@ -441,6 +463,8 @@ def _case(
         _read_files(entry["prediction"]),
         _read_files(entry["reference"]),
         columns=tuple((str(key), str(value)) for key, value in entry.get("columns", {}).items()),
+        image=Path(str(entry["image"])) if entry.get("image") else None,
+        image_problem=str(entry.get("image_problem", "")),
     )
     if entry["status"] == "failed":
         return CaseResult(pair, error=str(entry["error"]))
@@ -519,6 +543,7 @@ def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:
         return math.inf if n and name in ("mean", "median", "min", "max") else math.nan
 
     statuses = ((str(word), int(count)) for word, count in entry["statuses"].items())
+    median_ci = _read_ends(entry.get("median_ci"))
     return Summary(
         label=_label(entry),
         column=measures[str(entry["metric"])],
@@ -528,4 +553,8 @@ def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:
         statuses={word: count for word, count in statuses if count},
         not_used=int(entry["not_used"]),
         failed=int(entry["failed"]),
+        ci_method=str(entry.get("ci_method", "")),
+        clusters=int(entry.get("clusters", 0)),
+        median_low=median_ci[0],
+        median_high=median_ci[1],
     )

@@ -12,10 +12,13 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.lesions import LesionsOfSize
-from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
+from medloss.evaluation.outputs.statistics import Interval
+from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
 from medloss.evaluation.records import (
     WHOLE_CASE,
@@ -96,6 +99,84 @@ def _size(found: LesionsOfSize) -> str:
     if found.high_mm3 == float("inf"):
         return f"{found.low_mm3:g} mm³ or more"
     return f"{found.low_mm3:g} to below {found.high_mm3:g} mm³"
+
+
+def print_intervals(console: Console, table: ResultTable) -> None:
+    """Print the means with their intervals where patients or subgroups were asked for."""
+    grouping = Grouping.of_record(table.settings)
+    if grouping.cluster and table.lines:
+        clusters = grouping.clusters([case.pair for case in table.cases]) or {}
+        _print(
+            console,
+            f"{len(set(clusters.values()))} patients or other clusters ({grouping.cluster}) with "
+            f"{len(table.cases)} cases; 95% intervals count clusters:",
+        )
+        heads = [["mean"], ["low"], ["high"], ["n"], ["clus-", "ters"]]
+        rows = [
+            [
+                *(number(x, each.column.unit) for x in (each.mean, each.ci_low, each.ci_high)),
+                str(each.n),
+                str(each.clusters or each.n),
+            ]
+            for each in table.lines
+        ]
+        _print_blocks(console, table, table.lines, heads, rows, apart=1)
+        for caution in dict.fromkeys(map(_caution, table.lines)):
+            if caution:
+                _print(console, f"{caution}.")
+        console.print()
+    _print_subgroups(console, table)
+
+
+def _caution(line: Summary) -> str:
+    """What has to be said beside the interval of a mean, without an end."""
+    if line.ci_method:
+        return Interval(line.ci_low, line.ci_high, line.ci_method, line.n, line.clusters).caution
+    return f"{line.clusters} clusters are too few for an interval" if line.clusters else ""
+
+
+def _print_subgroups(console: Console, table: ResultTable) -> None:
+    """Print every metric by subgroup, each with its difference from the largest of its list."""
+    if not table.subgroups:
+        return
+    _print(console, "Subgroups:", "bold")
+    names = ["", "  subgroup"]
+    heads = [
+        ["n"],
+        ["mean"],
+        ["low"],
+        ["high"],
+        ["differ-", "ence"],
+        ["low"],
+        ["high"],
+        ["p", "(Holm)"],
+    ]
+    lines: list[tuple[str, list[str]]] = []
+    for each in table.subgroups:
+        unit, contrasts = each.measure.unit, {x.level: x for x in each.contrasts}
+        lines.append((f"{_title(each.measure)}, {each.label.title}, by {each.variable}", []))
+        for group in each.groups:
+            numbers = [number(x, unit) for x in (group.mean, group.ci_low, group.ci_high)]
+            many = f"{group.n} ({group.clusters})" if group.clusters else str(group.n)
+            apart = contrasts.get(group.level)
+            rest = ["-"] * 4
+            if apart is not None:
+                rest = [number(x, unit) for x in (apart.mean, apart.ci_low, apart.ci_high)]
+                rest.append(p_value(apart.p_holm))
+            lines.append((f"  {group.level}", [many, *numbers, *rest]))
+    rows = [cells for _, cells in lines if cells]
+    widths = widths_of(heads, rows)
+    room = console.width - sum(widths) - len(widths)
+    left = [max(10, min(max(cell_len(name) for name, cells in lines if cells), room))]
+    for text in head_lines(names[1:], heads, left, widths):
+        _print(console, text, "bold")
+    for name, cells in lines:
+        if cells:
+            _print(console, line([name], cells, left, widths))
+        else:
+            _print(console, name, "bold cyan")
+    _print(console, f"{RULE[:1].upper()}{RULE[1:]}.")
+    console.print()
 
 
 def _print_blocks(
@@ -289,9 +370,11 @@ def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
     if inputs.threshold is not None:
         yield f"A class of its own is where its probability is at least {inputs.threshold:g}"
     if inputs.instances:
+        n = inputs.label_divisor
+        whose = "one class" if n is None else f"the class that is the value by {n}, rounded down"
         yield (
-            "Each value of a map is an object of one class: lesion and panoptic metrics take these "
-            "objects, other metrics all of them together"
+            f"Each value of a map is an object of {whose}: lesion and panoptic metrics take these "
+            f"objects, other metrics all of them together"
         )
     sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
     if inputs.remap_prediction == inputs.remap_reference:

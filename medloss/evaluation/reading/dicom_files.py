@@ -49,6 +49,14 @@ def is_segmentation(path: Path) -> bool:
     return False
 
 
+def is_series(path: Path) -> bool:
+    """Whether a path is a folder whose first file is a DICOM image."""
+    if not path.is_dir():
+        return False
+    start = next((_start(each) for each in folder_files(path)), b"")
+    return is_dicom(start) and not _CLASS.search(start)
+
+
 def is_dicom(start: bytes) -> bool:
     r"""Whether a file that begins so is DICOM, with its preamble or without.
 

@@ -1,4 +1,4 @@
-"""The image series that contours were drawn on: found by content, placed by positions."""
+"""Series of images, which contours were drawn on: found by content, placed by positions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from medloss.evaluation.reading.dicom_files import (
     first,
     folder_files,
     is_dicom,
+    read_dataset,
     read_header,
 )
-from medloss.evaluation.reading.dicom_grid import SlicePlane, plane, stack
+from medloss.evaluation.reading.dicom_grid import TO_RAS, SlicePlane, plane, stack
 from medloss.evaluation.reading.opened import note
-from medloss.evaluation.reading.stored import CaseError
+from medloss.evaluation.reading.stored import CaseError, Stored, imported, voxel_bytes
 
 _TAGS = [
     *("SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns"),
@@ -91,6 +92,49 @@ def find_series(path: Path, wanted: set[str], frame_of_reference: str) -> Series
             f"frame of reference; keep the one it was drawn on beside it"
         )
     return _grid(path, seen) if series else None
+
+
+def read_series(folder: Path) -> Stored:
+    """The images of the one series that a folder holds, in the modality's own units.
+
+    Values are those of the rescale slope and intercept, Hounsfield units of a CT. Where a slice is
+    missing they are NaN.
+
+    Raises:
+        CaseError: there are several series, or images that make no volume or cannot be read.
+    """
+    found = _images(folder, folder.stat().st_mtime_ns)
+    several = len({each.series for each in found})
+    if several != 1:
+        raise CaseError(f"{folder} holds {several or 'no'} series of images where one is expected")
+    grid = _grid(folder, list(found))
+    voxel_bytes(folder, grid.shape, 4)
+    array = np.full(grid.shape, np.nan, np.float32, order="F")
+    to_voxel = np.linalg.inv(grid.affine)
+    for each in found:
+        with dicom_errors(each.path):
+            frames = _frames(each.path)
+        for place, frame in zip(each.planes, frames, strict=True):
+            position = to_voxel @ TO_RAS @ np.array([*place.position, 1.0])
+            array[:, :, round(float(position[2]))] = frame.T
+    return Stored(array, grid.affine, 3)
+
+
+def _frames(path: Path) -> Iterator[NDArray[np.float32]]:
+    """Rows and columns of each frame of a file."""
+    dataset = read_dataset(path)
+    decode = imported(path, "pydicom.pixels", "dicom").pixel_array
+    pixels = decode(dataset)
+    if int(dataset.get("SamplesPerPixel", 1)) != 1:
+        raise CaseError(f"{path} holds colours, no image in shades of grey")
+    frames = pixels if pixels.ndim == 3 else pixels[None]
+    shared = first(dataset, "SharedFunctionalGroupsSequence")
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or [dataset] * len(frames)
+    for frame, group in zip(frames, groups, strict=True):
+        name = "PixelValueTransformationSequence"
+        scale = first(group, name) or first(shared, name) or dataset
+        slope, shift = (scale.get(key) for key in ("RescaleSlope", "RescaleIntercept"))
+        yield frame.astype(np.float32) * float(1 if slope is None else slope) + float(shift or 0)
 
 
 def _mine(found: Iterable[_Slices], wanted: set[str], frame_of_reference: str) -> list[_Slices]:

@@ -5,8 +5,9 @@ Axes are in file order, (x, y, z), for every reader, and the affine leads to RAS
 
 from __future__ import annotations
 
+import contextlib
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,20 +119,70 @@ def read_image(
         CaseError: the file cannot be read, contradicts itself, or holds neither whole-number labels
             nor probabilities.
     """
+    with _one_sentence(path):
+        return make_image(
+            path,
+            read_stored(path, grid, reader, told),
+            channels=channels,
+            threshold=threshold,
+            signed=signed,
+            instances=instances,
+        )
+
+
+def read_grey(
+    path: Path, *, channel: int | None = None, reader: str | None = None, told: Told = NOTHING_TOLD
+) -> Image:
+    """Read the values of an image that labels were drawn on, whatever they are.
+
+    Args:
+        path: a file of any format of label maps, or a folder with a DICOM series.
+        channel: along a fourth axis, from 0; the first by default, and the note says so.
+        reader: as :func:`read_image`.
+        told: likewise.
+
+    Raises:
+        CaseError: the file cannot be read, or has no such channel.
+    """
+    from medloss.evaluation.reading.dicom_files import is_series
+
+    with _one_sentence(path):
+        if is_series(path):
+            from medloss.evaluation.reading.dicom_series import read_series
+
+            stored = read_series(path)
+        else:
+            stored = read_stored(path, None, reader, told)
+        array, note = stored.array, stored.note
+        numbered = channel is None or channel == 0 or path.name.find(f"_{channel:04d}.") > 0
+        if array.ndim == stored.dimensions and not numbered:
+            raise CaseError(f"{path} has one channel; there is no channel {channel}")
+        if array.ndim > stored.dimensions:
+            count, place = array.shape[-1], channel or 0
+            if place >= count:
+                raise CaseError(f"{path} has {count} channels; there is no channel {place}")
+            array = array[..., place]
+            if count > 1:
+                said = f"channel {place} of 0 to {count - 1}"
+                note = f"{note}; {said}" if note else said
+        if array.size == 0 or array.dtype.kind not in "biuf":
+            raise CaseError(f"{path} holds {array.size} values of type {array.dtype}, no image")
+        sizes = stored.affine, stored.dimensions, stored.stated_mm
+        spacing_mm, doubt = _spacing_mm(path, *sizes)
+        note = "; ".join(filter(None, [note, doubt]))
+        return Image(path, array, spacing_mm, stored.affine, note=note, space=stored.space)
+
+
+@contextlib.contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    """What a path leads to, or one sentence on why it cannot be read."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             raise CaseError(f"{path} is empty")
         # Numbers of damaged headers may overflow on the way; what they lead to is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            return make_image(
-                path,
-                read_stored(path, grid, reader, told),
-                channels=channels,
-                threshold=threshold,
-                signed=signed,
-                instances=instances,
-            )
+            yield
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_link(path):
             raise CaseError(f"{path} is a link that leads nowhere") from error

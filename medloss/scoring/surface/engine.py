@@ -107,7 +107,7 @@ class _Sweep:
             self.bits[code] = 1 << (n % 8)
         outside = np.zeros(box[5], dtype=labels.dtype)
         outside.flags.writeable = False
-        self.frame = Frame(box, maps.flat, kind.pad, outside)
+        self.frame = Frame(box, maps.flat, kind.pad, outside, kind.corners)
         flat = self.volume.reshape(-1)
         self.sought = Sought(maps.ignored, self.wanted, self.bits, kind.shape, flat, kind.near)
         tasks = math.prod(box[3:]) // _VOXELS_OF_A_TASK + 1

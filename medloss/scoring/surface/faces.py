@@ -173,7 +173,7 @@ def farthest_of_parts(spacing: Spacing, parts: Parts) -> tuple[NDArray[np.int64]
 @_loops.kernel
 def mark(labels: Any, frame: Frame, first: int, last: int, volume: Any) -> None:
     """Copy the labels into the padded volume."""
-    box, _flat, pad, outside = frame
+    box, _flat, pad, outside, _ = frame
     for i in range(first, last):
         if i == box[3]:
             continue
@@ -190,7 +190,7 @@ def search(labels: Any, frame: Frame, sought: Sought, first: int, last: int) -> 
 
     Slice ``i`` holds the faces after the voxels of slice ``i - 1``.
     """
-    box, _flat, pad, outside = frame
+    box, _flat, pad, outside, _ = frame
     ignored, wanted, _bits, shape, volume, near = sought
     offsets, bins, first_point = near
     keys, used = np.empty(1024, np.int64), 0

@@ -1,4 +1,4 @@
-"""Three kinds of surface elements, made one thing for the engine.
+"""Kinds of surface elements, made one thing for the engine.
 
 Each element has a key, ``class << 32 | code << 16 | bin of the distance``, and a place in a volume
 that is padded on each side. Voxels and cells are points of a grid, with these kernels:
@@ -59,6 +59,7 @@ class Kind:
         points: (3, codes) where an element of each code is, from its place, in voxels.
         half: (3, codes) half the size of the element that a code is a point of.
         whole: the codes that stand for a whole element.
+        corners: whether a neighbour across an edge or a corner makes a voxel surface.
         reach_mm: from the middle of an element to its farthest point.
     """
 
@@ -75,6 +76,7 @@ class Kind:
     points: Floats
     half: Floats
     whole: NDArray[np.bool_]
+    corners: bool = False
     reach_mm: float = 0.0
 
 
@@ -111,6 +113,7 @@ def _grid(surface: Surface, box: Box, spacing: Spacing) -> Kind:
         points=nowhere,
         half=nowhere,
         whole=np.ones(len(area), dtype=bool),
+        corners=surface == "outlines",
     )
 
 

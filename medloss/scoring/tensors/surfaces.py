@@ -1,8 +1,8 @@
 """From two label maps on a device to the surface distances and boundary bands of each class.
 
-Surface elements are as :mod:`medloss.scoring.surface` has them for the kinds ``voxels``, ``cells``
-and ``faces``. Beyond the box of a class there is nothing of it, so that a ring of 0 around the box
-stands for all that lies outside.
+Surface elements are as :mod:`medloss.scoring.surface` has them for the kinds ``voxels``,
+``outlines``, ``cells`` and ``faces``. Beyond the box of a class there is nothing of it, so that a
+ring of 0 around the box stands for all that lies outside.
 """
 
 from __future__ import annotations
@@ -157,6 +157,21 @@ def border(mask: Tensor) -> Tensor:
     return mask & ~inner
 
 
+def outline(mask: Tensor) -> Tensor:
+    """Voxels of a mask that have any neighbour outside of it, across edges and corners too."""
+    inner = mask
+    for neighbour in _around(ringed(mask)):
+        inner = inner & neighbour
+    return mask & ~inner
+
+
+def _around(ring: Tensor) -> Iterator[Tensor]:
+    """What is beside the voxels of a box, across corners too, which is given within a ring."""
+    sides = (slice(None, -2), slice(1, -1), slice(2, None))
+    for place in itertools.product(sides, repeat=ring.ndim):
+        yield ring[place]
+
+
 def _beside(ring: Tensor) -> Iterator[Tensor]:
     """What is across each face of the voxels of a box, which is given within a ring."""
     middle = [slice(1, -1)] * ring.ndim
@@ -181,6 +196,17 @@ def find_voxels(
             touched = touched | neighbour
         counted = counted & ~touched
     mm = to_sites(border(other), spacing_mm)[counted]
+    yield Elements(mm, torch.ones_like(mm), mm[:0])
+
+
+def find_outlines(
+    own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: Spacing, preset: Preset
+) -> Found:
+    """As :func:`find_voxels`, of neighbours across edges and corners too."""
+    counted = outline(own)
+    for touched in () if ignored is None else _around(ignored):
+        counted = counted & ~touched
+    mm = to_sites(outline(other), spacing_mm)[counted]
     yield Elements(mm, torch.ones_like(mm), mm[:0])
 
 
@@ -237,6 +263,7 @@ def find_faces(
 
 FINDERS: dict[Surface, Finder] = {
     "voxels": find_voxels,
+    "outlines": find_outlines,
     "cells": find_cells,
     "faces": find_faces,
 }

@@ -5,11 +5,15 @@ Python says where things lie, the templates draw them; every text passes jinja2'
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.records import ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
@@ -22,22 +26,45 @@ _SURFACES = {
     "cells": "elements between voxels, each with the area of the marching-cubes surface there",
     "faces": "the faces of the voxels, each with its area",
     "voxels": "voxels that have a face neighbour outside the label, each counting one",
+    "outlines": "voxels that have any neighbour outside the label, across edges and corners too, "
+    "each counting one",
 }
 
 
-def render(template: str, context: dict[str, Any]) -> str:
-    """The page of a template; what the context holds is text, never markup."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+@dataclass(frozen=True)
+class PageScript:
+    """What a page runs, and the hash by which its policy lets nothing else run."""
 
+    text: Any
+    hash: str
+
+
+def render(template: str, context: dict[str, Any], *, scripts: Sequence[str] = ()) -> str:
+    """The page of a template; what the context holds is text, never markup.
+
+    Args:
+        template: file name.
+        context: what it shows.
+        scripts: that it runs beside the one of the tables.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = PackageLoader("medloss.evaluation.outputs.pages")
     environment = Environment(
-        loader=PackageLoader("medloss.evaluation.outputs.pages"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(value=value, px=pixels, share=share, p=p_value)
-    environment.globals.update(between=between)
+    sources = (loader.get_source(environment, name)[0] for name in ("tables.js", *scripts))
+    script = "\n".join(["", *sources])
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    # Our own files, which the policy of the page names by their hash.
+    made = PageScript(Markup(script), f"sha256-{digest}")
+    environment.globals.update(between=between, script=made)
     return environment.get_template(template).render(context)
 
 
@@ -72,20 +99,6 @@ def between(low: float, high: float, unit: str = "") -> str:
     if math.isnan(low) and math.isnan(high):
         return DASH
     return f"{value(low, unit)} to {value(high, unit)}"
-
-
-def p_value(found: float) -> str:
-    """A p value as papers print it.
-
-    Example:
-        >>> p_value(0.0123456), p_value(0.00002), p_value(0.6)
-        ('0.012', '< 0.001', '0.60')
-    """
-    if math.isnan(found):
-        return DASH
-    if found < 0.001:
-        return "< 0.001"
-    return f"{found:.3f}" if found < 0.1 else f"{found:.2f}"
 
 
 def share(found: float) -> str:

@@ -14,7 +14,8 @@ from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.folder import REPORT
 from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report.figures import agreements, most_telling, plot, strips
-from medloss.evaluation.outputs.report.pictures import choose, draw, judge
+from medloss.evaluation.outputs.report.opened_case import PictureOptions
+from medloss.evaluation.outputs.report.pictures import Gallery, draw_all, judge
 from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, Summary
 
@@ -24,22 +25,33 @@ _MOST_ROWS = 4000
 _MOST_NAMED = 12
 
 
-def write_report(folder: Path, table: ResultTable | None = None, *, pictures: bool = True) -> Path:
+def write_report(
+    folder: Path,
+    table: ResultTable | None = None,
+    *,
+    pictures: bool = True,
+    options: PictureOptions | None = None,
+) -> Path:
     """Write ``report.html`` into an output folder of ``medloss eval``.
 
     Args:
         folder: with ``cases.csv`` and ``summary.json``.
         table: what lies in it, where that is known; else it is read.
         pictures: show the worst and best cases; reads their files again.
+        options: what is wanted of pictures; by default what was when the folder was written.
 
     Returns:
         The path of the page. The same folder gives the same bytes.
 
     Raises:
         FolderError: the folder is no such output, or damaged.
+        ValueError: a case to scroll through that is not there.
     """
     table = table or read_folder(folder)
-    return write_page(folder / REPORT, render("report.html", content(table, pictures=pictures)))
+    gallery = draw_all(table, options or PictureOptions.of(table)) if pictures else None
+    scripts = ("viewer.js",) if gallery and gallery.viewer else ()
+    page = render("report.html", content(table, gallery), scripts=scripts)
+    return write_page(folder / REPORT, page)
 
 
 @dataclass(frozen=True)
@@ -67,9 +79,8 @@ class StatusCases:
         return self.cases[:_MOST_NAMED]
 
 
-def content(table: ResultTable, *, pictures: bool) -> dict[str, Any]:
+def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
     """Everything that the template shows."""
-    worst, best = choose(table) if pictures else ([], [])
     found = agreements(table)
     rows, left_out = case_rows(table)
     return {
@@ -87,11 +98,7 @@ def content(table: ResultTable, *, pictures: bool) -> dict[str, Any]:
         "agreements": found,
         "plots": [plot(agreement) for agreement in most_telling(found)],
         "judge": judge(table),
-        "galleries": [
-            ("Worst", [draw(choice, table) for choice in worst]),
-            ("Best", [draw(choice, table) for choice in best]),
-        ],
-        "pictures": pictures,
+        "gallery": gallery,
         "rows": rows,
         "left_out": left_out,
         "definitions": definitions(table),

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from medloss.evaluation.inputs.case_pair import CaseOptions, read_case_pair
-from medloss.evaluation.inputs.labels import Label
-from medloss.evaluation.inputs.structures import by_structure, read_structures
-from medloss.evaluation.outputs.report.planes import Plane, planes
-from medloss.evaluation.reading.images import Image
-from medloss.evaluation.reading.stored import PATIENT, CaseError
+from medloss.evaluation.outputs.report.opened_case import OpenedCase, PictureOptions
+from medloss.evaluation.outputs.report.planes import Plane, planes, tight_box
+from medloss.evaluation.outputs.report.viewer import MOST_CASES, ViewerCase, pack
+from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
@@ -41,16 +36,19 @@ class PictureChoice:
 
 @dataclass(frozen=True)
 class Picture:
-    """Slices of a choice, or the reason why there are none."""
+    """Slices of a choice, or the reason why there are none.
+
+    Args:
+        choice: what is shown.
+        planes: slices.
+        problem: why there are none.
+        image: what lies below the outlines, in words.
+    """
 
     choice: PictureChoice
     planes: tuple[Plane, ...] = ()
     problem: str = ""
-
-    @property
-    def extent_mm(self) -> float:
-        """Of all planes side by side."""
-        return sum(plane.size_mm[0] for plane in self.planes)
+    image: str = ""
 
     @property
     def bar_mm(self) -> float:
@@ -94,88 +92,107 @@ def choose(table: ResultTable) -> tuple[list[PictureChoice], list[PictureChoice]
     return worst, best
 
 
-def draw(choice: PictureChoice, table: ResultTable) -> Picture:
+def draw(
+    choice: PictureChoice, table: ResultTable, options: PictureOptions | None = None
+) -> Picture:
     """Read the two files of a case again and cut them.
 
     Files that are gone, or no longer hold what was scored, give the reason instead of a picture.
     """
+    return draw_case(OpenedCase(choice.case, table, options), choice)
+
+
+def draw_case(opened: OpenedCase, choice: PictureChoice) -> Picture:
+    """A picture of a case whose files are read already."""
     try:
-        reference, prediction, grid = _masks(choice, table)
+        reference, prediction = opened.masks(choice.label)
     except CaseError as error:
         return Picture(choice, problem=str(error))
-    counted = (int(reference.sum()), int(prediction.sum()))
-    voxels = choice.case.voxels
-    told = voxels.get(choice.label.key, (0, 0)) if voxels else counted
-    if counted != told:
-        return Picture(
-            choice,
-            problem=f"the files hold {counted[0]} and {counted[1]} voxels of this label, the "
-            f"results were made of {told[0]} and {told[1]}",
-        )
-    if not any(counted):
+    either = reference | prediction
+    if not either.any():
         return Picture(choice, problem="neither file holds this label")
-    return Picture(choice, planes(reference, prediction, grid.affine, placed=grid.space == PATIENT))
+    display = opened.display
+    inside = tight_box(display.turned(either))
+    window = opened.window(either, inside) if opened.backdrop else None
+    shown = opened.shown(window) if window else None
+    cut = planes(reference, prediction, display, shown, inside)
+    return Picture(choice, cut, image=opened.caption(window))
 
 
-def _masks(
-    choice: PictureChoice, table: ResultTable
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
-    case = choice.case
-    if case.pair.prediction is None or case.pair.reference is None:
-        raise CaseError("the results do not say which files were read")
-    if by_structure(case.pair):
-        return _structure(choice, table)
-    sides = read_case_pair(case.pair, _inputs(table))
-    if sides.reference.shape != case.shape:
-        raise CaseError(f"the reference has the shape {sides.reference.shape}, not {case.shape}")
-    regions = {label.key: label.members for label in table.labels if label.members}
-    classes = {
-        label.key: int(label.key) if label.key.isdecimal() else label.key
-        for label in table.labels
-        if label.members or label.key.isdecimal() or label.key in sides.titles.values()
-    }
-    if choice.label.key not in classes:
-        raise CaseError("the results do not say which labels the region is made of")
-    wanted = classes[choice.label.key]
-    layers = sides.layers([*classes.values()], regions)
-    layer = next(layer for layer in layers if wanted in layer.codes)
-    masks = [side == layer.codes[wanted] for side in (layer.reference, layer.prediction)]
-    if sides.ignored is not None:
-        masks = [mask & ~sides.ignored for mask in masks]
-    return masks[0], masks[1], sides.reference
+@dataclass(frozen=True)
+class Gallery:
+    """Everything on a page that is drawn from voxels.
+
+    Args:
+        worst: pictures.
+        best: pictures.
+        viewer: cases to scroll through.
+    """
+
+    worst: tuple[Picture, ...] = ()
+    best: tuple[Picture, ...] = ()
+    viewer: tuple[ViewerCase, ...] = ()
 
 
-def _structure(
-    choice: PictureChoice, table: ResultTable
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Image]:
-    """A structure that is a file of its own: no other file is read."""
-    key = choice.label.key
-    wanted: Label = int(key) if key.isdecimal() else key
-    for _, sides in read_structures(choice.case.pair, _inputs(table), [wanted]):
-        return (sides.reference.labels() != 0, sides.prediction.labels() != 0, sides.reference)
-    raise CaseError("no file holds this structure")
+def draw_all(table: ResultTable, options: PictureOptions) -> Gallery:
+    """The worst and the best cases, and those to scroll through; each file is read once.
 
-
-def _inputs(table: ResultTable) -> CaseOptions:
-    """What was done to the files before they were scored, done again."""
-    asked = table.inputs
-    for name in ("remap_prediction", "remap_reference"):
-        if name in asked:  # JSON has no numbers as keys
-            asked[name] = {int(old): int(new) for old, new in asked[name].items()}
-    for name in ("names", "regions"):
+    Raises:
+        ValueError: a case to scroll through that the table does not have.
+    """
+    worst, best = choose(table)
+    wanted = viewed(table, options.viewer)
+    asked = {case.name for case in wanted}
+    drawn: dict[int, Picture] = {}
+    packed: dict[str, ViewerCase] = {}
+    cases = {choice.case.name: choice.case for choice in (*worst, *best)}
+    cases |= {case.name: case for case in wanted}
+    for name, case in cases.items():
+        opened = OpenedCase(case, table, options)
+        for choice in (*worst, *best):
+            if choice.case is case:
+                drawn[id(choice)] = draw_case(opened, choice)
         if name in asked:
-            asked[name] = {
-                int(label) if label.isdecimal() else label: tuple(each)
-                for label, each in asked[name].items()
-            }
-    for name, value in asked.items():
-        asked[name] = tuple(value) if isinstance(value, list) else value  # nor has it tuples
-    try:
-        return CaseOptions(**asked)
-    except TypeError as error:
-        raise CaseError(
-            f"this version cannot repeat what was done to the files: {error}"
-        ) from error
+            packed[name] = pack(opened, judge(table), len(wanted))
+    return Gallery(
+        tuple(drawn[id(choice)] for choice in worst),
+        tuple(drawn[id(choice)] for choice in best),
+        tuple(packed[case.name] for case in wanted),
+    )
+
+
+def viewed(table: ResultTable, names: Sequence[str]) -> list[CaseResult]:
+    """Cases to scroll through, in the order in which they are named; an empty name is the worst.
+
+    Raises:
+        ValueError: no case has such a name.
+    """
+    known = {case.name: case for case in table.cases}
+    found: dict[str, CaseResult] = {}
+    for name in names:
+        if name == "":
+            found |= {case.name: case for case in _worst_cases(table)}
+        elif name in known:
+            found[name] = known[name]
+        else:
+            first = ", ".join(repr(case.name) for case in table.cases[:3])
+            raise ValueError(f"--viewer: no case is called {name!r}; the first are {first}")
+    return list(found.values())
+
+
+def _worst_cases(table: ResultTable) -> list[CaseResult]:
+    """Those with the worst value of any label; by name where there is no value."""
+    measure = judge(table)
+    scored = [case for case in table.cases if not case.error]
+    if measure is None:
+        return scored[:MOST_CASES]
+    sign = 1.0 if measure.better == "higher" else -1.0
+
+    def badness(case: CaseResult) -> float:
+        own = (x for (_, column), x in case.values.items() if column == measure.name and x.used)
+        return min((sign * x.value for x in own), default=math.inf)
+
+    return sorted(scored, key=badness)[:MOST_CASES]
 
 
 def _choices(table: ResultTable, label: ScoredLabel, measure: Measure) -> list[PictureChoice]:

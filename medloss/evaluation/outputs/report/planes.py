@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_MARGIN_MM = 4.0
-_NAMES = ("sagittal", "coronal", "axial")
-_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
-_OBLIQUE = 0.35
-"""A direction is called by two letters where the second is more than about 20 degrees away."""
+from medloss.evaluation.outputs.report.grey import data_uri, shrunk
+from medloss.evaluation.outputs.report.orientation import Box, Display
 
-# Where display axes lead: the patient's right is on the left of the picture (radiological), the
-# front on the left of a sagittal one, the head or the front is up.
-_ACROSS = {0: -1, 1: -1}
-_DOWN = {1: -1, 2: -1}
+_MARGIN_MM = 4.0
+_SURROUNDINGS_MM = 12.0
+"""Around a label on an image, whose surroundings say where it is."""
+
+_MOST_PIXELS, _MOST_LOCATOR_PIXELS = 256, 96
+"""Across or down, of a grey-scale slice and of the small one that says where it is."""
+
+_SMALL = 0.4
+"""A crop that is less than this share of its slice has a small picture of the whole."""
+
+Shown = Callable[[Box], NDArray[np.uint8]]
+"""Grey values of a part of the image as it is shown, (x, y, z)."""
+
+
+@dataclass(frozen=True)
+class Locator:
+    """The whole slice, small, and where in it the crop is.
+
+    Args:
+        size_mm: across and down.
+        crop_mm: left, top, width and height.
+        grey: the slice as a data URI, empty where there is no image.
+    """
+
+    size_mm: tuple[float, float]
+    crop_mm: tuple[float, float, float, float]
+    grey: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,7 +47,7 @@ class Plane:
 
     Args:
         name: the anatomical plane nearest to it, or the axis of the file that it lies across.
-        index: of the slice along its axis, from 1.
+        index: of the slice along its axis in the file, from 1.
         count: slices along that axis.
         letters: where left, right, top and bottom lead in the patient.
         voxel_mm: size of a voxel across and down.
@@ -38,6 +58,8 @@ class Plane:
         reference: outline.
         prediction: outline.
         error_mm2: area of ``extra`` and ``lacking`` in this slice.
+        grey: the image there as a data URI, empty where there is none.
+        locator: where the crop lies, if it is a small part of the slice.
     """
 
     name: str
@@ -52,6 +74,8 @@ class Plane:
     reference: str
     prediction: str
     error_mm2: float
+    grey: str = ""
+    locator: Locator | None = None
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -62,75 +86,51 @@ class Plane:
 def planes(
     reference: NDArray[np.bool_],
     prediction: NDArray[np.bool_],
-    affine: NDArray[np.float64],
-    *,
-    placed: bool = True,
+    display: Display,
+    shown: Shown | None = None,
+    inside: Box | None = None,
 ) -> tuple[Plane, ...]:
     """Axial, coronal and sagittal slice with most wrong voxels; the only slice of a 2D image.
 
-    Where nothing is wrong, the slice with the largest area of the label.
+    Where nothing is wrong, the slice with the largest area of the label; of equal slices that in
+    their middle.
 
     Args:
         reference: mask, 2D or 3D; not empty unless ``prediction`` is not.
         prediction: mask of the same shape.
-        affine: 4x4, voxel index to RAS+ mm.
-        placed: whether the affine says where left and front are; else the slices are called after
-            the axes of the file, and their sides have no letters.
+        display: how they are shown.
+        shown: the image below them.
+        inside: :func:`tight_box` of both, where it is known.
     """
-    if reference.ndim == 2:
-        columns = affine[:3, :2]
-        normal = np.cross(columns[:, 0], columns[:, 1])
-        affine = np.column_stack([columns, normal / np.linalg.norm(normal)])
-        reference, prediction = reference[..., None], prediction[..., None]
-        axes: tuple[int, ...] = (2,)
-    else:
-        affine, axes = affine[:3, :3], (0, 1, 2)
-    world = _world_axes(affine)
-    box = _box(reference | prediction, np.linalg.norm(affine, axis=0))
-    found = [_plane(reference, prediction, affine, world, box, axis) for axis in axes]
-    if not placed:
-        found = [
-            replace(plane, name=f"axis {axis + 1}", letters=("", "", "", ""))
-            for axis, plane in zip(axes, found, strict=True)
-        ]
-    return tuple(sorted(found, key=lambda plane: plane.name))
+    true, found = display.turned(reference), display.turned(prediction)
+    inside = inside or tight_box(true | found)
+    box = grown(inside, display, _SURROUNDINGS_MM if shown else _MARGIN_MM)
+    return tuple(_plane(true, found, display, box, plane, shown) for plane in display.planes)
 
 
 def _plane(
     reference: NDArray[np.bool_],
     prediction: NDArray[np.bool_],
-    affine: NDArray[np.float64],
-    world: tuple[int, ...],
-    box: tuple[slice, ...],
-    axis: int,
+    display: Display,
+    box: Box,
+    plane: tuple[int, int, int],
+    shown: Shown | None,
 ) -> Plane:
-    others = tuple(i for i in range(3) if i != axis)
-    wrong = (reference ^ prediction).sum(axis=others)
-    areas = wrong if wrong.any() else reference.sum(axis=others)
-    index = int(areas.argmax())
-    # Across is R-L, or A-P in a sagittal slice; down is the other axis.
-    across, down = sorted(others, key=lambda i: world[i])
-    directions, cuts = [], []
-    for mask in (reference, prediction):
-        cut = np.take(
-            mask[tuple(box[i] if i != axis else slice(None) for i in range(3))], index, axis
-        )
-        cuts.append(cut if across < down else cut.T)  # (across, down)
-    for position, (i, leads) in enumerate(((across, _ACROSS), (down, _DOWN))):
-        direction = affine[:, i] / np.linalg.norm(affine[:, i])
-        if np.sign(direction[world[i]]) != leads[world[i]]:
-            cuts = [np.flip(cut, axis=position) for cut in cuts]
-            direction = -direction
-        directions.append(direction)
-    right, bottom = directions
-    voxel = tuple(float(np.linalg.norm(affine[:, i])) for i in (across, down))
-    ref, pred = (cut.T for cut in cuts)  # rows down, columns across
+    across, down, through = plane
+    wrong = (reference ^ prediction).sum(axis=(across, down))
+    areas = wrong if wrong.any() else reference.sum(axis=(across, down))
+    equal = np.flatnonzero(areas == areas.max())
+    index = int(equal[len(equal) // 2])
+    here = _at(box, through, index)
+    # Rows down, columns across.
+    ref, pred = (_rows(side[here], plane) for side in (reference, prediction))
+    voxel = display.voxel_mm[across], display.voxel_mm[down]
     return Plane(
-        name=_NAMES[world[axis]],
-        index=index + 1,
-        count=reference.shape[axis],
-        letters=(_leads(-right), _leads(right), _leads(-bottom), _leads(bottom)),
-        voxel_mm=(voxel[0], voxel[1]),
+        name=display.names[through],
+        index=display.number(through, index),
+        count=display.size[through],
+        letters=(*display.letters[across], *display.letters[down]),
+        voxel_mm=voxel,
         size=(ref.shape[1], ref.shape[0]),
         overlap=area_path(ref & pred),
         extra=area_path(pred & ~ref),
@@ -138,7 +138,42 @@ def _plane(
         reference=outline_path(ref),
         prediction=outline_path(pred),
         error_mm2=float(wrong[index]) * voxel[0] * voxel[1],
+        grey=_grey(shown, here, plane, _MOST_PIXELS),
+        locator=_locator(display, box, plane, index, shown),
     )
+
+
+def _locator(
+    display: Display, box: Box, plane: tuple[int, int, int], index: int, shown: Shown | None
+) -> Locator | None:
+    across, down, through = plane
+    whole, crop, start = [], [], []
+    for axis in (across, down):
+        mm = display.voxel_mm[axis]
+        whole.append(display.size[axis] * mm)
+        start.append(box[axis].start * mm)
+        crop.append((box[axis].stop - box[axis].start) * mm)
+    if crop[0] * crop[1] >= _SMALL * whole[0] * whole[1]:
+        return None
+    everything = slice(0, display.size[0]), slice(0, display.size[1]), slice(0, display.size[2])
+    grey = _grey(shown, _at(everything, through, index), plane, _MOST_LOCATOR_PIXELS)
+    return Locator((whole[0], whole[1]), (start[0], start[1], crop[0], crop[1]), grey)
+
+
+def _grey(shown: Shown | None, box: Box, plane: tuple[int, int, int], most: int) -> str:
+    return "" if shown is None else data_uri(shrunk(_rows(shown(box), plane), most))
+
+
+def _at(box: Box, axis: int, index: int) -> Box:
+    """One slice of a part."""
+    found = [slice(index, index + 1) if i == axis else part for i, part in enumerate(box)]
+    return found[0], found[1], found[2]
+
+
+def _rows(array: NDArray[Any], plane: tuple[int, int, int]) -> NDArray[Any]:
+    """A slice of (x, y, z) as rows down and columns across."""
+    across, down, through = plane
+    return array.transpose(down, across, through)[..., 0]
 
 
 def area_path(mask: NDArray[np.bool_]) -> str:
@@ -154,14 +189,60 @@ def area_path(mask: NDArray[np.bool_]) -> str:
 def outline_path(mask: NDArray[np.bool_]) -> str:
     """SVG path along the sides of pixels where ``mask[y, x]`` changes, the image edge included.
 
+    It goes around each part, and each hole, in one line, so that dashes are as long as they should
+    be.
+
     Example:
         >>> outline_path(np.array([[True, True]]))
-        'M0 0h2M0 1h2M0 0v1M2 0v1'
+        'M0 0h2v1h-2z'
     """
+    after = _sides(mask)
+    pieces = []
+    while after:
+        start = at = next(iter(after))
+        corners, way = [start], (0, 0)
+        while True:
+            ways = after[at]
+            # Where two pixels touch by a corner, each keeps its own: turn right.
+            step = ways.pop(_rightmost(way, ways))
+            if not ways:
+                del after[at]
+            if step != way and way != (0, 0):
+                corners.append(at)
+            at, way = (at[0] + step[0], at[1] + step[1]), step
+            if at == start:
+                break
+        pieces.append(_path(corners))
+    return "".join(pieces)
+
+
+def _sides(mask: NDArray[np.bool_]) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """Where to go from each corner with the inside on the right hand, in steps of (x, y)."""
     padded = np.pad(mask, 1)
-    across = _runs((padded[:-1] != padded[1:])[:, 1:-1])
-    down = _runs((padded[:, :-1] != padded[:, 1:])[1:-1].T)
-    return "".join([f"M{x} {y}h{n}" for y, x, n in across] + [f"M{x} {y}v{n}" for x, y, n in down])
+    inside = padded[1:-1, 1:-1]
+    after: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for outside, corner, step in (
+        (~padded[:-2, 1:-1], (0, 0), (1, 0)),
+        (~padded[1:-1, 2:], (1, 0), (0, 1)),
+        (~padded[2:, 1:-1], (1, 1), (-1, 0)),
+        (~padded[1:-1, :-2], (0, 1), (0, -1)),
+    ):
+        for y, x in np.argwhere(inside & outside).tolist():
+            after.setdefault((x + corner[0], y + corner[1]), []).append(step)
+    return after
+
+
+def _rightmost(way: tuple[int, int], ways: list[tuple[int, int]]) -> int:
+    right = -way[1], way[0]
+    return ways.index(right) if right in ways else 0
+
+
+def _path(corners: list[tuple[int, int]]) -> str:
+    path, (x, y) = f"M{corners[0][0]} {corners[0][1]}", corners[0]
+    for next_x, next_y in corners[1:]:
+        path += f"h{next_x - x}" if next_y == y else f"v{next_y - y}"
+        x, y = next_x, next_y
+    return path + "z"
 
 
 def _runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
@@ -172,28 +253,20 @@ def _runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
         yield row, start, end - start
 
 
-def _box(mask: NDArray[np.bool_], spacing_mm: NDArray[Any]) -> tuple[slice, ...]:
-    """Around all true voxels, with a margin, inside the image."""
+def tight_box(mask: NDArray[np.bool_]) -> Box:
+    """Around all true voxels of what is shown."""
     found = []
     for axis in range(3):
         others = tuple(i for i in range(3) if i != axis)
         where = np.flatnonzero(mask.any(axis=others))
-        margin = max(2, round(_MARGIN_MM / float(spacing_mm[axis])))
-        low, high = int(where[0]) - margin, int(where[-1]) + 1 + margin
-        found.append(slice(max(0, low), min(mask.shape[axis], high)))
-    return tuple(found)
+        found.append(slice(int(where[0]), int(where[-1]) + 1))
+    return found[0], found[1], found[2]
 
 
-def _world_axes(affine: NDArray[np.float64]) -> tuple[int, ...]:
-    """Which of R-L, A-P and S-I each voxel axis is nearest to, each once."""
-    from nibabel.orientations import io_orientation
-
-    square = np.eye(4)
-    square[:3, :3] = affine
-    return tuple(int(axis) for axis in io_orientation(square)[:, 0])
-
-
-def _leads(direction: NDArray[np.float64]) -> str:
-    order = sorted(range(3), key=lambda axis: -abs(direction[axis]))
-    letters = [_LETTERS[axis][int(direction[axis] > 0)] for axis in order]
-    return letters[0] + (letters[1] if abs(direction[order[1]]) > _OBLIQUE else "")
+def grown(box: Box, display: Display, margin_mm: float) -> Box:
+    """A part with a margin, inside the image."""
+    found = []
+    for part, mm, size in zip(box, display.voxel_mm, display.size, strict=True):
+        margin = max(2, round(margin_mm / mm))
+        found.append(slice(max(0, part.start - margin), min(size, part.stop + margin)))
+    return found[0], found[1], found[2]
