@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -229,6 +229,7 @@ class Case:
                 worst_mm=self._worst_mm,
                 origin=masks.origin,
                 turned=self._maps.turned,
+                whole=self._whole(label),
             )
         return self._components[label]
 
@@ -243,6 +244,7 @@ class Case:
                 size[::-1] if size and turned else size,
                 self.preset,
                 turned=turned,
+                whole=self._whole(label),
             )
         return self._cells[label]
 
@@ -328,6 +330,12 @@ class Case:
         if name not in FACTS:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
+
+    def _whole(self, label: int) -> Callable[[], SurfaceDistances] | None:
+        """The surfaces of a class, where its objects are measured alike."""
+        if PRESETS[self.preset].misreads or self.spacing_mm is None:
+            return None
+        return partial(self.surfaces, label)
 
     def _separate(self, label: int) -> ClassMasks:
         """Masks of a class, or its objects where they are given, fastest along the last axis."""
