@@ -118,15 +118,14 @@ class Reliability:
 
 
 @dataclass(frozen=True)
-class Detections:
+class CandidateRow:
     """How surely the lesions of a label were found in a case, for the curve over all cases.
 
     Args:
         label: that they are lesions of.
         column: of the metric that asked, whose options say what a candidate is.
-        lesions: of each lesion of the reference the probability of its likeliest candidate; 0
-            without one.
-        false: probability of each candidate that hits no lesion.
+        lesions: see :class:`medloss.scoring.Candidates`.
+        false: see there.
     """
 
     label: Label
@@ -135,7 +134,7 @@ class Detections:
     false: tuple[float, ...]
 
 
-_Row = TypeVar("_Row", LesionRow, Reliability, Detections)
+_Row = TypeVar("_Row", LesionRow, Reliability, CandidateRow)
 
 
 def row_of(kind: type[_Row], values: Iterable[Any]) -> _Row:
@@ -161,7 +160,7 @@ class CaseResult:
         signs: that its files are not what they seem (:mod:`medloss.evaluation.signs`).
         lesions: of the reference and of the prediction, label by label, where they were asked for.
         reliability: of each label, where a metric takes probabilities.
-        detections: of each label, where a metric takes candidates.
+        candidates: of each label and FROC score that was asked for.
         files: every file that it is made of, as it was when it was opened.
     """
 
@@ -177,7 +176,7 @@ class CaseResult:
     signs: tuple[dict[str, Any], ...] = ()
     lesions: tuple[LesionRow, ...] = ()
     reliability: tuple[Reliability, ...] = ()
-    detections: tuple[Detections, ...] = ()
+    candidates: tuple[CandidateRow, ...] = ()
     files: tuple[Opened, ...] = field(default=(), compare=False)
 
     @property
@@ -253,7 +252,7 @@ class CaseResult:
 ROW_FIELDS: Mapping[str, type[Any]] = {
     "lesions": LesionRow,
     "reliability": Reliability,
-    "detections": Detections,
+    "candidates": CandidateRow,
 }
 """The fields of :class:`CaseResult` that hold rows, each with its label."""
 

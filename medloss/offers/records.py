@@ -52,7 +52,15 @@ _FILE_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+\.(toml|json)"
 Kind = Literal["loss", "metric", "detection", "reader", "profile"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Fact = Literal[
-    "counts", "surfaces", "components", "cells", "topology", "skeletons", "probabilities"
+    "counts",
+    "surfaces",
+    "components",
+    "cells",
+    "topology",
+    "skeletons",
+    "contours",
+    "probabilities",
+    "candidates",
 ]
 Extra = Literal["distance_map", "skeleton", "components"]
 Role = Literal["box_loss", "objectness_loss", "detection_loss", "assigner", "detector"]
@@ -185,7 +193,7 @@ class Metric(Record):
 
     Args:
         facts: what the function takes, in order, of ``counts``, ``surfaces``, ``components``,
-            ``cells``, ``topology``, ``skeletons``, ``probabilities``.
+            ``cells``, ``topology``, ``skeletons``, ``contours``, ``probabilities``, ``candidates``.
         unit: ``"mm"``, ``"mm3"`` or ``""``.
         better: whether ``"higher"`` or ``"lower"`` values are better.
     """
@@ -204,6 +212,11 @@ class Metric(Record):
         _check(bool(self.facts), "facts", f"at least one of {FACTS}", self.facts)
         _check(self.unit in ("mm", "mm3", ""), "unit", "'mm', 'mm3' or ''", self.unit)
         _check(self.better in ("higher", "lower"), "better", "'higher' or 'lower'", self.better)
+
+    @property
+    def of_probabilities(self) -> bool:
+        """Whether label maps alone do not suffice."""
+        return bool({"probabilities", "candidates"} & {*self.facts})
 
     @property
     def class_name(self) -> str:

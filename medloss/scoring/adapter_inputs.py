@@ -15,6 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medloss.objects.planes import PLANES, Plane, planes_of
 from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
 from medloss.runtime import threads
 from medloss.runtime.compiling import Loops
@@ -66,6 +67,32 @@ def item_spacings(
             "spacing_mm='voxel' for distances in voxels"
         )
     return found
+
+
+def item_planes(y_pred: Tensor, y: Tensor) -> list[tuple[Plane, ...]]:
+    """The planes of the slices along the axes of every item: those of RAS where nothing tells.
+
+    Args:
+        y_pred: prediction, batch first.
+        y: reference, asked first.
+
+    Raises:
+        ValueError: a MetaTensor no longer tells which of its affines belong to these items.
+    """
+    batch = len(y)
+    for tensor in (y, y_pred):
+        if isinstance(tensor, MetaTensor) and y.ndim == 5:
+            affines = list(tensor.affine) if tensor.is_batch else [tensor.affine]
+            found = [planes_of(np.asarray(affine)) for affine in affines]
+            if len(found) == batch:
+                return found
+            if len({*found}) == 1:
+                return found[:1] * batch
+            raise ValueError(
+                f"axis: expected the number of an axis, as the MetaTensor has {len(found)} "
+                f"orientations and does not tell which of them belong to these {batch} samples"
+            )
+    return [PLANES] * batch
 
 
 def in_a_row(tensor: Tensor) -> Tensor:

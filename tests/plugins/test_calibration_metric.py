@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from monai.metrics.calibration import CalibrationErrorMetric
 
 import medloss.metrics
-from medloss.scoring import Case, Probabilities, facts
+from medloss.scoring import Case, Probabilities
+from medloss.scoring import probabilities as pieces
 from medloss_distribution.metrics import expected_calibration_error
 
 ECE = expected_calibration_error
@@ -24,15 +25,18 @@ def of(predicted, reference, ignored=None):
 
 
 def test_worked_by_hand():
-    # Of two bins: 0.1, 0.3 with one of two voxels in the class; 0.5, 0.9, 1 with two of three.
-    found = of([0.1, 0.3, 0.5, 0.9, 1.0], [0, 1, 1, 0, 1])
+    # Of two bins: 0.1, 0.3 with one of two voxels in the class; 0.6, 0.8, 1 with two of three.
+    found = of([0.1, 0.3, 0.6, 0.8, 1.0], [0, 1, 1, 0, 1])
     expected = 2 / 5 * abs(0.2 - 1 / 2) + 3 / 5 * abs(0.8 - 2 / 3)
     assert ECE(found, bins=2) == pytest.approx(expected, rel=1e-14)
     assert ECE(found, bins=1) == pytest.approx(abs(2.8 / 5 - 3 / 5), rel=1e-14)
-    # Halves by rank: 0.1, 0.3 and the others, as the limit is the value 0.5.
+    # Halves by rank: 0.1, 0.3 and the others, as the limit is the value 0.6.
     assert ECE(found, bins=2, binning="equal_mass") == pytest.approx(expected, rel=1e-14)
-    # A limit belongs to the upper bin, and 1 to the last one.
-    assert ECE(of([0.25, 0.75], [1, 1]), bins=4) == pytest.approx(1 / 2 * 3 / 4 + 1 / 2 * 1 / 4)
+    # A limit belongs to the bin below it, however float64 rounds it; 0 to the first.
+    for many in (10, 15, 49):
+        edges = of(np.arange(many + 1) / many, np.zeros(many + 1))
+        assert edges.bins(many).voxels.tolist() == [2, *[1] * (many - 1)]
+    assert np.flatnonzero(of(np.float32([0.3]), [0]).bins(10).voxels) == 3, "it is more than 0.3"
 
 
 def test_ignored_voxels_do_not_count():
@@ -62,12 +66,13 @@ def test_brute_force_and_any_order(seed, bins, piece):
     p, y = scene(seed)
     total = 0.0
     for b in range(bins):
-        last = b == bins - 1
-        here = (p >= b / bins) & ((p < (b + 1) / bins) | last)
+        # In thousandths, which p are.
+        k = np.rint(1000 * p).astype(int) * bins
+        here = ((k > 1000 * b) | (b == 0)) & (k <= 1000 * (b + 1))
         if here.any():
             total += here.mean() * abs(p[here].mean() - y[here].mean())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(facts, "_PIECE", piece)
+        patch.setattr(pieces, "_PIECE", piece)
         value = ECE(of(p, y), bins=bins)
     assert value == pytest.approx(total, rel=1e-9)
     order = np.random.default_rng(seed + 1).permutation(len(p))
