@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medloss.evaluation.records import CaseResult, Measure, ResultTable, ScoredLabel
+from medloss.objects.spacing import at_least
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,10 @@ def averages(table: ResultTable) -> tuple[Average, ...]:
         labels = chosen_labels(table.labels, entry.get("labels"))
         scored = [case for case in table.cases if not case.error]
         for measure in table.measures:
-            values = [_values(case, labels, measure) for case in scored]
-            if any(values):
-                found.append(_average(entry, measure, labels, values))
+            if measure.name in entry.get("metrics", (measure.name,)):
+                values = [_values(case, labels, measure) for case in scored]
+                if any(values):
+                    found.append(_average(entry, measure, labels, values))
     return tuple(found)
 
 
@@ -78,10 +80,11 @@ def chosen_labels(
     return tuple(found)
 
 
-def _values(
-    case: CaseResult, labels: Iterable[ScoredLabel], measure: Measure
-) -> dict[str, tuple[float, str]]:
-    """Values and statuses of a case, by label."""
+_Values = Mapping[str, tuple[float, str]]
+"""Value and status in a case, by label."""
+
+
+def _values(case: CaseResult, labels: Iterable[ScoredLabel], measure: Measure) -> _Values:
     found = ((label.key, case.values.get((label.key, measure.name))) for label in labels)
     return {key: (result.value, result.status) for key, result in found if result is not None}
 
@@ -90,24 +93,36 @@ def _average(
     entry: Mapping[str, Any],
     measure: Measure,
     labels: tuple[ScoredLabel, ...],
-    values: Sequence[Mapping[str, tuple[float, str]]],
+    values: Sequence[_Values],
 ) -> Average:
     name, keeps = str(entry["name"]), entry.get("undefined") == "keep"
-    columns = [[each[label.key][0] for each in values if label.key in each] for label in labels]
+    if "detected_from" in entry:
+        limit = float(entry["detected_from"])
+        scores = [_detection_f1([x[y.key] for x in values if y.key in x], limit) for y in labels]
+        rule = f"F1 of finding a label, by {measure.name} from {limit:g} on, mean of the labels"
+        return Average(name, measure, labels, _mean(scores), len(values), rule)
+    if entry.get("absent") == "skip":
+        values = [{k: x for k, x in each.items() if x[1] != "both_empty"} for each in values]
     if entry.get("first", "cases") == "labels":
-        rows = [_mean(value for value, _ in each.values()) for each in values]
-        told = "of the labels of each case, then of the cases"
-        parts = rows
-        value = _mean(rows)
+        value = _mean(_mean(found for found, _ in each.values()) for each in values)
+        rule = "mean of the labels of each case, then of the cases"
     else:
-        parts = [value for column in columns for value in column]
-        means = [_mean(column) for column in columns]
-        told = "of the cases of each label, then of the labels"
-        undefined = keeps and any(map(math.isnan, means))
-        value = math.nan if undefined else _mean(means)
-        told += ", undefined where one of them is" if keeps else ""
-    n = sum(any(not math.isnan(value) for value, _ in each.values()) for each in values)
-    return Average(name, measure, labels, value, n if parts else 0, f"mean {told}")
+        means = [_mean(x[label.key][0] for x in values if label.key in x) for label in labels]
+        value = math.nan if keeps and any(map(math.isnan, means)) else _mean(means)
+        rule = "mean of the cases of each label, then of the labels"
+        rule += ", undefined where one of them is" if keeps else ""
+    if entry.get("absent") == "skip":
+        rule += ", without labels that are in neither map"
+    n = sum(any(not math.isnan(found) for found, _ in each.values()) for each in values)
+    return Average(name, measure, labels, value, n, rule)
+
+
+def _detection_f1(found: Sequence[tuple[float, str]], limit: float) -> float:
+    """2 TP / (2 TP + FP + FN) over cases; 0 for a label that no case has."""
+    hits = sum(status == "ok" and at_least(value, limit) for value, status in found)
+    wrong = sum(status == "spurious" for _, status in found)
+    lost = sum(status in ("ok", "missed") for _, status in found) - hits
+    return 2 * hits / (2 * hits + wrong + lost) if hits + wrong + lost else 0.0
 
 
 def _mean(values: Iterable[float]) -> float:

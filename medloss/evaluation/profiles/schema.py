@@ -243,6 +243,9 @@ _CONTENT: dict[str, Check | Table | Rows | Free] = {
                 "labels": _texts,
                 "first": _one_of("cases", "labels"),
                 "undefined": _one_of("skip", "keep"),
+                "metrics": _texts,
+                "absent": _one_of("count", "skip"),
+                "detected_from": _number,
             },
             ("name",),
         )
@@ -256,6 +259,7 @@ _CONTENT: dict[str, Check | Table | Rows | Free] = {
             "level": _level,
             "metrics": _texts,
             "labels": _texts,
+            "label_mean": _one_of("of_each_case", "of_all_cases"),
             "tie_break": _text,
             "weights": Table({"metrics": Free(_not_negative), "labels": Free(_not_negative)}),
             "penalties": Free(_number),
