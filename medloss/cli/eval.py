@@ -251,6 +251,7 @@ def _show(
     if definitions:
         terminal.print_definitions(console, definitions)
     terminal.print_lesions(console, table)
+    terminal.print_pooled(console, table)
     terminal.print_notes(console, table, plan.metrics)
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)

@@ -388,7 +388,7 @@ def _of_label(plan: EvalPlan, label: Label) -> tuple[MetricChoice, ...]:
     try:
         return tuple(metric.for_label(label, plan.name(label)) for metric in plan.metrics)
     except ValueError as error:
-        raise CaseError(f"{error}; --metrics gives one to each label, by number or name") from error
+        raise CaseError(f"{error}; --metric gives one to each label, by number or name") from error
 
 
 def _reliability(case: Case, code: int, label: Label, plan: EvalPlan) -> Reliability:

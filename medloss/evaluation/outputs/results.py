@@ -18,6 +18,7 @@ from typing import Any
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
+from medloss.evaluation.outputs.pooled import pooled_entries
 from medloss.evaluation.records import (
     ROW_FIELDS,
     WHOLE_CASE,
@@ -149,6 +150,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [_summary_entry(line, table) for line in table.lines],
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
+        "pooled": pooled_entries(table),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)
