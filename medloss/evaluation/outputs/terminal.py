@@ -19,6 +19,7 @@ from medloss.evaluation.lesions import LesionsOfSize
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
+from medloss.evaluation.outputs.pooled import DICE, pooled
 from medloss.evaluation.outputs.statistics import Interval
 from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
@@ -103,6 +104,36 @@ def print_lesions(console: Console, table: ResultTable) -> None:
     room = console.width - sum(widths) - len(widths)
     left = [max(8, min(max(map(cell_len, names)), room))]
     for text in head_lines(["lesions of"], heads, left, widths):
+        _print(console, text, "bold")
+    for name, cells in zip(names, rows, strict=True):
+        _print(console, line([name], cells, left, widths))
+    console.print()
+
+
+def print_pooled(console: Console, table: ResultTable) -> None:
+    """Print the values of all cases together: of Dice those over all labels."""
+    asked = {measure.name for measure in table.measures}
+    many = len(table.labels) > 1
+    found = [
+        each
+        for each in pooled(table)
+        if each.metric in asked and not (each.metric == DICE and many and each.label is not None)
+    ]
+    if not found:
+        return
+    heads = [["value"], ["95% CI", "low"], ["", "high"]]
+    rows = [[number(x) for x in (each.value, each.ci_low, each.ci_high)] for each in found]
+    console.print(Text("All cases together:", "bold"))
+    widths = [width + 1 for width in widths_of(heads, rows)]
+    names = [
+        f"  {each.metric}"
+        + ("" if each.label is None else f", {table.label(label_key(each.label)).title}")
+        + f": {each.order}"
+        for each in found
+    ]
+    room = console.width - sum(widths) - len(widths)
+    left = [max(8, min(max(map(cell_len, names)), room))]
+    for text in head_lines([""], heads, left, widths):
         _print(console, text, "bold")
     for name, cells in zip(names, rows, strict=True):
         _print(console, line([name], cells, left, widths))
