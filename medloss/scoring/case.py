@@ -23,6 +23,7 @@ from medloss.scoring.inputs import (
     probabilities_of,
     to_array,
 )
+from medloss.scoring.lesion_maps import Parts
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import ClassMasks, LabelMaps
 from medloss.scoring.presets import PRESETS, Status, find_preset
@@ -87,6 +88,8 @@ class Case:
         objects: the number of the object that each voxel of the reference and of the prediction
             belongs to, 0 outside. Components of a label are then these objects, as far as they lie
             in it, whether or not they touch; every other fact is that of all of them together.
+        parts: maps of the labels that regions are made of, of the reference and the prediction.
+        members: by the label of each region, which of these it is made of.
 
     Maps may be numpy arrays or tensors.
 
@@ -119,6 +122,8 @@ class Case:
         probabilities: Mapping[int, NDArray[Any]] | None = None,
         device: str | None = None,
         objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        parts: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        members: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         reference = label_map("reference", reference)
         prediction = label_map("prediction", prediction)
@@ -138,6 +143,8 @@ class Case:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
+        self._parts = parts and tuple(label_map("parts", given) for given in parts)
+        self._members = members or {}
         self._device = device
         self._probabilities = None
         if probabilities is not None:
@@ -184,7 +191,9 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._separate(label)
+            masks, parts = self._separate(label), None
+            if self._parts is not None and label in self._members:
+                parts = Parts(*self._boxed(self._parts, masks), self._members[label])
             self._components[label] = Components(
                 masks.reference,
                 masks.prediction,
@@ -195,6 +204,7 @@ class Case:
                 worst_mm=self._worst_mm,
                 origin=masks.origin,
                 turned=self._maps.turned,
+                parts=parts,
             )
         return self._components[label]
 
@@ -273,12 +283,17 @@ class Case:
         masks = self._maps.masks(self._known(label))
         if self._objects is None:
             return masks
-        ends = zip(masks.origin, masks.reference.shape, strict=True)
-        box = tuple(slice(start, start + size) for start, size in ends)
-        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, self._objects))
+        one, other = self._boxed(self._objects, masks)
         reference = np.where(masks.reference, one, 0)
         prediction = np.where(masks.prediction, other, 0)
         return ClassMasks(reference, prediction, masks.ignored, masks.origin)
+
+    def _boxed(self, maps: Sequence[Any], masks: ClassMasks) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Two whole maps in the box and the order of axes of the masks of a class."""
+        ends = zip(masks.origin, masks.reference.shape, strict=True)
+        box = tuple(slice(start, start + size) for start, size in ends)
+        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, maps))
+        return one, other
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
