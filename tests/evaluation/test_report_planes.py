@@ -58,6 +58,10 @@ def test_outlines_are_all_sides_between_in_and_out(mask):
     assert sides == {side for side in wanted if within(side, mask.shape)}
 
 
+def test_pixels_that_touch_by_a_corner_have_lines_of_their_own():
+    assert outline_path(np.eye(2, dtype=bool)) == "M0 0h1v1h-1zM1 1h1v1h-1z"
+
+
 def within(side: tuple[str, int, int], shape: tuple[int, ...]) -> bool:
     way, x, y = side
     return x < shape[1] if way == "h" else y < shape[0]

@@ -30,7 +30,7 @@ from medloss.evaluation.records import Measure, ScoredLabel
 MOST_CASES = 10
 """As many of the worst cases are shown where nobody names any."""
 
-ROOM_BYTES = 12_000_000
+ROOM_BYTES = 11_000_000
 """All cases of a page together, as text."""
 
 _MOST_BYTES = 3_000_000
