@@ -24,7 +24,7 @@ from medloss.evaluation.reading.formats import packages
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
-from medloss.scoring.presets import PRESETS, BothEmpty, Missed
+from medloss.scoring.presets import PRESETS, BothEmpty, Missed, find_preset
 from medloss.work.devices import device_name
 
 _CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")
@@ -142,6 +142,7 @@ def _summary(
 
 def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
     names = [m.record.name for m in plan.metrics] + [x.record.name for x in plan.losses]
+    left_out = {metric.column for metric in plan.metrics if metric.spurious == "exclude"}
     asked = [
         {
             "metric": column.name,
@@ -149,11 +150,13 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
             "options": dict(column.options),
             "unit": column.unit,
             "better": column.better,
+            **({"spurious": "exclude"} if column.name in left_out else {}),
         }
         for column, name in zip(columns(plan), names, strict=True)
     ]
     return {
         "preset": plan.preset,
+        **({"precision": precision} if (precision := find_preset(plan.preset).precision) else {}),
         "policies": {
             "missed": plan.policy.missed,
             "both_empty": plan.policy.both_empty,
@@ -166,6 +169,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
         "device": device_name(plan.device),
         **({"lesions": dataclasses.asdict(plan.lesions)} if plan.lesions else {}),
         **({"source": dict(plan.source)} if plan.source else {}),
+        **({"profile": plan.profile.record()} if plan.profile else {}),
         **plan.grouping.record(),
     }
 
@@ -215,11 +219,15 @@ def every_definition(
 ) -> tuple[tuple[str, EmptyPolicy], ...]:
     """Every preset that measures in mm with its own policy, as far as the user chose none.
 
+    Each definition once, and not to another precision.
+
     Example:
         >>> [name for name, _ in every_definition(None, None)][:3]
         ['deepmind', 'exact', 'monai']
     """
-    right = (preset.name for preset in PRESETS.values() if not preset.misreads)
+    right = (
+        preset.name for preset in PRESETS.values() if not (preset.misreads or preset.approximates)
+    )
     return tuple((name, EmptyPolicy.of(name, missed, both_empty)) for name in right)
 
 
