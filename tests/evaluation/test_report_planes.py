@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
 from medloss.evaluation.outputs.report.orientation import display_of
-from medloss.evaluation.outputs.report.planes import area_path, outline_path, planes
+from medloss.evaluation.outputs.report.paths import area_path, outline_path
+from medloss.evaluation.outputs.report.planes import planes
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
 
