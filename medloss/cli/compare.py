@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     metavar="NAME",
     multiple=True,
     help="Compare by this one; repeatable.  [default: all]",
+)
+@click.option(
+    "--profile",
+    metavar="NAME|FILE",
+    help="Also rank as this profile says in its [ranking]: what counts, by which weights, what a "
+    "missing case costs; with a map of significance. Of more than 8 runs the differences are those "
+    "with the first.",
 )
 @click.option("--common-cases", is_flag=True, help="Compare on the cases that all runs have.")
 @click.option("--common-labels", is_flag=True, help="Compare on the labels that all runs have.")
@@ -73,6 +81,13 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--csv", "csv_path", metavar="FILE", type=FILE, help="Every difference.")
 @CSV_SAFE
+@click.option(
+    "--ranking",
+    "ranking_path",
+    metavar="FILE",
+    type=FILE,
+    help="The ranking of --profile, a line for each run, as CSV.",
+)
 @click.option("--json", "json_path", metavar="FILE", type=FILE, help="Everything.")
 @click.option("--html", "html_path", metavar="FILE", type=FILE, help="A page with figures.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
@@ -80,6 +95,7 @@ def compare_command(
     folders: tuple[Path, ...],
     names: tuple[str, ...],
     metrics: tuple[str, ...],
+    profile: str | None,
     common_cases: bool,
     common_labels: bool,
     common_metrics: bool,
@@ -92,6 +108,7 @@ def compare_command(
     seed: int,
     csv_path: Path | None,
     csv_safe: bool,
+    ranking_path: Path | None,
     json_path: Path | None,
     html_path: Path | None,
     force: bool,
@@ -121,9 +138,9 @@ def compare_command(
     from medloss.evaluation.outputs.statistics import Bootstrap
 
     with usage_errors():
-        check_outputs(csv_path, json_path, html_path, force=force)
-        if csv_safe and not csv_path:
-            raise ValueError("--csv-safe needs --csv FILE")
+        check_outputs(csv_path, ranking_path, json_path, html_path, force=force)
+        if csv_safe and not (csv_path or ranking_path):
+            raise ValueError("--csv-safe needs --csv FILE or --ranking FILE")
         if len(folders) < 2:
             raise ValueError(f"expected at least 2 folders, got {len(folders)}")
         if names and (len(names) != len(folders) or len(set(names)) != len(names)):
@@ -150,18 +167,38 @@ def compare_command(
             tuple(parse_margin(text, *known) for text in margins),
             tuple(parse_target("--primary", text, *known) for text in primary),
         )
+        challenged = None
+        if profile is not None:
+            from medloss.evaluation.compare.challenge import MANY, challenge
+            from medloss.evaluation.profiles.reading import read_profile
+
+            challenged = challenge(
+                compared, read_profile(profile), bootstrap, other=allow_different_definitions
+            )
+            if len(runs) > MANY:
+                first = compared.runs[challenged.order[0]].name
+                decisions = dataclasses.replace(decisions, baseline=first)
+        elif ranking_path is not None:
+            raise ValueError("--ranking needs --profile NAME|FILE")
     found = differences(compared, decisions)
     ranked = rankings(compared, bootstrap)
     console = make_console()
     if console.width < WIDTH:  # wrapped by the terminal: cutting would hide numbers
         console = make_console(width=WIDTH)
-    print_comparison(console, compared, found, ranked, decisions)
+    if challenged is None or len(runs) <= MANY:
+        print_comparison(console, compared, found, ranked, decisions)
+    if challenged is not None:
+        from medloss.evaluation.compare.challenge_outputs import print_challenge, write_ranking
+
+        print_challenge(console, compared, challenged, ranked[0])
+        if ranking_path:
+            write_ranking(ranking_path, compared, challenged, safe=csv_safe)
     if csv_path:
         write_csv(csv_path, found, safe=csv_safe)
     if json_path:
-        write_json(json_path, compared, found, ranked, decisions)
+        write_json(json_path, compared, found, ranked, decisions, challenged)
     if html_path:
         from medloss.evaluation.compare.page import write_comparison  # jinja2
 
-        write_comparison(html_path, compared, found, ranked, decisions)
-    tell_written(csv_path, json_path, html_path)
+        write_comparison(html_path, compared, found, ranked, decisions, challenged)
+    tell_written(csv_path, ranking_path, json_path, html_path)
