@@ -258,6 +258,7 @@ def _show(
         terminal.print_definitions(console, definitions)
     terminal.print_averages(console, table)
     terminal.print_lesions(console, table)
+    terminal.print_pooled(console, table)
     terminal.print_notes(console, table, plan.metrics)
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)

@@ -20,7 +20,7 @@ from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.folders import printable
 from medloss.evaluation.inputs.labels import Label, same_name
-from medloss.evaluation.inputs.layers import ClassCases
+from medloss.evaluation.inputs.layers import ClassCases, Layer
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.lesions import LesionTable, lesion_rows
@@ -29,6 +29,7 @@ from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import (
     CandidateRow,
     CaseResult,
+    Confusion,
     LesionRow,
     Reliability,
     Result,
@@ -214,7 +215,7 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
                 spelled.setdefault(same_name(result.label), result.label)
 
     def one(label: Label | None) -> Label | None:
-        return spelled[same_name(label)] if isinstance(label, str) else label
+        return spelled.get(same_name(label), label) if isinstance(label, str) else label
 
     def named(rows: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(dataclasses.replace(each, label=one(each.label)) for each in rows)
@@ -231,12 +232,19 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
                 error="its labels pair by number and those of other cases by name; say with "
                 "--labels which number is which name, such as 1=liver",
             )
+        taken = (
+            dataclasses.replace(
+                row, predicted=tuple(one(label) or label for label in row.predicted)
+            )
+            for row in case.confusion
+        )
+        rows = row_fields(lambda name: named(getattr(case, name)))
         return dataclasses.replace(
             case,
             results=named(case.results),
             counts=tuple((one(label) or label, counts) for label, counts in case.counts),
             definitions=tuple((preset, named(found)) for preset, found in case.definitions),
-            **row_fields(lambda name: named(getattr(case, name))),
+            **{**rows, "confusion": named(taken)},
         )
 
     return tuple(map(renamed, cases)) if spelled else cases
@@ -369,9 +377,23 @@ def evaluate_case_pair(
         lesions=tuple(lesions),
         reliability=tuple(reliability),
         candidates=tuple(candidates),
+        confusion=_confusion(cases, layers[0]) if sides.exclusive else (),
         notes=(*sides.notes, *filter(None, (find_preset(plan.preset).note,))),
         signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
+
+
+def _confusion(cases: ClassCases, layer: Layer) -> tuple[Confusion, ...]:
+    """Which label of a map is taken for which, where there is more than one."""
+    titles = {code: label for label, code in layer.codes.items()}
+    if len(titles) < 2:
+        return ()
+    case, _ = cases.find(next(iter(layer.codes)))
+    rows: dict[Label, dict[Label, int]] = {}
+    for (row, column), voxels in case.confused.items():
+        label, predicted = ("" if code is None else titles[code] for code in (row, column))
+        rows.setdefault(label, {})[predicted] = voxels
+    return tuple(Confusion(row, tuple(found), tuple(found.values())) for row, found in rows.items())
 
 
 def _counts(case: Case, code: int) -> Counts:

@@ -24,6 +24,7 @@ from medloss.scoring.adapter_inputs import (
     batch_counts,
     ignored_voxels,
     in_a_row,
+    in_channels,
     item_cases,
     item_planes,
     item_spacings,
@@ -78,6 +79,7 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         name = type(self).__name__
         own = named(self.record.name, given, options, name)
         self.by_class = by_class(own, self.own_options)
+        own |= self.by_class
         if not self.takes_any_option:
             known = inspect.signature(type(self)).parameters
             check_names(name, own, known, known)
@@ -161,6 +163,7 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             mask = None if mask is None else in_a_row(mask)
             spacings = [row and (math.prod(row), 1.0) for row in spacings]
         y, ignored = ignored_voxels(y, mask, self.ignore_index)
+        y = in_channels(y_pred, y, self.num_classes)
         classes = self.num_classes or y.shape[1]
         scored = range(0 if self.include_background or classes == 1 else 1, classes)
         each = options_of_classes(self.options, self.by_class, scored)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,6 +177,29 @@ class Case:
             self._counts[label] = class_counts(self._counted, self._known(label), self._voxel_mm3)
         return self._counts[label]
 
+    @property
+    def confused(self) -> dict[tuple[int | None, int | None], int]:
+        """Voxels by their label in the reference and in the prediction, where these differ.
+
+        ``None`` is none of the labels of the case. Pairs without a voxel are left out; of more than
+        512 labels there are none.
+
+        Example:
+            >>> case = Case(np.array([[1, 1, 2, 0]]), np.array([[1, 2, 2, 3]]), labels=[1, 2])
+            >>> case.confused
+            {(1, 2): 1}
+        """
+        found = self._counted.confused
+        if found is None:
+            return {}
+        labels = (None, *self._counted.codes)
+        rows, columns = found.nonzero()
+        return {
+            (labels[row], labels[column]): int(found[row, column])
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            if row or column
+        }
+
     def status(self, label: int) -> Status:
         """Whether a class occurs in both maps, in one or in none, or was not annotated."""
         if self.annotated is not None and self._known(label) not in self.annotated:
@@ -206,6 +229,7 @@ class Case:
                 worst_mm=self._worst_mm,
                 origin=masks.origin,
                 turned=self._maps.turned,
+                whole=self._whole(label),
             )
         return self._components[label]
 
@@ -220,6 +244,7 @@ class Case:
                 size[::-1] if size and turned else size,
                 self.preset,
                 turned=turned,
+                whole=self._whole(label),
             )
         return self._cells[label]
 
@@ -305,6 +330,12 @@ class Case:
         if name not in FACTS:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
+
+    def _whole(self, label: int) -> Callable[[], SurfaceDistances] | None:
+        """The surfaces of a class, where its objects are measured alike."""
+        if PRESETS[self.preset].misreads or self.spacing_mm is None:
+            return None
+        return partial(self.surfaces, label)
 
     def _separate(self, label: int) -> ClassMasks:
         """Masks of a class, or its objects where they are given, fastest along the last axis."""

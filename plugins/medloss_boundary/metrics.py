@@ -8,7 +8,9 @@ from medloss.scoring import Contours, Counts, SurfaceDistances
 from medloss.scoring.contours import Axis
 
 
-def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float:
+def hausdorff(
+    surfaces: SurfaceDistances, *, percentile: float = 100.0, directed: bool = False
+) -> float:
     """Hausdorff distance: the farthest that the surfaces are apart, or any percentile of it.
 
     Formula:
@@ -28,6 +30,7 @@ def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float
     Args:
         surfaces: distances between the surfaces of the class.
         percentile: above 0, up to 100, the maximum. A single voxel far away decides the maximum.
+        directed: whether d(P → G) counts alone, which does not see what the prediction leaves out.
 
     Example:
         >>> import numpy as np
@@ -45,6 +48,12 @@ def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile: expected above 0 and up to 100, got {percentile!r}")
+    if not isinstance(directed, bool):
+        raise TypeError(f"directed: expected True or False, got {directed!r}")
+    if directed:
+        reference, prediction = surfaces.directed_percentiles(percentile)
+        # A missed class has no prediction to start from, and nothing that is near the reference.
+        return math.inf if math.isinf(reference) else prediction
     return surfaces.percentile(percentile)
 
 

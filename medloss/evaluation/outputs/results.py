@@ -19,6 +19,7 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
+from medloss.evaluation.outputs.pooled import pooled_entries
 from medloss.evaluation.outputs.subgroups import subgroup_entries, subgroups_of
 from medloss.evaluation.records import (
     ROW_FIELDS,
@@ -159,7 +160,8 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "summary": [summary_entry(line, table) for line in table.lines],
         **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
-        **({"subgroups": subgroup_entries(table)} if table.subgroups else {}),
+        **({"subgroups": subgroup_entries(table.subgroups)} if table.subgroups else {}),
+        "pooled": pooled_entries(table),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)

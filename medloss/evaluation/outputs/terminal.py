@@ -19,6 +19,7 @@ from medloss.evaluation.lesions import LesionsOfSize
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
+from medloss.evaluation.outputs.pooled import DICE, pooled
 from medloss.evaluation.outputs.statistics import Interval
 from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
@@ -29,6 +30,7 @@ from medloss.evaluation.records import (
     Measure,
     ResultTable,
     ScoredLabel,
+    SubgroupTable,
     Summary,
     label_key,
 )
@@ -108,6 +110,36 @@ def print_lesions(console: Console, table: ResultTable) -> None:
     console.print()
 
 
+def print_pooled(console: Console, table: ResultTable) -> None:
+    """Print the values of all cases together: of Dice those over all labels."""
+    asked = {measure.name for measure in table.measures}
+    many = len(table.labels) > 1
+    found = [
+        each
+        for each in pooled(table)
+        if each.metric in asked and not (each.metric == DICE and many and each.label is not None)
+    ]
+    if not found:
+        return
+    heads = [["value"], ["95% CI", "low"], ["", "high"]]
+    rows = [[number(x) for x in (each.value, each.ci_low, each.ci_high)] for each in found]
+    console.print(Text("All cases together:", "bold"))
+    widths = [width + 1 for width in widths_of(heads, rows)]
+    names = [
+        f"  {each.metric}"
+        + ("" if each.label is None else f", {table.label(label_key(each.label)).title}")
+        + f": {each.order}"
+        for each in found
+    ]
+    room = console.width - sum(widths) - len(widths)
+    left = [max(8, min(max(map(cell_len, names)), room))]
+    for text in head_lines([""], heads, left, widths):
+        _print(console, text, "bold")
+    for name, cells in zip(names, rows, strict=True):
+        _print(console, line([name], cells, left, widths))
+    console.print()
+
+
 def _size(found: LesionsOfSize) -> str:
     if found.high_mm3 == float("inf"):
         return f"{found.low_mm3:g} mm³ or more"
@@ -121,8 +153,8 @@ def print_intervals(console: Console, table: ResultTable) -> None:
         clusters = grouping.clusters([case.pair for case in table.cases]) or {}
         _print(
             console,
-            f"{len(set(clusters.values()))} patients or other clusters ({grouping.cluster}) with "
-            f"{len(table.cases)} cases; 95% intervals count clusters:",
+            f"{len(table.cases)} cases of {len(set(clusters.values()))} {grouping.noun} "
+            f"({grouping.cluster}); 95% intervals of the means count {grouping.noun}:",
         )
         heads = [["mean"], ["low"], ["high"], ["n"], ["clus-", "ters"]]
         rows = [
@@ -138,7 +170,10 @@ def print_intervals(console: Console, table: ResultTable) -> None:
             if caution:
                 _print(console, f"{caution}.")
         console.print()
-    _print_subgroups(console, table)
+    print_subgroups(console, [("", each) for each in table.subgroups])
+    if table.subgroups:
+        _print(console, f"{RULE[:1].upper()}{RULE[1:]}.")
+        console.print()
 
 
 def _caution(line: Summary) -> str:
@@ -148,9 +183,14 @@ def _caution(line: Summary) -> str:
     return f"{line.clusters} clusters are too few for an interval" if line.clusters else ""
 
 
-def _print_subgroups(console: Console, table: ResultTable) -> None:
-    """Print every metric by subgroup, each with its difference from the largest of its list."""
-    if not table.subgroups:
+def print_subgroups(console: Console, tables: Sequence[tuple[str, SubgroupTable]]) -> None:
+    """Print every metric by subgroup, each with its difference from the largest of its list.
+
+    Args:
+        console: to print on.
+        tables: each with what its values are, where they are not those of the metric.
+    """
+    if not tables:
         return
     _print(console, "Subgroups:", "bold")
     names = ["", "  subgroup"]
@@ -165,9 +205,10 @@ def _print_subgroups(console: Console, table: ResultTable) -> None:
         ["p", "(Holm)"],
     ]
     lines: list[tuple[str, list[str]]] = []
-    for each in table.subgroups:
+    for what, each in tables:
         unit, contrasts = each.measure.unit, {x.level: x for x in each.contrasts}
-        lines.append((f"{_title(each.measure)}, {each.label.title}, by {each.variable}", []))
+        title = f"{what}{_title(each.measure)}, {each.label.title}, by {each.variable}"
+        lines.append((title, []))
         for group in each.groups:
             numbers = [number(x, unit) for x in (group.mean, group.ci_low, group.ci_high)]
             many = f"{group.n} ({group.clusters})" if group.clusters else str(group.n)
@@ -188,7 +229,6 @@ def _print_subgroups(console: Console, table: ResultTable) -> None:
             _print(console, line([name], cells, left, widths))
         else:
             _print(console, name, "bold cyan")
-    _print(console, f"{RULE[:1].upper()}{RULE[1:]}.")
     console.print()
 
 

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
+from medloss.evaluation.outputs.statistics import Bootstrap
+from medloss.evaluation.outputs.statistics.means import interval_rules
 from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
@@ -61,7 +64,7 @@ def render(template: str, context: dict[str, Any], *, scripts: Sequence[str] = (
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(value=value, px=pixels, share=share, p=p_value)
+    environment.filters.update(value=value, px=pixels, share=share, p=_p)
     sources = (loader.get_source(environment, name)[0] for name in ("tables.js", *scripts))
     script = "\n".join(["", *sources])
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
@@ -102,6 +105,10 @@ def between(low: float, high: float, unit: str = "") -> str:
     if math.isnan(low) and math.isnan(high):
         return DASH
     return f"{value(low, unit)} to {value(high, unit)}"
+
+
+def _p(found: float) -> str:
+    return DASH if math.isnan(found) else p_value(found)
 
 
 def share(found: float) -> str:
@@ -146,11 +153,10 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
         told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
         found.append(("Inputs", f"Before scoring: {told}."))
     if intervals:
-        made = settings["bootstrap"]
-        told = (
-            f"{100 * float(made['level']):g}% bootstrap interval of the mean (bias-corrected and "
-            f"accelerated, {made['resamples']} resamples of the cases, seed {made['seed']})."
-        )
+        grouping = Grouping.of_record(settings)
+        noun = grouping.noun if grouping.cluster else ""
+        rules = interval_rules(Bootstrap(**settings["bootstrap"]), noun=noun)
+        told = f"95% intervals of the mean: {rules}. They are not adjusted for their number."
         found.append(("Intervals", told))
     found.append(
         (
