@@ -27,7 +27,7 @@ from medloss.cli.eval_pictures import PICTURE_OPTIONS, ImageOptions, picture_opt
 from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, InterruptedCommand, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
-from medloss.evaluation.planning import Definition, make_plan
+from medloss.evaluation.planning import Definition, Settings
 from medloss.evaluation.settings import InputSettings
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from medloss.integrations.bundle import BundleCases
 
 _FEW_CASES = 10
-_DECIDING = {"device", "lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"}
+_DECIDING = {
+    *("device", "cluster", "by"),
+    *("lesions_path", "lesion_matching", "lesion_connectivity", "lesion_sizes"),
+}
 """Options of the outputs that what is computed depends on."""
 
 
@@ -95,6 +98,8 @@ def eval_command(
     """
     with usage_errors():
         outputs.check()
+        said = Settings.of(inputs, definition, outputs.defined)
+        inputs, outputs = said.inputs, dataclasses.replace(outputs, **said.outputs)
         predicted = bundle.open(prediction, reference, inputs, outputs)
         found = None if predicted else inputs.cases(prediction, reference)
         pairs = predicted.pairs if predicted else found.pairs if found else ()
@@ -102,7 +107,7 @@ def eval_command(
             say(f"Warning: {sentence}.", err=True)
         shown.check(pairs, report=outputs.folder is not None and outputs.report)
         pairs = shown.find(pairs)
-        plan = outputs.extend(make_plan(inputs, definition, found), definition)
+        plan = outputs.extend(said.plan(found), pairs, said.definition)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
         context.with_resource(outputs.prepared())
@@ -248,8 +253,10 @@ def _show(
         terminal.print_cases(console, table)
     if len(table.cases) > 1:
         terminal.print_summary(console, table)
+    terminal.print_intervals(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
+    terminal.print_averages(console, table)
     terminal.print_lesions(console, table)
     terminal.print_pooled(console, table)
     terminal.print_notes(console, table, plan.metrics)

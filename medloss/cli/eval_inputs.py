@@ -55,7 +55,8 @@ class BundleOptions:
         if other is not None:
             raise ValueError("--bundle predicts: give REF alone, or nothing")
         refuse_given(inputs, FILE_OPTIONS, "names predictions; --bundle makes them")
-        refuse_given(inputs, ("threshold", "instances"), "is for files; --bundle makes label maps")
+        of_files = ("threshold", "instances", "label_divisor")
+        refuse_given(inputs, of_files, "is for files; --bundle makes label maps")
         if (outputs.workers or 1) > 1 or outputs.scheduler is not None:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
         overrides = parse_overrides(self.override)
@@ -155,6 +156,13 @@ _VALUES = (
         "take them as they are, however they touch; other metrics see all of them together.",
     ),
     click.option(
+        "--label-divisor",
+        metavar="N",
+        type=click.IntRange(min=2),
+        help="With --instances: a value is its class times N plus a number, such as 3012 for "
+        "object 12 of class 3 with N 1000.",
+    ),
+    click.option(
         "--resample",
         is_flag=True,
         help="Bring a prediction on another grid to the reference's, to the nearest voxel, and say "
@@ -185,6 +193,12 @@ _VALUES = (
 
 _DEFINITION = (
     click.option(
+        "--profile",
+        metavar="NAME|FILE",
+        help="A definition of 'medloss list --kind profile', such as nnunet or brats2026:mets, or "
+        "a TOML or JSON file: labels, metrics and all below; what it says is not overruled.",
+    ),
+    click.option(
         "-m",
         "--metric",
         "metrics",
@@ -204,7 +218,8 @@ _DEFINITION = (
         "--missed",
         type=click.Choice(["diagonal", "inf", "exclude"]),
         help="What a distance counts when only one side has the label.  "
-        "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026]",
+        "[default: the preset's: diagonal; 374 mm with brats2023, 373 with brats2026, 90 with "
+        "topcow]",
     ),
     click.option(
         "--both-empty",
@@ -217,7 +232,7 @@ _DEFINITION = (
         type=click.Choice(
             [
                 *("deepmind", "exact", "monai", "medpy", "metricsreloaded"),
-                *("brats2023", "brats2026", "brats2026_official"),
+                *("brats2023", "brats2026", "brats2026_official", "topcow"),
             ]
         ),
         help="Whose definition of surfaces and percentiles.  [default: deepmind]",

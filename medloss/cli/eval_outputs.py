@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,6 +39,8 @@ class OutputOptions:
     report: bool
     force: bool
     per_case: bool
+    cluster: str | None
+    by: tuple[str, ...]
     compare_definitions: bool
     fail_under: tuple[str, ...]
     fail_over: tuple[str, ...]
@@ -50,6 +53,11 @@ class OutputOptions:
     def files(self) -> list[Path]:
         """The single files that were asked for."""
         return [path for path in (self.csv_path, self.lesions_path, self.json_path) if path]
+
+    @property
+    def defined(self) -> dict[str, Any]:
+        """Those that a profile may state."""
+        return {"cluster": self.cluster, "by": self.by}
 
     def check(self) -> None:
         """Raise before any work is done for what cannot be written.
@@ -106,16 +114,19 @@ class OutputOptions:
         how = "--resume instead of --force" if self.force else "--resume"
         return f"The same command with {how} goes on with {self.folder}."
 
-    def extend(self, plan: EvalPlan, definition: Definition) -> EvalPlan:
+    def extend(self, plan: EvalPlan, pairs: Sequence[Pair], definition: Definition) -> EvalPlan:
         """The study with what the outputs need to be computed as well, and where that is done.
 
         Raises:
-            ValueError: the device is not there.
+            ValueError: the device is not there, or the cases cannot be grouped as asked.
         """
+        from medloss.evaluation.grouping import Grouping, parse_by
         from medloss.evaluation.score import check_options
         from medloss.work.devices import chosen_device
 
-        plan = dataclasses.replace(plan, device=chosen_device(self.device))
+        grouping = Grouping(self.cluster or "", parse_by(self.by))
+        grouping.clusters(pairs), grouping.variables(pairs)  # before any work is done
+        plan = dataclasses.replace(plan, device=chosen_device(self.device), grouping=grouping)
         if self.lesions_path is not None:
             plan = dataclasses.replace(plan, lesions=self._lesions(plan))
             check_options(plan)
@@ -231,6 +242,19 @@ _OPTIONS = (
     ),
     click.option("--force", is_flag=True, help="Replace what --output, --csv and --json name."),
     click.option("--per-case", is_flag=True, help="Show every case, however many there are."),
+    click.option(
+        "--cluster",
+        metavar="COLUMN|PATTERN",
+        help="Several cases of one patient: a column of the manifest, or a regular expression with "
+        "one group for the names of cases, '^(patient\\d+)_'. Intervals count patients.",
+    ),
+    click.option(
+        "--by",
+        multiple=True,
+        metavar="COLUMN,...",
+        help="Subgroups, listed beforehand: columns of the manifest (site,sex), ranges of one "
+        "(age:40,65) or a part of the names (site=^([A-Z]+)_); repeatable.",
+    ),
     click.option(
         "--compare-definitions", is_flag=True, help="Every metric by every preset, side by side."
     ),

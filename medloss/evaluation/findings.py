@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
+from medloss.evaluation.grouping import patient_findings
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.records import CaseResult, DataFinding
 from medloss.evaluation.score import EvalPlan, plan_labels
@@ -36,6 +37,7 @@ def findings(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[DataFinding, 
         *_moved(cases),
         *_other_grids(cases),
         *_one_sided(cases, plan, explained),
+        *patient_findings([case.pair for case in cases], plan.grouping),
     )
 
 

@@ -48,7 +48,8 @@ def open_journal(
 
 def plan_settings(plan: EvalPlan) -> dict[str, Any]:
     """All that results depend on except the files, as JSON has it."""
-    settings = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    fields = (field.name for field in dataclasses.fields(plan) if field.compare)
+    settings = {name: getattr(plan, name) for name in fields}
     plain = _plain({"medloss": __version__, "offered by": offering(plan), **settings})
     settings_again: dict[str, Any] = json.loads(json.dumps(plain))
     return _deciding(settings_again)

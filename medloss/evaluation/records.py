@@ -134,7 +134,25 @@ class CandidateRow:
     false: tuple[float, ...]
 
 
-_Row = TypeVar("_Row", LesionRow, Reliability, CandidateRow)
+@dataclass(frozen=True)
+class Confusion:
+    """Which labels a case's prediction has where the reference has a certain one.
+
+    Of labels that exclude one another, in one map. That voxels have the same label in both is in
+    the counts.
+
+    Args:
+        label: of the reference; ``""`` is none of those that were scored.
+        predicted: the other labels that the prediction has there, ``""`` likewise.
+        voxels: of each.
+    """
+
+    label: Label
+    predicted: tuple[Label, ...]
+    voxels: tuple[int, ...]
+
+
+_Row = TypeVar("_Row", LesionRow, Reliability, CandidateRow, Confusion)
 
 
 def row_of(kind: type[_Row], values: Iterable[Any]) -> _Row:
@@ -161,6 +179,7 @@ class CaseResult:
         lesions: of the reference and of the prediction, label by label, where they were asked for.
         reliability: of each label, where a metric takes probabilities.
         candidates: of each label and FROC score that was asked for.
+        confusion: which label is taken for which, where there are two that exclude one another.
         files: every file that it is made of, as it was when it was opened.
     """
 
@@ -177,6 +196,7 @@ class CaseResult:
     lesions: tuple[LesionRow, ...] = ()
     reliability: tuple[Reliability, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
+    confusion: tuple[Confusion, ...] = ()
     files: tuple[Opened, ...] = field(default=(), compare=False)
 
     @property
@@ -253,6 +273,7 @@ ROW_FIELDS: Mapping[str, type[Any]] = {
     "lesions": LesionRow,
     "reliability": Reliability,
     "candidates": CandidateRow,
+    "confusion": Confusion,
 }
 """The fields of :class:`CaseResult` that hold rows, each with its label."""
 
@@ -340,9 +361,13 @@ class Summary:
         statuses: how many cases have each status; together ``n + not_used``.
         not_used: cases whose value the policies leave out (NaN).
         failed: cases without any value.
-        ci_low: lower end of the 95% bootstrap interval of the mean
+        ci_low: lower end of the 95% interval of the mean
             (:func:`medloss.evaluation.outputs.statistics.mean_interval`).
         ci_high: upper end.
+        ci_method: how it was made; empty where there is none.
+        clusters: patients, or what else the values are of; 0 where each case stands for itself.
+        median_low: lower end of the 95% interval of the median, two of the sorted values.
+        median_high: upper end.
     """
 
     label: Label | None
@@ -361,6 +386,10 @@ class Summary:
     failed: int
     ci_low: float
     ci_high: float
+    ci_method: str = ""
+    clusters: int = 0
+    median_low: float = math.nan
+    median_high: float = math.nan
 
     @property
     def key(self) -> str:
@@ -391,6 +420,79 @@ class DataFinding:
 
 
 @dataclass(frozen=True)
+class Subgroup:
+    """A metric of a label in some of the cases.
+
+    Args:
+        level: which cases.
+        cases: that belong there.
+        n: of these, with a value.
+        clusters: they are of so many patients; 0 where each case stands for itself.
+        mean: NaN without values; infinite where one is.
+        sd: NaN for fewer than two values or an infinite one.
+        median: middle value.
+        ci_low: lower end of the interval of the mean; NaN for fewer than 10 cases or patients.
+        ci_high: upper end.
+        ci_method: how it was made.
+        values: where there are fewer than 10, each of them.
+    """
+
+    level: str
+    cases: int
+    n: int
+    clusters: int
+    mean: float
+    sd: float
+    median: float
+    ci_low: float
+    ci_high: float
+    ci_method: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SubgroupContrast:
+    """A subgroup minus the one that it is compared with.
+
+    Args:
+        level: which.
+        against: the largest subgroup of its list.
+        mean: difference of the means.
+        ci_low: lower end of its interval; NaN where one of the two has fewer than 10.
+        ci_high: upper end.
+        p: of no difference, by Welch's t test.
+        p_holm: adjusted for all subgroups of this metric and label.
+    """
+
+    level: str
+    against: str
+    mean: float
+    ci_low: float
+    ci_high: float
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class SubgroupTable:
+    """One list of subgroups in one metric of one label.
+
+    Args:
+        variable: what the subgroups differ in.
+        label: of the values.
+        measure: metric or loss.
+        groups: in the order of the list.
+        contrasts: each group but the largest minus the largest.
+    """
+
+    variable: str
+    label: ScoredLabel
+    measure: Measure
+    groups: tuple[Subgroup, ...]
+    contrasts: tuple[SubgroupContrast, ...]
+
+
+@dataclass(frozen=True)
 class ResultTable:
     """Cases by labels and metrics: what was just scored, or what a folder holds.
 
@@ -404,6 +506,7 @@ class ResultTable:
         findings: what the user should look at before the numbers.
         path: of the folder, if it lies in one.
         written: when the folder was last changed.
+        subgroups: values by subgroup, and how far these are apart.
     """
 
     measures: tuple[Measure, ...]
@@ -415,6 +518,7 @@ class ResultTable:
     findings: tuple[DataFinding, ...] = ()
     path: Path = Path()
     written: str = ""
+    subgroups: tuple[SubgroupTable, ...] = ()
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -435,6 +539,11 @@ class ResultTable:
     def unscored(self) -> tuple[str, ...]:
         """Those of the paths that belong to no case that look like images."""
         return tuple(map(str, self.inputs.get("unscored", ())))
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """What the results were made by, if by a profile: its name, hash and content."""
+        return dict(self.settings.get("profile", {}))
 
     @property
     def preset(self) -> str:

@@ -49,6 +49,21 @@ class Runs:
         )
         return found
 
+    def beginnings(self, *, reverse: bool) -> NDArray[np.int64]:
+        """The numbers of the objects in the order of their first voxels.
+
+        Args:
+            reverse: whether the order of voxels is that of the mask with its axes in reverse.
+        """
+        if not reverse:
+            return np.arange(self.count)
+        x, y, _ = self.shape
+        row = np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+        voxel = (self.begin.astype(np.int64) * y + row % y) * x + row // y
+        least = np.full(self.count, np.iinfo(np.int64).max)
+        np.minimum.at(least, self.number, voxel)
+        return least.argsort()
+
     def grown(self, voxels: int) -> NDArray[np.bool_]:
         """The mask (x, y, z) grown by so many steps across faces and edges, and cut off at its end.
 
@@ -58,6 +73,26 @@ class Runs:
         grown = np.zeros((len(self.first) - 1, self.shape[2]), np.bool_)
         _grow(grown, self.first, self.begin, self.end, self.shape[1], voxels)
         return grown.reshape(self.shape)
+
+    def background(self, steps: int) -> Runs:
+        """Objects of what is outside of the mask, with one more voxel around it on all sides.
+
+        Args:
+            steps: along how many axes neighbours may differ, 1 to 3.
+        """
+        x, y, z = self.shape
+        held = np.diff(self.first)
+        around = np.pad(held.reshape(x, y), 1).ravel() + 1  # between runs, before and after them
+        first = np.zeros(len(around) + 1, np.int64)
+        np.cumsum(around, out=first[1:])
+        places = np.arange((x + 2) * (y + 2)).reshape(x + 2, y + 2)[1:-1, 1:-1].ravel()
+        at = np.arange(len(self.begin)) + np.repeat(first[places] - self.first[:-1], held)
+        begin = np.zeros(first[-1], np.int32)
+        end = np.full(first[-1], z + 2, np.int32)
+        end[at] = self.begin + 1
+        begin[at + 1] = self.end + 1
+        number = _joined(first, begin, end, y + 2, steps)
+        return Runs(first, begin, end, number, (x + 2, y + 2, z + 2))
 
     def painted(self, number: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
         """Numbers of the objects as a map (x, y, z), from 1; 0 outside.

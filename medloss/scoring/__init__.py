@@ -2,6 +2,7 @@
 
 from medloss.scoring.candidates import Candidates, FoundLesions, FrocCurve, froc_curve
 from medloss.scoring.case import Case
+from medloss.scoring.cells import Cells
 from medloss.scoring.contours import Contours
 from medloss.scoring.facts import Counts, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
@@ -11,12 +12,14 @@ from medloss.scoring.probabilities import Bins, Probabilities, Ranks
 from medloss.scoring.scores import score
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import surface_distances
+from medloss.scoring.topology import Topology
 
 __all__ = [
     "PRESETS",
     "Bins",
     "Candidates",
     "Case",
+    "Cells",
     "Components",
     "Contours",
     "Counts",
@@ -33,6 +36,7 @@ __all__ = [
     "Skeletons",
     "Status",
     "SurfaceDistances",
+    "Topology",
     "count_classes",
     "detections",
     "froc_curve",

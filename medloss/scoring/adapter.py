@@ -24,6 +24,7 @@ from medloss.scoring.adapter_inputs import (
     batch_counts,
     ignored_voxels,
     in_a_row,
+    in_channels,
     item_cases,
     item_planes,
     item_spacings,
@@ -162,6 +163,7 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             mask = None if mask is None else in_a_row(mask)
             spacings = [row and (math.prod(row), 1.0) for row in spacings]
         y, ignored = ignored_voxels(y, mask, self.ignore_index)
+        y = in_channels(y_pred, y, self.num_classes)
         classes = self.num_classes or y.shape[1]
         scored = range(0 if self.include_background or classes == 1 else 1, classes)
         each = options_of_classes(self.options, self.by_class, scored)
@@ -339,4 +341,6 @@ def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
 def _measures(record: Metric, options: Mapping[str, Any]) -> bool:
     """Whether the metric needs to know the size of a voxel."""
     in_mm = any(value for name, value in options.items() if name.endswith(("_mm", "_mm3")))
+    if "cells" in record.facts and options.get("cells_in") != "voxels":
+        return True
     return "surfaces" in record.facts or record.unit != "" or in_mm

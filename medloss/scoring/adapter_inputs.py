@@ -132,6 +132,23 @@ def ignored_voxels(
     return y, _handed(ignored[:, 0], stays_on_device(ignored))
 
 
+def in_channels(y_pred: Tensor, y: Tensor, num_classes: int | None) -> Tensor:
+    """The reference in as many channels as the prediction has, where it alone is a label map.
+
+    Args:
+        y_pred: prediction.
+        y: reference, batch first; without its ignored voxels.
+        num_classes: number of labels of label maps, where the user says it.
+
+    Raises:
+        ValueError: values that are no label of these channels.
+    """
+    classes = y_pred.shape[1] if y_pred.ndim > 1 else 1
+    if num_classes is not None or y.ndim < 2 or y.shape[1] != 1 or classes == 1:
+        return y
+    return _scored_masks("y", y, True, range(classes))
+
+
 def item_cases(
     y_pred: Tensor,
     y: Tensor,

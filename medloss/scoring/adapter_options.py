@@ -13,7 +13,7 @@ from medloss.scoring.adapter_monai import OVERLAP, PRESET, check_reduction
 from medloss.scoring.inputs import takes_number
 from medloss.scoring.presets import BothEmpty, EmptyPolicy, Missed
 
-GEOMETRY = ("surfaces", "components", "skeletons", "contours", "candidates")
+GEOMETRY = ("surfaces", "components", "cells", "topology", "skeletons", "contours", "candidates")
 """Facts that depend on where voxels lie, and not only on how many there are."""
 
 OPTIONS = """\
@@ -36,12 +36,12 @@ Options:
         the call's ``spacing`` or else the spacing of a MetaTensor is taken.
     missed: what an infinite distance of a missed or spurious class counts: "diagonal" (of the
         image, in mm), a number of mm, "inf" or "exclude". By default the preset's: the diagonal, or
-        374 mm for brats2023. With preset="monai" it is infinite, of a percentile NaN, as in MONAI
-        1.6, and an aggregate of no value is 0.
+        374 mm for brats2023, 373 mm for those of brats2026, 90 mm for topcow. With preset="monai"
+        it is infinite, of a percentile NaN, as in MONAI 1.6, and an aggregate of no value is 0.
     both_empty: what a class in neither map counts: "exclude" or "perfect". By default the
         preset's: exclude, or perfect for brats2023.
-    preset: definition of the surface metrics: deepmind, exact, monai, medpy, metricsreloaded or
-        brats2023.
+    preset: definition of the surface metrics: deepmind, exact, monai or another one of
+        ``medloss.scoring.PRESETS``.
     ignore_index: label of the reference whose voxels do not count; in label maps only.
 
 A number among the options of the metric itself may be a list of them, one for each class that is
@@ -190,7 +190,7 @@ class MetricOptions:
         get_not_nans = checked("get_not_nans", get_not_nans, bool)
         if checked("per_component", per_component, bool):
             raise ValueError(
-                "per_component: expected False, got True; LesionDiceMetric has lesions"
+                "per_component: expected False, got True; PerComponentDiceMetric has components"
             )
         if isinstance(return_with_label, str) or not isinstance(return_with_label, Sequence | bool):
             raise ValueError(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from medloss.objects.planes import PLANES, Plane
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
 from medloss.scoring.candidates import Candidates
+from medloss.scoring.cells import Cells
 from medloss.scoring.contours import Contours
 from medloss.scoring.facts import Counts, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
@@ -26,11 +27,12 @@ from medloss.scoring.inputs import (
     to_array,
 )
 from medloss.scoring.lesions import Components
-from medloss.scoring.maps import LabelMaps
+from medloss.scoring.maps import ClassMasks, LabelMaps
 from medloss.scoring.presets import PRESETS, Status, find_preset
 from medloss.scoring.probabilities import Probabilities
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
+from medloss.scoring.topology import Topology
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,9 +88,9 @@ class Case:
         device: of torch, such as ``"cuda"``, where counts and surface distances of arrays are
             computed; those of maps that are tensors are computed where these are. Without either it
             is compiled loops on the CPU. Other facts are always computed on the CPU.
-        objects: for maps of one class, the number of the object that each voxel of the reference
-            and of the prediction belongs to, 0 outside. Components are then these objects, whether
-            or not they touch; every other fact is that of all of them together.
+        objects: the number of the object that each voxel of the reference and of the prediction
+            belongs to, 0 outside. Components of a label are then these objects, as far as they lie
+            in it, whether or not they touch; every other fact is that of all of them together.
         planes: that the slices along each axis lie in (:func:`medloss.objects.planes.planes_of`);
             by default those of an image whose axes run along R-L, A-P and S-I, as in RAS.
 
@@ -142,8 +144,6 @@ class Case:
         if spacing_mm is not None:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
-        if objects is not None and len(self.labels) != 1:
-            raise ValueError(f"objects: expected those of one label, got {len(self.labels)} labels")
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
         self.planes = tuple(planes)
         self._device = device
@@ -156,6 +156,8 @@ class Case:
         self._counts: dict[int, Counts] = {}
         self._components: dict[int, Components] = {}
         self._skeletons: dict[int, Skeletons] = {}
+        self._topology: dict[int, Topology] = {}
+        self._cells: dict[int, Cells] = {}
         self._contours: dict[int, Contours] = {}
         self._chances: tuple[int, Probabilities] | None = None
         self._candidates: Candidates | None = None
@@ -175,6 +177,29 @@ class Case:
             self._counts[label] = class_counts(self._counted, self._known(label), self._voxel_mm3)
         return self._counts[label]
 
+    @property
+    def confused(self) -> dict[tuple[int | None, int | None], int]:
+        """Voxels by their label in the reference and in the prediction, where these differ.
+
+        ``None`` is none of the labels of the case. Pairs without a voxel are left out; of more than
+        512 labels there are none.
+
+        Example:
+            >>> case = Case(np.array([[1, 1, 2, 0]]), np.array([[1, 2, 2, 3]]), labels=[1, 2])
+            >>> case.confused
+            {(1, 2): 1}
+        """
+        found = self._counted.confused
+        if found is None:
+            return {}
+        labels = (None, *self._counted.codes)
+        rows, columns = found.nonzero()
+        return {
+            (labels[row], labels[column]): int(found[row, column])
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            if row or column
+        }
+
     def status(self, label: int) -> Status:
         """Whether a class occurs in both maps, in one or in none, or was not annotated."""
         if self.annotated is not None and self._known(label) not in self.annotated:
@@ -193,24 +218,55 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._maps.masks(self._known(label))
-            given = (masks.reference, masks.prediction, masks.ignored)
-            origin = masks.origin
-            if self._objects is not None:
-                # In whole maps, along the axis that is fastest in memory.
-                whole = (*map(to_array, self._objects), self._arrays[2])
-                given = tuple(x.T if self._maps.turned and x is not None else x for x in whole)
-                origin = (0,) * len(self.shape)
+            masks = self._separate(label)
             self._components[label] = Components(
-                *given,
+                masks.reference,
+                masks.prediction,
+                masks.ignored,
                 self._voxel_mm3,
                 spacing_mm=self._lesion_spacing_mm,
                 preset=self.preset,
                 worst_mm=self._worst_mm,
-                origin=origin,
+                origin=masks.origin,
                 turned=self._maps.turned,
+                whole=self._whole(label),
             )
         return self._components[label]
+
+    def cells(self, label: int) -> Cells:
+        """The objects of a class in the reference, with the cell around each."""
+        if label not in self._cells:
+            masks, turned, size = self._separate(label), self._maps.turned, self.spacing_mm
+            self._cells[label] = Cells(
+                masks.reference,
+                masks.prediction != 0,
+                masks.ignored,
+                size[::-1] if size and turned else size,
+                self.preset,
+                turned=turned,
+                whole=self._whole(label),
+            )
+        return self._cells[label]
+
+    def topology(self, label: int) -> Topology:
+        """Objects, tunnels and cavities of a class; voxels that do not count are in neither mask.
+
+        Raises:
+            ValueError: the objects are given, whether or not they touch.
+        """
+        if self._objects is not None:
+            raise ValueError(
+                "topology is that of what touches, and the objects are given (--instances); score "
+                "it without them"
+            )
+        if label not in self._topology:
+            maps, masks = self._maps, self._maps.masks(self._known(label))
+            one, other = masks.reference, masks.prediction
+            if masks.ignored is not None:
+                one, other = one & ~masks.ignored, other & ~masks.ignored
+            found = Topology(one, other, masks.origin, maps.reference.shape[int(maps.flat) :])
+            self._topology[label] = found.turned() if maps.turned else found
+        return self._topology[label]
 
     def skeletons(self, label: int) -> Skeletons:
         """How much of the centre lines of a class in each map lies in the other.
@@ -274,6 +330,24 @@ class Case:
         if name not in FACTS:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
+
+    def _whole(self, label: int) -> Callable[[], SurfaceDistances] | None:
+        """The surfaces of a class, where its objects are measured alike."""
+        if PRESETS[self.preset].misreads or self.spacing_mm is None:
+            return None
+        return partial(self.surfaces, label)
+
+    def _separate(self, label: int) -> ClassMasks:
+        """Masks of a class, or its objects where they are given, fastest along the last axis."""
+        masks = self._maps.masks(self._known(label))
+        if self._objects is None:
+            return masks
+        ends = zip(masks.origin, masks.reference.shape, strict=True)
+        box = tuple(slice(start, start + size) for start, size in ends)
+        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, self._objects))
+        reference = np.where(masks.reference, one, 0)
+        prediction = np.where(masks.prediction, other, 0)
+        return ClassMasks(reference, prediction, masks.ignored, masks.origin)
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

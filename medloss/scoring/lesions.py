@@ -129,6 +129,7 @@ class Components:
         worst_mm: what a distance counts that cannot be measured.
         origin: where the masks begin in the image, along each of their axes.
         turned: whether these are the axes of the image in reverse.
+        whole: gives the distances between the surfaces of the whole masks, where they are known.
 
     Example:
         >>> reference = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1]], dtype=bool)
@@ -154,11 +155,13 @@ class Components:
         worst_mm: float | None = None,
         origin: Sequence[int] = (),
         turned: bool = False,
+        whole: Callable[[], SurfaceDistances] | None = None,
     ) -> None:
         self._masks = reference, prediction
         self._ignored = None if ignored is None else as_rows(ignored)
         self._voxel_mm3, self._worst_mm = voxel_mm3, worst_mm
-        self._place = spacing_mm, preset, tuple(origin) or (0,) * reference.ndim, turned
+        origin = tuple(origin) or (0,) * reference.ndim
+        self._place = spacing_mm, preset, origin, turned, whole
         self._found: dict[tuple[int, str, int], Runs] = {}
         self._lesions: dict[tuple[str, int], Lesions] = {}
 
@@ -178,11 +181,7 @@ class Components:
         Raises:
             ValueError: another word, no whole number from 0 on, or a dilation of given objects.
         """
-        if connectivity not in get_args(Connectivity):
-            raise ValueError(
-                f"connectivity: expected faces (6 neighbours, in 2D 4), edges (18, 8) or corners "
-                f"(26, 8), got {connectivity!r}"
-            )
+        joined_along(connectivity)
         if not isinstance(dilation_voxels, int) or isinstance(dilation_voxels, bool):
             raise ValueError(f"dilation_voxels: expected a whole number, got {dilation_voxels!r}")
         if dilation_voxels < 0:
@@ -254,9 +253,22 @@ class Components:
                 # What grows out of the box of the class is cut off, and nothing is lost: where two
                 # lesions meet outside of it, they meet at the nearest voxels inside as well.
                 mask = self._runs(side, connectivity).grown(dilation_voxels)
-            steps = get_args(Connectivity).index(connectivity) + 1
-            self._found[key] = component_runs(mask, steps)
+            self._found[key] = component_runs(mask, joined_along(connectivity))
         return self._found[key]
+
+
+def joined_along(connectivity: Connectivity) -> int:
+    """Along how many axes neighbours may differ.
+
+    Raises:
+        ValueError: another word.
+    """
+    if connectivity not in get_args(Connectivity):
+        raise ValueError(
+            f"connectivity: expected faces (6 neighbours, in 2D 4), edges (18, 8) or corners "
+            f"(26, 8), got {connectivity!r}"
+        )
+    return get_args(Connectivity).index(connectivity) + 1
 
 
 def pair_keys(pairs: Pairs, many: int) -> NDArray[np.int64]:

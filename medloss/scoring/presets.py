@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
-Surface = Literal["cells", "faces", "voxels"]
+Surface = Literal["cells", "faces", "voxels", "outlines"]
 MissedWord = Literal["diagonal", "inf", "exclude"]
 Missed = MissedWord | float
 BothEmpty = Literal["exclude", "perfect"]
@@ -21,7 +21,8 @@ class Preset:
         name: what a user types, and what every result says.
         surface: elements at the corners of voxels with the marching-cubes area there (``cells``),
             the faces of voxels with their area (``faces``), or the voxels of the mask that have a
-            face neighbour outside of it, each counting one (``voxels``).
+            face neighbour outside of it, each counting one (``voxels``), or likewise with any
+            neighbour outside, across edges and corners too (``outlines``).
         interpolates: whether a percentile lies between two distances, as numpy's does, or is the
             smallest distance within which the share of the surface lies.
         pools: whether a percentile is that of both surfaces together, or the larger of the two.
@@ -34,6 +35,11 @@ class Preset:
             says so: a policy's word, or mm.
         both_empty: what a class in neither map counts, unless the user says so.
         source: what it reproduces.
+        parts: of the shortest side of a voxel, and the most of any side, whose middles stand for a
+            face (``faces``); the others are cut in parts that are about as long.
+        supremum: whether the Hausdorff distance is that of all points of the surface (``faces``),
+            or the largest of its elements.
+        approximates: the preset with the same definition, to another precision.
     """
 
     name: str
@@ -46,11 +52,32 @@ class Preset:
     missed: Literal["diagonal"] | float = "diagonal"
     both_empty: Literal["exclude", "perfect"] = "exclude"
     source: str = ""
+    parts: tuple[int, int] = (4, 8)
+    supremum: bool = True
+    approximates: str = ""
 
     @property
     def weighs(self) -> bool:
         """Whether elements count their area in mm², instead of one each."""
-        return self.surface != "voxels"
+        return self.surface not in ("voxels", "outlines")
+
+    @property
+    def precision(self) -> str:
+        """How near its numbers are to those of the surfaces themselves; empty where they are."""
+        if self.surface != "faces":
+            return ""
+        largest = (
+            "A Hausdorff distance L is attained, and the true one lies between L and L + 0.001 of "
+            "the shortest side of a voxel. Percentiles"
+            if self.supremum
+            else "Hausdorff distances, percentiles"
+        )
+        return (
+            f"{largest}, means and surface Dice are those of the middles of equal parts of faces, "
+            f"{self.parts[0]} to the shortest side of a voxel and at most {self.parts[1]} to any. "
+            f"With h half the diagonal of a part, distances are within h of the true ones, and a "
+            f"surface Dice lies between the true ones at tolerances h less and h more."
+        )
 
     @property
     def note(self) -> str:
@@ -103,6 +130,28 @@ PRESETS = {
             misreads=True,
             missed=373.0,
             source="brats-evaluation 0.0.10 of 2026, with the voxel sizes as it takes them",
+        ),
+        Preset(
+            "topcow",
+            "outlines",
+            interpolates=True,
+            missed=90.0,
+            source="TopCoW 2024's TopCoW_Eval_Metrics",
+        ),
+        Preset(
+            "exact_fine",
+            "faces",
+            source="the boundary of the mask itself, at four times as many points",
+            parts=(8, 8),
+            approximates="exact",
+        ),
+        Preset(
+            "midpoints",
+            "faces",
+            source="the preset exact of medloss 0.1.0: middles of faces",
+            parts=(1, 4),
+            supremum=False,
+            approximates="exact",
         ),
     )
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from medloss.scoring.case import Case, CountedCase
+from medloss.scoring.cells import Cells
 from medloss.scoring.presets import EmptyPolicy, Score, Status
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def score(
     status              value
     ==================  ===========================================================
     ok                  the function's
-    missed, spurious    the function's; if infinite, as ``policy.missed`` says
+    missed, spurious    the function's; if infinite, as ``policy.missed`` says, and
+                        so for each object that is missed, where it tells them apart
     both_empty          the function's (specificity is 1); if NaN, perfect where
                         ``policy.both_empty`` says so
     not_annotated       NaN
@@ -60,12 +62,22 @@ def score(
     status = case.status(label)
     if status is Status.NOT_ANNOTATED:
         return Score(math.nan, status)
-    value = float(function(*(case.fact(name, label) for name in record.facts), **options))
+    facts = (_fact(name, record, case, label, policy) for name in record.facts)
+    value = float(function(*facts, **options))
     if math.isnan(value) and status is Status.BOTH_EMPTY and policy.both_empty == "perfect":
         value = _perfect(record)
     if math.isinf(value) and status is not Status.OK:
         value = _missed(value, record, case, policy)
     return Score(value, status)
+
+
+def _fact(
+    name: str, record: Metric, case: Case | CountedCase, label: int, policy: EmptyPolicy
+) -> Any:
+    fact = case.fact(name, label)
+    if isinstance(fact, Cells):  # in which an object may be missed, of a class that is not
+        return fact.under(_missed(math.inf, record, case, policy))
+    return fact
 
 
 def _missed(value: float, record: Metric, case: Case | CountedCase, policy: EmptyPolicy) -> float:

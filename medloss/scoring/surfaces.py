@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ from medloss.scoring.presets import find_preset
 from medloss.scoring.surface.bands import Bands
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surface.engine import Directed, directed_distances
-from medloss.scoring.surface.farthest import farthest_mm
+from medloss.scoring.surface.faces import Parts
+from medloss.scoring.surface.farthest import Peaks, Window, farthest_mm
+from medloss.scoring.surface.grid import Spacing
 
 if TYPE_CHECKING:
     from medloss.scoring.tensors import TensorBands, TensorMaps
@@ -88,6 +91,8 @@ def class_surfaces(
     else:
         from medloss.scoring.tensors import TensorBands, tensor_distances  # torch
 
+        a, b, c = (*(math.inf,) * (3 - len(spacing_mm)), *spacing_mm)
+        spacing = a, b, c
         found = tensor_distances(maps, codes, tuple(spacing_mm), definition)
         bands = TensorBands(maps, tuple(spacing_mm), below=definition.below)
     surfaces = {}
@@ -97,30 +102,35 @@ def class_surfaces(
             in_reference, in_prediction = maps.counts[:2, code] > 0
             reference = reference if in_prediction else _nowhere(reference)
             prediction = prediction if in_reference else _nowhere(prediction)
+        both = (
+            (reference.peaks, partial(maps.window, code, True)),
+            (
+                prediction.peaks,
+                partial(maps.window, code, False),
+            ),
+        )
         surfaces[label] = SurfaceDistances(
-            *reference,
-            *prediction,
+            *reference[:2],
+            *prediction[:2],
             preset=preset,
             band=partial(bands.counts, code),
-            farthest=partial(_farthest, maps, code, spacing_mm)
-            if definition.surface == "faces"
+            farthest=partial(_farthest, both, spacing, definition.parts)
+            if reference.peaks or prediction.peaks
             else None,
         )
     return surfaces
 
 
 def _farthest(
-    maps: LabelMaps | TensorMaps, code: int, spacing_mm: Sequence[float]
+    both: Sequence[tuple[Peaks | None, Window]], spacing: Spacing, parts: Parts
 ) -> tuple[float, float]:
     """Largest distance of a class from the reference's surface, and from the prediction's."""
-    reference, prediction, ignored = maps.class_arrays(code)
-    if isinstance(maps, LabelMaps) and maps.turned:
-        spacing_mm = spacing_mm[::-1]
-    rest = ignored, tuple(spacing_mm)
-    return farthest_mm(reference, prediction, *rest), farthest_mm(prediction, reference, *rest)
+    reference, prediction = (
+        0.0 if peaks is None else farthest_mm(peaks, other, spacing, parts) for peaks, other in both
+    )
+    return reference, prediction
 
 
 def _nowhere(directed: Directed) -> Directed:
     """The same surface with nothing to measure to."""
-    mm, area = directed
-    return np.full(len(mm), np.inf), area
+    return Directed(np.full(len(directed.mm), np.inf), directed.area)

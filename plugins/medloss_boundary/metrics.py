@@ -8,14 +8,18 @@ from medloss.scoring import Contours, Counts, SurfaceDistances
 from medloss.scoring.contours import Axis
 
 
-def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float:
+def hausdorff(
+    surfaces: SurfaceDistances, *, percentile: float = 100.0, directed: bool = False
+) -> float:
     """Hausdorff distance: the farthest that the surfaces are apart, or any percentile of it.
 
     Formula:
         max(max d(G → P), max d(P → G)), with d(G → P) the distances from the surface of the
         reference G to that of the prediction P. With a percentile below 100, the distance within
         which so much of the surface lies takes the place of each maximum; by the preset
-        ``medpy`` it is that of both surfaces together.
+        ``medpy`` it is that of both surfaces together. By the preset ``exact`` the maximum is that
+        of all points of the surface: the value L is attained, and the true one lies between L and
+        L + 0.001 of the shortest side of a voxel.
 
     Range:
         0 (best) to infinity, in mm.
@@ -26,6 +30,7 @@ def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float
     Args:
         surfaces: distances between the surfaces of the class.
         percentile: above 0, up to 100, the maximum. A single voxel far away decides the maximum.
+        directed: whether d(P → G) counts alone, which does not see what the prediction leaves out.
 
     Example:
         >>> import numpy as np
@@ -43,6 +48,12 @@ def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile: expected above 0 and up to 100, got {percentile!r}")
+    if not isinstance(directed, bool):
+        raise TypeError(f"directed: expected True or False, got {directed!r}")
+    if directed:
+        reference, prediction = surfaces.directed_percentiles(percentile)
+        # A missed class has no prediction to start from, and nothing that is near the reference.
+        return math.inf if math.isinf(reference) else prediction
     return surfaces.percentile(percentile)
 
 

@@ -50,7 +50,7 @@ def test_three_runs(folders):
     assert result.stderr == ""
     assert "3 runs on 12 cases" in result.stdout
     assert "Wrote o.csv and o.json and o.html." in result.stdout
-    assert "for all 12 tests here" in " ".join(result.stdout.split())
+    assert "all tests here (--primary names" in " ".join(result.stdout.split())
     lines = [line.split() for line in result.stdout.splitlines()]
     ranking = [line[1] for line in lines if len(line) == 4 and line[0] in "123"]
     assert ranking == ["three", "two", "one"]
@@ -69,8 +69,9 @@ def test_three_runs(folders):
     assert [r["place"] for r in content["rankings"][0]["runs"]] == [3, 2, 1]
     missing = [d for d in content["differences"] if (d["label"], d["metric"])[0] == "2"]
     distance = next(d for d in missing if d["metric"] == "hausdorff95")
-    assert (distance["n"], distance["unpaired_first"], distance["unpaired_second"]) == (10, 1, 1)
-    assert distance["by_case"]["case00"] is None
+    assert (distance["n"], distance["unpaired_first"], distance["unpaired_second"]) == (12, 1, 1)
+    assert distance["by_case"]["case00"] == pytest.approx(1 - math.hypot(8, 8, 16))
+    assert distance["complete_cases"]["n"] == 10
     page = check_page(folders / "o.html")
     assert "three" in page.text
     assert page.count("svg", role="img") == 2 * 2 + 3

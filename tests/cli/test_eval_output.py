@@ -60,7 +60,10 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_everything_in_one_folder(damaged):
     result = run("pred", "ref", "--labels", "1=liver,2", "--output", "out", "--no-report")
     assert result.exit_code == 1
-    assert "Wrote out/cases.csv and out/summary.json." in result.stdout
+    assert (
+        "Wrote out/cases.csv, out/summary.json, out/methods.md and out/methods.tex."
+        in result.stdout
+    )
     lines = read_csv(damaged / "out" / "cases.csv")
     assert len(lines) == 3 * 2 * 6 + 1
     assert (lines[-1]["case"], lines[-1]["status"]) == ("d", "failed")
@@ -214,7 +217,15 @@ def test_definitions_side_by_side(damaged):
     result = run(*arguments, "--compare-definitions", "--output", "out", "--no-report")
     assert "Means by each definition:" in result.stdout
     lines = read_csv(damaged / "out" / "definitions.csv")
-    for preset in ("deepmind", "exact", "monai", "medpy", "metricsreloaded", "brats2023"):
+    for preset in (
+        "deepmind",
+        "exact",
+        "monai",
+        "medpy",
+        "metricsreloaded",
+        "brats2023",
+        "brats2026",
+    ):
         assert run(*arguments, "--preset", preset, "--csv", f"{preset}.csv").exit_code == 1
         alone = read_csv(damaged / f"{preset}.csv")
         assert [line for line in lines if line["preset"] == preset] == alone
@@ -228,7 +239,7 @@ def test_a_label_that_one_case_lacks_is_in_every_definition(folders):
         nibabel.save(image, folders / side / "e.nii.gz")
     run("pred", "ref", "-m", "hausdorff95", "--output", "o", "--no-report", "--compare-definitions")
     lines = read_csv(folders / "o" / "definitions.csv")
-    assert len(lines) == 7 * 4 * 2  # all but the official one with its errors
+    assert len(lines) == 8 * 4 * 2  # neither BraTS with its errors nor other ways to the exact one
     last = {x["preset"]: x["value"] for x in lines if (x["case"], x["label"]) == ("e", "2")}
     assert last["monai"] == "nan"
     assert last["brats2023"] == "0.0"

@@ -72,6 +72,7 @@ def test_list_shows_name_family_plugin_version_and_summary(kind: str, offer: Any
                 "precision",
                 "sensitivity",
                 "specificity",
+                "relative_volume_error",
                 "volume_difference",
                 "volume_similarity",
             },

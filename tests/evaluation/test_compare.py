@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, wilcoxon
 from study_folders import write_folder
 
-from medloss.evaluation.compare.paired import difference, differences, holm, signed_rank
+from medloss.evaluation.compare.paired import Decisions, difference, differences
 from medloss.evaluation.compare.ranking import case_ranks, rankings
 from medloss.evaluation.compare.runs import (
     Allowed,
@@ -23,11 +23,13 @@ from medloss.evaluation.compare.runs import (
 )
 from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.outputs.statistics import Bootstrap, mean_interval
+from medloss.evaluation.outputs.statistics.paired_tests import holm, signed_rank
 from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 NAN, INF = math.nan, math.inf
 DICE, HD = Measure("dice", "", "higher"), Measure("hausdorff95", "mm", "lower")
 BOOTSTRAP = Bootstrap(resamples=200)
+COMPLETE = Decisions(BOOTSTRAP, missing="leave-out")
 
 
 def column(*values: float | tuple[float, str] | None) -> list[Result | None]:
@@ -36,10 +38,9 @@ def column(*values: float | tuple[float, str] | None) -> list[Result | None]:
 
 
 def compare(first, second, measure=DICE):
-    names = ("a", "b")
-    return difference(
-        ScoredLabel("1"), measure, names, (column(*first), column(*second)), BOOTSTRAP
-    )
+    values = column(*first), column(*second)
+    cases = [f"c{i}" for i in range(len(first))]
+    return difference((ScoredLabel("1"), measure), ("a", "b"), values, cases, COMPLETE)
 
 
 def study(path: Path, name: str, values: dict[str, float], **options) -> ComparedRun:
@@ -59,7 +60,7 @@ def test_a_difference_by_hand():
     assert (found.wins, found.ties, found.losses) == (2, 1, 1)
     assert found.favours == "b"
     apart = np.array([0.6, 0.8, 0.7, 0.7]) - np.array([0.5, 0.6, 0.7, 0.8])
-    assert (found.ci_low, found.ci_high) == mean_interval(apart, BOOTSTRAP)
+    assert found.interval == mean_interval(apart, BOOTSTRAP)
 
 
 def test_lower_is_better_turns_the_favour_and_not_the_difference():
@@ -106,34 +107,39 @@ def test_no_pair_has_no_statistics():
 def test_wilcoxon_against_a_published_example():
     """Wilcoxon's data of cross- and self-fertilised maize (Darwin), as in R's and scipy's docs."""
     d = np.array([6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75], dtype=float)
-    assert signed_rank(d) == pytest.approx(0.04126, abs=5e-5)
+    assert signed_rank(d).p == pytest.approx(0.04126, abs=5e-5)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
 def test_wilcoxon_is_exact_for_few_pairs_with_ties_and_zeros(values):
     d = np.array(values, dtype=float)
-    rest = d[d != 0]
-    if not len(rest):
-        assert signed_rank(d) == 1.0
-        return
-    sizes = np.abs(rest)
+    sizes = np.abs(d)
     ranks = np.array([(sizes < s).sum() + ((sizes == s).sum() + 1) / 2 for s in sizes])
-    seen = (ranks * np.sign(rest)).sum()
-    signs = np.array(list(itertools.product([-1, 1], repeat=len(rest))))
+    ranks = ranks[d != 0]
+    if not len(ranks):
+        assert signed_rank(d).p == 1.0
+        return
+    seen = (ranks * np.sign(d[d != 0])).sum()
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(ranks))))
     at_least = (np.abs(signs @ ranks) >= abs(seen) - 1e-9).mean()
-    assert signed_rank(d) == pytest.approx(at_least)
+    assert signed_rank(d).p == pytest.approx(at_least)
 
 
 def test_many_pairs_are_those_of_scipy():
     d = np.random.default_rng(0).normal(0.3, size=80)
-    assert signed_rank(d) == wilcoxon(d).pvalue
+    assert signed_rank(d).p == pytest.approx(wilcoxon(d).pvalue)
+    assert signed_rank(d[:50]).p == pytest.approx(wilcoxon(d[:50], method="exact").pvalue)
+    tied = np.concatenate([d.round(1), np.zeros(9)])
+    theirs = wilcoxon(tied, zero_method="pratt", method="asymptotic").pvalue
+    assert signed_rank(tied).p == pytest.approx(theirs)
 
 
 def test_infinite_differences_have_the_largest_ranks():
-    assert signed_rank(np.array([INF, 1.0, 2.0])) == signed_rank(np.array([9.0, 1.0, 2.0]))
-    assert signed_rank(np.array([-INF, 1.0, 2.0])) == signed_rank(np.array([-9.0, 1.0, 2.0]))
-    assert signed_rank(np.array([INF, INF])) == 0.5
+    for large in (INF, -INF):
+        d = np.array([large, 1.0, 2.0])
+        assert signed_rank(d) == signed_rank(np.array([math.copysign(9.0, large), 1.0, 2.0]))
+    assert signed_rank(np.array([INF, INF])).p == 0.5
 
 
 def test_holm_against_a_worked_example():
@@ -166,7 +172,7 @@ def test_all_tests_are_adjusted_together(tmp_path):
         study(tmp_path, name, {case: base + 0.01 * i for i, case in enumerate(cases)})
         for name, base in (("a", 0.1), ("b", 0.3), ("c", 0.7))
     ]
-    found = differences(compared_table(runs), BOOTSTRAP)
+    found = differences(compared_table(runs), COMPLETE)
     assert [(d.first, d.second) for d in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [d.p for d in found] == [pytest.approx(2 / 2**6)] * 3
     assert [d.p_holm for d in found] == [pytest.approx(6 / 2**6)] * 3
@@ -393,8 +399,14 @@ def test_failed_cases_are_no_difference(tmp_path):
     )
     ground = compared_table([first, second])
     assert ground.cases == ("x", "y")
-    dice, _ = differences(ground, BOOTSTRAP)
-    assert (dice.n, dice.only_second) == (1, 1)
+    dice, _ = differences(ground, COMPLETE)
+    assert (dice.n, dice.only_second, dice.complete) == (1, 1, None)
+    dice, distance = differences(ground, Decisions(BOOTSTRAP))
+    assert (dice.n, dice.worst_first, dice.differences) == (2, 1, (0.5, 0.0))
+    assert dice.complete is not None
+    assert (dice.complete.n, dice.complete.mean) == (1, 0.0)
+    diagonal = math.hypot(8, 8, 16)
+    assert distance.differences[0] == pytest.approx(1.0 - diagonal)
     assert rankings(ground, BOOTSTRAP)[1].mean_ranks == ((2 + 1.5) / 2, (1 + 1.5) / 2)
 
 

@@ -274,6 +274,26 @@ def test_objects_in_2d_and_components_give_the_same_where_nothing_touches(draw):
     assert np.sort(given.iou).tolist() == np.sort(found.iou).tolist()
 
 
+def test_objects_of_several_classes_that_the_values_tell(study):
+    true, found = np.zeros((2, *SHAPE), np.uint16)
+    true[0:2, 0:2], true[0:2, 2:4] = 1001, 1002  # two objects of class 1 that touch
+    true[4:6, 0:4] = 2001
+    found[0:2, 0:2], found[0:2, 2:4], found[4:6, 0:4] = 1007, 2009, 2001  # one is of another class
+    value, said = study(
+        found,
+        true,
+        *("--instances", "--label-divisor", "1000", "-m", "panoptic_quality", "-m", "lesion_f1"),
+        *("--labels", "1=cell,2=nucleus,both=1+2"),
+    )
+    assert value["1", "panoptic_quality"] == pytest.approx(1 / (1 + 1 / 2))
+    assert value["2", "panoptic_quality"] == pytest.approx(1 / (1 + 1 / 2))
+    assert value["both", "panoptic_quality"] == 1.0  # whatever the class is, three objects
+    assert value["1", "lesion_f1"] == pytest.approx(2 / 3)
+    assert "the class that is the value by 1000" in said
+    _, said = study(found, np.where(true, 7, 0), "--instances", "--label-divisor", "10", code=1)
+    assert "holds the value 7, an object of no class" in said
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -304,6 +324,10 @@ def test_every_metric_takes_a_case_with_objects():
     case = Case(mask, mask, labels=[1], spacing_mm=1.0, probabilities={1: mask}, objects=(ids, ids))
     for offer in host().metrics:
         choice = choose_metric(parse_request(offer.record.name))
+        if "topology" in offer.record.facts:  # of what touches
+            with pytest.raises(ValueError, match="the objects are given"):
+                score(choice.function, choice.record, case, 1, EmptyPolicy())
+            continue
         found = score(choice.function, choice.record, case, 1, EmptyPolicy())
         assert np.isfinite(found.value), offer.record.name
 
@@ -326,7 +350,8 @@ def test_nothing_of_this_is_imported_by_the_default_command():
         "print([m for m in sys.modules if m.startswith(('medloss.evaluation', 'numpy'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    records = [f"medloss.evaluation{name}" for name in ("", ".settings", ".planning")]
+    assert done.stdout.strip() == str(records)
 
 
 # Files that are here on some machines only

@@ -17,7 +17,6 @@ from medloss.evaluation.inputs.pairing import pair_paths
 from medloss.evaluation.outputs.folder import placed, write_tables
 from medloss.evaluation.outputs.report import write_report
 from medloss.evaluation.outputs.results import read_folder
-from medloss.evaluation.outputs.statistics import BOOTSTRAP
 from medloss.evaluation.outputs.tables import make_table, with_origin
 from medloss.evaluation.records import CandidateRow, CaseResult, Reliability, ResultTable
 from medloss.evaluation.requests import choose_metric, parse_request
@@ -90,7 +89,7 @@ def test_a_page_of_the_table_is_that_of_its_folder(table: ResultTable, tmp_path:
 
 
 def test_tables_are_compared_without_a_folder(table: ResultTable) -> None:
-    found = differences(compared_table([ComparedRun(x, table) for x in "ab"]), BOOTSTRAP)
+    found = differences(compared_table([ComparedRun(x, table) for x in "ab"]))
     assert {each.label.key for each in found} == {"1", "2", "3", "all of it"}
     assert {each.mean for each in found if each.n} == {0.0}
 

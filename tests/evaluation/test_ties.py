@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from study_folders import write_folder
 
 from medloss.evaluation.compare.outputs import notes, write_json
-from medloss.evaluation.compare.paired import difference, differences, signed_rank
+from medloss.evaluation.compare.paired import Decisions, difference, differences
 from medloss.evaluation.compare.ranking import case_ranks, rankings
 from medloss.evaluation.compare.runs import ComparedRun, compared_table
 from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.outputs.statistics import (
-    BOOTSTRAP,
     Bootstrap,
     levels,
     mean_interval,
     slack_of,
 )
+from medloss.evaluation.outputs.statistics.paired_tests import signed_rank
 from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 DICE, HD = Measure("dice", "", "higher"), Measure("hausdorff95", "mm", "lower")
@@ -37,9 +37,8 @@ def column(*values: float) -> list[Result | None]:
 
 
 def compare(first, second, measure=DICE):
-    return difference(
-        ScoredLabel("1"), measure, ("a", "b"), (column(*first), column(*second)), BOOTSTRAP
-    )
+    values = column(*first), column(*second)
+    return difference((ScoredLabel("1"), measure), ("a", "b"), values, [""] * len(first))
 
 
 def test_equal_numbers_are_made_the_same():
@@ -62,7 +61,7 @@ def test_the_signed_rank_test_of_equal_differences():
     """All 2^8 patterns of signs: one negative or fewer, or seven or more, in 18 of 256."""
     d = np.array(SECOND) - np.array(FIRST)
     assert len(set(np.abs(d))) > 1, "floating point tells them apart"
-    assert signed_rank(d) == pytest.approx(18 / 256) == signed_rank(d.round(10))
+    assert signed_rank(d).p == pytest.approx(18 / 256) == signed_rank(d.round(10)).p
     assert compare(FIRST, SECOND).p == pytest.approx(0.0703125)
 
 
@@ -90,11 +89,11 @@ def test_pairs_that_differ_by_rounding_are_equal():
     assert (even.ties, even.favours, even.p) == (2, "", 1.0)
 
 
-def test_the_pairs_that_are_counted_as_equal_are_those_that_the_test_leaves_out():
+def test_the_pairs_that_are_counted_as_equal_are_the_zeros_of_the_test():
     found = compare([1e-12, 0.5, 0.7], [2e-12, 0.6, 0.9])
     assert (found.wins, found.ties, found.losses) == (2, 1, 0)
     assert found.differences[0] == 0.0
-    assert found.p == signed_rank(np.array([0.1, 0.2]))
+    assert found.p == signed_rank(np.array([0.0, 0.1, 0.2])).p
 
 
 def test_means_that_are_equal_favour_nobody():
@@ -133,10 +132,13 @@ def test_the_interval_of_numbers_in_steps():
     rng = np.random.default_rng(3)
     for _ in range(20):
         steps = rng.integers(0, 4, size=7).astype(float)
-        low, high = mean_interval(steps)
-        assert mean_interval(steps / 10) == pytest.approx((low / 10, high / 10), abs=1e-12)
+        for wide in (steps, np.tile(steps, 6)):
+            whole, tenths = mean_interval(wide), mean_interval(wide / 10)
+            ends = whole.low / 10, whole.high / 10
+            assert (tenths.low, tenths.high) == pytest.approx(ends, abs=1e-12)
     noise = np.array([0.1 + 0.2, 0.3, 0.3])
-    assert mean_interval(noise) == (noise[0], noise[0])
+    found = mean_interval(noise)
+    assert (found.low, found.high, found.method) == (noise[0], noise[0], "equal")
 
 
 def test_the_worst_case_is_the_first_of_equals():
@@ -144,7 +146,7 @@ def test_the_worst_case_is_the_first_of_equals():
     from medloss.evaluation.records import Measure, Result
 
     results = [(n, Result(1, "dice", x, "", "ok")) for n, x in (("a", 0.1 + 0.2), ("b", 0.3))]
-    assert _summary(1, Measure("dice", "", "higher"), results, 0).worst_case == "a"
+    assert _summary(1, Measure("dice", "", "higher"), results, 0, None).worst_case == "a"
 
 
 def test_a_mean_may_be_equal_to_its_limit(tmp_path):
@@ -187,16 +189,17 @@ def test_the_result_states_the_rule(tmp_path):
         for name, values in (("a", FIRST), ("b", SECOND))
     ]
     ground = compared_table(runs)
-    found = differences(ground, BOOTSTRAP)
-    write_json(tmp_path / "c.json", ground, found, rankings(ground, BOOTSTRAP), BOOTSTRAP)
+    decisions = Decisions()
+    found = differences(ground, decisions)
+    write_json(tmp_path / "c.json", ground, found, rankings(ground, decisions.bootstrap), decisions)
     told = json.loads(Path(tmp_path / "c.json").read_text())
     assert told["test"] == {
-        "name": "Wilcoxon signed-rank, two-sided",
-        "zeros": "left out before ranking",
+        "name": "Wilcoxon signed-rank, two-sided; with clusters sign flips of whole clusters",
+        "zeros": "ranked, and their ranks left out (Pratt)",
         "ties": "share the mean of their ranks",
         "equal_within_share_of_largest": 1e-9,
     }
     assert told["differences"][0]["p"] == pytest.approx(0.0703125)
-    assert "pairs of equal numbers are left out, equal differences share the mean" in " ".join(
-        notes(ground, found, BOOTSTRAP)
+    assert "zeros are ranked and their ranks left out (Pratt)" in " ".join(
+        notes(ground, found, decisions)
     )

@@ -226,7 +226,9 @@ def test_every_metric_of_a_missed_a_spurious_and_an_absent_class(preset):
     assert all(math.isnan(function(absent)) for function in (*LENGTHS, *SHARES))
 
 
-@pytest.mark.parametrize("preset", [*SURFACES, "medpy", "metricsreloaded", "brats2023"])
+@pytest.mark.parametrize(
+    "preset", [*SURFACES, "medpy", "metricsreloaded", "brats2023", "brats2026"]
+)
 def test_every_metric_of_equal_maps(preset):
     mask, _ = blobs(3, (7, 6, 5))
     found = surface_distances(mask, mask, (0.8, 1.0, 2.5), preset=preset)

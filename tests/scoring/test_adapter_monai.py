@@ -96,6 +96,56 @@ def test_a_class_that_is_predicted_but_absent_from_the_reference():
     assert values == {"default": 0.5, "monai": 1.0, "ignored": 1.0, "counted": 0.5}
 
 
+def test_a_label_map_is_the_reference_of_channels():
+    y = Y.argmax(1, keepdim=True)
+    ignored = torch.zeros_like(y, dtype=torch.bool)
+    ignored[..., :2] = True
+    for make, call in (
+        (ours.DiceMetric, {}),
+        (ours.JaccardMetric, {}),
+        (ours.HausdorffMetric, {"spacing": SPACING}),
+        (ours.LesionF1Metric, {"spacing": SPACING}),
+        (ours.DiceMetric, {"mask": ~ignored}),
+    ):
+        for label_map in (y, y.float(), y.to(torch.uint8)):
+            expected = make(preset="monai")(Y_PRED, Y, **call)
+            torch.testing.assert_close(
+                make(preset="monai")(Y_PRED, label_map, **call), expected, equal_nan=True
+            )
+    for background in (True, False):
+        theirs = monai.metrics.DiceMetric(include_background=background)(Y_PRED, y)
+        same(ours.DiceMetric(include_background=background, preset="monai")(Y_PRED, y), theirs)
+    found = ours.ExpectedCalibrationErrorMetric()
+    torch.testing.assert_close(found(Y_PRED, y), found(Y_PRED, Y), equal_nan=True)
+    with pytest.raises(ValueError, match=r"^y: expected label maps of whole numbers from 0 to 3"):
+        ours.DiceMetric()(Y_PRED, y + 1)
+    with pytest.raises(ValueError, match="y_pred: expected 4 channels, got 1"):
+        ours.DiceMetric()(y.float(), Y)
+
+
+# MONAI's cases of its metrics, retold: what is in y and y_pred, options, and the value.
+RETOLD = [
+    ("DiceMetric", [[1, 0], [0, 1]], [[1, 0], [1, 1]], {}, 0.8),
+    ("JaccardMetric", [[1, 0], [0, 1]], [[1, 0], [1, 1]], {}, 2 / 3),
+    ("DiceMetric", [[0, 0], [0, 0]], [[0, 0], [0, 0]], {"ignore_empty": False}, 1.0),
+    ("DiceMetric", [[1, 1], [1, 1]], [[0, 0], [0, 0]], {"ignore_empty": False}, 0.0),
+    ("DiceMetric", [[1, 1], [1, 1]], [[0, 0], [0, 0]], {}, math.nan),
+    ("HausdorffMetric", [[1, 0, 0, 0]], [[0, 0, 0, 1]], {}, 3.0),
+    ("HausdorffMetric", [[1, 1, 0, 0]], [[1, 1, 1, 1]], {"directed": True}, 0.0),
+    ("HausdorffMetric", [[0, 0]], [[1, 0]], {"directed": True}, math.inf),
+    ("AverageSurfaceDistanceMetric", [[1, 1, 0, 0]], [[1, 1, 1, 1]], {}, 0.0),
+    ("AverageSymmetricSurfaceDistanceMetric", [[1, 1, 0, 0]], [[1, 1, 1, 1]], {}, 0.5),
+    ("NormalizedSurfaceDiceMetric", [[1, 1, 0, 0]], [[1, 1, 1, 1]], {}, 5 / 6),
+]
+
+
+@pytest.mark.parametrize(("name", "y_pred", "y", "options", "expected"), RETOLD)
+def test_cases_of_monais_tests(name, y_pred, y, options, expected):
+    metric = getattr(ours, name)(preset="monai", spacing_mm="voxel", **options)
+    found = metric(*(torch.tensor(m)[None, None].float() for m in (y_pred, y)))
+    assert found.item() == pytest.approx(expected, nan_ok=True)
+
+
 @pytest.mark.parametrize("background", [True, False])
 def test_distances_are_monais(background):
     options = {"include_background": background, "get_not_nans": True}
@@ -103,6 +153,14 @@ def test_distances_are_monais(background):
         (ours.HausdorffMetric(preset="monai", **options), {"percentile": None}),
         (ours.Hausdorff95Metric(preset="monai", **options), {"percentile": 95}),
         (ours.HausdorffMetric(percentile=80, preset="monai", **options), {"percentile": 80}),
+        (
+            ours.HausdorffMetric(percentile=95, directed=True, preset="monai", **options),
+            {"percentile": 95, "directed": True},
+        ),
+        (
+            ours.HausdorffMetric(directed=True, preset="monai", **options),
+            {"percentile": None, "directed": True},
+        ),
     ]
     for mine, own in pairs:
         compared(mine, monai.metrics.HausdorffDistanceMetric(**own, **options), spacing=SPACING)

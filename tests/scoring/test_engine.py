@@ -247,10 +247,10 @@ def test_steps_are_sorted_and_cover_the_ball():
 
 
 def test_points_of_faces_are_the_middles_of_about_square_parts():
-    near = near_faces((1.0, 1.0, 1.0))
+    near = near_faces((1.0, 1.0, 1.0), (4, 8))
     assert np.diff(near.first).tolist() == [16] * 3
     np.testing.assert_allclose(near.area, [1 / 16] * 48 + [1.0] * 3)  # and three whole faces
-    near = near_faces((0.8, 0.8, 2.5))  # never more than 8 to a side
+    near = near_faces((0.8, 0.8, 2.5), (4, 8))  # never more than 8 to a side
     assert np.diff(near.first).tolist() == [4 * 8, 4 * 8, 4 * 4]
     np.testing.assert_allclose(near.area[[0, 64, 80, 82]], [2 / 32, 0.64 / 16, 2.0, 0.64])
 

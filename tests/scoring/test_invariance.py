@@ -21,6 +21,8 @@ OPTIONS = {
     "normalized_surface_dice": {"tolerance_mm": 1.1},
     "lesion_f1": {"min_reference_mm3": 20.0, "matching": "iou@0.2"},
     "lesion_dice": {"dilation_voxels": 1},
+    "lesion_hausdorff95": {"matching": "near@1", "connectivity": "edges"},
+    "lesion_normalized_surface_dice": {"matching": "dice@0", "tolerance_mm": 1.1},
     "hausdorff": {"percentile": 90.0},
 }
 SPACING = (0.8, 1.1, 2.5)
@@ -41,7 +43,7 @@ def table(
     reference, prediction, spacing_mm=SPACING, *, names=OFFERS, labels=(1, 2, 4, 5), **options
 ):
     case = Case(reference, prediction, labels=labels, spacing_mm=spacing_mm, **options)
-    names = [n for n in names if "probabilities" not in OFFERS[n].record.facts]
+    names = [n for n in names if not OFFERS[n].record.of_probabilities]
     return {
         (name, label): score(
             OFFERS[name].load(),
@@ -120,8 +122,9 @@ def test_an_image_without_voxels_has_no_class(shape, device):
     nothing = np.zeros(shape, dtype=np.uint8)
     names = [name for name in OFFERS if name not in THINNED]
     found = table(nothing, nothing, 1.0, names=names, labels=[1], device=device)
-    counted = {"volume_difference", "found_lesions", "missed_lesions", "false_lesions"}
-    assert all(math.isnan(v) for (name, _), v in found.items() if name not in counted)
+    ratios = {"accuracy", "specificity", "expected_calibration_error"}  # of no voxels at all
+    counts = {n for n in names if "in_neither_map_is_undefined" in OFFERS[n].record.exempt} - ratios
+    assert all(math.isnan(v) != (name in counts) for (name, _), v in found.items())
 
 
 def batches():
@@ -131,9 +134,7 @@ def batches():
     return y_pred, y
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, o in OFFERS.items() if "probabilities" not in o.record.facts]
-)
+@pytest.mark.parametrize("name", [n for n, o in OFFERS.items() if not o.record.of_probabilities])
 def test_an_item_alone_and_in_a_batch(name):
     metric = getattr(medloss.metrics, OFFERS[name].record.class_name)
     y_pred, y = batches()

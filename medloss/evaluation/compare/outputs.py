@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,33 @@ from rich.table import Table
 from rich.text import Text
 
 from medloss import __version__
-from medloss.evaluation.compare.paired import Difference
+from medloss.evaluation.compare.missing import worst_value
+from medloss.evaluation.compare.paired import Decisions, Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import ComparedTable
-from medloss.evaluation.outputs.formats import number
-from medloss.evaluation.outputs.pages import p_value, share
-from medloss.evaluation.outputs.statistics import SHARE, Bootstrap
+from medloss.evaluation.compare.verdicts import LEVEL, is_better, verdict
+from medloss.evaluation.grouping import Grouping
+from medloss.evaluation.outputs.formats import number, p_value
+from medloss.evaluation.outputs.pages import share
+from medloss.evaluation.outputs.statistics import SHARE
+from medloss.evaluation.outputs.statistics.means import interval_rules
+from medloss.evaluation.outputs.subgroups import RULE, subgroup_entries
+from medloss.evaluation.outputs.terminal import print_subgroups
 from medloss.runtime.files import safe_cell, whole_file, write_json_file
 
 WIDTH = 80
 """The tables on the terminal need so many columns."""
 
-_WIDE = 100
+_WIDE = 150
 
 RULES = (
-    f"pairs of equal numbers are left out, equal differences share the mean of their ranks, and "
-    f"numbers are equal if they differ by at most {SHARE:g} of the largest"
+    f"zeros are ranked and their ranks left out (Pratt), equal differences share the mean of their "
+    f"ranks, every pattern of signs is counted for up to 50 pairs, and numbers are equal if they "
+    f"differ by at most {SHARE:g} of the largest"
 )
 """Of the signed-rank test."""
 
-LEVEL = 0.05
-"""Of the sentence that counts small p values; every p value is given as it is."""
+TESTS = {"wilcoxon": "Wilcoxon's signed-rank test", "sign_flip": "the sign-flip test by cluster"}
 
 FORMAT = 1
 _COLUMNS = {
@@ -54,13 +60,35 @@ _COLUMNS = {
     "difference": "mean",
     "ci_low": "ci_low",
     "ci_high": "ci_high",
+    "ci_method": "interval.method",
     "median_difference": "median",
+    "hodges_lehmann": "hodges_lehmann",
+    "sd": "sd",
+    "effect": "effect",
     "second_better": "wins",
     "equal": "ties",
     "first_better": "losses",
+    **{name: name for name in ("clusters", "worst_first", "worst_second", "test", "primary")},
     **{name: name for name in ("p", "p_holm", "favours")},
 }
 """What the files call the facts of a difference."""
+
+_MARGIN = {
+    name: name
+    for name in (
+        *("margin", "non_inferior", "p_non_inferior", "low90", "high90"),
+        *("equivalent", "equivalent95", "p_equivalent"),
+    )
+}
+_COMPLETE = {
+    "complete_n": "n",
+    "complete_difference": "mean",
+    "complete_ci_low": "interval.low",
+    "complete_ci_high": "interval.high",
+    "complete_median": "median",
+    "complete_p": "p",
+}
+"""Beside, where there is a margin, and where missing values count as the worst."""
 
 
 def print_comparison(
@@ -68,21 +96,31 @@ def print_comparison(
     compared: ComparedTable,
     found: Sequence[Difference],
     ranked: Sequence[Ranking],
-    bootstrap: Bootstrap,
+    decisions: Decisions,
 ) -> None:
-    """Print the ranking, every difference, and what the numbers mean."""
+    """Print what the differences say, every difference, the ranking, and what the numbers mean."""
     for note in compared.notes:
         console.print(Text(f"Note: {note}.", style="yellow"))
-    console.print(Text(heading(compared), style="bold"))
-    console.print()
-    console.print(_ranking_table(compared, ranked[0]))
+    console.print(Text(heading(compared, decisions), style="bold"))
     console.print()
     for measure, group in itertools.groupby(found, key=lambda each: each.measure):
         title = f"{measure.title}, {measure.better} is better"
         console.print(Text(title, style="bold cyan"), soft_wrap=True)
-        console.print(_differences_table(list(group), wide=console.width >= _WIDE))
+        own = list(group)
+        parts = (_EVERY,) if console.width >= _WIDE else (_EVERY[:7], (*_EVERY[:3], *_EVERY[7:]))
+        for columns in parts:
+            console.print(_differences_table(own, columns))
+        for each in own:
+            style = "bold" if is_better(each) else ""
+            console.print(Text(f"  {each.label.title}: {verdict(each)}.", style=style))
         console.print()
-    for sentence in notes(compared, found, bootstrap):
+    print_subgroups(
+        console,
+        [(f"{each.second} - {each.first}: ", own) for each in found for own in each.subgroups],
+    )
+    console.print(_ranking_table(compared, ranked[0]))
+    console.print()
+    for sentence in notes(compared, found, decisions):
         console.print(Text(sentence))
 
 
@@ -103,27 +141,50 @@ def _ranking_table(compared: ComparedTable, ranking: Ranking) -> Table:
     return table
 
 
-def _differences_table(found: Sequence[Difference], *, wide: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("label", overflow="fold", min_width=5)
-    table.add_column("second - first", overflow="fold", min_width=8)
-    for head in ("n", "difference [interval]", "+/=/-", *(["p"] if wide else []), "p (Holm)"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("better", overflow="fold", min_width=6)
+_Cell = Callable[[Difference], str]
+_TEXT = ("label", "runs")
+
+
+def _in_unit(*names: str) -> _Cell:
+    """Numbers as they are read, the first before the others, which stand in brackets."""
+
+    def cell(each: Difference) -> str:
+        first, *rest = (number(getattr(each, name), each.measure.unit) for name in names)
+        return f"{first} [{', '.join(rest)}]" if rest else first
+
+    return cell
+
+
+_EVERY: tuple[tuple[str, _Cell], ...] = (
+    ("label", lambda each: each.label.title),
+    ("runs", lambda each: f"{each.second} - {each.first}"),
+    ("n", lambda each: f"{each.n} ({each.clusters})" if each.clusters else str(each.n)),
+    ("difference [95% CI]", _in_unit("mean", "ci_low", "ci_high")),
+    ("+/=/-", lambda each: f"{each.wins}/{each.ties}/{each.losses}"),
+    ("p", lambda each: p_value(each.p)),
+    ("p (Holm)", lambda each: p_value(each.p_holm)),
+    ("means", lambda each: f"{_in_unit('mean_second')(each)} - {_in_unit('mean_first')(each)}"),
+    ("median", _in_unit("median")),
+    ("HL", _in_unit("hodges_lehmann")),
+    ("d", lambda each: f"{each.effect:.2f}" if math.isfinite(each.effect) else "-"),
+    ("worst", lambda each: f"{each.worst_second} - {each.worst_first}"),
+)
+"""Columns of the table of differences."""
+
+
+def _differences_table(found: Sequence[Difference], columns: Sequence[tuple[str, _Cell]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for head, _ in columns:
+        text = head in _TEXT
+        table.add_column(
+            head,
+            overflow="fold",
+            justify="left" if text else "right",
+            no_wrap=not text,
+            min_width=5 if text else None,
+        )
     for each in found:
-        mean, low, high = (
-            number(x, each.measure.unit) for x in (each.mean, each.ci_low, each.ci_high)
-        )
-        table.add_row(
-            Text(each.label.title),
-            Text(f"{each.second} - {each.first}"),
-            str(each.n),
-            Text(f"{mean} [{low}, {high}]"),
-            f"{each.wins}/{each.ties}/{each.losses}",
-            *([p_value(each.p)] if wide else []),
-            p_value(each.p_holm),
-            Text(each.favours or "-"),
-        )
+        table.add_row(*(Text(cell(each)) for _, cell in columns))
     return table
 
 
@@ -146,9 +207,15 @@ def write_csv(path: Path, found: Sequence[Difference], *, safe: bool = False) ->
 
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        writer.writerow((*_COLUMNS, *_MARGIN, *_COMPLETE, "verdict"))
         for each in found:
-            writer.writerow(map(cell, _difference(each).values()))
+            rest = [
+                "" if holder is None else operator.attrgetter(where)(holder)
+                for columns, holder in ((_MARGIN, each.margin), (_COMPLETE, each.complete))
+                for where in columns.values()
+            ]
+            row = (*_difference(each).values(), *rest, verdict(each))
+            writer.writerow(["" if x is None else cell(x) for x in row])
 
 
 def write_json(
@@ -156,7 +223,7 @@ def write_json(
     compared: ComparedTable,
     found: Sequence[Difference],
     ranked: Sequence[Ranking],
-    bootstrap: Bootstrap,
+    decisions: Decisions,
 ) -> None:
     """Write everything. NaN and infinity become null."""
     names = [run.name for run in compared.runs]
@@ -171,17 +238,23 @@ def write_json(
         "notes": list(compared.notes),
         "preset": compared.runs[0].table.preset,
         "policies": dict(compared.runs[0].table.settings["policies"]),
-        "bootstrap": dataclasses.asdict(bootstrap),
+        "bootstrap": dataclasses.asdict(decisions.bootstrap),
         "test": {
-            "name": "Wilcoxon signed-rank, two-sided",
-            "zeros": "left out before ranking",
+            "name": "Wilcoxon signed-rank, two-sided; with clusters sign flips of whole clusters",
+            "zeros": "ranked, and their ranks left out (Pratt)",
             "ties": "share the mean of their ranks",
             "equal_within_share_of_largest": SHARE,
         },
+        "decisions": record(compared, found, decisions),
         "rankings": [_ranking(each, names) for each in ranked],
         "differences": [
             {
                 **_difference(each),
+                "verdict": verdict(each),
+                "caution": each.interval.caution,
+                "margin": each.margin and dataclasses.asdict(each.margin),
+                **({"subgroups": subgroup_entries(each.subgroups)} if each.subgroups else {}),
+                "complete_cases": each.complete and dataclasses.asdict(each.complete),
                 "by_case": dict(zip(compared.cases, each.differences, strict=True)),
             }
             for each in found
@@ -219,33 +292,101 @@ def _ranking(each: Ranking, names: Sequence[str]) -> dict[str, Any]:
 # Words
 
 
-def heading(compared: ComparedTable) -> str:
-    """How many runs on how many cases."""
+def record(
+    compared: ComparedTable, found: Sequence[Difference], decisions: Decisions
+) -> dict[str, Any]:
+    """Everything that was decided, for whoever makes the comparison again."""
+    clusters = decisions.clusters
+    missed = compared.runs[0].table.settings["policies"].get("missed")
+    return {
+        "missing": decisions.missing,
+        "worst_values": {m.name: worst_value(m, missed).words for m in compared.measures},
+        "cluster": decisions.cluster or None,
+        "clusters": clusters and len({clusters[name] for name in compared.cases}),
+        "cases": len(compared.cases),
+        "margins": {str(target): margin for target, margin in decisions.margins},
+        "subgroups": {x.name: x.levels for x in decisions.subgroups},
+        "primary": [str(target) for target in decisions.primary],
+        "family": "primary tests" if decisions.primary else "all tests",
+        "tests_in_family": len(family(found)),
+        "level": LEVEL,
+        "intervals": _rules(decisions),
+        "seed": decisions.bootstrap.seed,
+    }
+
+
+def family(found: Sequence[Difference]) -> list[Difference]:
+    """The tests that are adjusted for one another."""
+    return [each for each in found if each.primary and not math.isnan(each.p)]
+
+
+def _rules(decisions: Decisions) -> str:
+    noun = "" if decisions.clusters is None else Grouping(decisions.cluster).noun
+    return interval_rules(decisions.bootstrap, noun=noun)
+
+
+def heading(compared: ComparedTable, decisions: Decisions | None = None) -> str:
+    """How many runs on how many cases, of how many patients."""
     cases = len(compared.cases)
-    return f"{len(compared.runs)} runs on {cases} {'case' if cases == 1 else 'cases'}"
+    said = f"{len(compared.runs)} runs on {cases} {'case' if cases == 1 else 'cases'}"
+    if decisions is None or decisions.clusters is None:
+        return said
+    many = len({decisions.clusters[name] for name in compared.cases})
+    return f"{said} of {many} {Grouping(decisions.cluster).noun} (by {decisions.cluster})"
 
 
-def notes(compared: ComparedTable, found: Sequence[Difference], bootstrap: Bootstrap) -> list[str]:
+def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decisions) -> list[str]:
     """What was done, for whoever reads the numbers."""
-    tests = [each for each in found if not math.isnan(each.p)]
+    tests = family(found)
     small = sum(each.p_holm < LEVEL for each in tests)
+    of = (
+        f"the primary tests ({', '.join(map(str, decisions.primary))}); the others are descriptive"
+        if decisions.primary
+        else "all tests here (--primary names those that support a claim)"
+    )
     said = [
-        f"Differences are second minus first, over the cases where both runs have a number; "
-        f"intervals are {100 * bootstrap.level:g}% bootstrap intervals of the mean difference "
-        f"(bias-corrected and accelerated, {bootstrap.resamples} resamples of the cases, "
-        f"seed {bootstrap.seed}). +/=/- counts the pairs where the second run is better, equal and "
-        f"worse.",
-        f"P values are of Wilcoxon's signed-rank test, two-sided: {RULES}; "
-        f"Holm's rule adjusts them for all {len(tests)} tests here, of which "
-        f"{small} {'is' if small == 1 else 'are'} below {LEVEL}.",
+        f"Differences are second minus first run. 95% intervals of their mean: "
+        f"{_rules(decisions)}. Where tests and intervals are many, the intervals are not "
+        f"adjusted. +/=/- counts the pairs where the second run is better, equal and worse; HL is "
+        f"the Hodges-Lehmann estimate (median of the means of all pairs of differences), d the "
+        f"mean over the standard deviation of the differences, worst how many values of each run "
+        f"were put in as the worst.",
+        f"P values are two-sided, of {TESTS['wilcoxon']} ({RULES}); with clusters of "
+        f"{TESTS['sign_flip']}. Holm's rule adjusts for {of}: {len(tests)} "
+        f"{'test' if len(tests) == 1 else 'tests'}, of which {small} "
+        f"{'is' if small == 1 else 'are'} below {LEVEL}. A run is called better only where the "
+        f"interval does not hold 0 and the adjusted p is below {LEVEL}.",
+    ]
+    if decisions.subgroups:
+        names = ", ".join(x.name for x in decisions.subgroups)
+        said.append(f"Subgroups by {names}: {RULE}. These are differences of differences.")
+    if decisions.margins:
+        said.append(
+            "Margins: a run is not worse than another (non-inferior) where the 95% interval of its "
+            "gain lies above minus the margin, and two are equivalent where the 90% interval lies "
+            "within the margin on both sides (two one-sided tests). A p value above 0.05 for a "
+            "difference is no equivalence."
+        )
+    if decisions.missing == "worst":
+        missed = compared.runs[0].table.settings["policies"].get("missed")
+        worst = ", ".join(f"{m.name} {worst_value(m, missed).words}" for m in compared.measures)
+        said.append(
+            f"A case that failed in one run, or a label that it missed and a policy left out, "
+            f"counts as the worst value: {worst}; complete cases stand beside it."
+        )
+    said.append(
         "Ranks are made for each case and then averaged (rank, then aggregate), over all metrics "
         "and labels with the same weight. A run without a number ranks last in a case that failed "
         "or whose label is missed or spurious, and first where it rightly found nothing. "
-        "The share is that of bootstrap resamples of the cases in which the run comes first.",
-    ]
+        "The share is that of bootstrap resamples of the cases in which the run comes first."
+    )
     policy = str(compared.runs[0].table.settings["policies"]["meaning"])
     said.append(f"Preset: {compared.runs[0].table.preset}. {policy[:1].upper()}{policy[1:]}.")
-    unpaired = [each for each in found if each.only_first or each.only_second]
+    unpaired = [
+        each
+        for each in found
+        if each.only_first > each.worst_second or each.only_second > each.worst_first
+    ]
     if unpaired:
         said.append(
             f"In {len(unpaired)} of {len(found)} comparisons some cases have a number in one run "

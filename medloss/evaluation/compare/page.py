@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medloss.evaluation.compare.outputs import heading, notes
-from medloss.evaluation.compare.paired import Difference
+from medloss.evaluation.compare.paired import Decisions, Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import ComparedTable
+from medloss.evaluation.compare.verdicts import is_better, verdict
 from medloss.evaluation.outputs.pages import MINUS, definitions, render, write_page
 from medloss.evaluation.outputs.pages.axes import Axis, RowFigure, room_for, shift
-from medloss.evaluation.outputs.statistics import Bootstrap
 from medloss.evaluation.records import Measure
 
 WIDE, NARROW, ROW, TOP, BOTTOM, END = 880, 380, 44, 24, 26, 12
@@ -52,7 +52,7 @@ def write_comparison(
     compared: ComparedTable,
     found: Sequence[Difference],
     ranked: Sequence[Ranking],
-    bootstrap: Bootstrap,
+    decisions: Decisions,
 ) -> Path:
     """Write the page of a comparison."""
     drawn = len(compared.cases) * len(found) <= _MOST_POINTS
@@ -61,8 +61,9 @@ def write_comparison(
     ]
     context = {
         "compared": compared,
-        "heading": heading(compared),
-        "notes": notes(compared, found, bootstrap),
+        "heading": heading(compared, decisions),
+        "notes": notes(compared, found, decisions),
+        "verdicts": [(each, verdict(each), is_better(each)) for each in found],
         "whole": ranked[0],
         "order": sorted(range(len(compared.runs)), key=lambda run: ranked[0].places[run]),
         "ranked": ranked[1:],
@@ -72,7 +73,13 @@ def write_comparison(
             for m, group in groups
         ],
         "drawn": drawn,
-        "level": f"{100 * bootstrap.level:g}%",
+        "incomplete": any(each.only_first or each.only_second for each in found),
+        "subgroups": [
+            (f"{each.second} {MINUS} {each.first}", each.subgroups)
+            for each in found
+            if each.subgroups
+        ],
+        "level": f"{100 * decisions.bootstrap.level:g}%",
         "definitions": definitions(compared.runs[0].table, intervals=False),
     }
     return write_page(path, render("compare.html", context))

@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, ScoredLabel
+from medloss.evaluation.records import (
+    WHOLE_CASE,
+    CaseResult,
+    Measure,
+    Result,
+    ResultTable,
+    ScoredLabel,
+)
 
 SPACING_TOLERANCE = 0.001
 """Largest difference of the voxel sizes of one case in two runs, as a share."""
 
 _NO_DEFINITION = {
     *("command", "versions", "bootstrap", "labels", "metrics", "losses", "policies", "inputs"),
-    "device",
+    *("device", "cluster", "by", "statistics", "profile"),
 }
 """Settings that say nothing about what a value means, or that are compared one by one."""
 
@@ -77,6 +84,11 @@ class ComparedTable:
     measures: tuple[Measure, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def every_label(self) -> tuple[ScoredLabel, ...]:
+        """The labels, and that of what is measured on a whole case."""
+        return (*self.labels, ScoredLabel(WHOLE_CASE))
+
     def grid(self) -> Iterator[tuple[ScoredLabel, Measure, list[list[Result | None]]]]:
         """For each metric and label the values of every run, case by case.
 
@@ -84,7 +96,7 @@ class ComparedTable:
         """
         cases = [{case.name: case for case in run.table.cases} for run in self.runs]
         for measure in self.measures:
-            for label in (*self.labels, ScoredLabel("all")):
+            for label in self.every_label:
                 key = label.key, measure.name
                 values = [[mine[name].values.get(key) for name in self.cases] for mine in cases]
                 if any(value for own in values for value in own):
@@ -208,6 +220,9 @@ def _definitions_apart(
     settings = first.table.settings, second.table.settings
     for key in sorted((settings[0].keys() | settings[1].keys()) - _NO_DEFINITION):
         yield from differ(key, settings[0].get(key), settings[1].get(key))
+    made = [(s.get("profile") or {}) for s in settings]
+    for key in ("name", "sha256", "changed"):
+        yield from differ(f"the profile's {key}", made[0].get(key), made[1].get(key))
     # which cases there are, and which are missing, is told by the cases
     told = dict.fromkeys(("left_out", "passed_over", "unscored", "beside", "only", "layout"))
     done = [{**run.table.inputs, **told} for run in (first, second)]

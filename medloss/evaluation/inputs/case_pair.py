@@ -43,7 +43,9 @@ class CaseOptions:
         axes: the order of axes of files that do not say it; see there.
         threshold: from which probability on a class of its own is there; ``None`` is 0.5, and
             refuses fractions without an axis of classes.
-        instances: whether each value of a map is an object of one class.
+        instances: whether each value of a map is an object.
+        label_divisor: its class is the value divided by this, without the rest; ``None`` where
+            all are of one class.
         layout: how each of two folders is laid out, where it is not flat.
         left_out: names of the references that are no cases because nobody predicted them.
         passed_over: paths in the two folders that belong to no case.
@@ -68,6 +70,7 @@ class CaseOptions:
     axes: str = ""
     threshold: float | None = None
     instances: bool = False
+    label_divisor: int | None = None
     layout: tuple[str, ...] = ()
     left_out: tuple[str, ...] = field(default=(), compare=False)
     passed_over: tuple[str, ...] = field(default=(), compare=False)
@@ -119,6 +122,11 @@ class CasePair:
     titles: Mapping[int, Label] = field(default_factory=dict)
     classes: tuple[Label, ...] | None = None
     by_name: bool = False
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether each voxel of both images has one label, and no more."""
+        return not (self.prediction.independent or self.reference.independent)
 
     def layers(
         self,
@@ -251,7 +259,8 @@ def make_case_pair(prediction: Image, reference: Image, inputs: CaseOptions) -> 
     ignored = _ignored(reference, inputs.ignore_label)
     if inputs.instances:
         objects = prediction.array, reference.array
-        prediction, reference = (_foreground(image) for image in (prediction, reference))
+        divisor = inputs.label_divisor
+        prediction, reference = (_classes(image, divisor) for image in (prediction, reference))
         return CasePair(prediction, reference, ignored, tuple(notes), objects)
     named = pair_labels(prediction, reference, inputs.names, inputs.regions, inputs.ignore_label)
     return CasePair(
@@ -282,8 +291,18 @@ def changed(image: Image, inputs: CaseOptions, changes: dict[int, int]) -> Image
     return image
 
 
-def _foreground(image: Image) -> Image:
-    return dataclasses.replace(image, array=(image.array != 0).view(np.uint8))
+def _classes(image: Image, divisor: int | None) -> Image:
+    """The classes of objects: the value by the divisor, or label 1 for all."""
+    if not divisor:
+        return dataclasses.replace(image, array=(image.array != 0).view(np.uint8))
+    classes = image.array // divisor
+    lost = image.array[(classes == 0) & (image.array != 0)]
+    if lost.size:
+        raise CaseError(
+            f"{image.path} holds the value {int(lost.min())}, an object of no class: those of "
+            f"class 1 begin at --label-divisor {divisor}"
+        )
+    return dataclasses.replace(image, array=classes)
 
 
 def _onto(

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from medloss.evaluation.outputs import formats
 from medloss.evaluation.outputs.lesions import LESIONS, write_lesions
+from medloss.evaluation.outputs.methods import METHOD_FILES, write_methods
 from medloss.evaluation.outputs.results import CASES, SUMMARY, write_csv, write_json, written_at
+from medloss.evaluation.outputs.subgroups import SUBGROUPS, write_subgroups
 from medloss.evaluation.records import ResultTable
 from medloss.runtime.files import delete_unfinished, make_folder, write_text
 from medloss.work.lock import LOCKS, locked
@@ -18,7 +20,10 @@ JOURNAL, REPORT = "journal.jsonl", "report.html"
 ERROR_MAPS = "error_maps"
 TABLES = {"latex": "summary.tex", "markdown": "summary.md", "parquet": "cases.parquet"}
 DEFINITIONS = ("definitions.csv", "definitions.md")
-_OWN = (CASES, SUMMARY, LESIONS, JOURNAL, REPORT, *TABLES.values(), *DEFINITIONS)
+_OWN = (
+    *(CASES, SUMMARY, LESIONS, SUBGROUPS, JOURNAL, REPORT),
+    *(*TABLES.values(), *DEFINITIONS, *METHOD_FILES),
+)
 
 
 @contextlib.contextmanager
@@ -71,7 +76,11 @@ def write_tables(
     write_json(written[1], table, csv_safe=csv_safe)
     if "lesions" in table.settings:
         written.append(folder / LESIONS)
-        write_lesions(written[2], table, safe=csv_safe)
+        write_lesions(written[-1], table, safe=csv_safe)
+    if table.subgroups:
+        written.append(folder / SUBGROUPS)
+        write_subgroups(written[-1], table, safe=csv_safe)
+    written += write_methods(folder, table)
     for kind in tables:
         path = folder / TABLES[kind]
         if kind == "parquet":

@@ -16,6 +16,8 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     **{letter: f"\\{letter}" for letter in "&%$#_"},
@@ -39,28 +41,42 @@ def number(value: float, unit: str = "") -> str:
     return f"{value:.{_DIGITS.get(unit, 4)}f}"
 
 
+def p_value(found: float) -> str:
+    """A p value as papers print it.
+
+    Example:
+        >>> p_value(0.0123456), p_value(0.00002), p_value(0.6)
+        ('0.012', '< 0.001', '0.60')
+    """
+    if math.isnan(found):
+        return "-"
+    if found < 0.001:
+        return "< 0.001"
+    return f"{found:.3f}" if found < 0.1 else f"{found:.2f}"
+
+
 def to_markdown(table: ResultTable) -> str:
     """A line for each metric and label, and below it what the numbers mean."""
     lines = [_markdown_line(_HEADS), _markdown_line(("---",) * 2 + ("---:",) * 7)]
-    lines += [_markdown_line(map(_markdown, cells)) for cells in _cells(table)]
-    return "\n".join([*lines, "", _markdown(_note(table)), ""])
+    lines += [_markdown_line(map(markdown_text, cells)) for cells in _cells(table)]
+    return "\n".join([*lines, "", markdown_text(_note(table)), ""])
 
 
 def to_latex(table: ResultTable) -> str:
     """A ``tabular`` that needs the package booktabs, and below it what the numbers mean."""
-    body = [" & ".join(map(_latex, cells)) + r" \\" for cells in _cells(table)]
+    body = [" & ".join(map(latex_text, cells)) + r" \\" for cells in _cells(table)]
     return "\n".join(
         [
             r"% \usepackage{booktabs}",
             r"\begin{tabular}{llrrrrrrr}",
             r"\toprule",
-            " & ".join(map(_latex, _HEADS)) + r" \\",
+            " & ".join(map(latex_text, _HEADS)) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
             r"\end{tabular}",
             "",
-            rf"% {_latex(_note(table))}",
+            rf"% {latex_text(_note(table))}",
             "",
         ]
     )
@@ -77,8 +93,8 @@ def definitions_markdown(definitions: Sequence[ResultTable], notes: Iterable[str
     for together in zip(*(table.lines for table in definitions), strict=True):
         column, title = together[0].column, definitions[0].label(together[0].key).title
         means = [number(line.mean, column.unit) for line in together]
-        lines.append(_markdown_line([_markdown(column.title), _markdown(title), *means]))
-    return "\n".join([*lines, "", *(f"- {_markdown(sentence)}" for sentence in notes), ""])
+        lines.append(_markdown_line([markdown_text(column.title), markdown_text(title), *means]))
+    return "\n".join([*lines, "", *(f"- {markdown_text(sentence)}" for sentence in notes), ""])
 
 
 def check_parquet() -> None:
@@ -131,11 +147,12 @@ def _markdown_line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that is no markup: names come from files."""
     one_line = " ".join(text.split())
     return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", one_line)
 
 
-def _latex(text: str) -> str:
+def latex_text(text: str) -> str:
+    """Text that LaTeX shows as it is."""
     return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))

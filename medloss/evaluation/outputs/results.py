@@ -17,8 +17,10 @@ from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
+from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
 from medloss.evaluation.outputs.pooled import pooled_entries
+from medloss.evaluation.outputs.subgroups import subgroup_entries, subgroups_of
 from medloss.evaluation.records import (
     ROW_FIELDS,
     WHOLE_CASE,
@@ -40,6 +42,9 @@ from medloss.scoring.facts import Counts
 
 CASES, SUMMARY = "cases.csv", "summary.json"
 CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "preset", "status", "message")
+PROFILE = "profile"
+"""The column with the profile that values were made by, where there is one."""
+
 FORMAT = 1
 """Number of the layout of the JSON file; it grows when a reader would have to change."""
 
@@ -63,7 +68,9 @@ _Cell = tuple[float, str, str]
 
 _KINDS: dict[str, type[Any]] = {
     **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "pictures"), dict),
-    **dict.fromkeys(("command", "device"), str),
+    **dict.fromkeys(("command", "device", "cluster"), str),
+    "by": list,
+    "profile": dict,
 }
 """Of the settings that are not there in every file, or that only some readers show."""
 
@@ -102,7 +109,7 @@ def write_csv(path: Path, tables: Sequence[ResultTable], *, safe: bool = False) 
 
 
 def csv_columns(table: ResultTable) -> tuple[str, ...]:
-    """The columns of every table, then those that a manifest adds.
+    """The columns of every table, the profile where there is one, then those of a manifest.
 
     A column of a manifest that is called like one of ours is written as ``manifest[name]``.
 
@@ -111,8 +118,9 @@ def csv_columns(table: ResultTable) -> tuple[str, ...]:
         >>> csv_columns(ResultTable((), (), (CaseResult(pair),)))[-3:]
         ('message', 'site', 'manifest[name]')
     """
-    own = (f"manifest[{name}]" if name in CSV_COLUMNS else name for name in _manifest_names(table))
-    return (*CSV_COLUMNS, *own)
+    ours = (*CSV_COLUMNS, PROFILE)
+    own = (f"manifest[{name}]" if name in ours else name for name in _manifest_names(table))
+    return (*CSV_COLUMNS, *([PROFILE] if table.profile else []), *own)
 
 
 def _manifest_names(table: ResultTable) -> tuple[str, ...]:
@@ -122,9 +130,10 @@ def _manifest_names(table: ResultTable) -> tuple[str, ...]:
 def rows(table: ResultTable) -> Iterator[tuple[Any, ...]]:
     """A value for each of :func:`csv_columns`, all text but the value; failed cases have none."""
     preset, names = table.preset, _manifest_names(table)
+    profile = [f"{made['name']} {made['sha256']}"] if (made := table.profile) else []
     for case in table.cases:
         cells = dict(case.pair.columns)
-        rest = [cells.get(name, "") for name in names]
+        rest = [*profile, *(cells.get(name, "") for name in names)]
         for result in case.results:
             key = label_key(result.label)
             head = (case.name, key, table.label(key).name, result.column)
@@ -148,9 +157,11 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "settings": table.settings,
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
-        "summary": [_summary_entry(line, table) for line in table.lines],
+        "summary": [summary_entry(line, table) for line in table.lines],
+        **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
         "pooled": pooled_entries(table),
+        **({"subgroups": subgroup_entries(table.subgroups)} if table.subgroups else {}),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)
@@ -206,17 +217,34 @@ def _read_files(entry: Any) -> Files | None:
     return Path(entry) if entry else None
 
 
-def _summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
+def summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
+    """A line of the summary, as ``summary.json`` has it."""
     return {
         **_label_entry(line.label, table),
         "metric": line.column.name,
         "n": line.n,
         **{there: getattr(line, here) for here, there in _NUMBERS.items()},
+        "ci_method": line.ci_method,
+        "median_ci": _ends_entry(line.median_low, line.median_high),
+        **({"clusters": line.clusters} if line.clusters else {}),
         "worst_case": line.worst_case,
         "statuses": {str(status): line.statuses.get(str(status), 0) for status in Status},
         "not_used": line.not_used,
         "failed": line.failed,
     }
+
+
+def _ends_entry(low: float, high: float) -> list[float] | None:
+    """Two ends, of which JSON makes null where one is infinite; nothing where there are none."""
+    return None if math.isnan(low) else [low, high]
+
+
+def _read_ends(entry: Any) -> tuple[float, float]:
+    """What :func:`_ends_entry` wrote."""
+    if entry is None:
+        return math.nan, math.nan
+    low, high = (math.inf if end is None else float(end) for end in entry)
+    return low, high
 
 
 def _label_entry(label: Label | None, table: ResultTable) -> dict[str, Any]:
@@ -349,7 +377,7 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     named = {measure.name: measure for measure in measures}
     counts = _counts(content)
     lesions = _lesions(path, content)
-    return ResultTable(
+    table = ResultTable(
         measures=measures,
         labels=labels,
         cases=tuple(
@@ -369,6 +397,7 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
         path=path,
         written=written_at(path),
     )
+    return dataclasses.replace(table, subgroups=subgroups_of(table))
 
 
 def head_of(settings: Mapping[str, Any]) -> tuple[tuple[Measure, ...], tuple[ScoredLabel, ...]]:
@@ -525,6 +554,7 @@ def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:
         return math.inf if n and name in ("mean", "median", "min", "max") else math.nan
 
     statuses = ((str(word), int(count)) for word, count in entry["statuses"].items())
+    median_ci = _read_ends(entry.get("median_ci"))
     return Summary(
         label=_label(entry),
         column=measures[str(entry["metric"])],
@@ -534,4 +564,8 @@ def _line(entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Summary:
         statuses={word: count for word, count in statuses if count},
         not_used=int(entry["not_used"]),
         failed=int(entry["failed"]),
+        ci_method=str(entry.get("ci_method", "")),
+        clusters=int(entry.get("clusters", 0)),
+        median_low=median_ci[0],
+        median_high=median_ci[1],
     )

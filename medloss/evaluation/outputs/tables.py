@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -18,11 +18,13 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
+from medloss.evaluation.outputs.statistics.intervals import quantile_interval
+from medloss.evaluation.outputs.subgroups import subgroups_of
 from medloss.evaluation.reading.formats import packages
 from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
-from medloss.scoring.presets import PRESETS, BothEmpty, Missed
+from medloss.scoring.presets import PRESETS, BothEmpty, Missed, find_preset
 from medloss.work.devices import device_name
 
 _CORE = ("medloss", "numpy", "numba", "scipy", "nibabel", "simpleitk")
@@ -34,7 +36,7 @@ def make_table(cases: Sequence[CaseResult], plan: EvalPlan) -> ResultTable:
     """The table of complete cases (:func:`medloss.evaluation.score.complete`)."""
     settings = _as_json(_settings(cases, plan))
     measures, labels = head_of(settings)
-    return ResultTable(
+    table = ResultTable(
         measures,
         labels,
         tuple(cases),
@@ -42,6 +44,7 @@ def make_table(cases: Sequence[CaseResult], plan: EvalPlan) -> ResultTable:
         settings,
         findings=findings(cases, plan),
     )
+    return dataclasses.replace(table, subgroups=subgroups_of(table))
 
 
 def with_origin(table: ResultTable, plan: EvalPlan, command: str) -> ResultTable:
@@ -80,9 +83,10 @@ def summarise(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Summary, ...
         for result in case.results:
             found.setdefault((result.label, result.column), []).append((case.pair.name, result))
     failed = sum(bool(case.error) for case in cases)
+    clusters = plan.grouping.clusters([case.pair for case in cases])
     labels: tuple[Label | None, ...] = (*plan_labels(cases, plan), None)
     return tuple(
-        _summary(label, column, found[label, column.name], failed)
+        _summary(label, column, found[label, column.name], failed, clusters)
         for column in columns(plan)
         for label in labels
         if (label, column.name) in found
@@ -90,7 +94,11 @@ def summarise(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Summary, ...
 
 
 def _summary(
-    label: Label | None, column: Measure, results: list[tuple[str, Result]], failed: int
+    label: Label | None,
+    column: Measure,
+    results: list[tuple[str, Result]],
+    failed: int,
+    clusters: Mapping[str, str] | None,
 ) -> Summary:
     counts = Counter(result.status for _, result in results)
     used = [(result.value, name) for name, result in results if result.used]
@@ -103,7 +111,10 @@ def _summary(
 
     worst = of(np.max if column.better == "lower" else np.min, known=some)
     slack = float(slack_of(values))
-    ci_low, ci_high = mean_interval(values)
+    of_whom = None if clusters is None else [clusters[name] for _, name in used]
+    interval = mean_interval(values, clusters=of_whom)
+    # Ranks of cases that are alike would promise too much.
+    ends = (math.nan, math.nan) if interval.clusters else quantile_interval(values, 0.5)
     return Summary(
         label=label,
         column=column,
@@ -120,13 +131,18 @@ def _summary(
         statuses={str(status): counts[status] for status in Status if counts[status]},
         not_used=len(results) - len(used),
         failed=failed,
-        ci_low=ci_low,
-        ci_high=ci_high,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        ci_method=interval.method,
+        clusters=interval.clusters,
+        median_low=ends[0],
+        median_high=ends[1],
     )
 
 
 def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
     names = [m.record.name for m in plan.metrics] + [x.record.name for x in plan.losses]
+    left_out = {metric.column for metric in plan.metrics if metric.spurious == "exclude"}
     asked = [
         {
             "metric": column.name,
@@ -134,11 +150,13 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
             "options": dict(column.options),
             "unit": column.unit,
             "better": column.better,
+            **({"spurious": "exclude"} if column.name in left_out else {}),
         }
         for column, name in zip(columns(plan), names, strict=True)
     ]
     return {
         "preset": plan.preset,
+        **({"precision": precision} if (precision := find_preset(plan.preset).precision) else {}),
         "policies": {
             "missed": plan.policy.missed,
             "both_empty": plan.policy.both_empty,
@@ -151,6 +169,8 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
         "device": device_name(plan.device),
         **({"lesions": dataclasses.asdict(plan.lesions)} if plan.lesions else {}),
         **({"source": dict(plan.source)} if plan.source else {}),
+        **({"profile": plan.profile.record()} if plan.profile else {}),
+        **plan.grouping.record(),
     }
 
 
@@ -199,11 +219,15 @@ def every_definition(
 ) -> tuple[tuple[str, EmptyPolicy], ...]:
     """Every preset that measures in mm with its own policy, as far as the user chose none.
 
+    Each definition once, and not to another precision.
+
     Example:
         >>> [name for name, _ in every_definition(None, None)][:3]
         ['deepmind', 'exact', 'monai']
     """
-    right = (preset.name for preset in PRESETS.values() if not preset.misreads)
+    right = (
+        preset.name for preset in PRESETS.values() if not (preset.misreads or preset.approximates)
+    )
     return tuple((name, EmptyPolicy.of(name, missed, both_empty)) for name in right)
 
 

@@ -6,24 +6,31 @@ stand beside one another, and where nothing fits a number is wrapped by the term
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.lesions import LesionsOfSize
-from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.averages import averages
+from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
 from medloss.evaluation.outputs.pooled import DICE, pooled
+from medloss.evaluation.outputs.statistics import Interval
+from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
+from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
     Measure,
     ResultTable,
     ScoredLabel,
+    SubgroupTable,
     Summary,
     label_key,
 )
@@ -54,6 +61,16 @@ def print_summary(console: Console, table: ResultTable) -> None:
         last = ["worst case", *(fit(each.worst_case, width) for each in lines)]
     _print_blocks(console, table, lines, heads, rows, last=last, apart=int(wide))
     console.print()
+
+
+def print_averages(console: Console, table: ResultTable) -> None:
+    """Print the means over several labels that a profile asks for."""
+    for name, group in itertools.groupby(averages(table), key=lambda each: each.name):
+        found = list(group)
+        values = ", ".join(
+            f"{each.measure.title} {number(each.value, each.measure.unit)}" for each in found
+        )
+        console.print(f"{name[:1].upper()}{name[1:]} ({found[0].rule}): {values}.", markup=False)
 
 
 def print_definitions(console: Console, definitions: Sequence[ResultTable]) -> None:
@@ -127,6 +144,92 @@ def _size(found: LesionsOfSize) -> str:
     if found.high_mm3 == float("inf"):
         return f"{found.low_mm3:g} mm³ or more"
     return f"{found.low_mm3:g} to below {found.high_mm3:g} mm³"
+
+
+def print_intervals(console: Console, table: ResultTable) -> None:
+    """Print the means with their intervals where patients or subgroups were asked for."""
+    grouping = Grouping.of_record(table.settings)
+    if grouping.cluster and table.lines:
+        clusters = grouping.clusters([case.pair for case in table.cases]) or {}
+        _print(
+            console,
+            f"{len(table.cases)} cases of {len(set(clusters.values()))} {grouping.noun} "
+            f"({grouping.cluster}); 95% intervals of the means count {grouping.noun}:",
+        )
+        heads = [["mean"], ["low"], ["high"], ["n"], ["clus-", "ters"]]
+        rows = [
+            [
+                *(number(x, each.column.unit) for x in (each.mean, each.ci_low, each.ci_high)),
+                str(each.n),
+                str(each.clusters or each.n),
+            ]
+            for each in table.lines
+        ]
+        _print_blocks(console, table, table.lines, heads, rows, apart=1)
+        for caution in dict.fromkeys(map(_caution, table.lines)):
+            if caution:
+                _print(console, f"{caution}.")
+        console.print()
+    print_subgroups(console, [("", each) for each in table.subgroups])
+    if table.subgroups:
+        _print(console, f"{RULE[:1].upper()}{RULE[1:]}.")
+        console.print()
+
+
+def _caution(line: Summary) -> str:
+    """What has to be said beside the interval of a mean, without an end."""
+    if line.ci_method:
+        return Interval(line.ci_low, line.ci_high, line.ci_method, line.n, line.clusters).caution
+    return f"{line.clusters} clusters are too few for an interval" if line.clusters else ""
+
+
+def print_subgroups(console: Console, tables: Sequence[tuple[str, SubgroupTable]]) -> None:
+    """Print every metric by subgroup, each with its difference from the largest of its list.
+
+    Args:
+        console: to print on.
+        tables: each with what its values are, where they are not those of the metric.
+    """
+    if not tables:
+        return
+    _print(console, "Subgroups:", "bold")
+    names = ["", "  subgroup"]
+    heads = [
+        ["n"],
+        ["mean"],
+        ["low"],
+        ["high"],
+        ["differ-", "ence"],
+        ["low"],
+        ["high"],
+        ["p", "(Holm)"],
+    ]
+    lines: list[tuple[str, list[str]]] = []
+    for what, each in tables:
+        unit, contrasts = each.measure.unit, {x.level: x for x in each.contrasts}
+        title = f"{what}{_title(each.measure)}, {each.label.title}, by {each.variable}"
+        lines.append((title, []))
+        for group in each.groups:
+            numbers = [number(x, unit) for x in (group.mean, group.ci_low, group.ci_high)]
+            many = f"{group.n} ({group.clusters})" if group.clusters else str(group.n)
+            apart = contrasts.get(group.level)
+            rest = ["-"] * 4
+            if apart is not None:
+                rest = [number(x, unit) for x in (apart.mean, apart.ci_low, apart.ci_high)]
+                rest.append(p_value(apart.p_holm))
+            lines.append((f"  {group.level}", [many, *numbers, *rest]))
+    rows = [cells for _, cells in lines if cells]
+    widths = widths_of(heads, rows)
+    room = console.width - sum(widths) - len(widths)
+    left = [max(10, min(max(cell_len(name) for name, cells in lines if cells), room))]
+    for text in head_lines(names[1:], heads, left, widths):
+        _print(console, text, "bold")
+    for name, cells in lines:
+        if cells:
+            _print(console, line([name], cells, left, widths))
+        else:
+            _print(console, name, "bold cyan")
+    console.print()
 
 
 def _print_blocks(
@@ -216,6 +319,8 @@ def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricCh
     good = len(table.cases) - len(table.failed)
     if good and not table.labels and not table.settings["losses"]:
         console.print("No file holds a label other than 0, so there is nothing to score.")
+    for sentence in profile_sentences(table.profile):
+        console.print(f"{sentence}.", markup=False)
     defaults = "".join(f" {m.column}: {m.defaults}." for m in metrics if m.defaults)
     console.print(
         f"{good} of {len(table.cases)} cases scored. Preset: {table.preset}, distances in mm. "
@@ -320,9 +425,11 @@ def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
     if inputs.threshold is not None:
         yield f"A class of its own is where its probability is at least {inputs.threshold:g}"
     if inputs.instances:
+        n = inputs.label_divisor
+        whose = "one class" if n is None else f"the class that is the value by {n}, rounded down"
         yield (
-            "Each value of a map is an object of one class: lesion and panoptic metrics take these "
-            "objects, other metrics all of them together"
+            f"Each value of a map is an object of {whose}: lesion and panoptic metrics take these "
+            f"objects, other metrics all of them together"
         )
     sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
     if inputs.remap_prediction == inputs.remap_reference:

@@ -86,7 +86,7 @@ def collect(labels: Any, frame: Frame, sought: Sought, first: int, last: int) ->
 
     The bits of a code are the voxels around the corner that have the class.
     """
-    box, flat, pad, outside = frame
+    box, flat, pad, outside, _ = frame
     ignored, wanted, shape = sought.ignored, sought.wanted, sought.shape
     n = box[5]
     differs = np.empty(n, labels.dtype)
@@ -145,7 +145,7 @@ def mark(keys: Any, places: Any, bits: Any, volume: Any) -> None:
 @_loops.part
 def _holds(labels: Any, frame: Any, shape: Any, place: Any, c: Any) -> Any:
     """Whether one of the 8 voxels around a corner has the label ``c``."""
-    box, flat, pad, _ = frame
+    box, flat, pad, _, _ = frame
     row = place // shape[2]
     i, j, k = row // shape[1] - pad[0], row % shape[1] - pad[1], place % shape[2] - pad[2]
     for q in range(8):

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from medloss.runtime.compiling import Loops
 from medloss.scoring.maps import Box, LabelMaps
 from medloss.scoring.presets import Preset
 from medloss.scoring.surface.far_search import far_distances
+from medloss.scoring.surface.farthest import Peaks
 from medloss.scoring.surface.grid import FAR, IGNORED, Frame, Sought, Spacing
 from medloss.scoring.surface.plane_search import grid_distances
 from medloss.scoring.surface.surface_elements import Kind, make_kind
@@ -33,11 +34,24 @@ Floats = NDArray[np.float64]
 Keys = NDArray[np.int64]
 Elements = tuple[Keys, NDArray[np.uint32]]
 """Key and place of each element, see :mod:`medloss.scoring.surface.surface_elements`."""
-Directed = tuple[Floats, Floats]
-"""Distances in mm in ascending order, and how much of the surface has each."""
+
+
+class Directed(NamedTuple):
+    """Distances of the elements of one surface to the other.
+
+    Args:
+        mm: in ascending order.
+        area: how much of the surface has each.
+        peaks: where the largest distance may lie, of a surface that has it between its elements.
+    """
+
+    mm: Floats
+    area: Floats
+    peaks: Peaks | None = None
+
 
 _VOXELS_OF_A_TASK = 1 << 17
-NOTHING: Directed = np.empty(0), np.empty(0)
+NOTHING = Directed(np.empty(0), np.empty(0))
 
 
 def directed_distances(
@@ -56,7 +70,7 @@ def directed_distances(
     """
     if maps.box is None:
         return dict.fromkeys(codes, (NOTHING, NOTHING))
-    sweep = _Sweep(maps, maps.box, make_kind(preset.surface, maps.box, spacing), codes)
+    sweep = _Sweep(maps, maps.box, make_kind(preset, maps.box, spacing), codes)
     reference, prediction = sweep.both()
     del sweep.volume, sweep.sought  # before the elements are sorted, which takes memory too
     sides = [
@@ -72,6 +86,9 @@ def directed_distances(
         return sides[side].distances(row)
 
     found = run(2 * len(codes), of_class)
+    if preset.surface == "faces" and preset.supremum:
+        for side in range(2):
+            found[side::2] = sides[side].with_peaks(found[side::2])
     return {code: (found[2 * row], found[2 * row + 1]) for row, code in enumerate(codes)}
 
 
@@ -90,7 +107,7 @@ class _Sweep:
             self.bits[code] = 1 << (n % 8)
         outside = np.zeros(box[5], dtype=labels.dtype)
         outside.flags.writeable = False
-        self.frame = Frame(box, maps.flat, kind.pad, outside)
+        self.frame = Frame(box, maps.flat, kind.pad, outside, kind.corners)
         flat = self.volume.reshape(-1)
         self.sought = Sought(maps.ignored, self.wanted, self.bits, kind.shape, flat, kind.near)
         tasks = math.prod(box[3:]) // _VOXELS_OF_A_TASK + 1
@@ -143,6 +160,8 @@ class _Side:
         self.rows[list(sweep.codes)] = np.arange(len(sweep.codes))
         self.table = np.zeros((len(sweep.codes), len(self.kind.mm)))
         self.far: dict[int, Elements] = {}
+        self.far_mm: dict[int, Floats] = {}
+        self.shift = np.subtract(sweep.box[:3], sweep.kind.pad)[:, None]
         self.targets: dict[int, Elements] = {}
         self.other = other
 
@@ -166,14 +185,46 @@ class _Side:
         mm, area = self.kind.mm[used], self.table[row, used]
         if row in self.far:
             far_mm, far_area = self._far(row)
+            self.far_mm[row] = far_mm
             mm, area = np.concatenate([mm, far_mm]), np.concatenate([area, far_area])
             order = mm.argsort(kind="stable")
             mm, area = mm[order], area[order]
         for array in (mm, area):
             array.flags.writeable = False  # shared by every metric of the case
-        return mm, area
+        return Directed(mm, area)
 
-    def _far(self, row: int) -> Directed:
+    def with_peaks(self, found: Sequence[Directed]) -> list[Directed]:
+        """The distances of all classes with the elements around which the largest may lie."""
+        limits = np.full(len(found), np.inf)
+        for row, (mm, _, _) in enumerate(found):
+            if len(mm) and 0 < mm[-1] < np.inf:
+                limits[row] = mm[-1] - self.kind.reach_mm
+        first = np.append(self.kind.mm.searchsorted(limits), FAR)[self.rows]  # of no row: the last
+        pieces = []
+        for own_keys, own_places in self.own:
+            at = np.empty(_highest(own_keys, first, np.empty(0, np.int64)), np.int64)
+            _highest(own_keys, first, at)
+            pieces.append((own_keys[at], own_places[at]))
+        keys, places = (np.concatenate(each) for each in zip(*pieces, strict=True))
+        rows = self.rows[keys >> 32]
+        order = np.argsort(rows, kind="stable")
+        keys, places = keys[order], places[order]
+        ends = np.bincount(rows, minlength=len(found)).cumsum()
+        made = []
+        for row, (mm, area, _) in enumerate(found):
+            own = slice(ends[row - 1] if row else 0, ends[row])
+            own_keys, own_places, own_mm = keys[own], places[own], self.kind.mm[keys[own] & FAR]
+            if row in self.far_mm and limits[row] < np.inf:
+                far = self.far_mm[row] >= limits[row]
+                far_keys, far_places = (each[far] for each in self.far[row])
+                own_keys = np.concatenate([own_keys, far_keys])
+                own_places = np.concatenate([own_places, far_places])
+                own_mm = np.concatenate([own_mm, self.far_mm[row][far]])
+            points, codes = self._points(own_keys, own_places)
+            made.append(Directed(mm, area, Peaks(points + self.shift, codes, own_mm)))
+        return made
+
+    def _far(self, row: int) -> tuple[Floats, Floats]:
         kind = self.kind
         keys, places = self.far[row]
         area = kind.area[keys >> 16 & FAR]
@@ -211,6 +262,23 @@ def _by_class(
         for row, (end, count) in enumerate(zip(ends.tolist(), counts.tolist(), strict=True))
         if count
     }
+
+
+@_loops.kernel
+def _highest(keys: Any, first: Any, out: Any) -> int:
+    """Write where elements are near and their bin is not below the ``first`` of their class.
+
+    Returns:
+        How many there are; ``out`` takes what it has room for.
+    """
+    used = 0
+    for n in range(keys.size):
+        found = keys[n] & FAR
+        if found >= first[keys[n] >> 32] and found < IGNORED:
+            if used < out.size:
+                out[used] = n
+            used += 1
+    return used
 
 
 @_loops.kernel

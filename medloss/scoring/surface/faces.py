@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,14 @@ from medloss.scoring.surface.grid import (
 
 _loops = Loops("metrics")
 
-PARTS = 4
-"""Parts of the shortest side of a voxel; the others are cut in parts that are about as long."""
 
-MOST_PARTS = 8
-"""Parts of a side, however long it is: more would be more distances than a key has room for."""
+Parts = tuple[int, int]
+"""Of the shortest side of a voxel, and the most of any side: more than 8 would be more distances
+than a key has room for."""
+
+
+_KEPT = 8
+"""Spacings whose steps are kept, some MB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,40 +71,67 @@ class NearFaces:
     pad: tuple[int, int, int]
 
 
-def face_points(spacing: Spacing) -> tuple[NDArray[np.float64], list[float], list[int]]:
-    """Points of the faces after a voxel, their area, and the first point of each axis.
+@dataclass(frozen=True, eq=False)
+class FaceParts:
+    """Equal parts of the faces after a voxel; each is looked at in its middle.
 
-    A side is cut in :data:`PARTS` for each length of the shortest side, at most in
-    :data:`MOST_PARTS`.
+    Args:
+        points: (p, 3) middles, from the centre of the voxel, in voxels.
+        extent: (p, 3) from a middle to a corner, in voxels.
+        area: (p,) of each.
+        reach_mm: (p,) half the diagonal: no point is farther from the middle.
+        first: (4,) the first part of each axis.
     """
-    finite = [mm for mm in spacing if math.isfinite(mm)]
-    parts = [
-        min(MOST_PARTS, round(PARTS * mm / min(finite))) if math.isfinite(mm) else 1
-        for mm in spacing
+
+    points: NDArray[np.float64]
+    extent: NDArray[np.float64]
+    area: NDArray[np.float64]
+    reach_mm: NDArray[np.float64]
+    first: NDArray[np.int64]
+
+
+@lru_cache(_KEPT)
+def face_parts(spacing: Spacing, parts: Parts) -> FaceParts:
+    """Parts of the faces after a voxel; an axis of infinite spacing has none.
+
+    Example:
+        >>> face_parts((math.inf, 1.0, 3.0), (1, 2)).area
+        array([1.5, 1.5, 1. ])
+    """
+    shortest = min(mm for mm in spacing if math.isfinite(mm))
+    counts = [
+        min(parts[1], round(parts[0] * mm / shortest)) if math.isfinite(mm) else 1 for mm in spacing
     ]
-    points, area, first = [], [], [0]
+    points, extents, area, first = [], [], [], [0]
     for axis in range(3):
         if math.isfinite(spacing[axis]):
             axes = [
                 np.array([0.5]) if n == axis else (np.arange(count) + 0.5) / count - 0.5
-                for n, count in enumerate(parts)
+                for n, count in enumerate(counts)
             ]
             grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+            extent = [
+                0.5 / count if n != axis and math.isfinite(mm) else 0.0
+                for n, (count, mm) in enumerate(zip(counts, spacing, strict=True))
+            ]
             whole = math.prod(mm for n, mm in enumerate(spacing) if n != axis and math.isfinite(mm))
             points.append(grid)
+            extents += [extent] * len(grid)
             area += [whole / len(grid)] * len(grid)
-        first.append(sum(map(len, points)))
-    return np.concatenate(points), area, first
+        first.append(len(area))
+    half = np.array(extents)
+    reach = lengths(half, spacing)
+    return FaceParts(np.concatenate(points), half, np.array(area), reach, np.array(first))
 
 
-@cache
-def near_faces(spacing: Spacing) -> NearFaces:
+@lru_cache(_KEPT)
+def near_faces(spacing: Spacing, parts: Parts) -> NearFaces:
     """Points of the faces, and voxels of at most :func:`radius_mm` around them."""
-    every, area, first = face_points(spacing)
+    cut = face_parts(spacing, parts)
     finite = [mm for mm in spacing if math.isfinite(mm)]
     radius = radius_mm(spacing)
     steps = all_steps(spacing, radius + 1.5 * max(finite))
-    mm = np.array([lengths(np.maximum(np.abs(steps - p) - 0.5, 0), spacing) for p in every])
+    mm = np.array([lengths(np.maximum(np.abs(steps - p) - 0.5, 0), spacing) for p in cut.points])
     shortest = int((mm <= radius).sum(axis=1).min())
     order = np.argsort(mm, axis=1, kind="stable")[:, :shortest]
     mm = np.take_along_axis(mm, order, axis=1)
@@ -114,17 +144,36 @@ def near_faces(spacing: Spacing) -> NearFaces:
         near,
         bins.reshape(mm.shape),
         mm.ravel()[found],
-        np.append(area, sides.prod() / sides),
-        np.concatenate([every, np.eye(3) / 2]),
-        np.array(first),
+        np.append(cut.area, sides.prod() / sides),
+        np.concatenate([cut.points, np.eye(3) / 2]),
+        cut.first,
         (a, b, c),
     )
+
+
+@lru_cache(_KEPT)
+def farthest_of_parts(spacing: Spacing, parts: Parts) -> tuple[NDArray[np.int64], Any]:
+    """How far a part of a face is from the voxel that is nearest to its middle, at most.
+
+    Returns:
+        ``point << 32 | bin`` in ascending order, and for each the largest distance of a corner of
+        that part to any of the voxels that are so far from its middle.
+    """
+    near, cut = near_faces(spacing, parts), face_parts(spacing, parts)
+    worst = np.zeros(near.bins.shape)
+    for signs in ((1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)):  # a part has no third extent
+        corner = cut.points + signs * cut.extent
+        gap = np.maximum(np.abs(near.steps - corner[:, None]) - 0.5, 0)
+        worst = np.maximum(worst, lengths(gap, spacing))
+    keys = ((np.arange(len(cut.area)) << 32)[:, None] | near.bins).ravel()
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    return keys[starts], np.maximum.reduceat(worst.ravel(), starts)
 
 
 @_loops.kernel
 def mark(labels: Any, frame: Frame, first: int, last: int, volume: Any) -> None:
     """Copy the labels into the padded volume."""
-    box, _flat, pad, outside = frame
+    box, _flat, pad, outside, _ = frame
     for i in range(first, last):
         if i == box[3]:
             continue
@@ -141,7 +190,7 @@ def search(labels: Any, frame: Frame, sought: Sought, first: int, last: int) -> 
 
     Slice ``i`` holds the faces after the voxels of slice ``i - 1``.
     """
-    box, _flat, pad, outside = frame
+    box, _flat, pad, outside, _ = frame
     ignored, wanted, _bits, shape, volume, near = sought
     offsets, bins, first_point = near
     keys, used = np.empty(1024, np.int64), 0

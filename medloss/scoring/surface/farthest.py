@@ -5,96 +5,128 @@ of that boundary. Each of these is convex, so that over a rectangle it is larges
 
     max over corners of d  ≤  max over the rectangle of d  ≤  min over j of max over corners of d_j.
 
-Rectangles whose upper bound is beaten are dropped, others are halved: branch and bound. What is
-returned is attained at a point, and less than :data:`CLOSENESS` of a side below the supremum.
+Most rectangles are closed by what is known of their middles: d grows by no more than the way from
+there, and the face that is nearest to the middle bounds it. Of the others those whose upper bound
+is beaten are dropped, the rest are halved: branch and bound. What is returned is attained at a
+point, and less than :data:`CLOSENESS` of a side below the supremum.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloss.runtime.compiling import Loops
-from medloss.scoring.surface.far_search import far_distances
+from medloss.scoring.surface.faces import Parts, face_parts, farthest_of_parts, near_faces
+from medloss.scoring.surface.grid import Spacing
 
 _loops = Loops("metrics")
 
 CLOSENESS = 1e-3
 """Largest error, as a share of the shortest side of a voxel."""
 
+_SAME_BIN_MM = 4e-10
+"""Distances in bins of their own differ by 1e-9 or more."""
+
 Floats = NDArray[np.float64]
+Window = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.bool_], Any]]
+"""From the first and the last place along three axes to the mask there and where it begins."""
 
 
-def farthest_mm(
-    own: NDArray[np.bool_],
-    other: NDArray[np.bool_],
-    ignored: NDArray[np.bool_] | None,
-    spacing_mm: tuple[float, ...],
-) -> float:
+class Peaks(NamedTuple):
+    """Parts of faces on which the distance to the other boundary may be largest.
+
+    Args:
+        points: (3, n) middles, in voxels of the map.
+        codes: (n,) which point of a face each one is, as the parts of a face are numbered.
+        mm: (n,) distances of the middles.
+    """
+
+    points: Floats
+    codes: NDArray[np.int64]
+    mm: Floats
+
+
+def farthest_mm(peaks: Peaks, other: Window, spacing: Spacing, parts: Parts) -> float:
     """Largest distance of a point of one boundary to the other boundary.
 
     Args:
-        own: mask, 2D or 3D.
-        other: mask of the same shape, not empty; outside of the array both are empty.
-        ignored: faces beside such a voxel do not count; they are still measured to.
-        spacing_mm: size of a voxel.
+        peaks: where it may lie.
+        other: gives the mask whose boundary is measured to.
+        spacing: size of a voxel, infinite along the only slice of a 2D mask.
+        parts: of a face.
 
     Returns:
-        0 if no face counts.
-
-    Example:
-        >>> one = np.zeros((2, 2), dtype=bool)
-        >>> one[0, 0] = True
-        >>> round(farthest_mm(np.eye(2, dtype=bool), one, None, (1.0, 1.0)), 6)
-        1.414214
+        0 without peaks.
     """
-    low, high, _ = _faces(other, None, other)
-    start, stop, coincident = _faces(own, ignored, other)
-    start, stop = start[:, ~coincident], stop[:, ~coincident]
-    if not start.shape[1]:
+    if not len(peaks.mm):
         return 0.0
-    flat = 3 - len(spacing_mm)
-    mm = np.array((0.0,) * flat + spacing_mm)
-    a, b, c = (math.inf,) * flat + spacing_mm
-    away = far_distances((start + stop) / 2, low, high, (a, b, c))
-    half = np.sqrt((((stop - start) / 2 * mm[:, None]) ** 2).sum(axis=0))
-    order = np.argsort(-(away + half), kind="stable")
-    closeness = CLOSENESS * min(spacing_mm)
-    some = order[(away + half)[order] > away.max() + closeness]
-    found = _branch(start[:, some], stop[:, some], away[some], half[some], low, high, mm, closeness)
-    return max(float(away.max()), float(found))
+    attained = float(peaks.mm.max())
+    closeness = CLOSENESS * min(spacing)
+    cut = face_parts(spacing, parts)
+    reach = cut.reach_mm[peaks.codes]
+    upper = np.minimum(peaks.mm + reach, _bounds(peaks, spacing, parts))
+    order = np.argsort(-upper, kind="stable")
+    order = order[upper[order] > attained + closeness]
+    if not len(order):
+        return attained
+    extent = cut.extent[peaks.codes[order]].T
+    start, stop = peaks.points[:, order] - extent, peaks.points[:, order] + extent
+    mm = np.array([side if math.isfinite(side) else 0.0 for side in spacing])
+    # All that a point of these parts may be nearest to, and a voxel more, where faces that the
+    # window makes at its rim are farther away.
+    around = np.where(mm > 0, (attained + 2 * reach.max()) / np.where(mm > 0, mm, 1) + 2, 0)
+    first = np.floor(start.min(axis=1) - around).astype(np.int64)
+    last = np.ceil(stop.max(axis=1) + around).astype(np.int64)
+    low, high = _faces(*other(first, last), mm > 0)
+    return float(
+        _branch(
+            start,
+            stop,
+            peaks.mm[order],
+            reach[order],
+            upper[order],
+            low,
+            high,
+            mm,
+            (attained, closeness),
+        )
+    )
+
+
+def _bounds(peaks: Peaks, spacing: Spacing, parts: Parts) -> Floats:
+    """Upper bounds by the voxel that is nearest to a middle; infinite where it is far away."""
+    mm = near_faces(spacing, parts).mm
+    bins = np.minimum(mm.searchsorted(peaks.mm - _SAME_BIN_MM), len(mm) - 1)
+    keys, worst = farthest_of_parts(spacing, parts)
+    wanted = (peaks.codes << 32) | bins
+    at = np.minimum(keys.searchsorted(wanted), len(keys) - 1)
+    known = (np.abs(mm[bins] - peaks.mm) <= _SAME_BIN_MM) & (keys[at] == wanted)
+    bounds: Floats = np.where(known, worst[at], np.inf)
+    return bounds
 
 
 def _faces(
-    mask: NDArray[np.bool_], ignored: NDArray[np.bool_] | None, other: NDArray[np.bool_]
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Corners of the faces of a mask, (3, n) in voxels, and which are faces of the other mask."""
-    flat = 3 - mask.ndim
-    padded, others = (
-        np.pad(m, 1).reshape((1,) * flat + tuple(n + 2 for n in m.shape)) for m in (mask, other)
-    )
-    hidden = None if ignored is None else np.pad(ignored, 1).reshape(padded.shape)
-    low, high, shared = [], [], []
-    for axis in range(flat, 3):
+    mask: NDArray[np.bool_], begins: Any, measured: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Corners of the faces of a mask, (3, n) in voxels of the map that it begins in."""
+    padded = np.pad(mask, 1)
+    low, high = [], []
+    for axis in np.flatnonzero(measured):
         before, after = ([slice(None)] * 3 for _ in range(2))
         before[axis], after[axis] = slice(None, -1), slice(1, None)
-        here, there = tuple(before), tuple(after)
-        faces = padded[here] != padded[there]
-        if hidden is not None:
-            faces &= ~(hidden[here] | hidden[there])
-        where = np.array(np.nonzero(faces), dtype=np.float64)
-        extent = np.full((3, 1), 0.5)
-        extent[:flat] = 0
-        centre = where.copy()
+        centre = np.array(np.nonzero(padded[tuple(before)] != padded[tuple(after)]), np.float64)
+        centre += np.reshape(begins, (3, 1)) - 1.0
         centre[axis] += 0.5
+        extent = np.where(measured, 0.5, 0.0)[:, None]
         extent[axis] = 0
         low.append(centre - extent)
         high.append(centre + extent)
-        shared.append((others[here] != others[there])[faces])
-    return np.concatenate(low, axis=1), np.concatenate(high, axis=1), np.concatenate(shared)
+    return np.concatenate(low, axis=1), np.concatenate(high, axis=1)
 
 
 @_loops.part
@@ -123,17 +155,23 @@ def _within(
 
 @_loops.kernel
 def _branch(
-    start: Any, stop: Any, away: Any, half: Any, low: Any, high: Any, mm: Any, closeness: Any
+    start: Any,
+    stop: Any,
+    away: Any,
+    half: Any,
+    bound: Any,
+    low: Any,
+    high: Any,
+    mm: Any,
+    known: Any,
 ) -> Any:
-    """Largest distance on some rectangles, the most promising first."""
+    """Largest distance on some rectangles, the most promising first, and what is known before."""
     levels = 64
-    best = 0.0
-    if away.size:
-        best = away.max()
+    best, closeness = known
     everyone = np.empty(low.shape[1], np.int64)
     corners = np.empty(4)
     for f in range(away.size):
-        if away[f] + half[f] <= best + closeness:
+        if bound[f] <= best + closeness:
             continue
         count = _within(start[:, f], stop[:, f], away[f], half[f], low, high, mm, everyone)
         kept = np.empty((levels + 1, count), np.int64)

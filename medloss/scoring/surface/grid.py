@@ -44,12 +44,14 @@ class Frame(NamedTuple):
         flat: whether it is the only slice of a 2D map.
         pad: margin of the volume on each side of the box, along each axis.
         outside: a row of no class.
+        corners: whether voxels that share no more than a corner are neighbours too.
     """
 
     box: Box
     flat: bool
     pad: tuple[int, int, int]
     outside: NDArray[Any]
+    corners: bool
 
 
 class Sought(NamedTuple):

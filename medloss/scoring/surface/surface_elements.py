@@ -1,4 +1,4 @@
-"""Three kinds of surface elements, made one thing for the engine.
+"""Kinds of surface elements, made one thing for the engine.
 
 Each element has a key, ``class << 32 | code << 16 | bin of the distance``, and a place in a volume
 that is padded on each side. Voxels and cells are points of a grid, with these kernels:
@@ -32,9 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.scoring.maps import Box
-from medloss.scoring.presets import Surface
+from medloss.scoring.presets import Preset, Surface
 from medloss.scoring.surface import cells, faces, voxels
-from medloss.scoring.surface.faces import near_faces
+from medloss.scoring.surface.faces import Parts, face_parts, near_faces
 from medloss.scoring.surface.grid import Spacing, linear, near_steps
 from medloss.scoring.surfels import element_areas
 
@@ -59,6 +59,8 @@ class Kind:
         points: (3, codes) where an element of each code is, from its place, in voxels.
         half: (3, codes) half the size of the element that a code is a point of.
         whole: the codes that stand for a whole element.
+        corners: whether a neighbour across an edge or a corner makes a voxel surface.
+        reach_mm: from the middle of an element to its farthest point.
     """
 
     collect: Any
@@ -74,13 +76,15 @@ class Kind:
     points: Floats
     half: Floats
     whole: NDArray[np.bool_]
+    corners: bool = False
+    reach_mm: float = 0.0
 
 
-def make_kind(surface: Surface, box: Box, spacing: Spacing) -> Kind:
+def make_kind(preset: Preset, box: Box, spacing: Spacing) -> Kind:
     """The kind that a preset names, on the grid of a box of voxels."""
-    if surface == "faces":
-        return _faces(box, spacing)
-    return _grid(surface, box, spacing)
+    if preset.surface == "faces":
+        return _faces(box, spacing, preset.parts)
+    return _grid(preset.surface, box, spacing)
 
 
 def _grid(surface: Surface, box: Box, spacing: Spacing) -> Kind:
@@ -109,6 +113,7 @@ def _grid(surface: Surface, box: Box, spacing: Spacing) -> Kind:
         points=nowhere,
         half=nowhere,
         whole=np.ones(len(area), dtype=bool),
+        corners=surface == "outlines",
     )
 
 
@@ -119,8 +124,8 @@ def _cell_areas(spacing: Spacing) -> Floats:
     return np.tile(element_areas(spacing[1:]), 16)
 
 
-def _faces(box: Box, spacing: Spacing) -> Kind:
-    near = near_faces(spacing)
+def _faces(box: Box, spacing: Spacing, parts: Parts) -> Kind:
+    near = near_faces(spacing, parts)
     a, b, c = (p + 1 for p in near.pad)
     shape = (box[3] + 2 * a, box[4] + 2 * b, box[5] + 2 * c)
     offsets = np.stack([linear(steps, shape) for steps in near.steps])
@@ -145,4 +150,5 @@ def _faces(box: Box, spacing: Spacing) -> Kind:
         points=near.points.T,
         half=half,
         whole=whole,
+        reach_mm=float(face_parts(spacing, parts).reach_mm.max()),
     )

@@ -1,4 +1,4 @@
-"""Surfaces of voxels: those with a face neighbour of another label, as one sweep finds them all."""
+"""Surfaces of voxels: those with a neighbour of another label, as one sweep finds them all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _loops = Loops("metrics")
 
 
 @_loops.part
-def _surface_row(labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any, edge: Any) -> Any:
+def _surface_row(
+    labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any, corners: Any, edge: Any
+) -> Any:
     """Write something but 0 where a voxel is surface; False if the row is empty."""
     here = label_row(labels, box, i, j, outside)
     n = here.size
@@ -41,6 +43,11 @@ def _surface_row(labels: Any, box: Any, i: Any, j: Any, flat: Any, outside: Any,
     left = label_row(labels, box, i, j - 1, outside)
     right = label_row(labels, box, i, j + 1, outside)
     _compare(here, before, after, left, right, edge)
+    if corners:
+        for a in range(0 if flat else -1, 1 if flat else 2):
+            for b in range(-1, 2):
+                if a or b:
+                    _compare_beside(here, label_row(labels, box, i + a, j + b, outside), edge)
     return True
 
 
@@ -62,8 +69,28 @@ def _compare(here: Any, before: Any, after: Any, left: Any, right: Any, edge: An
 
 
 @_loops.part
-def _touches(ignored: Any, box: Any, i: Any, j: Any, k: Any) -> Any:
-    """Whether a voxel or one of its face neighbours is ignored."""
+def _compare_beside(here: Any, row: Any, edge: Any) -> None:
+    """Add the neighbours in another row that are one voxel off along it."""
+    n = here.size
+    inner, lower, upper, out = here[1 : n - 1], row[: n - 2], row[2:], edge[1 : n - 1]
+    same = row[1 : n - 1]
+    for k in range(n - 2):
+        v = inner[k]
+        differs = (v ^ lower[k]) | (v ^ same[k]) | (v ^ upper[k])
+        if v and differs:
+            out[k] = v
+
+
+@_loops.part
+def _touches(ignored: Any, box: Any, i: Any, j: Any, k: Any, corners: Any) -> Any:
+    """Whether a voxel or one of its neighbours is ignored."""
+    if corners:
+        for place in range(27):
+            if is_ignored(
+                ignored, box, i + place // 9 - 1, j + place // 3 % 3 - 1, k + place % 3 - 1
+            ):
+                return True
+        return False
     return (
         is_ignored(ignored, box, i, j, k)
         or is_ignored(ignored, box, i - 1, j, k)
@@ -78,7 +105,7 @@ def _touches(ignored: Any, box: Any, i: Any, j: Any, k: Any) -> Any:
 @_loops.kernel
 def collect(labels: Any, frame: Frame, sought: Sought, first: int, last: int) -> Any:
     """Key and place of each surface voxel in some slices."""
-    box, flat, pad, outside = frame
+    box, flat, pad, outside, corners = frame
     ignored, wanted, shape = sought.ignored, sought.wanted, sought.shape
     edge = np.zeros((box[5] + 7) // 8 * 8, labels.dtype)
     words = edge.view(np.uint64)  # most voxels are no surface: many are passed over at once
@@ -87,7 +114,7 @@ def collect(labels: Any, frame: Frame, sought: Sought, first: int, last: int) ->
     places = np.empty(1024, np.uint32)
     for i in range(first, last):
         for j in range(box[4]):
-            if not _surface_row(labels, box, i, j, flat, outside, edge):
+            if not _surface_row(labels, box, i, j, flat, outside, corners, edge):
                 continue
             keys = with_room(keys, used, box[5])
             places = with_room(places, used, box[5])
@@ -99,7 +126,7 @@ def collect(labels: Any, frame: Frame, sought: Sought, first: int, last: int) ->
                 for k in range(width * word, width * (word + 1)):
                     if edge[k] and wanted[here[k]]:
                         keys[used] = np.int64(here[k]) << 32
-                        if ignored.size and _touches(ignored, box, i, j, k):
+                        if ignored.size and _touches(ignored, box, i, j, k, corners):
                             keys[used] |= IGNORED
                         places[used] = row + k
                         used += 1

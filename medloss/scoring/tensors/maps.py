@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medloss.objects.labels import held, readable
 from medloss.scoring.inputs import signed
-from medloss.scoring.maps import MOST_CODES
+from medloss.scoring.maps import MOST_CODES, MOST_CONFUSED, code_places
 
 Cut = tuple[slice, ...]
 
@@ -104,23 +104,46 @@ class TensorMaps:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Voxels of each code that the reference, the prediction and both have, (3, codes)."""
+        one, other = self._counted()
+        each = (one, other, one[one == other])
+        return torch.stack([torch.bincount(m, minlength=self.many) for m in each]).cpu().numpy()
+
+    @cached_property
+    def confused(self) -> NDArray[np.int64] | None:
+        """As :attr:`medloss.scoring.maps.LabelMaps.confused`; waits for the device."""
+        if len(self.codes) > MOST_CONFUSED:
+            return None
+        one, other = self._counted()
+        wrong = one != other
+        places = torch.from_numpy(code_places(self.codes, self.many).astype(np.int64))
+        rows, columns = (places.to(m.device)[m[wrong].long()] for m in (one, other))
+        many = len(self.codes) + 1
+        found = torch.bincount(rows * many + columns, minlength=many * many)
+        return found.reshape(many, many).cpu().numpy()
+
+    def _counted(self) -> tuple[Tensor, Tensor]:
+        """The codes of the voxels that count, one after the other."""
         one, other = self.reference.flatten(), self.prediction.flatten()
         if self.ignored is not None:
             counted = ~self.ignored.flatten()
             one, other = one[counted], other[counted]
-        each = (one, other, one[one == other])
-        return torch.stack([torch.bincount(m, minlength=self.many) for m in each]).cpu().numpy()
+        return one, other
 
-    def class_arrays(
-        self, code: int
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]:
-        """As :meth:`medloss.scoring.maps.LabelMaps.class_arrays`; waits for the device."""
+    def window(
+        self, code: int, prediction: bool, first: NDArray[np.int64], last: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """As :meth:`medloss.scoring.maps.LabelMaps.window`; waits for the device."""
         masks = self.masks(code)
-        cut = (slice(0),) * self.reference.ndim if masks is None else masks.cut
-        box = tuple(slice(max(side.start or 0, 1) - 1, side.stop + 1) for side in cut)
-        maps = equals(self.reference[box], code), equals(self.prediction[box], code)
-        ignored = None if self.ignored is None else self.ignored[box].cpu().numpy()
-        return maps[0].cpu().numpy(), maps[1].cpu().numpy(), ignored
+        if masks is None:
+            return np.zeros((0, 0, 0), dtype=bool), first
+        flat = (slice(0, 1),) * (3 - len(masks.cut))
+        cut = (*flat, *masks.cut)
+        low = np.array([side.start for side in cut])
+        first = np.maximum(first, low)
+        end = np.minimum(last + 1, [side.stop for side in cut])
+        box = tuple(slice(a, max(a, b)) for a, b in zip(first - low, end - low, strict=True))
+        mask = (masks.prediction if prediction else masks.reference)[(None,) * len(flat)]
+        return mask[box].cpu().numpy(), first
 
     @property
     def any_ignored(self) -> bool:

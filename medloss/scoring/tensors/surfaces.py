@@ -1,8 +1,8 @@
 """From two label maps on a device to the surface distances and boundary bands of each class.
 
-Surface elements are as :mod:`medloss.scoring.surface` has them for the kinds ``voxels``, ``cells``
-and ``faces``. Beyond the box of a class there is nothing of it, so that a ring of 0 around the box
-stands for all that lies outside.
+Surface elements are as :mod:`medloss.scoring.surface` has them for the kinds ``voxels``,
+``outlines``, ``cells`` and ``faces``. Beyond the box of a class there is nothing of it, so that a
+ring of 0 around the box stands for all that lies outside.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from medloss.objects.spacing import below, within
 from medloss.scoring.facts import Counts
 from medloss.scoring.presets import Preset, Surface
 from medloss.scoring.surface.engine import NOTHING, Directed
-from medloss.scoring.surface.faces import face_points
+from medloss.scoring.surface.faces import FaceParts, face_parts
+from medloss.scoring.surface.farthest import Peaks
 from medloss.scoring.surfels import element_areas
 from medloss.scoring.tensors.maps import Cut, TensorMaps
 
@@ -45,11 +46,14 @@ def tensor_distances(
             found[code] = NOTHING, NOTHING
             continue
         ignored = None if maps.ignored is None else around(maps.ignored, masks.cut)
-        sides = (masks.reference, masks.prediction), (masks.prediction, masks.reference)
-        reference, prediction = (
-            _sorted([*find(own, other, ignored, spacing_mm)]) for own, other in sides
-        )
-        found[code] = reference, prediction
+        directed = []
+        for own, other in (masks[:2], masks[1::-1]):
+            parts = [*find(own, other, ignored, spacing_mm, preset)]
+            each = _sorted(parts)
+            if preset.surface == "faces" and preset.supremum:
+                each = each._replace(peaks=_peaks(each.mm, parts, masks.cut, spacing_mm, preset))
+            directed.append(each)
+        found[code] = directed[0], directed[1]
     return found
 
 
@@ -61,10 +65,31 @@ def _sorted(parts: Sequence[Elements]) -> Directed:
         return NOTHING
     values = mm.cpu().numpy()
     starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
-    found = values[starts], np.add.reduceat(area, starts)
-    for array in found:
+    found = Directed(values[starts], np.add.reduceat(area, starts))
+    for array in found[:2]:
         array.flags.writeable = False  # shared by every metric of the case
     return found
+
+
+def _peaks(
+    mm: NDArray[np.float64], parts: Sequence[Elements], cut: Cut, spacing: Spacing, preset: Preset
+) -> Peaks | None:
+    """The points of faces around which the largest distance may lie, on the host."""
+    if not len(mm) or not 0 < mm[-1] < math.inf:
+        return None
+    faces = _cut(spacing, preset)
+    chosen = [part.mm >= mm[-1] - faces.reach_mm.max() for part in parts]
+    at = [(part.at[some] - 1).cpu().numpy() for part, some in zip(parts, chosen, strict=True)]
+    codes = np.repeat(np.arange(len(at)), [len(each) for each in at])
+    flat = np.zeros((len(codes), 3 - len(cut)))
+    places = np.concatenate([flat, np.concatenate(at) + [side.start for side in cut]], axis=1)
+    found = torch.cat([part.mm[some] for part, some in zip(parts, chosen, strict=True)])
+    return Peaks((places + faces.points[codes]).T.copy(), codes, found.cpu().numpy())
+
+
+def _cut(spacing: Spacing, preset: Preset) -> FaceParts:
+    a, b, c = (*(math.inf,) * (3 - len(spacing)), *spacing)
+    return face_parts((a, b, c), preset.parts)
 
 
 class TensorBands:
@@ -107,14 +132,16 @@ class Elements(NamedTuple):
     Args:
         mm: distance to the other surface, infinite where there is none.
         area: of each.
+        at: (n, axes) the voxel before each face, in the box within a ring; of faces only.
     """
 
     mm: Tensor
     area: Tensor
+    at: Tensor
 
 
 Found = Iterator[Elements]
-Finder = Callable[[Tensor, Tensor, Tensor | None, Spacing], Found]
+Finder = Callable[[Tensor, Tensor, Tensor | None, Spacing, Preset], Found]
 
 
 def ringed(mask: Tensor) -> Tensor:
@@ -130,6 +157,21 @@ def border(mask: Tensor) -> Tensor:
     return mask & ~inner
 
 
+def outline(mask: Tensor) -> Tensor:
+    """Voxels of a mask that have any neighbour outside of it, across edges and corners too."""
+    inner = mask
+    for neighbour in _around(ringed(mask)):
+        inner = inner & neighbour
+    return mask & ~inner
+
+
+def _around(ring: Tensor) -> Iterator[Tensor]:
+    """What is beside the voxels of a box, across corners too, which is given within a ring."""
+    sides = (slice(None, -2), slice(1, -1), slice(2, None))
+    for place in itertools.product(sides, repeat=ring.ndim):
+        yield ring[place]
+
+
 def _beside(ring: Tensor) -> Iterator[Tensor]:
     """What is across each face of the voxels of a box, which is given within a ring."""
     middle = [slice(1, -1)] * ring.ndim
@@ -143,7 +185,9 @@ def to_sites(sites: Tensor, spacing_mm: Spacing) -> Tensor:
     return distances(sites[None, None], (spacing_mm,), inside=0, dtype=torch.float64)[0, 0]
 
 
-def find_voxels(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: Spacing) -> Found:
+def find_voxels(
+    own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: Spacing, preset: Preset
+) -> Found:
     """Border voxels, each counting one; ``ignored`` is the box within a ring of its neighbours."""
     counted = border(own)
     if ignored is not None:
@@ -152,7 +196,18 @@ def find_voxels(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: 
             touched = touched | neighbour
         counted = counted & ~touched
     mm = to_sites(border(other), spacing_mm)[counted]
-    yield Elements(mm, torch.ones_like(mm))
+    yield Elements(mm, torch.ones_like(mm), mm[:0])
+
+
+def find_outlines(
+    own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: Spacing, preset: Preset
+) -> Found:
+    """As :func:`find_voxels`, of neighbours across edges and corners too."""
+    counted = outline(own)
+    for touched in () if ignored is None else _around(ignored):
+        counted = counted & ~touched
+    mm = to_sites(outline(other), spacing_mm)[counted]
+    yield Elements(mm, torch.ones_like(mm), mm[:0])
 
 
 def cells(mask: Tensor) -> Tensor:
@@ -163,7 +218,9 @@ def cells(mask: Tensor) -> Tensor:
     return torch.stack(codes).sum(0, dtype=torch.uint8)
 
 
-def find_cells(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: Spacing) -> Found:
+def find_cells(
+    own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: Spacing, preset: Preset
+) -> Found:
     """Corners whose cell holds more than one kind of voxel, with the area of the surface there."""
     full = 2**2**own.ndim - 1
     codes, others = cells(own), cells(other)
@@ -174,18 +231,19 @@ def find_cells(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: S
             counted = counted & ~ignored[side]
     mm = to_sites((others > 0) & (others < full), spacing_mm)[counted]
     areas = torch.tensor(np.array(element_areas(spacing_mm)), device=own.device)
-    yield Elements(mm, areas[codes[counted].long()])
+    yield Elements(mm, areas[codes[counted].long()], mm[:0])
 
 
-def find_faces(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: Spacing) -> Found:
+def find_faces(
+    own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: Spacing, preset: Preset
+) -> Found:
     """Points on the faces between voxels: their way to the nearest voxel of the other kind.
 
     A point of the face after a voxel is measured from that voxel, by a shift within it; its kind is
     what the other mask has there.
     """
-    flat = (math.inf,) * (3 - own.ndim)
-    a, b, c = (*flat, *spacing_mm)
-    points, areas, first = face_points((a, b, c))
+    flat = 3 - own.ndim
+    faces = _cut(spacing_mm, preset)
     own, other = ringed(own), ringed(other)[None, None]
     for axis in range(own.ndim):
         before, after = ([slice(None)] * own.ndim for _ in range(2))
@@ -194,16 +252,18 @@ def find_faces(own: Tensor, other: Tensor, ignored: Tensor | None, spacing_mm: S
         counted = own[at] != own[beyond]
         if ignored is not None:
             counted = counted & ~(ignored[at] | ignored[beyond])
-        number = axis + len(flat)
-        for n in range(first[number], first[number + 1]):
-            shift = points[n][len(flat) :].tolist()
+        where = counted.nonzero()
+        number = axis + flat
+        for n in range(*faces.first[number : number + 2]):
+            shift = faces.points[n][flat:].tolist()
             mm = distances(other, (spacing_mm,), radius=0.5, dtype=torch.float64, shift=shift)
             found = mm[0, 0][at][counted]
-            yield Elements(found, torch.full_like(found, areas[n]))
+            yield Elements(found, torch.full_like(found, faces.area[n]), where)
 
 
 FINDERS: dict[Surface, Finder] = {
     "voxels": find_voxels,
+    "outlines": find_outlines,
     "cells": find_cells,
     "faces": find_faces,
 }

@@ -10,7 +10,8 @@ from typing import Any
 
 from medloss._version import __version__
 from medloss.evaluation.compare.paired import Difference
-from medloss.evaluation.outputs.pages import MINUS, p_value
+from medloss.evaluation.outputs.formats import p_value
+from medloss.evaluation.outputs.pages import MINUS
 from medloss.evaluation.records import Measure
 from medloss.runtime.files import finite, write_text
 from medloss.workbench.study.folder import RUNS, SUMMARY, TABLES, StudyFolder

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.compare.paired import Difference, differences
+from medloss.evaluation.compare.paired import Decisions, Difference, differences
 from medloss.evaluation.compare.ranking import case_ranks, rankings
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap, mean_interval
@@ -25,7 +25,7 @@ class LossScore:
     Args:
         n: cases with a number.
         mean: over the cases, each the mean over seeds and labels.
-        ci_low: lower end of the bootstrap interval over cases.
+        ci_low: lower end of the interval of the mean over cases.
         ci_high: upper end.
         seed_sd: standard deviation of that mean from seed to seed; NaN for one seed.
         missed: share of labels of cases that a run missed entirely.
@@ -92,7 +92,8 @@ def make_tables(results: Results, baseline: str, bootstrap: Bootstrap = BOOTSTRA
     ground = ground_of(results)
     seeds = [ground_of(results, [seed]) for seed in results.seeds]
     ranked = rankings(ground, bootstrap) if len(results.losses) > 1 else ()
-    against = differences(ground, bootstrap, baseline)
+    decisions = Decisions(bootstrap, missing="leave-out", baseline=baseline)
+    against = differences(ground, decisions)
     rows = []
     for number, loss in enumerate(results.losses):
         scores = {
@@ -124,13 +125,13 @@ def _score(
     bootstrap: Bootstrap,
 ) -> LossScore:
     values = _numbers(ground, measure, number)
-    low, high = mean_interval(np.array(values), bootstrap)
+    interval = mean_interval(np.array(values), bootstrap)
     by_seed = [x for one in seeds if (x := _mean(_numbers(one, measure, number))) == x]
     return LossScore(
         n=len(values),
         mean=_mean(values),
-        ci_low=low,
-        ci_high=high,
+        ci_low=interval.low,
+        ci_high=interval.high,
         seed_sd=statistics.stdev(by_seed) if len(by_seed) > 1 else math.nan,
         missed=_missed(results, results.losses[number], measure),
     )
