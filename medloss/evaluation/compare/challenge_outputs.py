@@ -102,11 +102,7 @@ def challenge_json(compared: ComparedTable, found: Challenge) -> dict[str, Any]:
                 "values": dict(zip(names, row.values, strict=True)),
                 "ranks": dict(zip(names, row.ranks, strict=True)),
                 "p_better": {
-                    one: {
-                        other: float(row.better[i, j])
-                        for j, other in enumerate(names)
-                        if i != j
-                    }
+                    one: {other: float(row.better[i, j]) for j, other in enumerate(names) if i != j}
                     for i, one in enumerate(names)
                 },
             }
@@ -176,9 +172,7 @@ def maps(compared: ComparedTable, found: Challenge) -> list[SignificanceMap]:
     ]
 
 
-def _cells(
-    row: Row, order: Sequence[int], names: Sequence[str], level: float
-) -> tuple[Cell, ...]:
+def _cells(row: Row, order: Sequence[int], names: Sequence[str], level: float) -> tuple[Cell, ...]:
     return tuple(
         Cell(
             CELL * x,
