@@ -113,6 +113,8 @@ def print_lesions(console: Console, table: ResultTable) -> None:
 
 def print_pooled(console: Console, table: ResultTable) -> None:
     """Print the values of all cases together: of Dice those over all labels."""
+    if len(table.cases) == 1:
+        return
     asked = {measure.name for measure in table.measures}
     many = len(table.labels) > 1
     found = [
