@@ -14,7 +14,7 @@ from scipy import ndimage
 import medloss.metrics
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, count_classes, score, surface_distances
-from medloss.scoring.facts import Probabilities
+from medloss.scoring.probabilities import Probabilities
 
 OFFERS = {offer.record.name: offer for offer in host().metrics}
 OPTIONS = {
@@ -43,7 +43,7 @@ def table(
     reference, prediction, spacing_mm=SPACING, *, names=OFFERS, labels=(1, 2, 4, 5), **options
 ):
     case = Case(reference, prediction, labels=labels, spacing_mm=spacing_mm, **options)
-    names = [n for n in names if "probabilities" not in OFFERS[n].record.facts]
+    names = [n for n in names if not OFFERS[n].record.of_probabilities]
     return {
         (name, label): score(
             OFFERS[name].load(),
@@ -134,9 +134,7 @@ def batches():
     return y_pred, y
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, o in OFFERS.items() if "probabilities" not in o.record.facts]
-)
+@pytest.mark.parametrize("name", [n for n, o in OFFERS.items() if not o.record.of_probabilities])
 def test_an_item_alone_and_in_a_batch(name):
     metric = getattr(medloss.metrics, OFFERS[name].record.class_name)
     y_pred, y = batches()
