@@ -439,8 +439,8 @@ def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
         n = inputs.label_divisor
         whose = "one class" if n is None else f"the class that is the value by {n}, rounded down"
         yield (
-            f"Each value of a map is an object of {whose}: lesion and panoptic metrics take these "
-            f"objects, other metrics all of them together"
+            f"Each value of a map is an object of {whose}: metrics of lesions, instances and "
+            f"components take these objects, other metrics all of them together"
         )
     sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
     if inputs.remap_prediction == inputs.remap_reference:
