@@ -7,10 +7,10 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from medloss.evaluation.inputs.labels import Label, same_name
-from medloss.offers.host import host
+from medloss.offers.host import Offer, host
 from medloss.offers.records import Metric
 from medloss.runtime.config_text import DuplicateKeyError
 from medloss.scoring.inputs import takes_number
@@ -24,16 +24,27 @@ DEFAULT_METRICS = (
     "normalized_surface_dice",
 )
 
+Spurious = Literal["count", "exclude"]
+
 _WORDS = {"true": True, "false": False, "none": None}
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
 @dataclass(frozen=True)
 class OfferRequest:
-    """A metric or a loss by name, with its options in the order given."""
+    """A metric or a loss by name, with its options in the order given.
+
+    Args:
+        name: of the metric or loss.
+        options: by name.
+        called: what its values are called instead of after these.
+        spurious: whether a label that the prediction alone has counts, or is left out.
+    """
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
+    called: str = ""
+    spurious: Spurious = "count"
 
     @property
     def column(self) -> str:
@@ -48,7 +59,7 @@ class OfferRequest:
             'boundary_iou[width_mm={1:2,liver:3}]'
         """
         options = ",".join(f"{name}={_shown(value)}" for name, value in self.options)
-        return f"{self.name}[{options}]" if options else self.name
+        return self.called or (f"{self.name}[{options}]" if options else self.name)
 
 
 def parse_request(text: str) -> OfferRequest:
@@ -175,6 +186,7 @@ class MetricChoice:
         options: passed to ``function``: those given, and the defaults of the others.
         given: names of the options that were asked for.
         by_label: names of those that have a value for each label.
+        spurious: whether a label that the prediction alone has counts, or is left out.
     """
 
     column: str
@@ -183,6 +195,7 @@ class MetricChoice:
     options: Mapping[str, Any]
     given: tuple[str, ...] = ()
     by_label: tuple[str, ...] = ()
+    spurious: Spurious = "count"
 
     def for_label(self, label: Label, name: str = "") -> MetricChoice:
         """The metric with the values that its options have for a label.
@@ -262,9 +275,8 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
         Traceback (most recent call last):
         ValueError: normalized_surface_dice has no option 'tolerance'; it has tolerance_mm
     """
-    offer = host().metrics.find(request.name)
+    offer, parameters = _found(request.name)
     function, options = offer.load(), dict(request.options)
-    parameters = list(inspect.signature(function).parameters.values())[len(offer.record.facts) :]
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
@@ -292,7 +304,29 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
             _check_kind(what, value, p.annotation)
     every = {**defaults, **options}
     given = tuple(options)
-    return MetricChoice(request.column, offer.record, function, every, given, tuple(by_label))
+    of_labels = tuple(by_label)
+    return MetricChoice(
+        request.column, offer.record, function, every, given, of_labels, request.spurious
+    )
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Names of the options of a metric.
+
+    Raises:
+        PluginError: there is no such metric, or it cannot be imported.
+
+    Example:
+        >>> options_of("normalized_surface_dice")[0]
+        'tolerance_mm'
+    """
+    return tuple(parameter.name for parameter in _found(name)[1])
+
+
+def _found(name: str) -> tuple[Offer[Metric], list[inspect.Parameter]]:
+    offer = host().metrics.find(name)
+    parameters = inspect.signature(offer.load()).parameters.values()
+    return offer, list(parameters)[len(offer.record.facts) :]
 
 
 def _by_label(what: str, values: Mapping[Any, Any]) -> dict[Label, Any]:

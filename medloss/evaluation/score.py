@@ -20,7 +20,7 @@ from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.folders import printable
 from medloss.evaluation.inputs.labels import Label, same_name
-from medloss.evaluation.inputs.layers import ClassCases
+from medloss.evaluation.inputs.layers import ClassCases, Layer
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.lesions import LesionTable, lesion_rows
@@ -29,6 +29,7 @@ from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import (
     CandidateRow,
     CaseResult,
+    Confusion,
     LesionRow,
     Reliability,
     Result,
@@ -38,7 +39,7 @@ from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
 from medloss.objects.planes import planes_of
 from medloss.offers.host import host
-from medloss.scoring import Case, EmptyPolicy, match_lesions, score
+from medloss.scoring import Case, EmptyPolicy, Status, match_lesions, score
 from medloss.scoring.candidates import OPTIONS as CANDIDATE_OPTIONS
 from medloss.scoring.facts import Counts
 from medloss.scoring.presets import find_preset
@@ -46,6 +47,7 @@ from medloss.scoring.probabilities import BINS
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
+    from medloss.evaluation.profiles.applying import UsedProfile
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class EvalPlan:
         regions: the labels that each region among ``labels`` is made of.
         inputs: what is done to the files before they are scored.
         source: what predicts, where that is part of the work: names and values.
+        profile: that this is by, to be written into the results.
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
         lesions: how the lesions of each case are listed, or ``None`` where nobody asked for them.
@@ -79,6 +82,7 @@ class EvalPlan:
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
+    profile: UsedProfile | None = None
     device: str | None = None
     lesions: LesionTable | None = None
     grouping: Grouping = field(default=Grouping(), compare=False)
@@ -211,7 +215,7 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
                 spelled.setdefault(same_name(result.label), result.label)
 
     def one(label: Label | None) -> Label | None:
-        return spelled[same_name(label)] if isinstance(label, str) else label
+        return spelled.get(same_name(label), label) if isinstance(label, str) else label
 
     def named(rows: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(dataclasses.replace(each, label=one(each.label)) for each in rows)
@@ -228,12 +232,19 @@ def _one_naming(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
                 error="its labels pair by number and those of other cases by name; say with "
                 "--labels which number is which name, such as 1=liver",
             )
+        taken = (
+            dataclasses.replace(
+                row, predicted=tuple(one(label) or label for label in row.predicted)
+            )
+            for row in case.confusion
+        )
+        rows = row_fields(lambda name: named(getattr(case, name)))
         return dataclasses.replace(
             case,
             results=named(case.results),
             counts=tuple((one(label) or label, counts) for label, counts in case.counts),
             definitions=tuple((preset, named(found)) for preset, found in case.definitions),
-            **row_fields(lambda name: named(getattr(case, name))),
+            **{**rows, "confusion": named(taken)},
         )
 
     return tuple(map(renamed, cases)) if spelled else cases
@@ -366,9 +377,23 @@ def evaluate_case_pair(
         lesions=tuple(lesions),
         reliability=tuple(reliability),
         candidates=tuple(candidates),
+        confusion=_confusion(cases, layers[0]) if sides.exclusive else (),
         notes=(*sides.notes, *filter(None, (find_preset(plan.preset).note,))),
         signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
     )
+
+
+def _confusion(cases: ClassCases, layer: Layer) -> tuple[Confusion, ...]:
+    """Which label of a map is taken for which, where there is more than one."""
+    titles = {code: label for label, code in layer.codes.items()}
+    if len(titles) < 2:
+        return ()
+    case, _ = cases.find(next(iter(layer.codes)))
+    rows: dict[Label, dict[Label, int]] = {}
+    for (row, column), voxels in case.confused.items():
+        label, predicted = ("" if code is None else titles[code] for code in (row, column))
+        rows.setdefault(label, {})[predicted] = voxels
+    return tuple(Confusion(row, tuple(found), tuple(found.values())) for row, found in rows.items())
 
 
 def _counts(case: Case, code: int) -> Counts:
@@ -378,9 +403,9 @@ def _counts(case: Case, code: int) -> Counts:
 def _score(case: Case, code: int, label: Label, plan: EvalPlan) -> Iterator[Result]:
     for metric in _of_label(plan, label):
         found = score(metric.function, metric.record, case, code, plan.policy, **metric.options)
-        yield Result(
-            label, metric.column, float(found.value), metric.record.unit, str(found.status)
-        )
+        left_out = metric.spurious == "exclude" and found.status is Status.SPURIOUS
+        value = math.nan if left_out else float(found.value)
+        yield Result(label, metric.column, value, metric.record.unit, str(found.status))
 
 
 def _of_label(plan: EvalPlan, label: Label) -> tuple[MetricChoice, ...]:
@@ -392,7 +417,7 @@ def _of_label(plan: EvalPlan, label: Label) -> tuple[MetricChoice, ...]:
     try:
         return tuple(metric.for_label(label, plan.name(label)) for metric in plan.metrics)
     except ValueError as error:
-        raise CaseError(f"{error}; --metrics gives one to each label, by number or name") from error
+        raise CaseError(f"{error}; --metric gives one to each label, by number or name") from error
 
 
 def _reliability(case: Case, code: int, label: Label, plan: EvalPlan) -> Reliability:

@@ -79,6 +79,7 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         name = type(self).__name__
         own = named(self.record.name, given, options, name)
         self.by_class = by_class(own, self.own_options)
+        own |= self.by_class
         if not self.takes_any_option:
             known = inspect.signature(type(self)).parameters
             check_names(name, own, known, known)

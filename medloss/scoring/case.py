@@ -177,6 +177,29 @@ class Case:
             self._counts[label] = class_counts(self._counted, self._known(label), self._voxel_mm3)
         return self._counts[label]
 
+    @property
+    def confused(self) -> dict[tuple[int | None, int | None], int]:
+        """Voxels by their label in the reference and in the prediction, where these differ.
+
+        ``None`` is none of the labels of the case. Pairs without a voxel are left out; of more than
+        512 labels there are none.
+
+        Example:
+            >>> case = Case(np.array([[1, 1, 2, 0]]), np.array([[1, 2, 2, 3]]), labels=[1, 2])
+            >>> case.confused
+            {(1, 2): 1}
+        """
+        found = self._counted.confused
+        if found is None:
+            return {}
+        labels = (None, *self._counted.codes)
+        rows, columns = found.nonzero()
+        return {
+            (labels[row], labels[column]): int(found[row, column])
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            if row or column
+        }
+
     def status(self, label: int) -> Status:
         """Whether a class occurs in both maps, in one or in none, or was not annotated."""
         if self.annotated is not None and self._known(label) not in self.annotated:

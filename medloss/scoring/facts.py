@@ -75,6 +75,10 @@ class CodedMaps(Protocol):
         """Voxels of each code that the reference, the prediction and both have, (3, codes)."""
 
     @property
+    def confused(self) -> NDArray[np.int64] | None:
+        """Voxels by the places of both labels, where they differ; ``None`` for too many labels."""
+
+    @property
     def voxels(self) -> int:
         """Voxels that count."""
 
@@ -117,12 +121,14 @@ class Skeletons:
         reference_found: of these, in the mask of the prediction.
         prediction: of the centre lines of the prediction.
         prediction_right: of these, in the mask of the reference.
+        plain: the same of lines as they were thinned, of which an object may have none.
     """
 
     reference: int
     reference_found: int
     prediction: int
     prediction_right: int
+    plain: Skeletons | None = field(default=None, repr=False)
 
 
 def skeleton_overlap(masks: ClassMasks) -> Skeletons:
@@ -133,18 +139,24 @@ def skeleton_overlap(masks: ClassMasks) -> Skeletons:
     Raises:
         ImportError: scikit-image is not installed.
     """
-    return Skeletons(
-        *_count(masks.reference, masks.prediction, masks.ignored),
-        *_count(masks.prediction, masks.reference, masks.ignored),
-    )
+    reference = _count(masks.reference, masks.prediction, masks.ignored)
+    prediction = _count(masks.prediction, masks.reference, masks.ignored)
+    whole, plain = ((*one, *other) for one, other in zip(reference, prediction, strict=True))
+    return Skeletons(*whole, Skeletons(*plain))
 
 
-def _count(thinned: Mask, other: Mask, ignored: Mask | None) -> tuple[int, int]:
-    if not thinned.any():
-        return 0, 0
-    from medloss.objects.skeletons import centre_lines  # loads scipy's images
+def _count(
+    mask: Mask, other: Mask, ignored: Mask | None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Voxels of the lines of every object, and of those that thinning leaves; and in the other."""
+    if not mask.any():
+        return (0, 0), (0, 0)
+    from medloss.objects.skeletons import of_every_object, thinned  # loads scipy's images
 
-    line = centre_lines(thinned)
-    if ignored is not None:
-        line &= ~ignored
-    return int(np.count_nonzero(line)), int(np.count_nonzero(line & other))
+    plain = thinned(mask)
+
+    def counts(line: Mask) -> tuple[int, int]:
+        counted = line if ignored is None else line & ~ignored
+        return int(np.count_nonzero(counted)), int(np.count_nonzero(counted & other))
+
+    return counts(of_every_object(mask, plain)), counts(plain)

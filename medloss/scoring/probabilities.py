@@ -52,6 +52,24 @@ class Bins:
         apart: Floats = np.abs(self.probability - self.reference)[held] / self.voxels[held]
         return apart
 
+    @property
+    def expected_gap(self) -> float:
+        """Their mean over voxels; NaN without any."""
+        voxels = float(self.voxels.sum())
+        # The sums of a bin, not their means: its voxels cancel.
+        apart = float(np.abs(self.probability - self.reference).sum())
+        return apart / voxels if voxels else math.nan
+
+    @property
+    def average_gap(self) -> float:
+        """Their mean over bins; NaN without any."""
+        return float(self.gaps.mean()) if self.voxels.any() else math.nan
+
+    @property
+    def largest_gap(self) -> float:
+        """The largest; NaN without any."""
+        return float(self.gaps.max()) if self.voxels.any() else math.nan
+
 
 @dataclass(frozen=True, eq=False)
 class Ranks:

@@ -55,10 +55,7 @@ def expected_calibration_error(
         arXiv:1910.12656; bins of equal mass: Nixon et al. 2019, arXiv:1904.01685; top-label of each
         class: Gupta and Ramdas 2022, arXiv:2107.08353.
     """
-    found = _binned(probabilities, bins, binning, within_mm, top_label)
-    voxels = int(found.voxels.sum())
-    # The sums of a bin, not their means: n_b cancels.
-    return float(np.abs(found.probability - found.reference).sum()) / voxels if voxels else math.nan
+    return _binned(probabilities, bins, binning, within_mm, top_label).expected_gap
 
 
 def average_calibration_error(
@@ -100,8 +97,7 @@ def average_calibration_error(
         Neumann et al. 2018, openreview.net/forum?id=S1jc9iA5tQ; of segmentation: Barfoot et al.
         2024, arXiv:2403.06759.
     """
-    gaps = _binned(probabilities, bins, binning, within_mm, top_label).gaps
-    return float(gaps.mean()) if len(gaps) else math.nan
+    return _binned(probabilities, bins, binning, within_mm, top_label).average_gap
 
 
 def maximum_calibration_error(
@@ -141,8 +137,7 @@ def maximum_calibration_error(
     Source:
         Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602.
     """
-    gaps = _binned(probabilities, bins, binning, within_mm, top_label).gaps
-    return float(gaps.max()) if len(gaps) else math.nan
+    return _binned(probabilities, bins, binning, within_mm, top_label).largest_gap
 
 
 def brier_score(probabilities: Probabilities, *, within_mm: float | None = None) -> float:

@@ -208,7 +208,7 @@ def test_the_folder_the_journal_and_every_worker_have_the_same_lesions(study, sa
             ("--lesions", "l.csv", "--instances", "--lesion-connectivity", "faces"),
             "the objects are those of the files",
         ),
-        (("--lesions", "l.csv", "--csv", "l.csv"), "two name the same file"),
+        (("--lesions", "l.csv", "--csv", "l.csv"), "two outputs name the same file"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(study, monkeypatch, options, message):

@@ -10,6 +10,9 @@ import pytest
 import torch
 
 import medloss.metrics as ours
+from medloss.offers.records import Metric
+from medloss.scoring import Counts
+from medloss.scoring.adapter import adapt
 
 SPACING = (0.8, 1.1, 2.5)
 REDUCTIONS = ("none", "mean", "sum", "mean_batch", "sum_batch", "mean_channel", "sum_channel")
@@ -283,3 +286,54 @@ def test_the_default_aggregates_nothing_to_nan_and_monai_to_0():
         metric = ours.DiceMetric(include_background=False, preset=preset)
         metric(y, y)
         assert metric.aggregate().item() == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_threshold_for_each_class(background):
+    limits = [1.5, 0.0, 2.5, 1.1][not background :]
+    theirs = monai.metrics.SurfaceDiceMetric(limits, background, reduction="none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = theirs(Y_PRED, Y, spacing=SPACING)
+    shared = {"include_background": background, "reduction": "none", "preset": "monai"}
+    numbered = {n + (not background): limit for n, limit in enumerate(limits)}
+    for given in (limits, tuple(limits), torch.tensor(limits, dtype=torch.float64), numbered):
+        metric = ours.NormalizedSurfaceDiceMetric(class_thresholds=given, **shared)
+        torch.testing.assert_close(
+            metric(Y_PRED, Y, spacing=SPACING), expected, check_dtype=False, equal_nan=True
+        )
+    assert torch.equal(metric.get_buffer().isnan(), expected.isnan())
+    metric = ours.NormalizedSurfaceDiceMetric(tolerance_mm=limits, num_classes=4, **shared)
+    labels = (each.argmax(1, keepdim=True) for each in (Y_PRED, Y))
+    torch.testing.assert_close(
+        metric(*labels, spacing=SPACING), expected, check_dtype=False, equal_nan=True
+    )
+
+
+def test_another_number_of_thresholds_is_refused():
+    for given in ([1.0, 2.0], {1: 1.0, 2: 2.0}, {0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0}):
+        metric = ours.NormalizedSurfaceDiceMetric(class_thresholds=given)
+        with pytest.raises(ValueError, match="tolerance_mm: expected a value for each of the cl"):
+            metric(Y_PRED, Y, spacing=SPACING)
+    with pytest.raises(ValueError, match="tolerance_mm: expected a distance of at least 0, got -1"):
+        ours.NormalizedSurfaceDiceMetric(tolerance_mm=[1.0, -1.0])
+    with pytest.raises(ValueError, match="tolerance_mm: expected a value for each class, got none"):
+        ours.NormalizedSurfaceDiceMetric(tolerance_mm=[])
+    with pytest.raises(TypeError, match="class_thresholds and tolerance_mm are one option"):
+        ours.NormalizedSurfaceDiceMetric(tolerance_mm=1.0, class_thresholds=[1.0])
+    with pytest.raises(TypeError, match="has no option 'class_thresholds'"):
+        ours.BoundaryIouMetric(class_thresholds=[1.0])
+
+
+def share(counts: Counts, *, weight: float = 1.0) -> float:
+    return weight * counts.reference / counts.voxels
+
+
+def test_a_number_for_each_class_where_a_batch_is_counted_at_once():
+    record = Metric(
+        name="share", target="m:f", family="x", summary="-", facts=("counts",), better="lower"
+    )
+    metric = adapt(record, share)
+    found = metric(weight=[1.0, 2.0, 0.5], include_background=False)(Y_PRED, Y)
+    plain = metric(include_background=False)(Y_PRED, Y)
+    torch.testing.assert_close(found, plain * plain.new_tensor([1.0, 2.0, 0.5]))
