@@ -38,7 +38,12 @@ from medloss.workbench.bench.metric_rivals import (
 )
 from medloss.workbench.bench.results import BenchReport, Contest, Table
 
-TITLES = {"monai": "voxel surface", "deepmind": "surfels", "medpy": "voxels, pooled percentile"}
+TITLES = {
+    "monai": "voxel surface",
+    "deepmind": "surfels",
+    "medpy": "voxels, pooled percentile",
+    "exact": "faces of voxels",
+}
 """Presets of ours, each beside the rivals that define the metrics so."""
 
 
