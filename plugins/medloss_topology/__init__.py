@@ -123,7 +123,10 @@ def medloss_metrics() -> Iterator[Metric]:
                 "missed_and_spurious_are_not_perfect": missing,
             },
         )
-    for name in ("panoptic_quality", "recognition_quality", "segmentation_quality"):
+    for name in (
+        *("panoptic_quality", "recognition_quality", "segmentation_quality"),
+        "part_panoptic_quality",
+    ):
         yield metric(name=name, target=f"medloss_topology.metrics_overlap:{name}")
     detected = partial(Metric, family="topology", facts=("counts",))
     target = "medloss_topology.metrics_class_detection:"

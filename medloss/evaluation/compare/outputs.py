@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from medloss import __version__
+from medloss.evaluation.compare.challenge import Challenge
+from medloss.evaluation.compare.challenge_outputs import challenge_json
 from medloss.evaluation.compare.missing import worst_value
 from medloss.evaluation.compare.paired import Decisions, Difference
 from medloss.evaluation.compare.ranking import Ranking
@@ -224,6 +226,7 @@ def write_json(
     found: Sequence[Difference],
     ranked: Sequence[Ranking],
     decisions: Decisions,
+    challenged: Challenge | None = None,
 ) -> None:
     """Write everything. NaN and infinity become null."""
     names = [run.name for run in compared.runs]
@@ -247,6 +250,7 @@ def write_json(
         },
         "decisions": record(compared, found, decisions),
         "rankings": [_ranking(each, names) for each in ranked],
+        **({"challenge": challenge_json(compared, challenged)} if challenged else {}),
         "differences": [
             {
                 **_difference(each),

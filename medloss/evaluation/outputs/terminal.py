@@ -16,6 +16,7 @@ from rich.text import Text
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.lesions import LesionsOfSize
+from medloss.evaluation.outputs.acceptance import acceptances
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
@@ -312,6 +313,14 @@ def print_findings(console: Console, table: ResultTable) -> None:
         console.print(f"  {finding.sentence}.", markup=False, soft_wrap=True)
     if len(table.findings) > _MOST_LINES:
         console.print(f"  ... and {len(table.findings) - _MOST_LINES} more, in the JSON file.")
+
+
+def print_acceptance(console: Console, table: ResultTable) -> None:
+    """Print what became of each limit that the study must meet."""
+    for each in acceptances(table):
+        word, style = ("Met", "bold green") if each.passed else ("Not met", "bold red")
+        text = f": {each.limit.label.title}: {each.words}."
+        console.print(Text.assemble((word, style), text), soft_wrap=True)
 
 
 def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricChoice]) -> None:
