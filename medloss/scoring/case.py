@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.objects.planes import PLANES, Plane
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
+from medloss.scoring.candidates import Candidates
 from medloss.scoring.cells import Cells
-from medloss.scoring.facts import Counts, Probabilities, Skeletons, class_counts, skeleton_overlap
+from medloss.scoring.contours import Contours
+from medloss.scoring.facts import Counts, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
     known_labels,
@@ -27,6 +30,7 @@ from medloss.scoring.lesion_maps import Parts
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import ClassMasks, LabelMaps
 from medloss.scoring.presets import PRESETS, Status, find_preset
+from medloss.scoring.probabilities import Probabilities
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
 from medloss.scoring.topology import Topology
@@ -90,6 +94,8 @@ class Case:
             in it, whether or not they touch; every other fact is that of all of them together.
         parts: maps of the labels that regions are made of, of the reference and the prediction.
         members: by the label of each region, which of these it is made of.
+        planes: that the slices along each axis lie in (:func:`medloss.objects.planes.planes_of`);
+            by default those of an image whose axes run along R-L, A-P and S-I, as in RAS.
 
     Maps may be numpy arrays or tensors.
 
@@ -124,6 +130,7 @@ class Case:
         objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
         parts: tuple[NDArray[Any], NDArray[Any]] | None = None,
         members: Mapping[int, tuple[int, ...]] | None = None,
+        planes: Sequence[Plane] = PLANES,
     ) -> None:
         reference = label_map("reference", reference)
         prediction = label_map("prediction", prediction)
@@ -145,6 +152,7 @@ class Case:
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
         self._parts = parts and tuple(label_map("parts", given) for given in parts)
         self._members = members or {}
+        self.planes = tuple(planes)
         self._device = device
         self._probabilities = None
         if probabilities is not None:
@@ -157,6 +165,9 @@ class Case:
         self._skeletons: dict[int, Skeletons] = {}
         self._topology: dict[int, Topology] = {}
         self._cells: dict[int, Cells] = {}
+        self._contours: dict[int, Contours] = {}
+        self._chances: tuple[int, Probabilities] | None = None
+        self._candidates: Candidates | None = None
 
     @property
     def diagonal_mm(self) -> float:
@@ -172,6 +183,29 @@ class Case:
         if label not in self._counts:
             self._counts[label] = class_counts(self._counted, self._known(label), self._voxel_mm3)
         return self._counts[label]
+
+    @property
+    def confused(self) -> dict[tuple[int | None, int | None], int]:
+        """Voxels by their label in the reference and in the prediction, where these differ.
+
+        ``None`` is none of the labels of the case. Pairs without a voxel are left out; of more than
+        512 labels there are none.
+
+        Example:
+            >>> case = Case(np.array([[1, 1, 2, 0]]), np.array([[1, 2, 2, 3]]), labels=[1, 2])
+            >>> case.confused
+            {(1, 2): 1}
+        """
+        found = self._counted.confused
+        if found is None:
+            return {}
+        labels = (None, *self._counted.codes)
+        rows, columns = found.nonzero()
+        return {
+            (labels[row], labels[column]): int(found[row, column])
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            if row or column
+        }
 
     def status(self, label: int) -> Status:
         """Whether a class occurs in both maps, in one or in none, or was not annotated."""
@@ -205,6 +239,7 @@ class Case:
                 origin=masks.origin,
                 turned=self._maps.turned,
                 parts=parts,
+                whole=self._whole(label),
             )
         return self._components[label]
 
@@ -219,6 +254,7 @@ class Case:
                 size[::-1] if size and turned else size,
                 self.preset,
                 turned=turned,
+                whole=self._whole(label),
             )
         return self._cells[label]
 
@@ -254,6 +290,18 @@ class Case:
             self._skeletons[label] = skeleton_overlap(masks.T if self._maps.turned else masks)
         return self._skeletons[label]
 
+    def contours(self, label: int) -> Contours:
+        """Both masks of a class, whose outlines are drawn slice by slice.
+
+        Raises:
+            ValueError: the case has no spacing.
+        """
+        if label not in self._contours:
+            masks = self._maps.masks(self._known(label), beside=1)
+            masks = masks.T if self._maps.turned else masks
+            self._contours[label] = Contours(masks, self._spacing(), self.planes)
+        return self._contours[label]
+
     def probabilities(self, label: int) -> Probabilities:
         """Predicted probability of a class, beside where the reference has it.
 
@@ -262,11 +310,26 @@ class Case:
         """
         if self._probabilities is None:
             raise ValueError("probabilities: expected those of each class, got label maps alone")
-        reference, _, ignored = self._arrays
-        chances = self._probabilities.get(self._known(label))
-        if chances is None:
-            chances = np.broadcast_to(np.float32(0), self.shape)
-        return Probabilities(chances, reference == label, ignored)
+        # Of one class at a time: masks of all of them would take more memory than the maps.
+        if self._chances is None or self._chances[0] != label:
+            reference, prediction, ignored = self._arrays
+            chances = self._probabilities.get(self._known(label))
+            if chances is None:
+                chances = np.broadcast_to(np.float32(0), self.shape)
+            masks = reference == label, ignored, self.spacing_mm, prediction == label
+            self._chances = label, Probabilities(chances, *masks)
+        return self._chances[1]
+
+    def candidates(self, label: int) -> Candidates:
+        """What the probabilities of a class propose as lesions.
+
+        Raises:
+            ValueError: the case has label maps alone.
+        """
+        chances = self.probabilities(label)
+        if self._candidates is None or self._candidates.probabilities is not chances:
+            self._candidates = Candidates(chances)
+        return self._candidates
 
     def fact(self, name: str, label: int) -> Any:
         """A fact by the name that metric records use, such as ``"counts"``.
@@ -277,6 +340,12 @@ class Case:
         if name not in FACTS:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
+
+    def _whole(self, label: int) -> Callable[[], SurfaceDistances] | None:
+        """The surfaces of a class, where its objects are measured alike."""
+        if PRESETS[self.preset].misreads or self.spacing_mm is None:
+            return None
+        return partial(self.surfaces, label)
 
     def _separate(self, label: int) -> ClassMasks:
         """Masks of a class, or its objects where they are given, fastest along the last axis."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,7 @@ class LesionMaps:
         origin: where the masks begin in the image, along each of their axes.
         turned: whether these are the axes of the image in reverse.
         parts: of which the lesions are made; ``None`` for a class without parts.
+        whole: gives the distances between the surfaces of the whole masks, where they are known.
     """
 
     sides: tuple[Side, Side]
@@ -90,7 +91,8 @@ class LesionMaps:
     preset: str
     origin: tuple[int, ...]
     turned: bool
-    parts: Parts | None
+    parts: Parts | None = None
+    whole: Callable[[], SurfaceDistances] | None = None
 
     def centres(self, side: int) -> NDArray[np.float64]:
         """Centre of mass of the voxels of each lesion that count, in the image; (lesions, axes)."""
@@ -187,6 +189,9 @@ class LesionMaps:
         if self.spacing_mm is None:
             raise ValueError("spacing_mm: distances between lesions need the size of a voxel")
         find_preset(self.preset)
+        everything = tuple(tuple(range(side.count)) for side in self.sides)
+        if self.whole is not None and self.ignored is None and [*sets] == [everything]:
+            return [self.whole()]
         found: dict[int, SurfaceDistances] = {}
         ignored = None
         if self.ignored is not None:

@@ -130,6 +130,7 @@ class Components:
         origin: where the masks begin in the image, along each of their axes.
         turned: whether these are the axes of the image in reverse.
         parts: what a region is made of; ``None`` for a class without parts.
+        whole: gives the distances between the surfaces of the whole masks, where they are known.
 
     Example:
         >>> reference = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1]], dtype=bool)
@@ -156,11 +157,13 @@ class Components:
         origin: Sequence[int] = (),
         turned: bool = False,
         parts: Parts | None = None,
+        whole: Callable[[], SurfaceDistances] | None = None,
     ) -> None:
         self._masks = reference, prediction
         self._ignored = None if ignored is None else as_rows(ignored)
         self._voxel_mm3, self._worst_mm = voxel_mm3, worst_mm
-        self._place = spacing_mm, preset, tuple(origin) or (0,) * reference.ndim, turned, parts
+        origin = tuple(origin) or (0,) * reference.ndim
+        self._place = spacing_mm, preset, origin, turned, parts, whole
         self._found: dict[tuple[int, str, int], Runs] = {}
         self._lesions: dict[tuple[str, int], Lesions] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -21,6 +21,9 @@ Box = tuple[int, int, int, int, int, int]
 Mask = NDArray[np.bool_]
 
 MOST_CODES = 1 << 16
+MOST_CONFUSED = 512
+"""Of more labels it is not counted which is taken for which: the counts are their square."""
+
 _PIECE = 1 << 20
 
 
@@ -75,7 +78,7 @@ class LabelMaps:
         self.shape = reference.shape
         self.codes, self.many, (one, other) = _coded((reference, prediction), labels)
         self.reference, self.prediction = self._laid(one), self._laid(other)
-        self._cut: dict[int, ClassMasks] = {}
+        self._cut: dict[tuple[int, int], ClassMasks] = {}
         nothing = np.empty((0, 0, 0), dtype=np.uint8)
         self.ignored = _fixed(
             nothing if ignored is None else self._laid(np.asarray(ignored) != 0).view(np.uint8)
@@ -94,9 +97,17 @@ class LabelMaps:
         return self._overview[0]
 
     @cached_property
+    def confused(self) -> NDArray[np.int64] | None:
+        """Voxels where the maps differ, by the label of the reference and of the prediction.
+
+        Labels are in order, from 1; 0 is none of them. ``None`` for too many labels.
+        """
+        return self._overview[1] if len(self.codes) <= MOST_CONFUSED else None
+
+    @cached_property
     def box(self) -> Box | None:
         """Smallest box that holds every code of both maps, ``None`` if there are none."""
-        return self._overview[1]
+        return self._overview[2]
 
     def window(
         self, code: int, prediction: bool, first: NDArray[np.int64], last: NDArray[np.int64]
@@ -111,17 +122,25 @@ class LabelMaps:
         box = tuple(slice(a, max(a, b)) for a, b in zip(first, end, strict=True))
         return (self.prediction if prediction else self.reference)[box] == code, first
 
-    def masks(self, label: int) -> ClassMasks:
-        """The masks of a label that the maps were made for; of no voxel if it is in neither."""
-        if label not in self._cut:
+    def masks(self, label: int, beside: int = 0) -> ClassMasks:
+        """The masks of a label that the maps were made for; of no voxel if it is in neither.
+
+        Args:
+            label: of them.
+            beside: how many voxels around them belong to the box too, where the image has them.
+        """
+        key = label, beside
+        if key not in self._cut:
             code = self.codes[label]
-            (a, b, c), (d, e, f) = self._boxes[code].tolist()
+            low, high = self._boxes[code].tolist()
+            a, b, c = (max(0, n - beside) for n in low)
+            d, e, f = (n and n + beside for n in high)
             box = (0 if self.flat else slice(a, d), slice(b, e), slice(c, f))
             ignored = self.ignored[box] != 0 if self.ignored.size else None
             masks = self.reference[box] == code, self.prediction[box] == code
             origin = (b, c) if self.flat else (a, b, c)
-            self._cut[label] = ClassMasks(*masks, ignored, origin)
-        return self._cut[label]
+            self._cut[key] = ClassMasks(*masks, ignored, origin)
+        return self._cut[key]
 
     @property
     def any_ignored(self) -> bool:
@@ -134,25 +153,28 @@ class LabelMaps:
         return self.reference.size - int(np.count_nonzero(self.ignored))
 
     @cached_property
-    def _overview(self) -> tuple[NDArray[np.int64], Box | None]:
+    def _overview(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Box | None]:
         shape = self.reference.shape
+        places = code_places(self.codes, self.many)
+        many = int(places.max(initial=0)) + 1
         if not self.reference.size:
-            return np.zeros((3, self.many), dtype=np.int64), None
+            return np.zeros((3, self.many), np.int64), np.zeros((many, many), np.int64), None
         pieces = min(shape[0], max(1, self.reference.size // _PIECE), 16)
-        look = partial(_overview, self.reference, self.prediction, self.ignored, self.many)
+        look = partial(_overview, self.reference, self.prediction, self.ignored, places, many)
         edges = [0, shape[0]]
         if pieces > 1:
             edges = np.linspace(0, shape[0], pieces + 1).astype(int).tolist()
         found = threads.run(pieces, lambda n: look(edges[n], edges[n + 1]))
         parts = zip(*found, strict=True)
-        counts, *places = found[0] if pieces == 1 else (np.sum(each, axis=0) for each in parts)
-        used = [each.nonzero()[0] for each in places]
+        sums = found[0] if pieces == 1 else (np.sum(each, axis=0) for each in parts)
+        counts, confused, *along = sums
+        used = [each.nonzero()[0] for each in along]
         if not all(map(len, used)):
-            return counts, None
+            return counts, confused, None
         low, high = [int(u[0]) for u in used], [int(u[-1]) for u in used]
         x, y, z = low
         a, b, c = (end - start + 1 for start, end in zip(low, high, strict=True))
-        return counts, (x, y, z, a, b, c)
+        return counts, confused, (x, y, z, a, b, c)
 
     @cached_property
     def _boxes(self) -> NDArray[np.int64]:
@@ -169,6 +191,14 @@ class LabelMaps:
         array = array.T if self.turned else array
         array = np.ascontiguousarray(array[None] if self.flat else array)
         return _fixed(array)
+
+
+def code_places(codes: Mapping[int, int], many: int) -> NDArray[np.uint16]:
+    """Place of each code among the labels, from 1; 0 for others, and for all of too many."""
+    places = np.zeros(many, dtype=np.uint16)
+    if len(codes) <= MOST_CONFUSED:
+        places[[*codes.values()]] = np.arange(1, len(codes) + 1)
+    return places
 
 
 def _fixed(array: NDArray[Any]) -> NDArray[Any]:
@@ -224,10 +254,14 @@ def _positions(array: NDArray[Any], known: NDArray[np.int64]) -> NDArray[np.uint
 
 @_loops.kernel
 def _overview(
-    reference: Any, prediction: Any, ignored: Any, codes: Any, first: Any, last: Any
+    reference: Any, prediction: Any, ignored: Any, places: Any, many: Any, first: Any, last: Any
 ) -> Any:
-    """Counts of each code in some slices, and which places along each axis hold any."""
-    counts = np.zeros((3, codes), np.int64)
+    """Counts of each code in some slices, of pairs that differ, and where along each axis any is.
+
+    Codes are told apart in pairs by their places, of which there are ``many``.
+    """
+    counts = np.zeros((3, len(places)), np.int64)
+    confused = np.zeros((many, many), np.int64)
     used_x = np.zeros(reference.shape[0], np.int64)
     used_y = np.zeros(reference.shape[1], np.int64)
     used_z = np.zeros(reference.shape[2], np.int64)
@@ -249,7 +283,10 @@ def _overview(
                     if not ignored[x, y, z]:
                         counts[0, a[z]] += 1
                         counts[1, b[z]] += 1
-                        counts[2, a[z]] += a[z] == b[z]
+                        if a[z] == b[z]:
+                            counts[2, a[z]] += 1
+                        else:
+                            confused[places[a[z]], places[b[z]]] += 1
                 continue
             start, c, d = 0, a[0], b[0]
             for z in range(1, depth + 1):  # by runs of equal pairs
@@ -258,9 +295,11 @@ def _overview(
                     counts[1, d] += z - start
                     if c == d:
                         counts[2, c] += z - start
+                    else:
+                        confused[places[c], places[d]] += z - start
                     if z < depth:
                         start, c, d = z, a[z], b[z]
-    return counts, used_x, used_y, used_z
+    return counts, confused, used_x, used_y, used_z
 
 
 @_loops.kernel

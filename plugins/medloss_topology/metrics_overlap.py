@@ -226,7 +226,7 @@ def _one_to_one(matching: str) -> None:
         )
 
 
-def cl_dice(skeletons: Skeletons) -> float:
+def cl_dice(skeletons: Skeletons, *, of_every_object: bool = True) -> float:
     """Centre-line Dice (clDice): harmonic mean of the shares of both centre lines that were hit.
 
     Formula:
@@ -243,6 +243,9 @@ def cl_dice(skeletons: Skeletons) -> float:
 
     Args:
         skeletons: centre lines of the class.
+        of_every_object: whether every object has a centre line. Otherwise lines are those that
+            thinning leaves, in 3D often none of an object of even thickness, and a mask without any
+            gives 0, also where it is empty: so TopCoW scores.
 
     Example:
         >>> cl_dice(Skeletons(10, 5, 8, 8))  # half of one, all of the other
@@ -254,9 +257,13 @@ def cl_dice(skeletons: Skeletons) -> float:
     Source:
         Shit et al. 2021, arXiv:2003.07311.
     """
-    if not skeletons.reference or not skeletons.prediction:
-        return math.nan if skeletons.reference == skeletons.prediction else 0.0
-    sensitivity = skeletons.reference_found / skeletons.reference
-    precision = skeletons.prediction_right / skeletons.prediction
+    lines = skeletons if of_every_object else skeletons.plain
+    if lines is None:
+        raise ValueError("of_every_object: expected True, as the lines of thinning are not known")
+    if not lines.reference or not lines.prediction:
+        neither = of_every_object and lines.reference == lines.prediction
+        return math.nan if neither else 0.0
+    sensitivity = lines.reference_found / lines.reference
+    precision = lines.prediction_right / lines.prediction
     both = precision + sensitivity
     return 2 * precision * sensitivity / both if both else 0.0

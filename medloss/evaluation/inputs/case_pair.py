@@ -123,6 +123,11 @@ class CasePair:
     classes: tuple[Label, ...] | None = None
     by_name: bool = False
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether each voxel of both images has one label, and no more."""
+        return not (self.prediction.independent or self.reference.independent)
+
     def layers(
         self,
         labels: Sequence[Label] | None,

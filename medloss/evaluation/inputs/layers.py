@@ -13,6 +13,7 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image
 from medloss.evaluation.reading.stored import CaseError
+from medloss.objects.planes import PLANES, Plane
 from medloss.scoring import Case
 
 
@@ -47,6 +48,7 @@ class ClassCases:
         ignored: where voxels do not count.
         device: of torch, that counts and distances are computed on, or ``None``.
         objects: that the voxels of the prediction and of the reference belong to.
+        planes: that the slices along each axis lie in.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ClassCases:
         ignored: NDArray[Any] | None = None,
         device: str | None = None,
         objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        planes: Sequence[Plane] = PLANES,
     ) -> None:
         self._found: dict[Label, tuple[Case, int]] = {}
         for layer in layers:
@@ -72,6 +75,7 @@ class ClassCases:
                 objects=objects and objects[::-1],
                 parts=layer.parts and layer.parts[::-1],
                 members=layer.members,
+                planes=planes,
             )
             self._found |= {label: (case, code) for label, code in layer.codes.items()}
 

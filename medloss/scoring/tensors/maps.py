@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medloss.objects.labels import held, readable
 from medloss.scoring.inputs import signed
-from medloss.scoring.maps import MOST_CODES
+from medloss.scoring.maps import MOST_CODES, MOST_CONFUSED, code_places
 
 Cut = tuple[slice, ...]
 
@@ -104,12 +104,30 @@ class TensorMaps:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Voxels of each code that the reference, the prediction and both have, (3, codes)."""
+        one, other = self._counted()
+        each = (one, other, one[one == other])
+        return torch.stack([torch.bincount(m, minlength=self.many) for m in each]).cpu().numpy()
+
+    @cached_property
+    def confused(self) -> NDArray[np.int64] | None:
+        """As :attr:`medloss.scoring.maps.LabelMaps.confused`; waits for the device."""
+        if len(self.codes) > MOST_CONFUSED:
+            return None
+        one, other = self._counted()
+        wrong = one != other
+        places = torch.from_numpy(code_places(self.codes, self.many).astype(np.int64))
+        rows, columns = (places.to(m.device)[m[wrong].long()] for m in (one, other))
+        many = len(self.codes) + 1
+        found = torch.bincount(rows * many + columns, minlength=many * many)
+        return found.reshape(many, many).cpu().numpy()
+
+    def _counted(self) -> tuple[Tensor, Tensor]:
+        """The codes of the voxels that count, one after the other."""
         one, other = self.reference.flatten(), self.prediction.flatten()
         if self.ignored is not None:
             counted = ~self.ignored.flatten()
             one, other = one[counted], other[counted]
-        each = (one, other, one[one == other])
-        return torch.stack([torch.bincount(m, minlength=self.many) for m in each]).cpu().numpy()
+        return one, other
 
     def window(
         self, code: int, prediction: bool, first: NDArray[np.int64], last: NDArray[np.int64]

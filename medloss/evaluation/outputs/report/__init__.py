@@ -48,10 +48,16 @@ def write_report(
         ValueError: a case to scroll through that is not there.
     """
     table = table or read_folder(folder)
+    return write_page(folder / REPORT, report_page(table, pictures=pictures, options=options))
+
+
+def report_page(
+    table: ResultTable, *, pictures: bool = True, options: PictureOptions | None = None
+) -> str:
+    """The page of a table; see :func:`write_report`."""
     gallery = draw_all(table, options or PictureOptions.of(table)) if pictures else None
     scripts = ("viewer.js",) if gallery and gallery.viewer else ()
-    page = render("report.html", content(table, gallery), scripts=scripts)
-    return write_page(folder / REPORT, page)
+    return render("report.html", content(table, gallery), scripts=scripts)
 
 
 @dataclass(frozen=True)
