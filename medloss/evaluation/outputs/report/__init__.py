@@ -93,7 +93,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
     rows, left_out = case_rows(table)
     labels = label_table(table)
     telling = most_telling(tuple(a for a in found if len(a.cases) >= LEAST))
-    confused = confusion_figure(table)
+    intervals = any(line.n >= LEAST and not math.isnan(line.ci_low) for line in table.lines)
     return {
         "table": table,
         "title": title_of(table),
@@ -102,9 +102,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
         "acceptances": acceptances(table),
         "labels": labels,
         "no_means": [called(m) for m in labels.measures if not averages(m) or labels.no_mean],
-        "has_intervals": any(
-            line.n >= LEAST and not math.isnan(line.ci_low) for line in table.lines
-        ),
+        "has_intervals": intervals,
         "voxel_sizes": voxel_sizes(table),
         "tolerances": tolerances(table),
         "prediction": place(x for case in table.cases for x in files_of(case.pair.prediction)),
@@ -120,7 +118,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
         "agreements": found,
         "with_limits": sum(len(a.cases) >= LEAST for a in found),
         "plots": [plot(agreement) for agreement in telling],
-        "confusion": confused,
+        "confusion": confusion_figure(table),
         "confusion_columns": [label for label in table.labels if not label.members],
         "lesions": lesion_sizes(table),
         "reliability": reliability_figures(table),
@@ -128,7 +126,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
         "gallery": gallery,
         "rows": rows,
         "left_out": left_out,
-        "definitions": definitions(table),
+        "definitions": definitions(table, intervals=intervals),
         "level": level(table),
     }
 
