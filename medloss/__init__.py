@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from medloss import detection as detection
     from medloss import losses as losses
     from medloss import metrics as metrics
+    from medloss import profiles as profiles
     from medloss import readers as readers
     from medloss.base.fused_head import FusedHead as FusedHead
     from medloss.base.input_checks import finish_value_checks as finish_value_checks
     from medloss.base.input_checks import set_value_checks as set_value_checks
     from medloss.detection import detection_part as detection_part
     from medloss.detection import list_detection as list_detection
+    from medloss.evaluation.api import evaluate as evaluate
     from medloss.integrations.sliding_window import SlidingWindowScore as SlidingWindowScore
     from medloss.losses import list_losses as list_losses
     from medloss.losses import loss as loss
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
     from medloss.offers.records import Detection as Detection
     from medloss.offers.records import Loss as Loss
     from medloss.offers.records import Metric as Metric
+    from medloss.offers.records import Profile as Profile
     from medloss.offers.records import Reader as Reader
     from medloss.offers.records import hookimpl as hookimpl
+    from medloss.profiles import list_profiles as list_profiles
     from medloss.readers import list_readers as list_readers
 
 _HOME = {
@@ -45,14 +49,17 @@ _HOME = {
     "Loss": "medloss.offers.records",
     "Metric": "medloss.offers.records",
     "detection_part": "medloss.detection",
+    "evaluate": "medloss.evaluation.api",
     "finish_value_checks": "medloss.base.input_checks",
     "hookimpl": "medloss.offers.records",
     "PluginError": "medloss.offers.host",
+    "Profile": "medloss.offers.records",
     "Reader": "medloss.offers.records",
     "SlidingWindowScore": "medloss.integrations.sliding_window",
     "list_detection": "medloss.detection",
     "list_losses": "medloss.losses",
     "list_metrics": "medloss.metrics",
+    "list_profiles": "medloss.profiles",
     "list_readers": "medloss.readers",
     "loss": "medloss.losses",
     "metric": "medloss.metrics",
@@ -62,7 +69,7 @@ _HOME = {
 __all__ = ["__version__", *sorted(_HOME)]
 
 
-_MODULES = ("detection", "losses", "metrics", "readers")
+_MODULES = ("detection", "losses", "metrics", "profiles", "readers")
 
 _MOVED = {
     "medloss.breakdown": "medloss.compound.breakdown",

@@ -27,6 +27,7 @@ COMMANDS = {
     "list": "List every loss, metric and part of a detector on offer.",
     "nnunet-trainer": "Write an nnU-Net v2 trainer.",
     "report": "Write the page of a study again.",
+    "sample-size": "Say how many cases a study needs.",
     "study": "Train a bundle with several losses and compare them.",
     "suggest": "Propose a loss for label maps, from what they are like.",
     "warmup": "Compile now what would be compiled at the first use.",

@@ -278,9 +278,9 @@ _OPTIONS = (
     click.option(
         "--case",
         "cases",
-        type=click.Choice(["a", "b", "c", "d", "tiny"]),
+        type=click.Choice(["a", "b", "c", "d", "lesions", "tiny"]),
         multiple=True,
-        help="Of --metrics: one organ, 14, 105, 14 hopeless; repeatable. [default: a b c d]",
+        help="Of --metrics: one organ, 14, 105, 14 hopeless, lesions; repeatable. [default: all]",
     ),
 )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from medloss.cli.options import CSV_SAFE, FILE, check_outputs, tell_written, usage_errors
 from medloss.cli.terminal import make_console
@@ -31,6 +33,13 @@ if TYPE_CHECKING:
     multiple=True,
     help="Compare by this one; repeatable.  [default: all]",
 )
+@click.option(
+    "--agreement",
+    is_flag=True,
+    help="How far readers, models, scans and rescans agree on volumes, none of them a reference: "
+    "two or more folders of label maps or of eval, or one CSV file with case, perhaps label, and a "
+    "column for each. Limits of agreement, ICC, repeatability.",
+)
 @click.option("--common-cases", is_flag=True, help="Compare on the cases that all runs have.")
 @click.option("--common-labels", is_flag=True, help="Compare on the labels that all runs have.")
 @click.option("--common-metrics", is_flag=True, help="Compare by the metrics that all runs have.")
@@ -45,6 +54,13 @@ if TYPE_CHECKING:
     help="Several cases of one patient: a column of eval's manifest, or a regular expression with "
     "one group for the names of cases, '^(patient\\d+)_'. Intervals and tests count patients.  "
     "[default: what eval was given]",
+)
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="COLUMN,...",
+    help="Subgroups, listed beforehand, as in 'medloss eval': differences in each, and differences "
+    "of these; repeatable.",
 )
 @click.option(
     "--margin",
@@ -75,16 +91,27 @@ if TYPE_CHECKING:
 @CSV_SAFE
 @click.option("--json", "json_path", metavar="FILE", type=FILE, help="Everything.")
 @click.option("--html", "html_path", metavar="FILE", type=FILE, help="A page with figures.")
+@click.option(
+    "--methods",
+    "methods_path",
+    metavar="FILE",
+    type=FILE,
+    help="A methods paragraph and a table for a paper; LaTeX where the suffix is .tex.",
+)
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.pass_context
 def compare_command(
+    context: click.Context,
     folders: tuple[Path, ...],
     names: tuple[str, ...],
     metrics: tuple[str, ...],
+    agreement: bool,
     common_cases: bool,
     common_labels: bool,
     common_metrics: bool,
     allow_different_definitions: bool,
     cluster: str | None,
+    by: tuple[str, ...],
     margins: tuple[str, ...],
     primary: tuple[str, ...],
     missing: Missing,
@@ -94,6 +121,7 @@ def compare_command(
     csv_safe: bool,
     json_path: Path | None,
     html_path: Path | None,
+    methods_path: Path | None,
     force: bool,
 ) -> None:
     """Compare runs: output folders of 'medloss eval --output' on the same cases.
@@ -106,6 +134,16 @@ def compare_command(
     Exit code: 0 when all is well, 2 for a wrong command and for runs that cannot be compared, 4
     when the machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
+    outputs = csv_path, json_path, html_path, methods_path
+    with usage_errors():
+        check_outputs(*outputs, force=force)
+        if csv_safe and not csv_path:
+            raise ValueError("--csv-safe needs --csv FILE")
+        if agreement:
+            _check_agreement(context)
+    if agreement:
+        _agreement(folders, names, outputs, csv_safe=csv_safe)
+        return
     from medloss.evaluation.compare.grouping import grouped_cases
     from medloss.evaluation.compare.margins import parse_margin, parse_target
     from medloss.evaluation.compare.outputs import (
@@ -121,34 +159,28 @@ def compare_command(
     from medloss.evaluation.outputs.statistics import Bootstrap
 
     with usage_errors():
-        check_outputs(csv_path, json_path, html_path, force=force)
-        if csv_safe and not csv_path:
-            raise ValueError("--csv-safe needs --csv FILE")
         if len(folders) < 2:
             raise ValueError(f"expected at least 2 folders, got {len(folders)}")
-        if names and (len(names) != len(folders) or len(set(names)) != len(names)):
-            raise ValueError(
-                f"--name: expected {len(folders)} different names, one for each folder, "
-                f"got {', '.join(names)}"
-            )
+        _check_names(names, len(folders))
         titles = run_names(folders)
         runs = [
             ComparedRun(name, read_folder(folder))
             for name, folder in zip(names or titles, folders, strict=True)
         ]
         allowed = Allowed(common_cases, common_labels, common_metrics, allow_different_definitions)
-        compared, clustered, clusters = grouped_cases(
-            compared_table(runs, metrics=metrics, allowed=allowed), cluster
+        compared, grouping, pairs = grouped_cases(
+            compared_table(runs, metrics=metrics, allowed=allowed), cluster, by
         )
         bootstrap = Bootstrap(resamples=resamples, seed=seed)
         known = compared.measures, compared.every_label
         decisions = Decisions(
             bootstrap,
             missing,
-            clusters,
-            clustered,
+            grouping.clusters(pairs),
+            grouping.cluster,
             tuple(parse_margin(text, *known) for text in margins),
             tuple(parse_target("--primary", text, *known) for text in primary),
+            subgroups=grouping.variables(pairs),
         )
     found = differences(compared, decisions)
     ranked = rankings(compared, bootstrap)
@@ -164,4 +196,64 @@ def compare_command(
         from medloss.evaluation.compare.page import write_comparison  # jinja2
 
         write_comparison(html_path, compared, found, ranked, decisions)
-    tell_written(csv_path, json_path, html_path)
+    if methods_path:
+        from medloss.evaluation.compare.methods import write_comparison_methods
+
+        write_comparison_methods(methods_path, compared, found, decisions)
+    tell_written(*outputs)
+
+
+def _check_names(names: Sequence[str], wanted: int) -> None:
+    if names and (len(names) != wanted or len(set(names)) != len(names)):
+        raise ValueError(
+            f"--name: expected {wanted} different names, one for each folder, "
+            f"got {', '.join(names)}"
+        )
+
+
+_OF_AGREEMENT = {
+    *("folders", "names", "agreement", "csv_path", "csv_safe", "json_path", "html_path"),
+    *("methods_path", "force"),
+}
+
+
+def _check_agreement(context: click.Context) -> None:
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if given and parameter.name not in _OF_AGREEMENT:
+            raise ValueError(f"{parameter.opts[-1]} is for runs with a reference, not --agreement")
+
+
+def _agreement(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    outputs: tuple[Path | None, ...],
+    *,
+    csv_safe: bool,
+) -> None:
+    from medloss.evaluation.compare import agreement
+    from medloss.evaluation.compare.runs import run_names
+    from medloss.evaluation.compare.volumes import volumes_of_folders, volumes_of_table
+
+    with usage_errors():
+        if len(paths) == 1 and not paths[0].is_dir():
+            if names:
+                raise ValueError("--name: the columns of the file are the names")
+            rated = volumes_of_table(paths[0])
+        elif len(paths) < 2:
+            raise ValueError(f"expected at least 2 folders or one CSV file, got {len(paths)}")
+        else:
+            _check_names(names, len(paths))
+            rated = volumes_of_folders(paths, names or run_names(paths))
+    found = agreement.agreements_of(rated)
+    agreement.print_agreement(make_console(), rated, found)
+    csv_path, json_path, html_path, methods_path = outputs
+    if csv_path:
+        agreement.write_agreement_csv(csv_path, found, safe=csv_safe)
+    if json_path:
+        agreement.write_agreement_json(json_path, rated, found)
+    if html_path:
+        agreement.write_agreement_page(html_path, rated, found)
+    if methods_path:
+        agreement.write_agreement_methods(methods_path, rated, found)
+    tell_written(*outputs)

@@ -27,7 +27,7 @@ from medloss.cli.eval_pictures import PICTURE_OPTIONS, ImageOptions, picture_opt
 from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, InterruptedCommand, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
-from medloss.evaluation.planning import Definition, make_plan
+from medloss.evaluation.planning import Definition, Settings
 from medloss.evaluation.settings import InputSettings
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def eval_command(
     """
     with usage_errors():
         outputs.check()
+        said = Settings.of(inputs, definition, outputs.defined)
+        inputs, outputs = said.inputs, dataclasses.replace(outputs, **said.outputs)
         predicted = bundle.open(prediction, reference, inputs, outputs)
         found = None if predicted else inputs.cases(prediction, reference)
         pairs = predicted.pairs if predicted else found.pairs if found else ()
@@ -105,7 +107,7 @@ def eval_command(
             say(f"Warning: {sentence}.", err=True)
         shown.check(pairs, report=outputs.folder is not None and outputs.report)
         pairs = shown.find(pairs)
-        plan = outputs.extend(make_plan(inputs, definition, found), pairs, definition)
+        plan = outputs.extend(said.plan(found), pairs, said.definition)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
         outputs.checked(plan)
@@ -256,7 +258,9 @@ def _show(
     terminal.print_intervals(console, table)
     if definitions:
         terminal.print_definitions(console, definitions)
+    terminal.print_averages(console, table)
     terminal.print_lesions(console, table)
+    terminal.print_pooled(console, table)
     terminal.print_notes(console, table, plan.metrics)
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)

@@ -193,6 +193,12 @@ _VALUES = (
 
 _DEFINITION = (
     click.option(
+        "--profile",
+        metavar="NAME|FILE",
+        help="A definition of 'medloss list --kind profile', such as nnunet or brats2026:mets, or "
+        "a TOML or JSON file: labels, metrics and all below; what it says is not overruled.",
+    ),
+    click.option(
         "-m",
         "--metric",
         "metrics",

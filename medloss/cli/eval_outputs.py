@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -56,6 +56,11 @@ class OutputOptions:
     def files(self) -> list[Path]:
         """The single files that were asked for."""
         return [path for path in (self.csv_path, self.lesions_path, self.json_path) if path]
+
+    @property
+    def defined(self) -> dict[str, Any]:
+        """Those that a profile may state."""
+        return {"cluster": self.cluster, "by": self.by}
 
     def check(self) -> None:
         """Raise before any work is done for what cannot be written.

@@ -41,7 +41,8 @@ class ImageOptions:
         """
         given = {name: value for name, value in vars(self).items() if value}
         if given and not report:
-            raise ValueError(f"--{next(iter(given))} is for report.html, which needs --output DIR")
+            first = next(iter(given))
+            raise ValueError(f"--{first} is for the pictures of report.html, which are not wanted")
         images = self.images or any(pair.image or pair.image_problem for pair in pairs)
         if not images:
             for name in ("channel", "window"):

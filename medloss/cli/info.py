@@ -1,4 +1,4 @@
-"""``medloss info NAME``: the card of a loss, metric, part of a detector or reader."""
+"""``medloss info NAME``: the card of a loss, metric, part of a detector, reader or profile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
 from medloss.offers.cards import argument_help, read_card
 from medloss.offers.host import Offer
-from medloss.offers.records import KINDS, Reader
+from medloss.offers.records import KINDS, Profile, Reader
 
 
 @click.command("info")
@@ -20,7 +20,7 @@ from medloss.offers.records import KINDS, Reader
 @click.option("--kind", type=click.Choice(KINDS), help="Where several have the name.")
 @click.option("--env", is_flag=True, help="Show versions, machine, and what sums classes where.")
 def info_command(name: str | None, kind: str | None, env: bool) -> None:
-    """Show the card of the loss, metric, part of a detector or reader NAME.
+    """Show the card of the loss, metric, part of a detector, reader or profile NAME.
 
     The card has the formula, range, source, every option with its default, what the loss is at a
     perfect, an all-wrong and an empty case (computed on the spot), and the bundle block.
@@ -31,7 +31,10 @@ def info_command(name: str | None, kind: str | None, env: bool) -> None:
         _print_environment()
         return
     for offer in with_own_readers().find(name, kind):
-        _print_card(offer)
+        if isinstance(offer.record, Profile):
+            _print_profile(offer)
+        else:
+            _print_card(offer)
 
 
 def _print_environment() -> None:
@@ -105,6 +108,32 @@ def _print_card(offer: Offer[Any]) -> None:
     for line in bundle_block(offer).splitlines():
         console.print("    " + escape(line), soft_wrap=True)
     console.print()
+
+
+def _print_profile(offer: Offer[Profile]) -> None:
+    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.table import Table
+
+    from medloss.evaluation.profiles.reading import read_profile
+    from medloss.evaluation.profiles.telling import lines
+
+    profile, console = read_profile(offer.full_name), make_console()
+    console.print(f"[bold]{escape(str(profile))}[/] (profile, {escape(str(offer.plugin))})")
+    console.print(escape(profile.summary) + "\n")
+    if profile.note:
+        console.print("[bold]Note[/]")
+        console.print(Padding(escape(profile.note), (0, 0, 1, 4)))
+    for title, rows in (("Variants", profile.variants), ("Says", lines(profile.content))):
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        for row in rows:
+            table.add_row(*map(escape, row))
+        if rows:
+            console.print(f"[bold]{title}[/]")
+            console.print(Padding(table, (0, 0, 1, 4)))
+    console.print(f"[bold]File[/]  {escape(profile.origin)}", soft_wrap=True)
+    for source in profile.content.get("sources", ()):
+        console.print(f"[bold]Source[/]  {escape(source)}", soft_wrap=True)
 
 
 def _options(target: Any, *, keyword_only: bool) -> Any:

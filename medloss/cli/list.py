@@ -13,7 +13,7 @@ from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
 from medloss.offers.host import Host, Offer
-from medloss.offers.records import KINDS, Reader
+from medloss.offers.records import KINDS, Profile, Reader
 
 _WIDE = 110
 """Columns of a terminal from which on summaries stand in a table."""
@@ -28,7 +28,7 @@ _WIDE = 110
 def list_command(
     names: tuple[str, ...], kind: str | None, family: str | None, as_json: bool, bundle: bool
 ) -> None:
-    """List every loss, metric, part of a detector and reader of files on offer, or only NAMES.
+    """List every loss, metric, part of a detector, reader and profile on offer, or only NAMES.
 
     Plugins that cannot be used are listed too, with the reason.
     """
@@ -40,7 +40,7 @@ def list_command(
         say(json.dumps(_as_data(offers, found), indent=2))
     elif bundle:
         for offer in offers:
-            if isinstance(offer.record, Reader):
+            if isinstance(offer.record, Reader | Profile):
                 continue  # no part of a training
             say(f"# {offer.record.noun} {offer.full_name}: {offer.record.summary}")
             say(bundle_block(offer) + "\n")

@@ -87,6 +87,17 @@ class Grouping:
         """
         return tuple(_variable(text, pairs) for text in self.by)
 
+    @property
+    def noun(self) -> str:
+        """What the clusters are called.
+
+        Example:
+            >>> Grouping("patient_id").noun, Grouping("centre").noun
+            ('patients', 'clusters')
+        """
+        people = re.search("patient|subject|participant|person|sub-", self.cluster, re.IGNORECASE)
+        return "patients" if people else "clusters"
+
     def record(self) -> dict[str, Any]:
         """To be written into the results; nothing where nothing was asked for.
 
@@ -118,13 +129,19 @@ def parse_by(texts: Sequence[str]) -> tuple[str, ...]:
         found += [text] if re.search(r"[:=]", text) else [part.strip() for part in text.split(",")]
     if "" in found:
         raise ValueError(f"--by: a name is empty in {', '.join(map(repr, texts))}")
-    names = [_name(text) for text in found]
+    names = [column_of(text) for text in found]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"--by: {twice[0]} is there twice")
     return tuple(found)
 
 
-def _name(text: str) -> str:
+def column_of(text: str) -> str:
+    """What a list of subgroups is called: its column, where it is one.
+
+    Example:
+        >>> column_of("age:40,65"), column_of("site")
+        ('age', 'site')
+    """
     return re.split(r"[:=]", text, maxsplit=1)[0].strip()
 
 
@@ -235,4 +252,18 @@ def _likely(pairs: Sequence[Pair]) -> Iterator[tuple[str, dict[str, str]]]:
         found = {pair.name: re.search(expression, pair.name, re.IGNORECASE) for pair in pairs}
         groups = {name: match.group(1) for name, match in found.items() if match}
         if len(groups) == len(pairs):
-            yield f"'(?i){expression}'", groups
+            yield f"'{_plain(expression, groups)}'", groups
+
+
+def _plain(expression: str, groups: Mapping[str, str]) -> str:
+    """A shorter expression that makes the same groups, if there is one."""
+    case, group = next(iter(groups.items()))
+    word, rest = re.split(r"\d", group, maxsplit=1)[0], case[len(group) :]
+    for short in (
+        rf"^({re.escape(word)}\d+)",
+        rf"^(.+?){re.sub('[0-9]+', lambda _: '[0-9]+', re.escape(rest))}$",
+    ):
+        found = {name: re.search(short, name) for name in groups}
+        if all(match and match.group(1) == groups[name] for name, match in found.items()):
+            return short
+    return f"(?i){expression}"

@@ -118,15 +118,14 @@ class Reliability:
 
 
 @dataclass(frozen=True)
-class Detections:
+class CandidateRow:
     """How surely the lesions of a label were found in a case, for the curve over all cases.
 
     Args:
         label: that they are lesions of.
         column: of the metric that asked, whose options say what a candidate is.
-        lesions: of each lesion of the reference the probability of its likeliest candidate; 0
-            without one.
-        false: probability of each candidate that hits no lesion.
+        lesions: see :class:`medloss.scoring.Candidates`.
+        false: see there.
     """
 
     label: Label
@@ -153,7 +152,7 @@ class Confusion:
     voxels: tuple[int, ...]
 
 
-_Row = TypeVar("_Row", LesionRow, Reliability, Detections, Confusion)
+_Row = TypeVar("_Row", LesionRow, Reliability, CandidateRow, Confusion)
 
 
 def row_of(kind: type[_Row], values: Iterable[Any]) -> _Row:
@@ -179,7 +178,7 @@ class CaseResult:
         signs: that its files are not what they seem (:mod:`medloss.evaluation.signs`).
         lesions: of the reference and of the prediction, label by label, where they were asked for.
         reliability: of each label, where a metric takes probabilities.
-        detections: of each label, where a metric takes candidates.
+        candidates: of each label and FROC score that was asked for.
         confusion: which label is taken for which, where there are two that exclude one another.
         files: every file that it is made of, as it was when it was opened.
     """
@@ -196,7 +195,7 @@ class CaseResult:
     signs: tuple[dict[str, Any], ...] = ()
     lesions: tuple[LesionRow, ...] = ()
     reliability: tuple[Reliability, ...] = ()
-    detections: tuple[Detections, ...] = ()
+    candidates: tuple[CandidateRow, ...] = ()
     confusion: tuple[Confusion, ...] = ()
     files: tuple[Opened, ...] = field(default=(), compare=False)
 
@@ -273,7 +272,7 @@ class CaseResult:
 ROW_FIELDS: Mapping[str, type[Any]] = {
     "lesions": LesionRow,
     "reliability": Reliability,
-    "detections": Detections,
+    "candidates": CandidateRow,
     "confusion": Confusion,
 }
 """The fields of :class:`CaseResult` that hold rows, each with its label."""
@@ -427,8 +426,7 @@ class Subgroup:
     Args:
         level: which cases.
         cases: that belong there.
-        failed: of these, without any value.
-        n: values.
+        n: of these, with a value.
         clusters: they are of so many patients; 0 where each case stands for itself.
         mean: NaN without values; infinite where one is.
         sd: NaN for fewer than two values or an infinite one.
@@ -441,7 +439,6 @@ class Subgroup:
 
     level: str
     cases: int
-    failed: int
     n: int
     clusters: int
     mean: float
@@ -542,6 +539,11 @@ class ResultTable:
     def unscored(self) -> tuple[str, ...]:
         """Those of the paths that belong to no case that look like images."""
         return tuple(map(str, self.inputs.get("unscored", ())))
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """What the results were made by, if by a profile: its name, hash and content."""
+        return dict(self.settings.get("profile", {}))
 
     @property
     def preset(self) -> str:

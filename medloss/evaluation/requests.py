@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from medloss.offers.host import host
+from medloss.evaluation.inputs.labels import Label, same_name
+from medloss.offers.host import Offer, host
 from medloss.offers.records import Metric
 from medloss.runtime.config_text import DuplicateKeyError
+from medloss.scoring.inputs import takes_number
 
 DEFAULT_METRICS = (
     "dice",
@@ -22,16 +24,27 @@ DEFAULT_METRICS = (
     "normalized_surface_dice",
 )
 
+Spurious = Literal["count", "exclude"]
+
 _WORDS = {"true": True, "false": False, "none": None}
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
 @dataclass(frozen=True)
 class OfferRequest:
-    """A metric or a loss by name, with its options in the order given."""
+    """A metric or a loss by name, with its options in the order given.
+
+    Args:
+        name: of the metric or loss.
+        options: by name.
+        called: what its values are called instead of after these.
+        spurious: whether a label that the prediction alone has counts, or is left out.
+    """
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
+    called: str = ""
+    spurious: Spurious = "count"
 
     @property
     def column(self) -> str:
@@ -42,16 +55,19 @@ class OfferRequest:
             'normalized_surface_dice[tolerance_mm=2]'
             >>> OfferRequest("dice").column
             'dice'
+            >>> OfferRequest("boundary_iou", (("width_mm", {1: 2, "liver": 3}),)).column
+            'boundary_iou[width_mm={1:2,liver:3}]'
         """
-        options = ",".join(f"{name}={value}" for name, value in self.options)
-        return f"{self.name}[{options}]" if options else self.name
+        options = ",".join(f"{name}={_shown(value)}" for name, value in self.options)
+        return self.called or (f"{self.name}[{options}]" if options else self.name)
 
 
 def parse_request(text: str) -> OfferRequest:
     """Read ``NAME`` or ``NAME:option=value,option=value``.
 
     Values are Python literals (numbers, lists, tuples, quoted text), ``true``, ``false`` or
-    ``none``; any other word is text. Nothing is executed.
+    ``none``; any other word is text. ``{1:2,liver:3}`` is a value for each label, by number or
+    name. Nothing is executed.
 
     Raises:
         ValueError: the text has another form.
@@ -114,9 +130,13 @@ def parse_value(text: str) -> Any:
     Example:
         >>> [parse_value(text) for text in ("2", "1e-5", "[1, 2]", "True", "none", "mean")]
         [2, 1e-05, [1, 2], True, None, 'mean']
+        >>> parse_value("{1:2, left kidney:3}")
+        {1: 2, 'left kidney': 3}
     """
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
+    if (words := _mapping(text.strip())) is not None:
+        return words
     try:
         tree = ast.parse(text.strip(), mode="eval")
         value = ast.literal_eval(tree)
@@ -131,6 +151,30 @@ def parse_value(text: str) -> Any:
     return value
 
 
+def _mapping(text: str) -> dict[Any, Any] | None:
+    """What ``{key:value,key:value}`` holds, whose keys and values may be words."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    found: dict[Any, Any] = {}
+    for part in _parts(text[1:-1]):
+        head, colon, tail = part.partition(":")
+        if not colon or not head.strip() or not tail.strip():
+            return None
+        key = parse_value(head.strip())
+        if not isinstance(key, int | str):
+            return None
+        if key in found:
+            raise DuplicateKeyError(str(key))
+        found[key] = parse_value(tail.strip())
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{each}" for key, each in value.items()) + "}"
+    return str(value)
+
+
 @dataclass(frozen=True)
 class MetricChoice:
     """A metric with its options.
@@ -141,6 +185,8 @@ class MetricChoice:
         function: from the facts that the record names to a number.
         options: passed to ``function``: those given, and the defaults of the others.
         given: names of the options that were asked for.
+        by_label: names of those that have a value for each label.
+        spurious: whether a label that the prediction alone has counts, or is left out.
     """
 
     column: str
@@ -148,6 +194,67 @@ class MetricChoice:
     function: Callable[..., float]
     options: Mapping[str, Any]
     given: tuple[str, ...] = ()
+    by_label: tuple[str, ...] = ()
+    spurious: Spurious = "count"
+
+    def for_label(self, label: Label, name: str = "") -> MetricChoice:
+        """The metric with the values that its options have for a label.
+
+        Args:
+            label: its number, or the name of a region or structure.
+            name: of a number, if it has one.
+
+        Raises:
+            ValueError: an option has no value for it, or two.
+
+        Example:
+            >>> metric = choose_metric(parse_request("boundary_iou:width_mm={1:2,liver:3}"))
+            >>> dict(metric.for_label(1).options), dict(metric.for_label(2, "Liver").options)
+            ({'width_mm': 2}, {'width_mm': 3})
+        """
+        if not self.by_label:
+            return self
+        own = {name_: self.options[name_][self._key(name_, label, name)] for name_ in self.by_label}
+        return replace(self, options={**self.options, **own}, by_label=())
+
+    def alternatives(self) -> Iterator[MetricChoice]:
+        """The metric with each of the values that an option has for some label, to try them."""
+        first = {x: next(iter(self.options[x].values())) for x in self.by_label}
+        for option in self.by_label:
+            for value in self.options[option].values():
+                own = {**self.options, **first, option: value}
+                yield replace(self, options=own, by_label=())
+        if not self.by_label:
+            yield self
+
+    def check_labels(self, labels: Mapping[Label, str]) -> None:
+        """Make sure that every label has a value, and every value a label.
+
+        Args:
+            labels: all that are scored, with their names.
+
+        Raises:
+            ValueError: one has none.
+        """
+        for option in self.by_label:
+            used = {self._key(option, label, name) for label, name in labels.items()}
+            if left := [str(key) for key in self.options[option] if key not in used]:
+                raise ValueError(
+                    f"{option} has a value for {', '.join(left)}, and no such label is scored"
+                )
+
+    def _key(self, option: str, label: Label, name: str) -> Label:
+        called = {same_name(word) for word in (label, name) if isinstance(word, str) and word}
+        keys: list[Label] = [
+            key
+            for key in self.options[option]
+            if key == label or (isinstance(key, str) and same_name(key) in called)
+        ]
+        if len(keys) != 1:
+            title = " ".join(dict.fromkeys(str(word) for word in (label, name) if word != ""))
+            problem = f"two values ({keys[0]}, {keys[1]})" if keys else "no value"
+            raise ValueError(f"{option} has {problem} for the label {title}")
+        return keys[0]
 
     @property
     def defaults(self) -> str:
@@ -168,9 +275,8 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
         Traceback (most recent call last):
         ValueError: normalized_surface_dice has no option 'tolerance'; it has tolerance_mm
     """
-    offer = host().metrics.find(request.name)
+    offer, parameters = _found(request.name)
     function, options = offer.load(), dict(request.options)
-    parameters = list(inspect.signature(function).parameters.values())[len(offer.record.facts) :]
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
@@ -185,11 +291,55 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
     if missing:
         raise ValueError(f"{request.name} needs a value for {', '.join(missing)}")
     defaults = {p.name: p.default for p in parameters if p.name in known}
+    by_label = []
     for p in parameters:
-        if p.name in options:
-            _check_kind(f"{request.column}: {p.name}", options[p.name], p.annotation)
+        if p.name not in options:
+            continue
+        what, each = f"{request.column}: {p.name}", (options[p.name],)
+        if isinstance(options[p.name], Mapping) and takes_number(p.annotation):
+            by_label.append(p.name)
+            options[p.name] = _by_label(what, options[p.name])
+            each = tuple(options[p.name].values())
+        for value in each:
+            _check_kind(what, value, p.annotation)
     every = {**defaults, **options}
-    return MetricChoice(request.column, offer.record, function, every, tuple(options))
+    given = tuple(options)
+    of_labels = tuple(by_label)
+    return MetricChoice(
+        request.column, offer.record, function, every, given, of_labels, request.spurious
+    )
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Names of the options of a metric.
+
+    Raises:
+        PluginError: there is no such metric, or it cannot be imported.
+
+    Example:
+        >>> options_of("normalized_surface_dice")[0]
+        'tolerance_mm'
+    """
+    return tuple(parameter.name for parameter in _found(name)[1])
+
+
+def _found(name: str) -> tuple[Offer[Metric], list[inspect.Parameter]]:
+    offer = host().metrics.find(name)
+    parameters = inspect.signature(offer.load()).parameters.values()
+    return offer, list(parameters)[len(offer.record.facts) :]
+
+
+def _by_label(what: str, values: Mapping[Any, Any]) -> dict[Label, Any]:
+    """A value for each label; JSON has their numbers as texts."""
+    found: dict[Label, Any] = {}
+    for key, value in values.items():
+        number = int(key) if isinstance(key, str) and key.isdecimal() else key
+        if isinstance(number, bool) or not isinstance(number, int | str) or number in found:
+            raise ValueError(f"{what}: expected labels by number or name, each once, got {key!r}")
+        found[number] = value
+    if not found:
+        raise ValueError(f"{what}: expected a value for each label, got none")
+    return found
 
 
 def _check_kind(what: str, value: Any, annotation: Any) -> None:

@@ -26,16 +26,28 @@ from medloss.evaluation.inputs.structures import by_structure, read_structures
 from medloss.evaluation.lesions import LesionTable, lesion_rows
 from medloss.evaluation.reading.opened import changed, recording
 from medloss.evaluation.reading.stored import CaseError
-from medloss.evaluation.records import CaseResult, Confusion, LesionRow, Result, row_fields
+from medloss.evaluation.records import (
+    CandidateRow,
+    CaseResult,
+    Confusion,
+    LesionRow,
+    Reliability,
+    Result,
+    row_fields,
+)
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
+from medloss.objects.planes import planes_of
 from medloss.offers.host import host
-from medloss.scoring import Case, EmptyPolicy, match_lesions, score
+from medloss.scoring import Case, EmptyPolicy, Status, match_lesions, score
+from medloss.scoring.candidates import OPTIONS as CANDIDATE_OPTIONS
 from medloss.scoring.facts import Counts
 from medloss.scoring.presets import find_preset
+from medloss.scoring.probabilities import BINS
 
 if TYPE_CHECKING:
     from medloss.evaluation.losses import LossChoice
+    from medloss.evaluation.profiles.applying import UsedProfile
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class EvalPlan:
         regions: the labels that each region among ``labels`` is made of.
         inputs: what is done to the files before they are scored.
         source: what predicts, where that is part of the work: names and values.
+        profile: that this is by, to be written into the results.
         device: of torch, that counts and distances are computed on; ``None`` is compiled loops on
             the CPU.
         lesions: how the lesions of each case are listed, or ``None`` where nobody asked for them.
@@ -69,6 +82,7 @@ class EvalPlan:
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     inputs: CaseOptions = field(default_factory=CaseOptions)
     source: tuple[tuple[str, str], ...] = ()
+    profile: UsedProfile | None = None
     device: str | None = None
     lesions: LesionTable | None = None
     grouping: Grouping = field(default=Grouping(), compare=False)
@@ -110,6 +124,7 @@ def _evaluate_structures(pair: Pair, plan: EvalPlan) -> CaseResult:
     )
     found: list[CaseResult] = []
     for label, sides in read_structures(pair, alone.inputs, plan.labels):
+        alone = dataclasses.replace(alone, metrics=_of_label(plan, label))
         # Error maps of each structure are files of their own.
         part = dataclasses.replace(pair, name=f"{pair.name}/{label}")
         found.append(_called(label, evaluate_case_pair(part, sides, alone)))
@@ -280,9 +295,11 @@ def check_options(plan: EvalPlan) -> None:
                 f"connectivity"
             )
         if metric.given or objects or "skeletons" in metric.record.facts:
-            one = dataclasses.replace(plan, metrics=(metric,))
             try:
-                list(_score(case, 1, 1, one))
+                if plan.labels is not None:
+                    metric.check_labels(plan.labels)
+                for each in metric.alternatives():
+                    list(_score(case, 1, 1, dataclasses.replace(plan, metrics=(each,))))
             except (TypeError, ValueError, ImportError) as error:
                 raise ValueError(f"{metric.column}: {error}") from error
 
@@ -305,7 +322,7 @@ def evaluate_case_pair(
         CaseError: what is asked for is not in the files.
     """
     prediction, reference = sides.prediction, sides.reference
-    of_chances = [m.column for m in plan.metrics if "probabilities" in m.record.facts]
+    of_chances = [m.column for m in plan.metrics if m.record.of_probabilities]
     if of_chances and not prediction.probabilities:
         raise CaseError(
             f"{of_chances[0]} needs probabilities, and of {prediction.path} there are labels alone "
@@ -317,12 +334,21 @@ def evaluate_case_pair(
     )
     labels = asked or tuple(label for layer in layers for label in layer.codes)
     spacing_mm, ignored, objects = reference.spacing_mm, sides.ignored, sides.objects
-    cases = ClassCases(layers, spacing_mm, plan.preset, ignored, plan.device, objects)
-    results = [result for label in labels for result in _score(*cases.find(label), label, plan)]
+    rest = ignored, plan.device, objects, planes_of(reference.affine)
+    cases = ClassCases(layers, spacing_mm, plan.preset, *rest)
+    results: list[Result] = []
+    reliability: list[Reliability] = []
+    candidates: list[CandidateRow] = []
+    for label in labels:
+        case, code = cases.find(label)
+        results += _score(case, code, label, plan)
+        if of_chances:  # now, while the case holds those of this label
+            reliability.append(_reliability(case, code, label, plan))
+            candidates += _candidates(case, code, label, plan)
     definitions = []
     for preset, policy in plan.definitions:
         by = dataclasses.replace(plan, preset=preset, policy=policy)
-        others = ClassCases(layers, spacing_mm, preset, ignored, plan.device, objects)
+        others = ClassCases(layers, spacing_mm, preset, *rest)
         definitions.append(
             (preset, tuple(x for label in labels for x in _score(*others.find(label), label, by)))
         )
@@ -349,6 +375,8 @@ def evaluate_case_pair(
         counts=counts,
         definitions=tuple(definitions),
         lesions=tuple(lesions),
+        reliability=tuple(reliability),
+        candidates=tuple(candidates),
         confusion=_confusion(cases, layers[0]) if sides.exclusive else (),
         notes=(*sides.notes, *filter(None, (find_preset(plan.preset).note,))),
         signs=signs_of(prediction, reference, sides.ignored, counts, sides.titles),
@@ -373,11 +401,39 @@ def _counts(case: Case, code: int) -> Counts:
 
 
 def _score(case: Case, code: int, label: Label, plan: EvalPlan) -> Iterator[Result]:
-    for metric in plan.metrics:
+    for metric in _of_label(plan, label):
         found = score(metric.function, metric.record, case, code, plan.policy, **metric.options)
-        yield Result(
-            label, metric.column, float(found.value), metric.record.unit, str(found.status)
-        )
+        left_out = metric.spurious == "exclude" and found.status is Status.SPURIOUS
+        value = math.nan if left_out else float(found.value)
+        yield Result(label, metric.column, value, metric.record.unit, str(found.status))
+
+
+def _of_label(plan: EvalPlan, label: Label) -> tuple[MetricChoice, ...]:
+    """The metrics with the options that a label has.
+
+    Raises:
+        CaseError: one has no value for it.
+    """
+    try:
+        return tuple(metric.for_label(label, plan.name(label)) for metric in plan.metrics)
+    except ValueError as error:
+        raise CaseError(f"{error}; --metric gives one to each label, by number or name") from error
+
+
+def _reliability(case: Case, code: int, label: Label, plan: EvalPlan) -> Reliability:
+    """Of as many bins as the first metric of calibration has."""
+    asked = (m.options["bins"] for m in _of_label(plan, label) if "bins" in m.options)
+    bins = case.probabilities(code).bins(next(asked, BINS))
+    probability, frequency = (tuple(each.tolist()) for each in bins.means)
+    return Reliability(label, tuple(bins.voxels.tolist()), probability, frequency)
+
+
+def _candidates(case: Case, code: int, label: Label, plan: EvalPlan) -> Iterator[CandidateRow]:
+    for metric in _of_label(plan, label):
+        if "candidates" in metric.record.facts:
+            own = {k: metric.options[k] for k in CANDIDATE_OPTIONS if k in metric.options}
+            found = case.candidates(code).found(**own)
+            yield CandidateRow(label, metric.column, found.lesions, found.false)
 
 
 def _complete(case: CaseResult, labels: tuple[Label, ...], plan: EvalPlan) -> CaseResult:
@@ -396,10 +452,9 @@ def _complete(case: CaseResult, labels: tuple[Label, ...], plan: EvalPlan) -> Ca
         preset=plan.preset,
         probabilities={},  # nor has the prediction a channel for it
     )
-    scored = tuple(_score(absent, 1, 1, plan))
     results: list[Result] = []
     for label in labels:
-        results += own.get(label) or [dataclasses.replace(found, label=label) for found in scored]
+        results += own.get(label) or _score(absent, 1, label, plan)
     counted = dict(case.counts)
     voxels = next((counts.voxels for counts in counted.values()), math.prod(case.shape))
     return dataclasses.replace(

@@ -6,10 +6,10 @@ Options are called as the command has them, in the sentences of errors too.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.case_pair import CaseOptions
@@ -37,7 +37,7 @@ class InputSettings:
     only: tuple[str, ...] = ()
     only_predicted: bool = False
     probabilities: bool = False
-    labels: str | None = None
+    labels: str | Mapping[str, Any] | None = None
     ignore_label: int | None = None
     remap: str | None = None
     remap_prediction: str | None = None
@@ -126,7 +126,7 @@ class InputSettings:
         Raises:
             ValueError: the text or the file is wrong, or a structure has no file in any case.
         """
-        from medloss.evaluation.inputs.labels import parse_labels
+        from medloss.evaluation.inputs.labels import labels_of
         from medloss.evaluation.inputs.structures import check_structures, structure_names
 
         pairs = () if found is None else found.pairs
@@ -135,7 +135,7 @@ class InputSettings:
         if labels is None and found is not None and found.labels is not None:
             labels = str(found.labels)
         if labels is not None:
-            classes = parse_labels(labels, by_name=bool(names))
+            classes = labels_of(labels, by_name=bool(names))
         if names:
             refuse_given(self, ("ignore_label",), "needs maps of labels, not a file a structure")
             if classes is not None and classes.ignore is not None:
@@ -216,8 +216,8 @@ class InputSettings:
         )
 
 
-def _is_file(labels: str | None) -> bool:
-    return labels is not None and labels.strip().lower().endswith(".json")
+def _is_file(labels: str | Mapping[str, Any] | None) -> bool:
+    return isinstance(labels, str) and labels.strip().lower().endswith(".json")
 
 
 def refuse_given(group: object, names: Sequence[str], why: str) -> None:
@@ -233,4 +233,14 @@ def refuse_given(group: object, names: Sequence[str], why: str) -> None:
     """
     for name in names:
         if getattr(group, name):
-            raise ValueError(f"--{name.replace('_', '-')} {why}")
+            raise ValueError(f"{option_text(name)} {why}")
+
+
+def option_text(name: str) -> str:
+    """An option as the command has it.
+
+    Example:
+        >>> option_text("ignore_label")
+        '--ignore-label'
+    """
+    return f"--{name.replace('_', '-')}"

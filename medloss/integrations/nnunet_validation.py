@@ -97,7 +97,7 @@ def choose_metrics(texts: Sequence[str]) -> tuple[MetricChoice, ...]:
     for metric in chosen:
         if columns.count(metric.column) > 1:
             raise ValueError(f"validation_metrics: {metric.column} is asked for twice")
-        if "probabilities" in metric.record.facts:
+        if metric.record.of_probabilities:
             raise ValueError(
                 f"validation_metrics: {metric.column} needs probabilities, and nnU-Net validates "
                 f"label maps"

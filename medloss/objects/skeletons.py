@@ -34,17 +34,33 @@ def tubed_skeleton(mask: NDArray[np.bool_], tube_radius: int = 2) -> NDArray[np.
 
 
 def centre_lines(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    r"""The skeleton of a mask; every object has one.
-
-    In 3D, scikit-image's thinning removes many objects of even thickness altogether, a straight
-    vessel of 4 x 4 voxels among them (its issue 3757); those are thinned again without one layer.
+    """The skeleton of a mask; every object has one.
 
     Raises:
         ImportError: scikit-image is not installed.
     """
+    return of_every_object(mask, thinned(mask))
+
+
+def thinned(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The skeleton of a mask as scikit-image leaves it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     skeleton: NDArray[np.bool_] = skeletonize()(mask) > 0
+    return skeleton
+
+
+def of_every_object(mask: NDArray[np.bool_], skeleton: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A skeleton with lines for the objects that have none.
+
+    In 3D, scikit-image's thinning removes many objects of even thickness altogether, a straight
+    vessel of 4 x 4 voxels among them (its issue 3757); those are thinned again without one layer.
+    """
     if mask.ndim < 3:
         return skeleton
+    skeleton = skeleton.copy()
     objects, count = ndimage.label(mask, TOUCHING)
     boxes = ndimage.find_objects(objects)
     for number in np.setdiff1d(np.arange(1, count + 1), objects[skeleton]):

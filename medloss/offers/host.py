@@ -24,7 +24,7 @@ import pluggy
 
 from medloss.offers import records
 from medloss.offers.isolation import IsolatedError, apart, isolated
-from medloss.offers.records import API, GROUP, Detection, Loss, Metric, Reader, Record
+from medloss.offers.records import API, GROUP, Detection, Loss, Metric, Profile, Reader, Record
 
 R = TypeVar("R", bound=Record)
 State = Literal["ok", "broken", "disabled", "refused"]
@@ -203,6 +203,7 @@ class Host:
         self.metrics = Catalogue(Metric, self.plugins)
         self.detection = Catalogue(Detection, self.plugins)
         self.readers = Catalogue(Reader, self.plugins)
+        self.profiles = Catalogue(Profile, self.plugins)
         self.catalogues: list[Catalogue[Any]] = [
             each for each in vars(self).values() if isinstance(each, Catalogue)
         ]
@@ -211,7 +212,7 @@ class Host:
                 self.plugins.append(self._add(plugin, api, entry))
 
     def __iter__(self) -> Iterator[Offer[Any]]:
-        """Everything on offer: losses, metrics, parts of detectors, then readers."""
+        """Everything on offer: losses, metrics, parts of detectors, readers, then profiles."""
         for catalogue in self.catalogues:
             yield from catalogue
 

@@ -24,10 +24,12 @@ are read from its docstring, which is not imported for that either.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import pluggy
@@ -45,11 +47,20 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_FILE_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+\.(toml|json)")
 
-Kind = Literal["loss", "metric", "detection", "reader"]
+Kind = Literal["loss", "metric", "detection", "reader", "profile"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Fact = Literal[
-    "counts", "surfaces", "components", "cells", "topology", "skeletons", "probabilities"
+    "counts",
+    "surfaces",
+    "components",
+    "cells",
+    "topology",
+    "skeletons",
+    "contours",
+    "probabilities",
+    "candidates",
 ]
 Extra = Literal["distance_map", "skeleton", "components"]
 Role = Literal["box_loss", "objectness_loss", "detection_loss", "assigner", "detector"]
@@ -79,6 +90,8 @@ class Record:
     """Name of the function of ``medloss`` that builds it."""
     module: ClassVar[str]
     """The module that has its classes as attributes; with ``_`` the hook that yields it."""
+    form: ClassVar[tuple[re.Pattern[str], str]] = (_TARGET, "'module:Attribute'")
+    """Of its target, and that in words."""
 
     name: str
     target: str
@@ -93,7 +106,8 @@ class Record:
             value = getattr(self, name)
             _check(type(value) is str, name, "a string", value)
         _check(bool(_NAME.fullmatch(self.name)), "name", "lower_case_words", self.name)
-        _check(bool(_TARGET.fullmatch(self.target)), "target", "'module:Attribute'", self.target)
+        pattern, words = self.form
+        _check(bool(pattern.fullmatch(self.target)), "target", words, self.target)
         _check(bool(_NAME.fullmatch(self.family)), "family", "lower_case_words", self.family)
         if not self.summary:
             self._read_docstring()
@@ -179,7 +193,7 @@ class Metric(Record):
 
     Args:
         facts: what the function takes, in order, of ``counts``, ``surfaces``, ``components``,
-            ``cells``, ``topology``, ``skeletons``, ``probabilities``.
+            ``cells``, ``topology``, ``skeletons``, ``contours``, ``probabilities``, ``candidates``.
         unit: ``"mm"``, ``"mm3"`` or ``""``.
         better: whether ``"higher"`` or ``"lower"`` values are better.
     """
@@ -198,6 +212,11 @@ class Metric(Record):
         _check(bool(self.facts), "facts", f"at least one of {FACTS}", self.facts)
         _check(self.unit in ("mm", "mm3", ""), "unit", "'mm', 'mm3' or ''", self.unit)
         _check(self.better in ("higher", "lower"), "better", "'higher' or 'lower'", self.better)
+
+    @property
+    def of_probabilities(self) -> bool:
+        """Whether label maps alone do not suffice."""
+        return bool({"probabilities", "candidates"} & {*self.facts})
 
     @property
     def class_name(self) -> str:
@@ -274,6 +293,46 @@ class Reader(Record):
         return {}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Profile(Record):
+    """A profile on offer: a file that says what is scored how, for ``medloss eval --profile``.
+
+    Its ``target`` is the file, ``"package:folder/name.toml"`` (or ``.json``), in a package that is
+    installed; the file has the same ``name``, and its ``summary`` is read from there.
+    """
+
+    kind = "profile"
+    builder = "profile"
+    module = "medloss.profiles"
+    form = (_FILE_TARGET, "'package:folder/name.toml' or '.json'")
+
+    family: str = "definition"
+
+    def path(self) -> Path:
+        """Where the file lies.
+
+        Raises:
+            ValueError: the package is not installed, or has no such file.
+        """
+        package, _, name = self.target.partition(":")
+        spec = importlib.util.find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            if (path := Path(folder, name)).is_file():
+                return path
+        raise ValueError(f"{self.target}: there is no such file")
+
+    def _read_docstring(self) -> None:
+        """Its summary; the rest is read when somebody uses it."""
+        text = self.path().read_text(encoding="utf-8")
+        found = re.search(r'(?m)^\s*"?summary"?\s*[=:]\s*"((?:[^"\\]|\\.)*)"', text)
+        _check(found is not None, "summary", f"one in {self.target}", "none")
+        object.__setattr__(self, "summary", found[1] if found else "")
+
+    def classes(self) -> dict[str, str]:
+        """Nothing: a profile is a file."""
+        return {}
+
+
 @hookspec
 def medloss_losses() -> Iterable[Loss]:
     """Yield one :class:`Loss` for each loss that the plugin offers."""
@@ -295,6 +354,12 @@ def medloss_detection() -> Iterable[Detection]:
 @hookspec
 def medloss_readers() -> Iterable[Reader]:
     """Yield one :class:`Reader` for each file format that the plugin reads for ``medloss eval``."""
+    return ()
+
+
+@hookspec
+def medloss_profiles() -> Iterable[Profile]:
+    """Yield one :class:`Profile` for each definition that the plugin offers as a file."""
     return ()
 
 

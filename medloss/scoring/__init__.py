@@ -1,11 +1,14 @@
 """What is known of one case, each fact once; needs numpy and numba, neither torch nor MONAI."""
 
+from medloss.scoring.candidates import Candidates, FoundLesions, FrocCurve, froc_curve
 from medloss.scoring.case import Case
 from medloss.scoring.cells import Cells
-from medloss.scoring.facts import Counts, Probabilities, Skeletons, count_classes
+from medloss.scoring.contours import Contours
+from medloss.scoring.facts import Counts, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
 from medloss.scoring.matching import Detections, Matches, detections, match, match_lesions
 from medloss.scoring.presets import PRESETS, EmptyPolicy, Preset, Score, Status
+from medloss.scoring.probabilities import Bins, Probabilities, Ranks
 from medloss.scoring.scores import score
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import surface_distances
@@ -13,16 +16,22 @@ from medloss.scoring.topology import Topology
 
 __all__ = [
     "PRESETS",
+    "Bins",
+    "Candidates",
     "Case",
     "Cells",
     "Components",
+    "Contours",
     "Counts",
     "Detections",
     "EmptyPolicy",
+    "FoundLesions",
+    "FrocCurve",
     "Lesions",
     "Matches",
     "Preset",
     "Probabilities",
+    "Ranks",
     "Score",
     "Skeletons",
     "Status",
@@ -30,6 +39,7 @@ __all__ = [
     "Topology",
     "count_classes",
     "detections",
+    "froc_curve",
     "match",
     "match_lesions",
     "score",

@@ -16,6 +16,7 @@ import torch
 from monai.metrics.metric import CumulativeIterationMetric, IterationMetric
 from torch import Tensor
 
+from medloss.objects.planes import PLANES, Plane
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import Metric
 from medloss.scoring.adapter_inputs import (
@@ -23,7 +24,9 @@ from medloss.scoring.adapter_inputs import (
     batch_counts,
     ignored_voxels,
     in_a_row,
+    in_channels,
     item_cases,
+    item_planes,
     item_spacings,
     on_host,
 )
@@ -41,8 +44,12 @@ from medloss.scoring.adapter_monai import (
 from medloss.scoring.adapter_options import (
     GEOMETRY,
     OPTIONS,
+    ClassOptions,
     MetricOptions,
+    alternatives,
+    by_class,
     check_names,
+    options_of_classes,
     own_options,
     with_background,
 )
@@ -71,6 +78,8 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         super().__init__()
         name = type(self).__name__
         own = named(self.record.name, given, options, name)
+        self.by_class = by_class(own, self.own_options)
+        own |= self.by_class
         if not self.takes_any_option:
             known = inspect.signature(type(self)).parameters
             check_names(name, own, known, known)
@@ -79,8 +88,9 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             # Values that the function refuses should fail here, not after an epoch of training.
             cube = np.pad(np.ones((1, 1, 1), dtype=np.uint8), 1)
             sure = cube.astype(np.float32)
-            trial = Maps(cube, cube, (1,), {1: sure})
-            self._score(self._case(trial, 1.0, None), 1)
+            case = self._case(Maps(cube, cube, (1,), {1: sure}), 1.0, None)
+            for trial in alternatives(self.options, self.by_class):
+                self._score(case, 1, trial)
 
     def __call__(
         self,
@@ -146,62 +156,78 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         defaults = {name: option.default for name, option in self.own_options.items()}
         needed = _measures(self.record, {**defaults, **self.options})
         spacings: Sequence[Any] = item_spacings(y_pred, y, self._spacing(spacing), needed=needed)
+        in_slices = "contours" in self.record.facts and type(self.options.get("axis")) is not int
+        planes = item_planes(y_pred, y) if in_slices else [PLANES] * len(y)
         if y.ndim not in (4, 5) and not {*self.record.facts} & {*GEOMETRY}:
             y_pred, y = in_a_row(y_pred), in_a_row(y)
             mask = None if mask is None else in_a_row(mask)
             spacings = [row and (math.prod(row), 1.0) for row in spacings]
         y, ignored = ignored_voxels(y, mask, self.ignore_index)
-        score = self._score_counts if self._counts_suffice(y_pred, y) else self._score_maps
-        rows = score(y_pred, y, spacings, ignored)
+        y = in_channels(y_pred, y, self.num_classes)
+        classes = self.num_classes or y.shape[1]
+        scored = range(0 if self.include_background or classes == 1 else 1, classes)
+        each = options_of_classes(self.options, self.by_class, scored)
+        if self._counts_suffice(y_pred, y):
+            rows = self._score_counts(y_pred, y, spacings, ignored, each)
+        else:
+            rows = self._score_maps(y_pred, y, spacings, ignored, each, planes)
         # MPS has no float64.
         dtype = torch.float32 if y_pred.device.type == "mps" else torch.float64
         found = torch.tensor(rows, dtype=dtype, device=y_pred.device)
-        classes = self.num_classes or y.shape[1]
-        scored = classes if self.include_background else max(classes - 1, 1)
-        return found if rows else found.view(0, scored, 2)
+        return found if rows else found.view(0, len(scored), 2)
 
     def _counts_suffice(self, y_pred: Tensor, y: Tensor) -> bool:
         """Whether the whole batch is counted at once, on the CPU."""
         return tuple(self.record.facts) == ("counts",) and on_host(y, y_pred)
 
     def _score_counts(
-        self, y_pred: Tensor, y: Tensor, spacings: Sequence[Any], ignored: Any
+        self, y_pred: Tensor, y: Tensor, spacings: Sequence[Any], ignored: Any, each: ClassOptions
     ) -> list[list[tuple[float, int]]]:
         table, voxels = batch_counts(
             y_pred, y, self.num_classes, ignored, background=self.include_background
         )
-        function, options = type(self).function, self.options
+        function = type(self).function
         rows = []
         for found, size, spacing_mm in zip(table.tolist(), voxels, spacings, strict=True):
             voxel_mm3 = None if spacing_mm is None else math.prod(spacing_mm)
             row = []
-            for reference, prediction, both in found:
+            for (reference, prediction, both), options in zip(found, each, strict=True):
                 rest = size - reference - prediction + both
                 counts = Counts(both, prediction - both, reference - both, rest, voxel_mm3)
                 if reference and prediction:  # no policy has a say
                     row.append((float(function(counts, **options)), OK))
                 else:
-                    row.append(self._score(CountedCase(counts, y.shape[2:], spacing_mm), 1))
+                    case = CountedCase(counts, y.shape[2:], spacing_mm)
+                    row.append(self._score(case, 1, options))
             rows.append(row)
         return rows
 
     def _score_maps(
-        self, y_pred: Tensor, y: Tensor, spacings: Sequence[Any], ignored: Any
+        self,
+        y_pred: Tensor,
+        y: Tensor,
+        spacings: Sequence[Any],
+        ignored: Any,
+        each: ClassOptions,
+        planes: Sequence[Sequence[Plane]],
     ) -> list[list[tuple[float, int]]]:
         batch = item_cases(
             y_pred,
             y,
             self.num_classes,
             background=self.include_background,
-            probabilities="probabilities" in self.record.facts,
+            probabilities=self.record.of_probabilities,
         )
         each_ignored = [None] * len(y) if ignored is None else ignored
         rows = []
-        for maps, spacing_mm, left_out in zip(batch, spacings, each_ignored, strict=True):
-            row = []
+        for maps, spacing_mm, left_out, slices in zip(
+            batch, spacings, each_ignored, planes, strict=True
+        ):
+            row: list[tuple[float, int]] = []
             for pair in maps:
-                case = self._case(pair, spacing_mm, left_out)
-                row += [self._score(case, label) for label in pair.labels]
+                case = self._case(pair, spacing_mm, left_out, slices)
+                for label in pair.labels:
+                    row.append(self._score(case, label, each[len(row)]))
             rows.append(row)
         return rows
 
@@ -227,7 +253,9 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             ]
         )
 
-    def _case(self, pair: Maps, spacing_mm: Any, ignored: Any) -> Case:
+    def _case(
+        self, pair: Maps, spacing_mm: Any, ignored: Any, planes: Sequence[Plane] = PLANES
+    ) -> Case:
         maps = pair.reference, pair.prediction
         if self.as_monai and ignored is not None and "surfaces" in self.record.facts:
             maps, ignored = tuple(without_ignored(each, ignored) for each in maps), None
@@ -238,13 +266,16 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
             preset=self.preset,
             ignored=ignored,
             probabilities=pair.probabilities,
+            planes=planes,
         )
 
     def _spacing(self, spacing: Any) -> Any:
         return self.spacing_mm if spacing is None else spacing
 
-    def _score(self, case: Case | CountedCase, label: int) -> tuple[float, int]:
-        found = score(type(self).function, self.record, case, label, self.policy, **self.options)
+    def _score(
+        self, case: Case | CountedCase, label: int, options: Mapping[str, Any]
+    ) -> tuple[float, int]:
+        found = score(type(self).function, self.record, case, label, self.policy, **options)
         value = of_empty(
             self.record.name, found.value, found.status, self.ignore_empty, self.percentile
         )

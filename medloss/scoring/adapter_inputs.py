@@ -15,6 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medloss.objects.planes import PLANES, Plane, planes_of
 from medloss.objects.spacing import Spacing, SpacingSource, parse_spacing
 from medloss.runtime import threads
 from medloss.runtime.compiling import Loops
@@ -68,6 +69,32 @@ def item_spacings(
     return found
 
 
+def item_planes(y_pred: Tensor, y: Tensor) -> list[tuple[Plane, ...]]:
+    """The planes of the slices along the axes of every item: those of RAS where nothing tells.
+
+    Args:
+        y_pred: prediction, batch first.
+        y: reference, asked first.
+
+    Raises:
+        ValueError: a MetaTensor no longer tells which of its affines belong to these items.
+    """
+    batch = len(y)
+    for tensor in (y, y_pred):
+        if isinstance(tensor, MetaTensor) and y.ndim == 5:
+            affines = list(tensor.affine) if tensor.is_batch else [tensor.affine]
+            found = [planes_of(np.asarray(affine)) for affine in affines]
+            if len(found) == batch:
+                return found
+            if len({*found}) == 1:
+                return found[:1] * batch
+            raise ValueError(
+                f"axis: expected the number of an axis, as the MetaTensor has {len(found)} "
+                f"orientations and does not tell which of them belong to these {batch} samples"
+            )
+    return [PLANES] * batch
+
+
 def in_a_row(tensor: Tensor) -> Tensor:
     r"""(B, C, \*spatial) of any number of axes as a 2D image of one column, which counts alike."""
     return tensor if tensor.ndim < 3 else _unwrapped(tensor).flatten(2).unsqueeze(-1)
@@ -103,6 +130,23 @@ def ignored_voxels(
     if ignored is None:
         return y, None
     return y, _handed(ignored[:, 0], stays_on_device(ignored))
+
+
+def in_channels(y_pred: Tensor, y: Tensor, num_classes: int | None) -> Tensor:
+    """The reference in as many channels as the prediction has, where it alone is a label map.
+
+    Args:
+        y_pred: prediction.
+        y: reference, batch first; without its ignored voxels.
+        num_classes: number of labels of label maps, where the user says it.
+
+    Raises:
+        ValueError: values that are no label of these channels.
+    """
+    classes = y_pred.shape[1] if y_pred.ndim > 1 else 1
+    if num_classes is not None or y.ndim < 2 or y.shape[1] != 1 or classes == 1:
+        return y
+    return _scored_masks("y", y, True, range(classes))
 
 
 def item_cases(

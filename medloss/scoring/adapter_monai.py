@@ -35,6 +35,8 @@ _POSITIONAL = {
     ),
     "jaccard": (*_FIRST, "ignore_empty", "ignore_index"),
 }
+_OWN_NAMES = {"normalized_surface_dice": {"class_thresholds": "tolerance_mm"}}
+"""Options of MONAI's metric that ours has under another name."""
 
 
 def positional(metric: str) -> tuple[str, ...]:
@@ -62,7 +64,13 @@ def named(
     by_position = dict(zip(order, given, strict=False))
     if twice := sorted(by_position.keys() & options.keys()):
         raise TypeError(f"{name}: {twice[0]} is given twice, by position and by name")
-    return {**options, **by_position}
+    found = {**options, **by_position}
+    for theirs, ours in _OWN_NAMES.get(metric, {}).items():
+        if theirs in found:
+            if ours in found:
+                raise TypeError(f"{name}: {theirs} and {ours} are one option; give one of them")
+            found[ours] = found.pop(theirs)
+    return found
 
 
 def of_empty(

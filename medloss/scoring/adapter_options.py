@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from medloss.base.options import check_number, checked
 from medloss.offers.records import Metric
 from medloss.scoring.adapter_monai import OVERLAP, PRESET, check_reduction
+from medloss.scoring.inputs import takes_number
 from medloss.scoring.presets import BothEmpty, EmptyPolicy, Missed
 
-GEOMETRY = ("surfaces", "components", "cells", "topology", "skeletons")
+GEOMETRY = ("surfaces", "components", "cells", "topology", "skeletons", "contours", "candidates")
 """Facts that depend on where voxels lie, and not only on how many there are."""
 
 OPTIONS = """\
@@ -42,6 +43,9 @@ Options:
     preset: definition of the surface metrics: deepmind, exact, monai or another one of
         ``medloss.scoring.PRESETS``.
     ignore_index: label of the reference whose voxels do not count; in label maps only.
+
+A number among the options of the metric itself may be a list of them, one for each class that is
+scored, or a mapping from the number of the class.
 """
 """What every metric class says after the docstring of its function."""
 
@@ -78,6 +82,84 @@ def check_names(
             near = difflib.get_close_matches(option, known, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}"
             raise TypeError(f"{metric} has no option {option!r}; {hint}")
+
+
+ClassOptions = Sequence[Mapping[str, Any]]
+"""Options of the function for each class that is scored."""
+
+
+def by_class(
+    options: Mapping[str, Any], own: Mapping[str, inspect.Parameter]
+) -> dict[str, Sequence[Any] | Mapping[int, Any]]:
+    """Options of the function that are a number and were given one for each class.
+
+    Args:
+        options: that were given.
+        own: parameters of the function.
+    """
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in own and takes_number(own[name].annotation):
+            value = value.tolist() if hasattr(value, "tolist") else value
+            if isinstance(value, Mapping) or (
+                isinstance(value, Sequence) and not isinstance(value, str)
+            ):
+                found[name] = value
+    return found
+
+
+def alternatives(
+    options: Mapping[str, Any], by_class: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """The options with each of the values that one has for some class."""
+    each = {
+        name: list(value.values()) if isinstance(value, Mapping) else list(value)
+        for name, value in by_class.items()
+    }
+    if empty := [name for name, values in each.items() if not values]:
+        raise ValueError(f"{empty[0]}: expected a value for each class, got none")
+    first = {name: values[0] for name, values in each.items()}
+    for name, values in each.items():
+        for value in values:
+            yield {**options, **first, name: value}
+    if not each:
+        yield options
+
+
+def options_of_classes(
+    options: Mapping[str, Any], by_class: Mapping[str, Any], scored: range
+) -> ClassOptions:
+    """The options of each class.
+
+    Args:
+        options: that were given.
+        by_class: those with a value for each class: one after the other, or by its number.
+        scored: numbers of the classes, without the background where that is not scored.
+
+    Raises:
+        ValueError: more or fewer values than classes.
+
+    Example:
+        >>> options_of_classes({}, {"tolerance_mm": [1.0, 2.0]}, range(1, 3))
+        [{'tolerance_mm': 1.0}, {'tolerance_mm': 2.0}]
+    """
+    columns = {}
+    for name, value in by_class.items():
+        if isinstance(value, Mapping):
+            fits = {*value} == {*scored}
+            columns[name] = [value.get(number) for number in scored]
+        else:
+            fits = len(value) == len(scored)
+            columns[name] = list(value)
+        if not fits:
+            raise ValueError(
+                f"{name}: expected a value for each of the classes {', '.join(map(str, scored))}, "
+                f"got {value!r}"
+            )
+    return [
+        {**options, **{name: column[n] for name, column in columns.items()}}
+        for n in range(len(scored))
+    ]
 
 
 class MetricOptions:

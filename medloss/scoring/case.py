@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.objects.planes import PLANES, Plane
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
+from medloss.scoring.candidates import Candidates
 from medloss.scoring.cells import Cells
-from medloss.scoring.facts import Counts, Probabilities, Skeletons, class_counts, skeleton_overlap
+from medloss.scoring.contours import Contours
+from medloss.scoring.facts import Counts, Skeletons, class_counts, skeleton_overlap
 from medloss.scoring.inputs import (
     is_tensor,
     known_labels,
@@ -23,9 +26,11 @@ from medloss.scoring.inputs import (
     probabilities_of,
     to_array,
 )
+from medloss.scoring.lesion_maps import Parts
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import ClassMasks, LabelMaps
 from medloss.scoring.presets import PRESETS, Status, find_preset
+from medloss.scoring.probabilities import Probabilities
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import class_surfaces
 from medloss.scoring.topology import Topology
@@ -87,6 +92,10 @@ class Case:
         objects: the number of the object that each voxel of the reference and of the prediction
             belongs to, 0 outside. Components of a label are then these objects, as far as they lie
             in it, whether or not they touch; every other fact is that of all of them together.
+        planes: that the slices along each axis lie in (:func:`medloss.objects.planes.planes_of`);
+            by default those of an image whose axes run along R-L, A-P and S-I, as in RAS.
+        parts: maps of the labels that regions are made of, of the reference and the prediction.
+        members: by the label of each region, which of these it is made of.
 
     Maps may be numpy arrays or tensors.
 
@@ -119,6 +128,9 @@ class Case:
         probabilities: Mapping[int, NDArray[Any]] | None = None,
         device: str | None = None,
         objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        planes: Sequence[Plane] = PLANES,
+        parts: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        members: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         reference = label_map("reference", reference)
         prediction = label_map("prediction", prediction)
@@ -138,6 +150,9 @@ class Case:
             (self.spacing_mm,) = parse_spacing(spacing_mm, batch=1, axes=reference.ndim)
         self._given = (reference, prediction, ignored)
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
+        self.planes = tuple(planes)
+        self._parts = parts and tuple(label_map("parts", given) for given in parts)
+        self._members = members or {}
         self._device = device
         self._probabilities = None
         if probabilities is not None:
@@ -150,6 +165,9 @@ class Case:
         self._skeletons: dict[int, Skeletons] = {}
         self._topology: dict[int, Topology] = {}
         self._cells: dict[int, Cells] = {}
+        self._contours: dict[int, Contours] = {}
+        self._chances: tuple[int, Probabilities] | None = None
+        self._candidates: Candidates | None = None
 
     @property
     def diagonal_mm(self) -> float:
@@ -207,7 +225,9 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._separate(label)
+            masks, parts = self._separate(label), None
+            if self._parts is not None and label in self._members:
+                parts = Parts(*self._boxed(self._parts, masks), self._members[label])
             self._components[label] = Components(
                 masks.reference,
                 masks.prediction,
@@ -218,6 +238,8 @@ class Case:
                 worst_mm=self._worst_mm,
                 origin=masks.origin,
                 turned=self._maps.turned,
+                whole=self._whole(label),
+                parts=parts,
             )
         return self._components[label]
 
@@ -232,6 +254,7 @@ class Case:
                 size[::-1] if size and turned else size,
                 self.preset,
                 turned=turned,
+                whole=self._whole(label),
             )
         return self._cells[label]
 
@@ -267,6 +290,18 @@ class Case:
             self._skeletons[label] = skeleton_overlap(masks.T if self._maps.turned else masks)
         return self._skeletons[label]
 
+    def contours(self, label: int) -> Contours:
+        """Both masks of a class, whose outlines are drawn slice by slice.
+
+        Raises:
+            ValueError: the case has no spacing.
+        """
+        if label not in self._contours:
+            masks = self._maps.masks(self._known(label), beside=1)
+            masks = masks.T if self._maps.turned else masks
+            self._contours[label] = Contours(masks, self._spacing(), self.planes)
+        return self._contours[label]
+
     def probabilities(self, label: int) -> Probabilities:
         """Predicted probability of a class, beside where the reference has it.
 
@@ -275,11 +310,26 @@ class Case:
         """
         if self._probabilities is None:
             raise ValueError("probabilities: expected those of each class, got label maps alone")
-        reference, _, ignored = self._arrays
-        chances = self._probabilities.get(self._known(label))
-        if chances is None:
-            chances = np.broadcast_to(np.float32(0), self.shape)
-        return Probabilities(chances, reference == label, ignored)
+        # Of one class at a time: masks of all of them would take more memory than the maps.
+        if self._chances is None or self._chances[0] != label:
+            reference, prediction, ignored = self._arrays
+            chances = self._probabilities.get(self._known(label))
+            if chances is None:
+                chances = np.broadcast_to(np.float32(0), self.shape)
+            masks = reference == label, ignored, self.spacing_mm, prediction == label
+            self._chances = label, Probabilities(chances, *masks)
+        return self._chances[1]
+
+    def candidates(self, label: int) -> Candidates:
+        """What the probabilities of a class propose as lesions.
+
+        Raises:
+            ValueError: the case has label maps alone.
+        """
+        chances = self.probabilities(label)
+        if self._candidates is None or self._candidates.probabilities is not chances:
+            self._candidates = Candidates(chances)
+        return self._candidates
 
     def fact(self, name: str, label: int) -> Any:
         """A fact by the name that metric records use, such as ``"counts"``.
@@ -291,17 +341,28 @@ class Case:
             raise ValueError(f"fact: expected one of {', '.join(FACTS)}, got {name!r}")
         return getattr(self, name)(label)
 
+    def _whole(self, label: int) -> Callable[[], SurfaceDistances] | None:
+        """The surfaces of a class, where its objects are measured alike."""
+        if PRESETS[self.preset].misreads or self.spacing_mm is None:
+            return None
+        return partial(self.surfaces, label)
+
     def _separate(self, label: int) -> ClassMasks:
         """Masks of a class, or its objects where they are given, fastest along the last axis."""
         masks = self._maps.masks(self._known(label))
         if self._objects is None:
             return masks
-        ends = zip(masks.origin, masks.reference.shape, strict=True)
-        box = tuple(slice(start, start + size) for start, size in ends)
-        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, self._objects))
+        one, other = self._boxed(self._objects, masks)
         reference = np.where(masks.reference, one, 0)
         prediction = np.where(masks.prediction, other, 0)
         return ClassMasks(reference, prediction, masks.ignored, masks.origin)
+
+    def _boxed(self, maps: Sequence[Any], masks: ClassMasks) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Two whole maps in the box and the order of axes of the masks of a class."""
+        ends = zip(masks.origin, masks.reference.shape, strict=True)
+        box = tuple(slice(start, start + size) for start, size in ends)
+        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, maps))
+        return one, other
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

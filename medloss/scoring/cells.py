@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -36,6 +36,8 @@ class Cells:
         turned: whether the axes are those of the image in reverse. The first of two objects in the
             order of the image's voxels has what is equally near to both.
         missed_mm: what an infinite value of an object counts; NaN is not at all.
+        whole: gives the distances between the surfaces of the whole masks, where they are known:
+            those of the only cell.
 
     Example:
         >>> reference = np.array([[1, 1, 0, 0, 0, 1]], dtype=bool)
@@ -54,10 +56,11 @@ class Cells:
         *,
         turned: bool = False,
         missed_mm: float = math.inf,
+        whole: Callable[[], SurfaceDistances] | None = None,
     ) -> None:
         self._masks = reference, prediction, ignored
         self._spacing_mm, self._preset, self._turned = spacing_mm, preset, turned
-        self._missed_mm = missed_mm
+        self._missed_mm, self._whole = missed_mm, whole
         self._cut: dict[tuple[str, str], LabelMaps] = {}
         self._surfaces: dict[tuple[str, str], list[SurfaceDistances]] = {}
 
@@ -101,9 +104,12 @@ class Cells:
         """
         key = connectivity, cells_in
         if key not in self._surfaces:
-            maps = self._maps(connectivity, cells_in)
-            found = class_surfaces(maps, tuple(maps.codes), self._known_spacing(), self._preset)
-            self._surfaces[key] = [*found.values()]
+            maps, spacing_mm = self._maps(connectivity, cells_in), self._known_spacing()
+            if len(maps.codes) == 1 and self._whole is not None and not maps.any_ignored:
+                self._surfaces[key] = [self._whole()]
+            else:
+                found = class_surfaces(maps, tuple(maps.codes), spacing_mm, self._preset)
+                self._surfaces[key] = [*found.values()]
         return self._surfaces[key]
 
     def mean(self, values: Iterable[float]) -> float:

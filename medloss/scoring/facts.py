@@ -1,23 +1,20 @@
 """What is known of one class in one case beside its surfaces and lesions.
 
-How many voxels two maps agree on, how much of the centre lines of one lies in the other, and the
-predicted probability beside the reference.
+How many voxels two maps agree on, and how much of the centre lines of one lies in the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.scoring.inputs import in_range, known_labels, label_map
+from medloss.scoring.inputs import known_labels, label_map
 from medloss.scoring.maps import ClassMasks, LabelMaps, Mask
 from medloss.scoring.presets import Status
-
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -124,12 +121,14 @@ class Skeletons:
         reference_found: of these, in the mask of the prediction.
         prediction: of the centre lines of the prediction.
         prediction_right: of these, in the mask of the reference.
+        plain: the same of lines as they were thinned, of which an object may have none.
     """
 
     reference: int
     reference_found: int
     prediction: int
     prediction_right: int
+    plain: Skeletons | None = field(default=None, repr=False)
 
 
 def skeleton_overlap(masks: ClassMasks) -> Skeletons:
@@ -140,56 +139,24 @@ def skeleton_overlap(masks: ClassMasks) -> Skeletons:
     Raises:
         ImportError: scikit-image is not installed.
     """
-    return Skeletons(
-        *_count(masks.reference, masks.prediction, masks.ignored),
-        *_count(masks.prediction, masks.reference, masks.ignored),
-    )
+    reference = _count(masks.reference, masks.prediction, masks.ignored)
+    prediction = _count(masks.prediction, masks.reference, masks.ignored)
+    whole, plain = ((*one, *other) for one, other in zip(reference, prediction, strict=True))
+    return Skeletons(*whole, Skeletons(*plain))
 
 
-def _count(thinned: Mask, other: Mask, ignored: Mask | None) -> tuple[int, int]:
-    if not thinned.any():
-        return 0, 0
-    from medloss.objects.skeletons import centre_lines  # loads scipy's images
+def _count(
+    mask: Mask, other: Mask, ignored: Mask | None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Voxels of the lines of every object, and of those that thinning leaves; and in the other."""
+    if not mask.any():
+        return (0, 0), (0, 0)
+    from medloss.objects.skeletons import of_every_object, thinned  # loads scipy's images
 
-    line = centre_lines(thinned)
-    if ignored is not None:
-        line &= ~ignored
-    return int(np.count_nonzero(line)), int(np.count_nonzero(line & other))
+    plain = thinned(mask)
 
+    def counts(line: Mask) -> tuple[int, int]:
+        counted = line if ignored is None else line & ~ignored
+        return int(np.count_nonzero(counted)), int(np.count_nonzero(counted & other))
 
-@dataclass(frozen=True, eq=False)
-class Probabilities:
-    """A class in one case.
-
-    Args:
-        predicted: its probability in each voxel, from 0 to 1.
-        reference: where the reference has it; of the same shape.
-        ignored: voxels that do not count, ``None`` for none.
-
-    Example:
-        >>> here = np.array([[True, False, False]])
-        >>> found = Probabilities(np.array([[0.75, 0.5, 0.0]]), here, ignored=np.array([[0, 0, 1]]))
-        >>> [(p.tolist(), y.tolist()) for p, y in found.pieces()]
-        [([0.75, 0.5], [True, False])]
-    """
-
-    predicted: NDArray[Any]
-    reference: NDArray[np.bool_]
-    ignored: NDArray[Any] | None = None
-
-    def pieces(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
-        """Probability and reference of the voxels that count, some at a time.
-
-        Rounding may lead out of the range of a probability, which is cut off; NaN stays NaN.
-
-        Raises:
-            ValueError: values that are no probabilities.
-        """
-        order: Literal["C", "F"] = "F" if self.predicted.flags.f_contiguous else "C"
-        predicted, reference = self.predicted.ravel(order), self.reference.ravel(order)
-        left_out = None if self.ignored is None else self.ignored.ravel(order) != 0
-        for start in range(0, len(predicted), _PIECE):
-            part = slice(start, start + _PIECE)
-            keep = slice(None) if left_out is None else ~left_out[part]
-            chances = in_range("probabilities", predicted[part][keep].astype(np.float64))
-            yield chances, reference[part][keep]
+    return counts(of_every_object(mask, plain)), counts(plain)

@@ -24,6 +24,16 @@ NO_LABEL = -(2**63)
 """What a voxel of 2^63 or more is made: no label that can be asked for."""
 
 
+def takes_number(annotation: Any) -> bool:
+    """Whether an option is a number, or may be: then it may have a value for each label instead.
+
+    Example:
+        >>> [takes_number(kind) for kind in (float, "float | None", "bool", "Binning")]
+        [True, True, False, False]
+    """
+    return annotation in (int, float) or str(annotation).partition(" ")[0] in ("int", "float")
+
+
 def is_tensor(array: Any) -> bool:
     """Without importing torch, which who has a tensor has done."""
     return "torch" in sys.modules and isinstance(array, sys.modules["torch"].Tensor)

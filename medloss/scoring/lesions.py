@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medloss.objects.component_runs import Runs, as_rows, component_runs, object_runs, voxels_of
 from medloss.runtime.compiling import Loops
-from medloss.scoring.lesion_maps import LesionMaps, Side, Together
+from medloss.scoring.lesion_maps import LesionMaps, Parts, Side, Together
 from medloss.scoring.surface.distances import SurfaceDistances
 
 _loops = Loops("metrics")
@@ -129,6 +129,8 @@ class Components:
         worst_mm: what a distance counts that cannot be measured.
         origin: where the masks begin in the image, along each of their axes.
         turned: whether these are the axes of the image in reverse.
+        whole: gives the distances between the surfaces of the whole masks, where they are known.
+        parts: what a region is made of; ``None`` for a class without parts.
 
     Example:
         >>> reference = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1]], dtype=bool)
@@ -154,11 +156,14 @@ class Components:
         worst_mm: float | None = None,
         origin: Sequence[int] = (),
         turned: bool = False,
+        whole: Callable[[], SurfaceDistances] | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._masks = reference, prediction
         self._ignored = None if ignored is None else as_rows(ignored)
         self._voxel_mm3, self._worst_mm = voxel_mm3, worst_mm
-        self._place = spacing_mm, preset, tuple(origin) or (0,) * reference.ndim, turned
+        origin = tuple(origin) or (0,) * reference.ndim
+        self._place = spacing_mm, preset, origin, turned, whole, parts
         self._found: dict[tuple[int, str, int], Runs] = {}
         self._lesions: dict[tuple[str, int], Lesions] = {}
 

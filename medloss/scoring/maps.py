@@ -78,7 +78,7 @@ class LabelMaps:
         self.shape = reference.shape
         self.codes, self.many, (one, other) = _coded((reference, prediction), labels)
         self.reference, self.prediction = self._laid(one), self._laid(other)
-        self._cut: dict[int, ClassMasks] = {}
+        self._cut: dict[tuple[int, int], ClassMasks] = {}
         nothing = np.empty((0, 0, 0), dtype=np.uint8)
         self.ignored = _fixed(
             nothing if ignored is None else self._laid(np.asarray(ignored) != 0).view(np.uint8)
@@ -122,17 +122,25 @@ class LabelMaps:
         box = tuple(slice(a, max(a, b)) for a, b in zip(first, end, strict=True))
         return (self.prediction if prediction else self.reference)[box] == code, first
 
-    def masks(self, label: int) -> ClassMasks:
-        """The masks of a label that the maps were made for; of no voxel if it is in neither."""
-        if label not in self._cut:
+    def masks(self, label: int, beside: int = 0) -> ClassMasks:
+        """The masks of a label that the maps were made for; of no voxel if it is in neither.
+
+        Args:
+            label: of them.
+            beside: how many voxels around them belong to the box too, where the image has them.
+        """
+        key = label, beside
+        if key not in self._cut:
             code = self.codes[label]
-            (a, b, c), (d, e, f) = self._boxes[code].tolist()
+            low, high = self._boxes[code].tolist()
+            a, b, c = (max(0, n - beside) for n in low)
+            d, e, f = (n and n + beside for n in high)
             box = (0 if self.flat else slice(a, d), slice(b, e), slice(c, f))
             ignored = self.ignored[box] != 0 if self.ignored.size else None
             masks = self.reference[box] == code, self.prediction[box] == code
             origin = (b, c) if self.flat else (a, b, c)
-            self._cut[label] = ClassMasks(*masks, ignored, origin)
-        return self._cut[label]
+            self._cut[key] = ClassMasks(*masks, ignored, origin)
+        return self._cut[key]
 
     @property
     def any_ignored(self) -> bool:

@@ -85,7 +85,7 @@ def monai_form_agrees(subject: MetricSubject) -> None:
     y, p = (torch.from_numpy(each.astype(np.int64))[:, None] for each in (references, predictions))
     channels = [torch.cat([t == c for c in range(3)], 1).float() for t in (p, y)]
     found = {"channels": metric(*channels)}
-    if "probabilities" in subject.record.facts:
+    if subject.record.of_probabilities:
         found["channels for label maps"] = metric(channels[0], y)
     else:
         found["label maps"] = metric(p, y)
@@ -271,7 +271,7 @@ def any_affine_is_one_spacing(subject: MetricSubject) -> None:
 
     from medloss.metrics import monai_class
 
-    if "probabilities" in subject.record.facts:
+    if subject.record.of_probabilities:
         return  # no spacing
     mask = blob()
     expected = {name: subject.value(mask, each) for name, each in imperfect(mask).items()}

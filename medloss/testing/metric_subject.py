@@ -56,7 +56,7 @@ class MetricSubject(ContractSubject[Metric]):
             prediction,
             labels=labels,
             spacing_mm=spacing_mm,
-            probabilities=probabilities if "probabilities" in self.record.facts else None,
+            probabilities=probabilities if self.record.of_probabilities else None,
         )
 
     def facts(self, case: Case, label: int = 1) -> list[Any]:

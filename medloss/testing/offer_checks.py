@@ -95,7 +95,7 @@ def exemptions_are_reasoned(subject: Any) -> None:
         demand(str(reason).strip(), f"exempt gives no reason for {name!r}")
 
 
-@contract("loss", "metric", "reader", *ROLES, excusable=False)
+@contract("loss", "metric", "reader", "profile", *ROLES, excusable=False)
 def listing_stays_light(subject: Any) -> None:
     """Importing the plugin, which is what listing does, imports no torch and no MONAI.
 

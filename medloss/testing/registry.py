@@ -13,16 +13,16 @@ from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 from medloss.offers.host import Offer
-from medloss.offers.records import ROLES, Detection, Loss, Metric, Reader, Record, Role
+from medloss.offers.records import ROLES, Detection, Loss, Metric, Profile, Reader, Record, Role
 
-Kind = Literal["loss", "metric", "reader"] | Role
+Kind = Literal["loss", "metric", "reader", "profile"] | Role
 SPACING_MM = (1.0, 2.0, 0.5)
 """Different along each axis, so that a mixed-up axis is seen."""
 
 F = TypeVar("F", bound=Callable[[Any], str | None])
 
 
-R = TypeVar("R", Loss, Metric, Detection, Reader)
+R = TypeVar("R", Loss, Metric, Detection, Reader, Profile)
 
 
 class ContractSubject(Generic[R]):
@@ -106,6 +106,7 @@ _MODULES: dict[Kind, tuple[str, ...]] = {
     ),
     "metric": ("offer_checks", "metric_checks"),
     "reader": ("offer_checks", "reader_checks"),
+    "profile": ("offer_checks", "profile_checks"),
     **dict.fromkeys(ROLES, ("offer_checks", "detection_checks")),
 }
 _CHECKS: dict[Kind, dict[str, Check]] = {kind: {} for kind in _MODULES}
@@ -115,7 +116,8 @@ def contract(*kinds: Kind, excusable: bool = True) -> Callable[[F], F]:
     """Make a function a check of the contract.
 
     Args:
-        kinds: ``"loss"``, ``"metric"``, ``"reader"`` and roles of parts of detectors, one or more.
+        kinds: ``"loss"``, ``"metric"``, ``"reader"``, ``"profile"`` and roles of parts of
+            detectors, one or more.
         excusable: whether mathematics can excuse from it. Pickling, for example, it cannot.
     """
 
@@ -131,7 +133,7 @@ def contract(*kinds: Kind, excusable: bool = True) -> Callable[[F], F]:
 
 
 def checks_of(kind: Kind) -> tuple[Check, ...]:
-    """Every check for losses, metrics, readers or a role in detection, in the order of telling."""
+    """Every check for a kind of offers or a role in detection, in the order of telling."""
     for module in _MODULES[kind]:  # only now, so that metrics are checked without torch
         importlib.import_module(f"medloss.testing.{module}")
 
@@ -145,9 +147,8 @@ def kind_of_checks(record: Record) -> Kind:
     """Which checks are for what a record offers."""
     if isinstance(record, Detection):
         return record.role
-    return (
-        "loss" if isinstance(record, Loss) else "reader" if isinstance(record, Reader) else "metric"
-    )
+    of: dict[type[Record], Kind] = {Loss: "loss", Reader: "reader", Profile: "profile"}
+    return of.get(type(record), "metric")
 
 
 def load_monai() -> None:

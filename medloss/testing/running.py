@@ -111,12 +111,12 @@ def contract_checks(
     seconds: float | None = None,
     **options: Any,
 ) -> list[BoundCheck]:
-    """Every check of a loss, metric, part of a detector or reader, or of all that a plugin offers.
+    """Every check of something on offer, or of all that a plugin offers.
 
     Args:
-        name: of the loss, metric, part or reader (all of them that have it), or its offer.
+        name: of the loss, metric, part, reader or profile (all that have it), or its offer.
         plugin: name of the plugin or of its distribution, instead of ``name``.
-        kind: only ``"loss"``, ``"metric"``, ``"detection"`` or ``"reader"``.
+        kind: only ``"loss"``, ``"metric"``, ``"detection"``, ``"reader"`` or ``"profile"``.
         seconds: for each check that crosses the options of a loss, beyond the first crossings; 2 by
             default.
         options: of the loss, metric or part, instead of those of the record's example; of a reader
@@ -196,6 +196,10 @@ def _subject(offer: Offer[Any], options: Mapping[str, Any], seconds: float | Non
         from medloss.testing.reader_checks import ReaderSubject
 
         return ReaderSubject(offer, options)
+    if kind == "profile":
+        from medloss.testing.profile_checks import ProfileSubject
+
+        return ProfileSubject(offer, options)
     if kind == "detection":
         from medloss.testing.detection_checks import DetectionSubject
 

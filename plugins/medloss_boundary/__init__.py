@@ -85,3 +85,18 @@ def medloss_metrics() -> Iterator[Metric]:
         better="higher",
         example={"width_mm": 2.0},
     )
+    yield Metric(
+        name="added_path_length",
+        target="medloss_boundary.metrics:added_path_length",
+        family="boundary",
+        facts=("contours",),
+        unit="mm",
+        better="lower",
+        example={"tolerance_mm": 3.0, "axis": 2},
+        exempt={
+            "symmetries_change_nothing": "outlines are drawn in the slices along one axis",
+            "in_neither_map_is_undefined": "nothing has to be drawn",
+            "missed_and_spurious_are_not_perfect": "a missed class is drawn whole, and outline too "
+            "much costs nothing",
+        },
+    )

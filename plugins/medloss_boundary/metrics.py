@@ -1,13 +1,16 @@
-"""Surface metrics: summaries of the distances between two surfaces."""
+"""Surface metrics: summaries of the distances between two surfaces, and of outlines."""
 
 from __future__ import annotations
 
 import math
 
-from medloss.scoring import Counts, SurfaceDistances
+from medloss.scoring import Contours, Counts, SurfaceDistances
+from medloss.scoring.contours import Axis
 
 
-def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float:
+def hausdorff(
+    surfaces: SurfaceDistances, *, percentile: float = 100.0, directed: bool = False
+) -> float:
     """Hausdorff distance: the farthest that the surfaces are apart, or any percentile of it.
 
     Formula:
@@ -27,6 +30,7 @@ def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float
     Args:
         surfaces: distances between the surfaces of the class.
         percentile: above 0, up to 100, the maximum. A single voxel far away decides the maximum.
+        directed: whether d(P → G) counts alone, which does not see what the prediction leaves out.
 
     Example:
         >>> import numpy as np
@@ -44,6 +48,12 @@ def hausdorff(surfaces: SurfaceDistances, *, percentile: float = 100.0) -> float
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile: expected above 0 and up to 100, got {percentile!r}")
+    if not isinstance(directed, bool):
+        raise TypeError(f"directed: expected True or False, got {directed!r}")
+    if directed:
+        reference, prediction = surfaces.directed_percentiles(percentile)
+        # A missed class has no prediction to start from, and nothing that is near the reference.
+        return math.inf if math.isinf(reference) else prediction
     return surfaces.percentile(percentile)
 
 
@@ -298,6 +308,59 @@ def boundary_dice(surfaces: SurfaceDistances, *, width_mm: float = 2.0) -> float
     counts = _band(surfaces, width_mm)
     both = counts.reference + counts.prediction
     return 2 * counts.tp / both if both else math.nan
+
+
+def added_path_length(
+    contours: Contours,
+    *,
+    tolerance_mm: float = 3.0,
+    axis: Axis = "axial",
+    per_slice: bool = False,
+) -> float:
+    """Added path length (APL): how much of the reference's outline has to be drawn by hand.
+
+    Formula:
+        m Σ_s |{p ∈ G_s: no q ∈ P_s within r + 1/2 pixels of p}|, over the slices s along an axis,
+        with the outlines G_s of the reference and P_s of the prediction: pixels with one of four
+        neighbours outside of the mask; the edge of the image is no outline. m is the mean size of a
+        pixel in the slice, and r = ⌈τ / m⌉; with τ = 0 pixels must coincide. Every pixel counts m,
+        diagonal steps too. Outline that the prediction has too much costs nothing.
+
+    Range:
+        0 (best) to infinity, in mm.
+
+    Empty:
+        the whole outline of a missed class, 0 for a spurious one and for one in neither map; of the
+        mean per slice NaN for one in neither.
+
+    Args:
+        contours: of the class, in the slices along any axis.
+        tolerance_mm: τ, how far off an outline needs no correction.
+        axis: the slices that are drawn in: "axial", "coronal" or "sagittal", found from the
+            orientation of the image, or the number 0, 1 or 2 of the axis that they lie along. Axes
+            of an unknown orientation are taken to be those of RAS, so that axial slices lie along
+            the last one. A 2D image is one slice.
+        per_slice: the mean over the slices that hold the class in either map, instead of the sum.
+
+    Example:
+        >>> import numpy as np
+        >>> from medloss.scoring import Case
+        >>> square = np.zeros((20, 20), dtype=bool)
+        >>> square[4:12, 4:12] = True
+        >>> case = Case(square, np.roll(square, 2, axis=0), labels=[1], spacing_mm=1.0)
+        >>> found = case.contours(1)
+        >>> added_path_length(found, tolerance_mm=0), added_path_length(found, tolerance_mm=2)
+        (16.0, 0.0)
+
+    Source:
+        Vaassen et al. 2020, doi:10.1016/j.phro.2019.12.001; with this tolerance in platipy 0.7.2.
+    """
+    found = contours.added(tolerance_mm=tolerance_mm, axis=axis)
+    length = float(found.pixels.sum()) * found.pixel_mm
+    if not per_slice:
+        return length
+    slices = int(found.shown.sum())
+    return length / slices if slices else math.nan
 
 
 def _band(surfaces: SurfaceDistances, width_mm: float) -> Counts:

@@ -1,4 +1,4 @@
-"""Distribution (per-voxel) losses, and a metric of calibration."""
+"""Distribution (per-voxel) losses, and metrics of probabilities."""
 
 from __future__ import annotations
 
@@ -62,13 +62,32 @@ def medloss_losses() -> Iterator[Loss]:
 
 @hookimpl
 def medloss_metrics() -> Iterator[Metric]:
-    """Yield the metric of calibration."""
-    metric = partial(Metric, family="distribution", facts=("probabilities",), better="lower")
+    """Yield the metrics of probabilities."""
+    metric = partial(Metric, family="distribution", facts=("probabilities",))
+    for name in (
+        "expected_calibration_error",
+        "average_calibration_error",
+        "maximum_calibration_error",
+        "brier_score",
+        "negative_log_likelihood",
+    ):
+        yield metric(
+            name=name,
+            target=f"medloss_distribution.metrics:{name}",
+            better="lower",
+            exempt={
+                "in_neither_map_is_undefined": "probabilities of a class that is not there are "
+                "right or not like others",
+            },
+        )
+    for name in ("auroc", "average_precision"):
+        yield metric(
+            name=name, target=f"medloss_distribution.metrics_ranking:{name}", better="higher"
+        )
     yield metric(
-        name="expected_calibration_error",
-        target="medloss_distribution.metrics:expected_calibration_error",
-        exempt={
-            "in_neither_map_is_undefined": "probabilities of a class that is not there are "
-            "calibrated or not like others",
-        },
+        name="lesion_froc",
+        target="medloss_distribution.metrics_ranking:lesion_froc",
+        facts=("candidates",),
+        better="higher",
+        exempt={"worse_when_moved": "a lesion is found as soon as one voxel of it is"},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from medloss.scoring import Components, Detections, Skeletons, detections
+from medloss.scoring import Components, Detections, Skeletons, detections, match_lesions
 from medloss.scoring.lesions import Connectivity
 from medloss.scoring.matching import ONE_TO_ONE, parse_rule
 
@@ -141,6 +141,66 @@ def segmentation_quality(
     return 0.0 if found.fp or found.fn else math.nan
 
 
+def part_panoptic_quality(
+    components: Components,
+    *,
+    matching: str = "iou@0.5",
+    connectivity: Connectivity = "corners",
+    min_reference_mm3: float = 0,
+    min_prediction_mm3: float = 0,
+) -> float:
+    """Part-aware panoptic quality (PartPQ): of the parts of the lesions or objects found.
+
+    Formula:
+        PartPQ = Σ IoU_p(g, p) / (TP + FP/2 + FN/2), the sum over the TP pairs that match as those
+        of ``panoptic_quality``, by the whole objects. IoU_p(g, p) is the mean of the intersections
+        over unions of the parts within g and p, over the parts that either of them has; of a class
+        without parts it is that of g and p. The parts of a region are the labels that it is made
+        of; a label, and a region of channels or of files, has none.
+
+    Range:
+        0 (none found) to 1 (identical, parts included), no unit.
+
+    Empty:
+        0 if the class is missed or spurious, NaN if it is in neither map.
+
+    Args:
+        components: of the region, with its parts.
+        matching: who matches whom, as of ``panoptic_quality``.
+        connectivity: across what the voxels of a lesion are joined, as of ``panoptic_quality``.
+        min_reference_mm3: a smaller lesion of the reference counts neither as found nor as missed.
+        min_prediction_mm3: a smaller lesion of the prediction is no false one.
+
+    Example:
+        >>> import numpy as np
+        >>> from medloss.scoring import Case
+        >>> reference, prediction = np.array([[[1, 1, 2, 2, 0, 1]], [[1, 2, 2, 2, 0, 0]]])
+        >>> case = Case(
+        ...     reference > 0, prediction > 0, labels=[1],
+        ...     parts=(reference, prediction), members={1: (1, 2)},
+        ... )
+        >>> round(part_panoptic_quality(case.components(1)), 4)  # ((1/2 + 2/3) / 2) / (1 + 1/2)
+        0.3889
+
+    Source:
+        de Geus et al. 2021, arXiv:2106.06351.
+    """
+    _one_to_one(matching)
+    found = match_lesions(
+        components,
+        matching=matching,
+        connectivity=connectivity,
+        min_reference_mm3=min_reference_mm3,
+        min_prediction_mm3=min_prediction_mm3,
+    )
+    counted, maps = found.counted, found.lesions.maps
+    pairs = found.pairs[counted[found.pairs[:, 0]]]
+    lost = int((counted & ~found.found).sum() + found.false.sum())
+    if not len(pairs) or maps is None:
+        return 0.0 if lost else math.nan
+    return float(maps.part_iou(pairs).sum()) / (len(pairs) + lost / 2)
+
+
 def _pairs(
     components: Components,
     matching: str,
@@ -148,11 +208,7 @@ def _pairs(
     min_reference_mm3: float,
     min_prediction_mm3: float = 0,
 ) -> Detections:
-    if parse_rule(matching)[0] not in ONE_TO_ONE:
-        raise ValueError(
-            f"matching: expected iou@T, hungarian@T or dice@T, by which no lesion has two "
-            f"partners, got {matching!r}"
-        )
+    _one_to_one(matching)
     return detections(
         components,
         matching=matching,
@@ -162,7 +218,15 @@ def _pairs(
     )
 
 
-def cl_dice(skeletons: Skeletons) -> float:
+def _one_to_one(matching: str) -> None:
+    if parse_rule(matching)[0] not in ONE_TO_ONE:
+        raise ValueError(
+            f"matching: expected iou@T, hungarian@T or dice@T, by which no lesion has two "
+            f"partners, got {matching!r}"
+        )
+
+
+def cl_dice(skeletons: Skeletons, *, of_every_object: bool = True) -> float:
     """Centre-line Dice (clDice): harmonic mean of the shares of both centre lines that were hit.
 
     Formula:
@@ -179,6 +243,9 @@ def cl_dice(skeletons: Skeletons) -> float:
 
     Args:
         skeletons: centre lines of the class.
+        of_every_object: whether every object has a centre line. Otherwise lines are those that
+            thinning leaves, in 3D often none of an object of even thickness, and a mask without any
+            gives 0, also where it is empty: so TopCoW scores.
 
     Example:
         >>> cl_dice(Skeletons(10, 5, 8, 8))  # half of one, all of the other
@@ -190,9 +257,13 @@ def cl_dice(skeletons: Skeletons) -> float:
     Source:
         Shit et al. 2021, arXiv:2003.07311.
     """
-    if not skeletons.reference or not skeletons.prediction:
-        return math.nan if skeletons.reference == skeletons.prediction else 0.0
-    sensitivity = skeletons.reference_found / skeletons.reference
-    precision = skeletons.prediction_right / skeletons.prediction
+    lines = skeletons if of_every_object else skeletons.plain
+    if lines is None:
+        raise ValueError("of_every_object: expected True, as the lines of thinning are not known")
+    if not lines.reference or not lines.prediction:
+        neither = of_every_object and lines.reference == lines.prediction
+        return math.nan if neither else 0.0
+    sensitivity = lines.reference_found / lines.reference
+    precision = lines.prediction_right / lines.prediction
     both = precision + sensitivity
     return 2 * precision * sensitivity / both if both else 0.0

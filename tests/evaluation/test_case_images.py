@@ -11,6 +11,7 @@ from medloss.evaluation.inputs.case_images import modality, with_images
 from medloss.evaluation.inputs.manifest import read_manifest
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.reading.images import read_grey
+from medloss.evaluation.reading.settled import Told
 from medloss.evaluation.reading.stored import CaseError
 
 
@@ -115,6 +116,28 @@ def test_images_are_read_as_their_headers_scale_them(tmp_path):
         read_grey(tmp_path / "c.nii")
 
 
+def test_photographs_are_images_in_shades_of_grey(tmp_path):
+    picture = pytest.importorskip("PIL.Image")
+    colours = np.zeros((4, 6, 3), np.uint8)
+    colours[1, 2], colours[3, 5] = (255, 255, 255), (0, 255, 0)
+    for name, shape in (("a.png", colours), ("b.jpg", colours), ("c.png", colours[..., 0])):
+        picture.fromarray(shape).save(tmp_path / name)
+    picture.fromarray(np.full((4, 6), 40000, np.uint16)).save(tmp_path / "d.png")
+    pairs = with_images(tmp_path, tuple(Pair(name, None, None) for name in "abcd"))
+    assert [pair.image.name for pair in pairs] == ["a.png", "b.jpg", "c.png", "d.png"]
+    told = Told((0.5, 0.25))
+    found = [read_grey(pair.image, told=told) for pair in pairs]
+    assert {image.shape for image in found} == {(6, 4)}
+    assert {image.spacing_mm for image in found} == {(0.5, 0.25)}
+    assert (found[0].array[2, 1], found[0].array[5, 3]) == (255, 150)  # 0.587 of 255
+    assert found[3].array.max() == 40000
+    with pytest.raises(CaseError, match=r"a\.png does not state the size of its voxels"):
+        read_grey(tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff torn")
+    with pytest.raises(CaseError, match=r"b\.jpg is damaged"):
+        read_grey(tmp_path / "b.jpg", told=told)
+
+
 def test_a_dicom_series_is_an_image(tmp_path):
     pytest.importorskip("pydicom")
     from dicom_writing import write_series
@@ -122,8 +145,11 @@ def test_a_dicom_series_is_an_image(tmp_path):
     pixels = [np.arange(120).reshape(10, 12) + 1000 * n for n in range(4)]
     heights = [3.0, 9.0, 0.0, 12.0]  # none at 6 mm
     folder = write_series(tmp_path / "a" / "ct", heights, pixels=pixels, scale=(0.5, -1024.0))
-    (pair,) = with_images(tmp_path, (Pair("a", None, None),))
-    assert pair.image == folder
+    for images in (tmp_path, folder):
+        (pair,) = with_images(images, (Pair("a", None, None),))
+        assert pair.image == folder
+    with pytest.raises(ValueError, match="is one image, and there are 2 cases"):
+        with_images(folder, (Pair("a", None, None), Pair("b", None, None)))
     found = read_grey(folder)
     assert found.shape == (12, 10, 5)
     assert found.spacing_mm == (1.0, 2.0, 3.0)

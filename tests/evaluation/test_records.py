@@ -18,7 +18,7 @@ from medloss.evaluation.outputs.folder import placed, write_tables
 from medloss.evaluation.outputs.report import write_report
 from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.outputs.tables import make_table, with_origin
-from medloss.evaluation.records import CaseResult, Detections, Reliability, ResultTable
+from medloss.evaluation.records import CandidateRow, CaseResult, Reliability, ResultTable
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan, complete, evaluate
 from medloss.scoring import EmptyPolicy
@@ -55,7 +55,7 @@ def test_what_is_written_is_read_back_as_the_same(table: ResultTable, tmp_path: 
     first = dataclasses.replace(
         first,
         reliability=(Reliability(1, (3, 0), (0.25, math.nan), (1 / 3, math.nan)),),
-        detections=(Detections("all of it", "lesion_froc", (0.75, 0.0), ()),),
+        candidates=(CandidateRow("all of it", "lesion_froc", (0.75, 0.0), ()),),
         files=(),
     )
     line = json.loads(json.dumps(first.to_json()))
@@ -70,7 +70,7 @@ def test_what_is_written_is_read_back_as_the_same(table: ResultTable, tmp_path: 
     for there, here in zip(found.cases, made.cases, strict=True):
         assert repr(there.results) == repr(here.results)
         assert repr(there.reliability) == repr(here.reliability)
-        assert there.detections == here.detections
+        assert there.candidates == here.candidates
         assert (there.name, there.error, there.voxels) == (here.name, here.error, here.voxels)
         assert (there.shape, there.spacing_mm) == (here.shape, here.spacing_mm)
         assert there.pair.prediction == here.pair.prediction

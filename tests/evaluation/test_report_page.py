@@ -11,7 +11,7 @@ import pytest
 from html_pages import check_page
 from study_folders import write_folder
 
-from medloss.evaluation.outputs.names import NAMES, averages, called, headed
+from medloss.evaluation.outputs.names import NAMES, called, has_mean, headed
 from medloss.evaluation.outputs.report import title_of, tolerances, voxel_sizes, write_report
 from medloss.evaluation.outputs.report.confusion import confusion_figure
 from medloss.evaluation.outputs.report.label_table import label_table
@@ -139,7 +139,7 @@ def test_every_metric_has_a_name_and_units_are_those_of_pages():
         title = called(Measure(name, record.unit, record.better, options))
         assert "_" not in title
         assert "{" not in title
-        assert averages(Measure(name, record.unit, record.better)) <= (record.unit != "mm3")
+        assert has_mean(Measure(name, record.unit, record.better)) <= (record.unit != "mm3")
     assert headed(Measure("volume_difference", "mm3", "lower")) == "Volume difference (mm³)"
     by_label = {"tolerance_mm": {"1": 1, "2": 3}}
     assert called(Measure("normalized_surface_dice", "", "higher", by_label)) == "NSD at 1 to 3 mm"

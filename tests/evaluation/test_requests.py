@@ -5,7 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from medloss.evaluation import requests
-from medloss.evaluation.requests import MetricChoice, choose_metric, parse_request
+from medloss.evaluation.requests import (
+    MetricChoice,
+    OfferRequest,
+    choose_metric,
+    parse_request,
+)
+from medloss.evaluation.score import EvalPlan, check_options
 from medloss.offers.records import Fact, Metric
 
 
@@ -24,6 +30,13 @@ from medloss.offers.records import Fact, Metric
         ("a:reduction=mean", "a", {"reduction": "mean"}),
         (" a : x = 1 ", "a", {"x": 1}),
         ("a:text=b=c", "a", {"text": "b=c"}),
+        ("nsd:tolerance_mm={1:2,liver:3}", "nsd", {"tolerance_mm": {1: 2, "liver": 3}}),
+        (
+            "a:x={left kidney: [1, 2], b: {c:d}}",
+            "a",
+            {"x": {"left kidney": [1, 2], "b": {"c": "d"}}},
+        ),
+        ("a:x={},y={1, 2},z={(1, 2): 3}", "a", {"x": {}, "y": {1, 2}, "z": {(1, 2): 3}}),
     ],
 )
 def test_requests(text, name, options):
@@ -115,3 +128,49 @@ def test_a_number_is_one(offer, value):
     assert choose("mine:percent=2,way=far,flag=true").options["way"] == "far"
     with pytest.raises(ValueError, match="flag: expected true or false, got 1"):
         choose("mine:flag=1")
+
+
+LABELS = {1: "liver", 2: "", 7: "left kidney", "whole": ""}
+EACH = "boundary_iou:width_mm={liver:1, 2:2.5, Left Kidney:3, whole:4}"
+
+
+def test_a_value_for_each_label():
+    """By number, by name however it is spelled, and by region."""
+    metric = choose_metric(parse_request(EACH))
+    assert metric.column == "boundary_iou[width_mm={liver:1,2:2.5,Left Kidney:3,whole:4}]"
+    metric.check_labels(LABELS)
+    found = [metric.for_label(label, name).options["width_mm"] for label, name in LABELS.items()]
+    assert found == [1, 2.5, 3, 4]
+    assert [one.options["width_mm"] for one in metric.alternatives()] == found
+    # JSON has texts as keys.
+    again = choose_metric(OfferRequest("boundary_iou", (("width_mm", {"1": 5}),)))
+    assert again.for_label(1).options["width_mm"] == 5
+    plain = choose_metric(parse_request("boundary_iou:width_mm=2"))
+    assert plain.for_label(1) is plain
+    assert plain.for_label("whole") is plain
+
+
+@pytest.mark.parametrize(
+    ("value", "labels", "message"),
+    [
+        ("{1:2}", {1: "", 2: "spleen"}, "width_mm has no value for the label 2 spleen"),
+        ("{1:2,3:1}", {1: ""}, "width_mm has a value for 3, and no such label is scored"),
+        ("{1:2,liver:3}", {1: "liver"}, "width_mm has two values .1, liver. for the label 1 liver"),
+        ("{1:thin}", {1: ""}, "width_mm: expected a number, got 'thin'"),
+        ("{1:true}", {1: ""}, "width_mm: expected a number, got True"),
+        ("{}", {1: ""}, "width_mm: expected a value for each label, got none"),
+        ("{true:1}", {1: ""}, "width_mm: expected labels by number or name, each once, got True"),
+        ("{1:2,1:3}", {1: ""}, "1"),
+        ("{1}", {1: ""}, "width_mm: expected a number, got {1}"),
+    ],
+)
+def test_a_label_without_a_value_is_refused(value, labels, message):
+    with pytest.raises(ValueError, match=message):
+        choose_metric(parse_request(f"boundary_iou:width_mm={value}")).check_labels(labels)
+
+
+def test_what_is_no_number_has_none_for_a_label():
+    metric = choose_metric(parse_request("expected_calibration_error:binning={1:equal_mass}"))
+    assert metric.by_label == ()
+    with pytest.raises(ValueError, match=r"binning: expected equal_width or equal_mass, got \{1"):
+        check_options(EvalPlan((metric,), labels={1: ""}))

@@ -323,3 +323,27 @@ def test_files_that_name_their_segments_against_files_of_structures(
     found = {label: value for (_, label), value in values().items()}
     assert np.isnan(found.pop("nothing"))
     assert found == {"bone": 1, "soft_tissue": 1, "sphere": 1}
+
+
+def test_a_tolerance_for_each_structure(study):
+    """By its name, as one number alone for that structure; the column says all of them."""
+    names = ("normalized_surface_dice", "boundary_iou")
+    each = "{kidney_left:1,kidney_right:2,liver:3,Spleen:4}"
+    asked = [f"{names[0]}:tolerance_mm={each}", f"{names[1]}:width_mm={each}"]
+    run(*TOTAL, "--output", "each", *(word for text in asked for word in ("-m", text)))
+    found = metric_values("each")
+    for size, name in enumerate(NAMES, start=1):
+        plain = [f"{names[0]}:tolerance_mm={size}", f"{names[1]}:width_mm={size}"]
+        run(*TOTAL, "--output", f"only{size}", *(word for text in plain for word in ("-m", text)))
+        for (case, label, metric), value in metric_values(f"only{size}").items():
+            if label == name and metric != "dice":
+                option = metric.partition("=")[0]
+                assert found[case, label, f"{option}={each}]"] == pytest.approx(value, nan_ok=True)
+    result = run(*TOTAL, "-m", f"{names[0]}:tolerance_mm={{liver:1}}", code=1)
+    assert "tolerance_mm has no value for the label kidney_left" in result.output
+
+
+def metric_values(folder: str) -> dict[tuple[str, str, str], float]:
+    with Path(folder, "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {(row["case"], row["label"], row["metric"]): float(row["value"]) for row in rows}

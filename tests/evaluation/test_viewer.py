@@ -253,7 +253,10 @@ def test_cases_that_cannot_be_shown_say_why(tmp_path):
         (["--channel", "0"], "--channel is of images: give --images DIR"),
         (["--window", "ct-lung"], "--window is of images: give --images DIR"),
         (["--images", "nowhere"], "--images: nowhere does not exist"),
-        (["--no-pictures", "--viewer"], "--viewer is for report.html"),
+        (
+            ["--no-pictures", "--viewer"],
+            "--viewer is for the pictures of report.html, which are not wanted",
+        ),
     ],
 )
 def test_what_would_be_ignored_is_refused(tmp_path, options, said):

@@ -108,10 +108,16 @@ def test_connectivity_decides() -> None:
     assert betti_numbers(diagonal, 1) == (2, 0, 0)
     assert value("betti_error", diagonal, diagonal, of_reference=True) == 1
     assert value("euler_error", diagonal, boxes(), of_reference=True) == 1
-    cross = np.zeros((3, 4, 2), dtype=bool)
-    cross[[0, 1, 1, 2], [1, 0, 2, 1]] = True  # four columns that touch along their edges
+    cross = np.array(  # TopCoW's
+        [
+            [[0, 0], [0, 1], [1, 1], [0, 0]],
+            [[1, 1], [1, 0], [0, 0], [1, 1]],
+            [[0, 0], [0, 1], [1, 1], [0, 0]],
+        ],
+        dtype=bool,
+    )
     assert (betti_numbers(cross, 3), betti_numbers(cross, 1)) == ((1, 1, 0), (4, 0, 0))
-    plane = cross[:, :3, 0]
+    plane = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=bool)
     assert (betti_numbers(plane, 3), betti_numbers(plane, 1)) == ((1, 1, 0), (4, 0, 0))
     bars = boxes((1, 5, 3, 4, 3, 4)), boxes((5, 9, 3, 4, 3, 4))
     assert value("component_match_error", *bars) == 0  # they touch

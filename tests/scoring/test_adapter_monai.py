@@ -10,6 +10,9 @@ import pytest
 import torch
 
 import medloss.metrics as ours
+from medloss.offers.records import Metric
+from medloss.scoring import Counts
+from medloss.scoring.adapter import adapt
 
 SPACING = (0.8, 1.1, 2.5)
 REDUCTIONS = ("none", "mean", "sum", "mean_batch", "sum_batch", "mean_channel", "sum_channel")
@@ -93,6 +96,56 @@ def test_a_class_that_is_predicted_but_absent_from_the_reference():
     assert values == {"default": 0.5, "monai": 1.0, "ignored": 1.0, "counted": 0.5}
 
 
+def test_a_label_map_is_the_reference_of_channels():
+    y = Y.argmax(1, keepdim=True)
+    ignored = torch.zeros_like(y, dtype=torch.bool)
+    ignored[..., :2] = True
+    for make, call in (
+        (ours.DiceMetric, {}),
+        (ours.JaccardMetric, {}),
+        (ours.HausdorffMetric, {"spacing": SPACING}),
+        (ours.LesionF1Metric, {"spacing": SPACING}),
+        (ours.DiceMetric, {"mask": ~ignored}),
+    ):
+        for label_map in (y, y.float(), y.to(torch.uint8)):
+            expected = make(preset="monai")(Y_PRED, Y, **call)
+            torch.testing.assert_close(
+                make(preset="monai")(Y_PRED, label_map, **call), expected, equal_nan=True
+            )
+    for background in (True, False):
+        theirs = monai.metrics.DiceMetric(include_background=background)(Y_PRED, y)
+        same(ours.DiceMetric(include_background=background, preset="monai")(Y_PRED, y), theirs)
+    found = ours.ExpectedCalibrationErrorMetric()
+    torch.testing.assert_close(found(Y_PRED, y), found(Y_PRED, Y), equal_nan=True)
+    with pytest.raises(ValueError, match=r"^y: expected label maps of whole numbers from 0 to 3"):
+        ours.DiceMetric()(Y_PRED, y + 1)
+    with pytest.raises(ValueError, match="y_pred: expected 4 channels, got 1"):
+        ours.DiceMetric()(y.float(), Y)
+
+
+# MONAI's cases of its metrics, retold: what is in y and y_pred, options, and the value.
+RETOLD = [
+    ("DiceMetric", [[1, 0], [0, 1]], [[1, 0], [1, 1]], {}, 0.8),
+    ("JaccardMetric", [[1, 0], [0, 1]], [[1, 0], [1, 1]], {}, 2 / 3),
+    ("DiceMetric", [[0, 0], [0, 0]], [[0, 0], [0, 0]], {"ignore_empty": False}, 1.0),
+    ("DiceMetric", [[1, 1], [1, 1]], [[0, 0], [0, 0]], {"ignore_empty": False}, 0.0),
+    ("DiceMetric", [[1, 1], [1, 1]], [[0, 0], [0, 0]], {}, math.nan),
+    ("HausdorffMetric", [[1, 0, 0, 0]], [[0, 0, 0, 1]], {}, 3.0),
+    ("HausdorffMetric", [[1, 1, 0, 0]], [[1, 1, 1, 1]], {"directed": True}, 0.0),
+    ("HausdorffMetric", [[0, 0]], [[1, 0]], {"directed": True}, math.inf),
+    ("AverageSurfaceDistanceMetric", [[1, 1, 0, 0]], [[1, 1, 1, 1]], {}, 0.0),
+    ("AverageSymmetricSurfaceDistanceMetric", [[1, 1, 0, 0]], [[1, 1, 1, 1]], {}, 0.5),
+    ("NormalizedSurfaceDiceMetric", [[1, 1, 0, 0]], [[1, 1, 1, 1]], {}, 5 / 6),
+]
+
+
+@pytest.mark.parametrize(("name", "y_pred", "y", "options", "expected"), RETOLD)
+def test_cases_of_monais_tests(name, y_pred, y, options, expected):
+    metric = getattr(ours, name)(preset="monai", spacing_mm="voxel", **options)
+    found = metric(*(torch.tensor(m)[None, None].float() for m in (y_pred, y)))
+    assert found.item() == pytest.approx(expected, nan_ok=True)
+
+
 @pytest.mark.parametrize("background", [True, False])
 def test_distances_are_monais(background):
     options = {"include_background": background, "get_not_nans": True}
@@ -100,6 +153,14 @@ def test_distances_are_monais(background):
         (ours.HausdorffMetric(preset="monai", **options), {"percentile": None}),
         (ours.Hausdorff95Metric(preset="monai", **options), {"percentile": 95}),
         (ours.HausdorffMetric(percentile=80, preset="monai", **options), {"percentile": 80}),
+        (
+            ours.HausdorffMetric(percentile=95, directed=True, preset="monai", **options),
+            {"percentile": 95, "directed": True},
+        ),
+        (
+            ours.HausdorffMetric(directed=True, preset="monai", **options),
+            {"percentile": None, "directed": True},
+        ),
     ]
     for mine, own in pairs:
         compared(mine, monai.metrics.HausdorffDistanceMetric(**own, **options), spacing=SPACING)
@@ -223,3 +284,54 @@ def test_the_default_aggregates_nothing_to_nan_and_monai_to_0():
         metric = ours.DiceMetric(include_background=False, preset=preset)
         metric(y, y)
         assert metric.aggregate().item() == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_threshold_for_each_class(background):
+    limits = [1.5, 0.0, 2.5, 1.1][not background :]
+    theirs = monai.metrics.SurfaceDiceMetric(limits, background, reduction="none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = theirs(Y_PRED, Y, spacing=SPACING)
+    shared = {"include_background": background, "reduction": "none", "preset": "monai"}
+    numbered = {n + (not background): limit for n, limit in enumerate(limits)}
+    for given in (limits, tuple(limits), torch.tensor(limits, dtype=torch.float64), numbered):
+        metric = ours.NormalizedSurfaceDiceMetric(class_thresholds=given, **shared)
+        torch.testing.assert_close(
+            metric(Y_PRED, Y, spacing=SPACING), expected, check_dtype=False, equal_nan=True
+        )
+    assert torch.equal(metric.get_buffer().isnan(), expected.isnan())
+    metric = ours.NormalizedSurfaceDiceMetric(tolerance_mm=limits, num_classes=4, **shared)
+    labels = (each.argmax(1, keepdim=True) for each in (Y_PRED, Y))
+    torch.testing.assert_close(
+        metric(*labels, spacing=SPACING), expected, check_dtype=False, equal_nan=True
+    )
+
+
+def test_another_number_of_thresholds_is_refused():
+    for given in ([1.0, 2.0], {1: 1.0, 2: 2.0}, {0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0}):
+        metric = ours.NormalizedSurfaceDiceMetric(class_thresholds=given)
+        with pytest.raises(ValueError, match="tolerance_mm: expected a value for each of the cl"):
+            metric(Y_PRED, Y, spacing=SPACING)
+    with pytest.raises(ValueError, match="tolerance_mm: expected a distance of at least 0, got -1"):
+        ours.NormalizedSurfaceDiceMetric(tolerance_mm=[1.0, -1.0])
+    with pytest.raises(ValueError, match="tolerance_mm: expected a value for each class, got none"):
+        ours.NormalizedSurfaceDiceMetric(tolerance_mm=[])
+    with pytest.raises(TypeError, match="class_thresholds and tolerance_mm are one option"):
+        ours.NormalizedSurfaceDiceMetric(tolerance_mm=1.0, class_thresholds=[1.0])
+    with pytest.raises(TypeError, match="has no option 'class_thresholds'"):
+        ours.BoundaryIouMetric(class_thresholds=[1.0])
+
+
+def share(counts: Counts, *, weight: float = 1.0) -> float:
+    return weight * counts.reference / counts.voxels
+
+
+def test_a_number_for_each_class_where_a_batch_is_counted_at_once():
+    record = Metric(
+        name="share", target="m:f", family="x", summary="-", facts=("counts",), better="lower"
+    )
+    metric = adapt(record, share)
+    found = metric(weight=[1.0, 2.0, 0.5], include_background=False)(Y_PRED, Y)
+    plain = metric(include_background=False)(Y_PRED, Y)
+    torch.testing.assert_close(found, plain * plain.new_tensor([1.0, 2.0, 0.5]))

@@ -29,11 +29,7 @@ from medloss.offers.host import host
 from medloss.scoring import PRESETS, Case, EmptyPolicy, score
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.8, 0.8, 2.5), (0.7, 1.2, 1.2), (0.78125, 0.78125, 6.5)]
-OFFERS = {
-    offer.record.name: offer
-    for offer in host().metrics
-    if "probabilities" not in offer.record.facts
-}
+OFFERS = {offer.record.name: offer for offer in host().metrics if not offer.record.of_probabilities}
 
 
 def turned(degrees: float, axis: int, spacing=(1.0, 1.0, 1.0), dtype=np.float32):
@@ -103,7 +99,7 @@ def test_every_preset_gives_steps_along_an_axis_their_tolerance_at_any_angle():
         # in float32 as files keep it: as it is, and as it is read
         raw = np.linalg.norm(turned(degrees, 2, (size,) * 3)[:3, :3].astype(float), axis=0)
         for spacing_mm in (tuple(raw), tuple(map(snapped, raw))):
-            for preset in PRESETS:
+            for preset in (name for name, each in PRESETS.items() if not each.misreads):
                 masks = reference, np.roll(prediction, steps - 1, axis=0)
                 case = Case(*masks, labels=[1], spacing_mm=spacing_mm, preset=preset)
                 surfaces, tolerance_mm = case.surfaces(1), steps * size

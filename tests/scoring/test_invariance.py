@@ -14,7 +14,7 @@ from scipy import ndimage
 import medloss.metrics
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, count_classes, score, surface_distances
-from medloss.scoring.facts import Probabilities
+from medloss.scoring.probabilities import Probabilities
 
 OFFERS = {offer.record.name: offer for offer in host().metrics}
 OPTIONS = {
@@ -27,6 +27,7 @@ OPTIONS = {
 }
 SPACING = (0.8, 1.1, 2.5)
 THINNED = ("cl_dice",)  # thinning takes voxels in one direction after the other
+SLICED = ("added_path_length",)  # along one axis
 
 
 def maps(seed=4, shape=(9, 8, 7)):
@@ -43,7 +44,7 @@ def table(
     reference, prediction, spacing_mm=SPACING, *, names=OFFERS, labels=(1, 2, 4, 5), **options
 ):
     case = Case(reference, prediction, labels=labels, spacing_mm=spacing_mm, **options)
-    names = [n for n in names if "probabilities" not in OFFERS[n].record.facts]
+    names = [n for n in names if not OFFERS[n].record.of_probabilities]
     return {
         (name, label): score(
             OFFERS[name].load(),
@@ -69,7 +70,7 @@ def test_axes_and_memory_and_device(preset):
     for order in ((1, 0, 2), (2, 0, 1)):
         turned = [m.transpose(order) for m in (reference, prediction)]
         spacing_mm = [SPACING[n] for n in order]
-        straight = {key: v for key, v in expected.items() if key[0] not in THINNED}
+        straight = {key: v for key, v in expected.items() if key[0] not in (*THINNED, *SLICED)}
         names = {name for name, _ in straight}
         same(table(*turned, spacing_mm, names=names, preset=preset), straight)
     fortran = [np.asfortranarray(m) for m in (reference, prediction)]
@@ -122,9 +123,9 @@ def test_an_image_without_voxels_has_no_class(shape, device):
     nothing = np.zeros(shape, dtype=np.uint8)
     names = [name for name in OFFERS if name not in THINNED]
     found = table(nothing, nothing, 1.0, names=names, labels=[1], device=device)
-    volumes = {"volume_difference", "false_positive_volume", "false_negative_volume"}
-    counted = volumes | {"found_lesions", "missed_lesions", "false_lesions"}
-    assert all(math.isnan(v) for (name, _), v in found.items() if name not in counted)
+    ratios = {"accuracy", "specificity", "expected_calibration_error"}  # of no voxels at all
+    counts = {n for n in names if "in_neither_map_is_undefined" in OFFERS[n].record.exempt} - ratios
+    assert all(math.isnan(v) != (name in counts) for (name, _), v in found.items())
 
 
 def batches():
@@ -134,9 +135,7 @@ def batches():
     return y_pred, y
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, o in OFFERS.items() if "probabilities" not in o.record.facts]
-)
+@pytest.mark.parametrize("name", [n for n, o in OFFERS.items() if not o.record.of_probabilities])
 def test_an_item_alone_and_in_a_batch(name):
     metric = getattr(medloss.metrics, OFFERS[name].record.class_name)
     y_pred, y = batches()

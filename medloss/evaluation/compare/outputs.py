@@ -21,16 +21,13 @@ from medloss.evaluation.compare.paired import Decisions, Difference
 from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.compare.verdicts import LEVEL, is_better, verdict
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.pages import share
 from medloss.evaluation.outputs.statistics import SHARE
-from medloss.evaluation.outputs.statistics.clusters import BOOTSTRAP_ABOVE, LEAST
-from medloss.evaluation.outputs.statistics.intervals import (
-    BOOTSTRAP_FROM,
-    FEW,
-    LEAST_FOR_MEAN,
-    METHODS,
-)
+from medloss.evaluation.outputs.statistics.means import interval_rules
+from medloss.evaluation.outputs.subgroups import RULE, subgroup_entries
+from medloss.evaluation.outputs.terminal import print_subgroups
 from medloss.runtime.files import safe_cell, whole_file, write_json_file
 
 WIDTH = 80
@@ -117,6 +114,10 @@ def print_comparison(
             style = "bold" if is_better(each) else ""
             console.print(Text(f"  {each.label.title}: {verdict(each)}.", style=style))
         console.print()
+    print_subgroups(
+        console,
+        [(f"{each.second} - {each.first}: ", own) for each in found for own in each.subgroups],
+    )
     console.print(_ranking_table(compared, ranked[0]))
     console.print()
     for sentence in notes(compared, found, decisions):
@@ -158,28 +159,28 @@ _EVERY: tuple[tuple[str, _Cell], ...] = (
     ("label", lambda each: each.label.title),
     ("runs", lambda each: f"{each.second} - {each.first}"),
     ("n", lambda each: f"{each.n} ({each.clusters})" if each.clusters else str(each.n)),
-    ("difference [95% interval]", _in_unit("mean", "ci_low", "ci_high")),
-    ("better/equal/worse", lambda each: f"{each.wins}/{each.ties}/{each.losses}"),
+    ("difference [95% CI]", _in_unit("mean", "ci_low", "ci_high")),
+    ("+/=/-", lambda each: f"{each.wins}/{each.ties}/{each.losses}"),
     ("p", lambda each: p_value(each.p)),
     ("p (Holm)", lambda each: p_value(each.p_holm)),
     ("means", lambda each: f"{_in_unit('mean_second')(each)} - {_in_unit('mean_first')(each)}"),
     ("median", _in_unit("median")),
-    ("Hodges-Lehmann", _in_unit("hodges_lehmann")),
+    ("HL", _in_unit("hodges_lehmann")),
     ("d", lambda each: f"{each.effect:.2f}" if math.isfinite(each.effect) else "-"),
-    ("worst put in", lambda each: f"{each.worst_second} - {each.worst_first}"),
+    ("worst", lambda each: f"{each.worst_second} - {each.worst_first}"),
 )
 """Columns of the table of differences."""
 
 
 def _differences_table(found: Sequence[Difference], columns: Sequence[tuple[str, _Cell]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for head, _ in columns:
         text = head in _TEXT
         table.add_column(
             head,
             overflow="fold",
             justify="left" if text else "right",
-            no_wrap=not text and "[" not in head and head != "Hodges-Lehmann",
+            no_wrap=not text,
             min_width=5 if text else None,
         )
     for each in found:
@@ -252,6 +253,7 @@ def write_json(
                 "verdict": verdict(each),
                 "caution": each.interval.caution,
                 "margin": each.margin and dataclasses.asdict(each.margin),
+                **({"subgroups": subgroup_entries(each.subgroups)} if each.subgroups else {}),
                 "complete_cases": each.complete and dataclasses.asdict(each.complete),
                 "by_case": dict(zip(compared.cases, each.differences, strict=True)),
             }
@@ -303,11 +305,12 @@ def record(
         "clusters": clusters and len({clusters[name] for name in compared.cases}),
         "cases": len(compared.cases),
         "margins": {str(target): margin for target, margin in decisions.margins},
+        "subgroups": {x.name: x.levels for x in decisions.subgroups},
         "primary": [str(target) for target in decisions.primary],
         "family": "primary tests" if decisions.primary else "all tests",
         "tests_in_family": len(family(found)),
         "level": LEVEL,
-        "intervals": interval_rules(decisions),
+        "intervals": _rules(decisions),
         "seed": decisions.bootstrap.seed,
     }
 
@@ -317,18 +320,9 @@ def family(found: Sequence[Difference]) -> list[Difference]:
     return [each for each in found if each.primary and not math.isnan(each.p)]
 
 
-def interval_rules(decisions: Decisions) -> str:
-    """Which interval a mean has, a clause."""
-    drawn = f"{decisions.bootstrap.resamples} resamples, seed {decisions.bootstrap.seed}"
-    if decisions.clusters is not None:
-        return (
-            f"by cluster: none below {LEAST} clusters, {METHODS['cluster_t']} up to "
-            f"{BOOTSTRAP_ABOVE}, beyond that {METHODS['cluster_bca']} ({drawn})"
-        )
-    return (
-        f"none below {LEAST_FOR_MEAN} cases, {METHODS['t']} below {BOOTSTRAP_FROM}, from there on "
-        f"{METHODS['bca']} ({drawn}); below {FEW} they are flagged"
-    )
+def _rules(decisions: Decisions) -> str:
+    noun = "" if decisions.clusters is None else Grouping(decisions.cluster).noun
+    return interval_rules(decisions.bootstrap, noun=noun)
 
 
 def heading(compared: ComparedTable, decisions: Decisions | None = None) -> str:
@@ -337,7 +331,8 @@ def heading(compared: ComparedTable, decisions: Decisions | None = None) -> str:
     said = f"{len(compared.runs)} runs on {cases} {'case' if cases == 1 else 'cases'}"
     if decisions is None or decisions.clusters is None:
         return said
-    return f"{said} of {len({decisions.clusters[name] for name in compared.cases})} clusters"
+    many = len({decisions.clusters[name] for name in compared.cases})
+    return f"{said} of {many} {Grouping(decisions.cluster).noun} (by {decisions.cluster})"
 
 
 def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decisions) -> list[str]:
@@ -351,14 +346,20 @@ def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decis
     )
     said = [
         f"Differences are second minus first run. 95% intervals of their mean: "
-        f"{interval_rules(decisions)}. Where tests and intervals are many, the intervals are not "
-        f"adjusted. d is the mean over the standard deviation of the differences.",
+        f"{_rules(decisions)}. Where tests and intervals are many, the intervals are not "
+        f"adjusted. +/=/- counts the pairs where the second run is better, equal and worse; HL is "
+        f"the Hodges-Lehmann estimate (median of the means of all pairs of differences), d the "
+        f"mean over the standard deviation of the differences, worst how many values of each run "
+        f"were put in as the worst.",
         f"P values are two-sided, of {TESTS['wilcoxon']} ({RULES}); with clusters of "
         f"{TESTS['sign_flip']}. Holm's rule adjusts for {of}: {len(tests)} "
         f"{'test' if len(tests) == 1 else 'tests'}, of which {small} "
         f"{'is' if small == 1 else 'are'} below {LEVEL}. A run is called better only where the "
         f"interval does not hold 0 and the adjusted p is below {LEVEL}.",
     ]
+    if decisions.subgroups:
+        names = ", ".join(x.name for x in decisions.subgroups)
+        said.append(f"Subgroups by {names}: {RULE}. These are differences of differences.")
     if decisions.margins:
         said.append(
             "Margins: a run is not worse than another (non-inferior) where the 95% interval of its "

@@ -73,6 +73,12 @@ def write_comparison(
             for m, group in groups
         ],
         "drawn": drawn,
+        "incomplete": any(each.only_first or each.only_second for each in found),
+        "subgroups": [
+            (f"{each.second} {MINUS} {each.first}", each.subgroups)
+            for each in found
+            if each.subgroups
+        ],
         "level": f"{100 * decisions.bootstrap.level:g}%",
         "definitions": definitions(compared.runs[0].table, intervals=False),
     }

@@ -13,6 +13,7 @@ import numpy as np
 from medloss.evaluation.compare.margins import MarginTest, Target
 from medloss.evaluation.compare.missing import diagonals, fill, worst_value
 from medloss.evaluation.compare.runs import ComparedTable
+from medloss.evaluation.grouping import Variable
 from medloss.evaluation.outputs.statistics import (
     BOOTSTRAP,
     Bootstrap,
@@ -30,7 +31,8 @@ from medloss.evaluation.outputs.statistics.paired_tests import (
     sign_flip,
     signed_rank,
 )
-from medloss.evaluation.records import Measure, Result, ScoredLabel
+from medloss.evaluation.outputs.subgroups import subgroup_tables
+from medloss.evaluation.records import Measure, Result, ScoredLabel, SubgroupTable
 
 Missing = Literal["worst", "leave-out"]
 
@@ -48,6 +50,7 @@ class Decisions:
         primary: the tests that support the claim, which are adjusted for one another; the others
             are descriptive. None: all tests.
         baseline: only the others minus this run.
+        subgroups: lists of subgroups.
     """
 
     bootstrap: Bootstrap = BOOTSTRAP
@@ -57,6 +60,7 @@ class Decisions:
     margins: tuple[tuple[Target, float], ...] = ()
     primary: tuple[Target, ...] = ()
     baseline: str | None = None
+    subgroups: tuple[Variable, ...] = ()
 
     def margin(self, measure: Measure, label: ScoredLabel) -> float | None:
         """Of a label that is named, else of its metric."""
@@ -126,6 +130,7 @@ class Difference:
         complete: the same without the cases that were given the worst value; ``None`` where none
             was.
         margin: tests against a margin, where there is one.
+        subgroups: differences by subgroup, and differences of these (interaction).
         differences: by case; NaN where there is no pair.
     """
 
@@ -157,6 +162,7 @@ class Difference:
     primary: bool
     complete: Estimate | None
     margin: MarginTest | None
+    subgroups: tuple[SubgroupTable, ...]
     differences: tuple[float, ...] = field(repr=False)
 
     @property
@@ -283,6 +289,15 @@ def difference(
         if any(given)
         else None,
         margin=None if margin is None else _against(margin, sign, apart, slack, whose, decisions),
+        subgroups=tuple(
+            subgroup_tables(
+                decisions.subgroups,
+                label,
+                measure,
+                dict(zip(cases, apart.tolist(), strict=True)),
+                decisions.clusters,
+            )
+        ),
         differences=tuple(apart.tolist()),
     )
 

@@ -22,7 +22,7 @@ SPACING_TOLERANCE = 0.001
 
 _NO_DEFINITION = {
     *("command", "versions", "bootstrap", "labels", "metrics", "losses", "policies", "inputs"),
-    *("device", "cluster", "by", "statistics"),
+    *("device", "cluster", "by", "statistics", "profile"),
 }
 """Settings that say nothing about what a value means, or that are compared one by one."""
 
@@ -220,6 +220,9 @@ def _definitions_apart(
     settings = first.table.settings, second.table.settings
     for key in sorted((settings[0].keys() | settings[1].keys()) - _NO_DEFINITION):
         yield from differ(key, settings[0].get(key), settings[1].get(key))
+    made = [(s.get("profile") or {}) for s in settings]
+    for key in ("name", "sha256", "changed"):
+        yield from differ(f"the profile's {key}", made[0].get(key), made[1].get(key))
     # which cases there are, and which are missing, is told by the cases
     told = dict.fromkeys(("left_out", "passed_over", "unscored", "beside", "only", "layout"))
     done = [{**run.table.inputs, **told} for run in (first, second)]

@@ -28,7 +28,7 @@ def verdict(found: Difference) -> str:
     said = [_superiority(found)]
     if found.margin is not None:
         said.append(_margin(found))
-    if found.interval.caution:
+    if found.interval.caution and found.ties < found.n:
         said.append(found.interval.caution)
     if found.complete is not None:
         said.append(_complete(found))

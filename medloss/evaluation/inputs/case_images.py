@@ -15,6 +15,7 @@ from medloss.evaluation.inputs.folders import FolderEntry, is_folder
 from medloss.evaluation.inputs.pairing import Pair, files_of, unreachable
 from medloss.evaluation.reading.dicom_files import is_series
 from medloss.evaluation.reading.images import case_name, no_image
+from medloss.evaluation.reading.photo import PHOTOS
 from medloss.runtime.config_text import parse_file, read_text
 
 _CASE = "{case}"
@@ -56,12 +57,12 @@ def with_images(images: Path, pairs: Sequence[Pair], channel: str = "") -> tuple
 
     Raises:
         ValueError: there is no such folder, or it holds no image of any case.
-
     """
     if problem := unreachable(images):
         raise ValueError(f"--images: {problem}")
-    if not images.is_dir() or (is_series(images) and len(pairs) == 1):
-        if case_name(images) is None and not images.is_dir():
+    series, name = is_series(images), _name(images)
+    if not is_folder(images) or series or name not in (None, images.name):
+        if name is None and not series:
             raise ValueError(f"--images: {no_image(images)}")
         if len(pairs) != 1:
             raise ValueError(f"--images: {images} is one image, and there are {len(pairs)} cases")
@@ -132,7 +133,7 @@ def _images_in(
     for path in inside:
         if path.name.startswith("."):
             continue
-        relative, name = before + path.name, case_name(path)
+        relative, name = before + path.name, _name(path)
         if is_folder(path) and (name is None or name == path.name):
             if is_series(path):
                 yield FolderEntry(path, relative, path.name)
@@ -140,6 +141,11 @@ def _images_in(
                 yield from _images_in(path, f"{relative}/", above | {here})
         elif name is not None:
             yield FolderEntry(path, relative, name)
+
+
+def _name(path: Path) -> str | None:
+    """Without the suffix of an image or a photograph, ``None`` for what is neither."""
+    return path.stem if path.suffix.lower() in PHOTOS else case_name(path)
 
 
 def _belongs(stem: str, names: set[str]) -> tuple[str, str, str] | None:

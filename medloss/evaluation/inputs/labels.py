@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,25 @@ def parse_labels(text: str, *, by_name: bool = False) -> Classes:
         items.append(item)
         others.append(names)
     return _with_aliases(make_classes(items), items, others)
+
+
+def labels_of(said: str | Mapping[str, Any], *, by_name: bool = False) -> Classes:
+    """Classes from a text as of the command, or from a mapping as of a file.
+
+    Args:
+        said: see :func:`parse_labels` and :func:`read_labels`.
+        by_name: see :func:`parse_labels`.
+
+    Raises:
+        ValueError: says what is wrong.
+
+    Example:
+        >>> labels_of({"core": 1, "whole": [1, 2]}).regions
+        {'whole': (1, 2)}
+    """
+    if isinstance(said, str):
+        return parse_labels(said, by_name=by_name)
+    return _from_labels(dict(said), ())
 
 
 def make_classes(

@@ -16,6 +16,8 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     **{letter: f"\\{letter}" for letter in "&%$#_"},
@@ -47,7 +49,7 @@ def p_value(found: float) -> str:
         ('0.012', '< 0.001', '0.60')
     """
     if math.isnan(found):
-        return "\N{EN DASH}"
+        return "-"
     if found < 0.001:
         return "< 0.001"
     return f"{found:.3f}" if found < 0.1 else f"{found:.2f}"

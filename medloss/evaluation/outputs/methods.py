@@ -8,14 +8,11 @@ from typing import Any
 
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.formats import latex_text, markdown_text, to_latex, to_markdown
-from medloss.evaluation.outputs.statistics.clusters import BOOTSTRAP_ABOVE, LEAST
-from medloss.evaluation.outputs.statistics.intervals import (
-    BOOTSTRAP_FROM,
-    LEAST_FOR_MEAN,
-    METHODS,
-)
+from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap
+from medloss.evaluation.outputs.statistics.intervals import METHODS
+from medloss.evaluation.outputs.statistics.means import interval_rules
 from medloss.evaluation.outputs.subgroups import RULE
-from medloss.evaluation.records import ResultTable
+from medloss.evaluation.records import Measure, ResultTable
 from medloss.runtime.files import write_text
 
 METHOD_FILES = ("methods.md", "methods.tex")
@@ -43,15 +40,16 @@ def methods_latex(said: Iterable[str], table: str) -> str:
 
 def paragraphs(table: ResultTable) -> list[str]:
     """What was done, in the words of a methods section."""
-    return [_cases(table), _definitions(table), _statistics(table), _versions(table)]
+    said = _cases(table), definitions_paragraph(table), _statistics(table)
+    return [*said, versions_paragraph(table)]
 
 
 def _cases(table: ResultTable) -> str:
     failed, many = len(table.failed), len(table.cases)
     said = f"Predictions were compared with references in {_count(many, 'case')}"
-    clusters = _clusters(table)
+    grouping, clusters = Grouping.of_record(table.settings), _clusters(table)
     if clusters:
-        said += f" of {clusters} patients or other clusters ({table.settings['cluster']})"
+        said += f" of {clusters} {grouping.noun} (by {grouping.cluster})"
     said += f"; {failed} could not be scored." if failed else ", all of which were scored."
     counts: dict[str, int] = {}
     for case in table.cases:
@@ -77,9 +75,17 @@ def _cases(table: ResultTable) -> str:
     return said
 
 
-def _definitions(table: ResultTable) -> str:
+def definitions_paragraph(table: ResultTable, measures: Sequence[Measure] | None = None) -> str:
+    """How the numbers are defined.
+
+    Args:
+        table: whose.
+        measures: of these only.
+    """
     settings = table.settings
-    metrics = [_metric(each) for each in (*settings["metrics"], *settings["losses"])]
+    names = {measure.name for measure in (table.measures if measures is None else measures)}
+    entries = (*settings["metrics"], *settings["losses"])
+    metrics = [_metric(each) for each in entries if each["metric"] in names]
     inputs = {name: value for name, value in table.inputs.items() if name not in _LISTS}
     told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
     return (
@@ -99,34 +105,26 @@ def _metric(entry: dict[str, Any]) -> str:
 
 
 def _statistics(table: ResultTable) -> str:
-    made = table.settings.get("bootstrap", {})
-    drawn = f"{made.get('resamples', 2000)} resamples, seed {made.get('seed', 0)}"
-    said = (
-        "Values are given as mean, standard deviation (n - 1), median and quartiles (linear "
-        "interpolation, type 7). "
-    )
+    made = table.settings.get("bootstrap")
+    noun = Grouping.of_record(table.settings).noun if _clusters(table) else ""
     methods = sorted({METHODS[line.ci_method] for line in table.lines if line.ci_method})
-    used = f" Used here: {'; '.join(methods)}." if methods else " Here there is none."
-    if _clusters(table):
-        said += (
-            f"95% intervals of means take clusters as units: none below {LEAST} clusters, "
-            f"{METHODS['cluster_t']} up to {BOOTSTRAP_ABOVE}, beyond that "
-            f"{METHODS['cluster_bca']} ({drawn}).{used}"
-        )
-    else:
-        said += (
-            f"95% intervals of means: none below {LEAST_FOR_MEAN} cases, {METHODS['t']} below "
-            f"{BOOTSTRAP_FROM}, from there on {METHODS['bca']} ({drawn}).{used} Intervals of "
-            f"medians are two of the sorted values (from 6 cases on)."
-        )
-    said += " Intervals are not adjusted for their number."
+    said = (
+        f"Values are given as mean, standard deviation (n - 1), median and quartiles (linear "
+        f"interpolation, type 7). 95% intervals of means: "
+        f"{interval_rules(Bootstrap(**made) if made else BOOTSTRAP, noun=noun)}. Used here: "
+        f"{'; '.join(methods) or 'none'}. "
+    )
+    if not noun:
+        said += "Intervals of medians are two of the sorted values (from 6 cases on). "
+    said += "Intervals are not adjusted for their number."
     if table.subgroups:
         names = ", ".join(dict.fromkeys(each.variable for each in table.subgroups))
         said += f" Subgroups: {names}; {RULE}."
     return said
 
 
-def _versions(table: ResultTable) -> str:
+def versions_paragraph(table: ResultTable) -> str:
+    """What computed them."""
     versions = dict(table.settings.get("versions", {}))
     told = ", ".join(f"{name} {version}" for name, version in versions.items())
     command = table.settings.get("command", "")

@@ -143,7 +143,7 @@ def unit_of(measure: Measure) -> str:
     return UNITS.get(measure.unit, measure.unit)
 
 
-def averages(measure: Measure) -> bool:
+def has_mean(measure: Measure) -> bool:
     """Whether a mean over labels says anything; of a metric of others, if it is no volume."""
     known = NAMES.get(measure.name.partition("[")[0])
     return measure.unit != "mm3" and (known is None or known.averages)

@@ -18,7 +18,9 @@ from typing import Any
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.outputs.acceptance import acceptance_entries
+from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
+from medloss.evaluation.outputs.pooled import pooled_entries
 from medloss.evaluation.outputs.subgroups import subgroup_entries, subgroups_of
 from medloss.evaluation.records import (
     ROW_FIELDS,
@@ -41,6 +43,9 @@ from medloss.scoring.facts import Counts
 
 CASES, SUMMARY = "cases.csv", "summary.json"
 CSV_COLUMNS = ("case", "label", "name", "metric", "value", "unit", "preset", "status", "message")
+PROFILE = "profile"
+"""The column with the profile that values were made by, where there is one."""
+
 FORMAT = 1
 """Number of the layout of the JSON file; it grows when a reader would have to change."""
 
@@ -66,6 +71,7 @@ _KINDS: dict[str, type[Any]] = {
     **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "pictures"), dict),
     **dict.fromkeys(("command", "device", "cluster", "title"), str),
     **dict.fromkeys(("by", "acceptance"), list),
+    "profile": dict,
 }
 """Of the settings that are not there in every file, or that only some readers show."""
 
@@ -104,7 +110,7 @@ def write_csv(path: Path, tables: Sequence[ResultTable], *, safe: bool = False) 
 
 
 def csv_columns(table: ResultTable) -> tuple[str, ...]:
-    """The columns of every table, then those that a manifest adds.
+    """The columns of every table, the profile where there is one, then those of a manifest.
 
     A column of a manifest that is called like one of ours is written as ``manifest[name]``.
 
@@ -113,8 +119,9 @@ def csv_columns(table: ResultTable) -> tuple[str, ...]:
         >>> csv_columns(ResultTable((), (), (CaseResult(pair),)))[-3:]
         ('message', 'site', 'manifest[name]')
     """
-    own = (f"manifest[{name}]" if name in CSV_COLUMNS else name for name in _manifest_names(table))
-    return (*CSV_COLUMNS, *own)
+    ours = (*CSV_COLUMNS, PROFILE)
+    own = (f"manifest[{name}]" if name in ours else name for name in _manifest_names(table))
+    return (*CSV_COLUMNS, *([PROFILE] if table.profile else []), *own)
 
 
 def _manifest_names(table: ResultTable) -> tuple[str, ...]:
@@ -124,9 +131,10 @@ def _manifest_names(table: ResultTable) -> tuple[str, ...]:
 def rows(table: ResultTable) -> Iterator[tuple[Any, ...]]:
     """A value for each of :func:`csv_columns`, all text but the value; failed cases have none."""
     preset, names = table.preset, _manifest_names(table)
+    profile = [f"{made['name']} {made['sha256']}"] if (made := table.profile) else []
     for case in table.cases:
         cells = dict(case.pair.columns)
-        rest = [cells.get(name, "") for name in names]
+        rest = [*profile, *(cells.get(name, "") for name in names)]
         for result in case.results:
             key = label_key(result.label)
             head = (case.name, key, table.label(key).name, result.column)
@@ -150,10 +158,12 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "settings": table.settings,
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
-        "summary": [_summary_entry(line, table) for line in table.lines],
+        "summary": [summary_entry(line, table) for line in table.lines],
         **({"acceptance": acceptance_entries(table)} if "acceptance" in table.settings else {}),
+        **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
-        **({"subgroups": subgroup_entries(table)} if table.subgroups else {}),
+        **({"subgroups": subgroup_entries(table.subgroups)} if table.subgroups else {}),
+        "pooled": pooled_entries(table),
         **nnunet_keys(table.cases),
     }
     write_json_file(path, content)
@@ -209,7 +219,8 @@ def _read_files(entry: Any) -> Files | None:
     return Path(entry) if entry else None
 
 
-def _summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
+def summary_entry(line: Summary, table: ResultTable) -> dict[str, Any]:
+    """A line of the summary, as ``summary.json`` has it."""
     return {
         **_label_entry(line.label, table),
         "metric": line.column.name,

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from medloss.evaluation.grouping import Grouping, Variable
-from medloss.evaluation.outputs.statistics import Interval, mean_interval
+from medloss.evaluation.outputs.statistics import Floats, Interval, mean_interval
 from medloss.evaluation.outputs.statistics.groups import LEAST_CASES, group_difference
 from medloss.evaluation.outputs.statistics.paired_tests import holm
 from medloss.evaluation.records import (
     WHOLE_CASE,
-    CaseResult,
     Measure,
     ResultTable,
     ScoredLabel,
@@ -52,35 +51,57 @@ def subgroups_of(table: ResultTable) -> tuple[SubgroupTable, ...]:
     found: list[SubgroupTable] = []
     for measure in table.measures:
         for label in (*table.labels, ScoredLabel(WHOLE_CASE)):
-            if any((label.key, measure.name) in case.values for case in table.cases):
-                tables = [_table(x, label, measure, table.cases, clusters) for x in variables]
-                found += _adjusted(tables)
+            own = [case.values.get((label.key, measure.name)) for case in table.cases]
+            if not any(own):
+                continue
+            values = {
+                case.name: value.value if value else math.nan
+                for case, value in zip(table.cases, own, strict=True)
+            }
+            found += subgroup_tables(variables, label, measure, values, clusters)
     return tuple(found)
+
+
+def subgroup_tables(
+    variables: Sequence[Variable],
+    label: ScoredLabel,
+    measure: Measure,
+    values: Mapping[str, float],
+    clusters: Mapping[str, str] | None,
+) -> list[SubgroupTable]:
+    """The subgroups of every list, adjusted together.
+
+    Args:
+        variables: lists of subgroups.
+        label: of the values.
+        measure: metric or loss.
+        values: by case, NaN where there is none; or differences of two runs, so that a difference
+            of subgroups is one of differences (interaction).
+        clusters: the patient of each case; ``None`` where each stands for itself.
+    """
+    return _adjusted([_table(each, label, measure, values, clusters) for each in variables])
 
 
 def _table(
     variable: Variable,
     label: ScoredLabel,
     measure: Measure,
-    cases: Sequence[CaseResult],
+    values: Mapping[str, float],
     clusters: Mapping[str, str] | None,
 ) -> SubgroupTable:
     members = {
-        level: [case for case in cases if variable.of[case.name] == level]
-        for level in variable.levels
+        level: [name for name in values if variable.of[name] == level] for level in variable.levels
     }
-    values: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
-    whose: dict[str, list[str]] = {}
-    for level, own in members.items():
-        used = [
-            (case.name, value.value)
-            for case in own
-            if (value := case.values.get((label.key, measure.name))) and value.used
-        ]
-        values[level] = np.array([value for _, value in used], dtype=np.float64)
-        whose[level] = [clusters[name] if clusters else name for name, _ in used]
+    used = {
+        level: {name: values[name] for name in names if not math.isnan(values[name])}
+        for level, names in members.items()
+    }
+    arrays = {level: np.array([*own.values()], dtype=np.float64) for level, own in used.items()}
+    whose = {
+        level: [clusters[name] if clusters else name for name in own] for level, own in used.items()
+    }
     groups = tuple(
-        _group(level, members[level], values[level], whose[level] if clusters else None)
+        _group(level, len(members[level]), arrays[level], whose[level] if clusters else None)
         for level in variable.levels
     )
     largest = max(groups, key=lambda group: group.n).level  # of equal ones the first
@@ -89,7 +110,7 @@ def _table(
         if level == largest:
             continue
         both = (whose[largest], whose[level]) if clusters else None
-        apart = group_difference(values[largest], values[level], both)
+        apart = group_difference(arrays[largest], arrays[level], both)
         contrasts.append(
             SubgroupContrast(level, largest, apart.mean, apart.low, apart.high, apart.p, math.nan)
         )
@@ -98,8 +119,8 @@ def _table(
 
 def _group(
     level: str,
-    cases: Sequence[CaseResult],
-    values: np.ndarray[Any, np.dtype[np.float64]],
+    cases: int,
+    values: Floats,
     whose: Sequence[str] | None,
 ) -> Subgroup:
     n = len(values)
@@ -108,8 +129,7 @@ def _group(
     interval = mean_interval(values, clusters=whose) if units >= LEAST_CASES else Interval()
     return Subgroup(
         level=level,
-        cases=len(cases),
-        failed=sum(bool(case.error) for case in cases),
+        cases=cases,
         n=n,
         clusters=0 if whose is None else units,
         mean=float(values.mean()) if n else math.nan,
@@ -136,7 +156,7 @@ def _adjusted(tables: Sequence[SubgroupTable]) -> list[SubgroupTable]:
     ]
 
 
-def subgroup_entries(table: ResultTable) -> list[dict[str, Any]]:
+def subgroup_entries(tables: Sequence[SubgroupTable]) -> list[dict[str, Any]]:
     """For JSON."""
     return [
         {
@@ -147,7 +167,7 @@ def subgroup_entries(table: ResultTable) -> list[dict[str, Any]]:
             "groups": [dataclasses.asdict(group) for group in each.groups],
             "differences": [dataclasses.asdict(contrast) for contrast in each.contrasts],
         }
-        for each in table.subgroups
+        for each in tables
     ]
 
 

@@ -142,6 +142,7 @@ def _summary(
 
 def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
     names = [m.record.name for m in plan.metrics] + [x.record.name for x in plan.losses]
+    left_out = {metric.column for metric in plan.metrics if metric.spurious == "exclude"}
     asked = [
         {
             "metric": column.name,
@@ -149,6 +150,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
             "options": dict(column.options),
             "unit": column.unit,
             "better": column.better,
+            **({"spurious": "exclude"} if column.name in left_out else {}),
         }
         for column, name in zip(columns(plan), names, strict=True)
     ]
@@ -167,6 +169,7 @@ def _settings(cases: Sequence[CaseResult], plan: EvalPlan) -> dict[str, Any]:
         "device": device_name(plan.device),
         **({"lesions": dataclasses.asdict(plan.lesions)} if plan.lesions else {}),
         **({"source": dict(plan.source)} if plan.source else {}),
+        **({"profile": plan.profile.record()} if plan.profile else {}),
         **plan.grouping.record(),
     }
 

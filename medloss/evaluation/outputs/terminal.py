@@ -6,6 +6,7 @@ stand beside one another, and where nothing fits a number is wrapped by the term
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -16,17 +17,21 @@ from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.lesions import LesionsOfSize
 from medloss.evaluation.outputs.acceptance import acceptances
+from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
+from medloss.evaluation.outputs.pooled import DICE, pooled
 from medloss.evaluation.outputs.statistics import Interval
 from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
+from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import (
     WHOLE_CASE,
     CaseResult,
     Measure,
     ResultTable,
     ScoredLabel,
+    SubgroupTable,
     Summary,
     label_key,
 )
@@ -57,6 +62,16 @@ def print_summary(console: Console, table: ResultTable) -> None:
         last = ["worst case", *(fit(each.worst_case, width) for each in lines)]
     _print_blocks(console, table, lines, heads, rows, last=last, apart=int(wide))
     console.print()
+
+
+def print_averages(console: Console, table: ResultTable) -> None:
+    """Print the means over several labels that a profile asks for."""
+    for name, group in itertools.groupby(averages(table), key=lambda each: each.name):
+        found = list(group)
+        values = ", ".join(
+            f"{each.measure.title} {number(each.value, each.measure.unit)}" for each in found
+        )
+        console.print(f"{name[:1].upper()}{name[1:]} ({found[0].rule}): {values}.", markup=False)
 
 
 def print_definitions(console: Console, definitions: Sequence[ResultTable]) -> None:
@@ -96,6 +111,36 @@ def print_lesions(console: Console, table: ResultTable) -> None:
     console.print()
 
 
+def print_pooled(console: Console, table: ResultTable) -> None:
+    """Print the values of all cases together: of Dice those over all labels."""
+    asked = {measure.name for measure in table.measures}
+    many = len(table.labels) > 1
+    found = [
+        each
+        for each in pooled(table)
+        if each.metric in asked and not (each.metric == DICE and many and each.label is not None)
+    ]
+    if not found:
+        return
+    heads = [["value"], ["95% CI", "low"], ["", "high"]]
+    rows = [[number(x) for x in (each.value, each.ci_low, each.ci_high)] for each in found]
+    console.print(Text("All cases together:", "bold"))
+    widths = [width + 1 for width in widths_of(heads, rows)]
+    names = [
+        f"  {each.metric}"
+        + ("" if each.label is None else f", {table.label(label_key(each.label)).title}")
+        + f": {each.order}"
+        for each in found
+    ]
+    room = console.width - sum(widths) - len(widths)
+    left = [max(8, min(max(map(cell_len, names)), room))]
+    for text in head_lines([""], heads, left, widths):
+        _print(console, text, "bold")
+    for name, cells in zip(names, rows, strict=True):
+        _print(console, line([name], cells, left, widths))
+    console.print()
+
+
 def _size(found: LesionsOfSize) -> str:
     if found.high_mm3 == float("inf"):
         return f"{found.low_mm3:g} mm³ or more"
@@ -109,8 +154,8 @@ def print_intervals(console: Console, table: ResultTable) -> None:
         clusters = grouping.clusters([case.pair for case in table.cases]) or {}
         _print(
             console,
-            f"{len(set(clusters.values()))} patients or other clusters ({grouping.cluster}) with "
-            f"{len(table.cases)} cases; 95% intervals count clusters:",
+            f"{len(table.cases)} cases of {len(set(clusters.values()))} {grouping.noun} "
+            f"({grouping.cluster}); 95% intervals of the means count {grouping.noun}:",
         )
         heads = [["mean"], ["low"], ["high"], ["n"], ["clus-", "ters"]]
         rows = [
@@ -126,7 +171,10 @@ def print_intervals(console: Console, table: ResultTable) -> None:
             if caution:
                 _print(console, f"{caution}.")
         console.print()
-    _print_subgroups(console, table)
+    print_subgroups(console, [("", each) for each in table.subgroups])
+    if table.subgroups:
+        _print(console, f"{RULE[:1].upper()}{RULE[1:]}.")
+        console.print()
 
 
 def _caution(line: Summary) -> str:
@@ -136,9 +184,14 @@ def _caution(line: Summary) -> str:
     return f"{line.clusters} clusters are too few for an interval" if line.clusters else ""
 
 
-def _print_subgroups(console: Console, table: ResultTable) -> None:
-    """Print every metric by subgroup, each with its difference from the largest of its list."""
-    if not table.subgroups:
+def print_subgroups(console: Console, tables: Sequence[tuple[str, SubgroupTable]]) -> None:
+    """Print every metric by subgroup, each with its difference from the largest of its list.
+
+    Args:
+        console: to print on.
+        tables: each with what its values are, where they are not those of the metric.
+    """
+    if not tables:
         return
     _print(console, "Subgroups:", "bold")
     names = ["", "  subgroup"]
@@ -153,9 +206,10 @@ def _print_subgroups(console: Console, table: ResultTable) -> None:
         ["p", "(Holm)"],
     ]
     lines: list[tuple[str, list[str]]] = []
-    for each in table.subgroups:
+    for what, each in tables:
         unit, contrasts = each.measure.unit, {x.level: x for x in each.contrasts}
-        lines.append((f"{_title(each.measure)}, {each.label.title}, by {each.variable}", []))
+        title = f"{what}{_title(each.measure)}, {each.label.title}, by {each.variable}"
+        lines.append((title, []))
         for group in each.groups:
             numbers = [number(x, unit) for x in (group.mean, group.ci_low, group.ci_high)]
             many = f"{group.n} ({group.clusters})" if group.clusters else str(group.n)
@@ -176,7 +230,6 @@ def _print_subgroups(console: Console, table: ResultTable) -> None:
             _print(console, line([name], cells, left, widths))
         else:
             _print(console, name, "bold cyan")
-    _print(console, f"{RULE[:1].upper()}{RULE[1:]}.")
     console.print()
 
 
@@ -275,6 +328,8 @@ def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricCh
     good = len(table.cases) - len(table.failed)
     if good and not table.labels and not table.settings["losses"]:
         console.print("No file holds a label other than 0, so there is nothing to score.")
+    for sentence in profile_sentences(table.profile):
+        console.print(f"{sentence}.", markup=False)
     defaults = "".join(f" {m.column}: {m.defaults}." for m in metrics if m.defaults)
     console.print(
         f"{good} of {len(table.cases)} cases scored. Preset: {table.preset}, distances in mm. "

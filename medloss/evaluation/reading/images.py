@@ -136,7 +136,7 @@ def read_grey(
     """Read the values of an image that labels were drawn on, whatever they are.
 
     Args:
-        path: a file of any format of label maps, or a folder with a DICOM series.
+        path: a file of any format of label maps, a JPEG, or a folder with a DICOM series.
         channel: along a fourth axis, from 0; the first by default, and the note says so.
         reader: as :func:`read_image`.
         told: likewise.
@@ -145,12 +145,15 @@ def read_grey(
         CaseError: the file cannot be read, or has no such channel.
     """
     from medloss.evaluation.reading.dicom_files import is_series
+    from medloss.evaluation.reading.photo import PHOTOS, read_photo
 
     with _one_sentence(path):
         if is_series(path):
             from medloss.evaluation.reading.dicom_series import read_series
 
             stored = read_series(path)
+        elif reader is None and path.suffix.lower() in PHOTOS:
+            stored = settled(path, read_photo(path), told)
         else:
             stored = read_stored(path, None, reader, told)
         array, note = stored.array, stored.note

@@ -117,7 +117,7 @@ def check_losses(bundle: BundleInference, plan: EvalPlan) -> None:
         ValueError: says why.
     """
     for metric in plan.metrics:
-        if "probabilities" in metric.record.facts:
+        if metric.record.of_probabilities:
             raise ValueError(
                 f"{metric.column} needs the probabilities of a whole volume, which --bundle does "
                 f"not keep; save them and score the files"

@@ -44,6 +44,7 @@ SCENES = {
     "b": OrganScene("14 organs", *THICK, 14, (9, 55), seed=2),
     "c": OrganScene("105 structures", (256,) * 3, (1.5,) * 3, 105, (9, 60), seed=3),
     "d": OrganScene("14 organs, hopeless", *THICK, 14, (9, 55), shift=(20, 15, 5), seed=2),
+    "lesions": OrganScene("200 lesions", (240, 240, 155), (1.0,) * 3, 200, (1.5, 9), seed=5),
     "tiny": OrganScene("4 small organs", (40, 36, 30), (1.0, 1.0, 2.5), 4, (5, 9), seed=4),
 }
 """By the name in ``--case``."""

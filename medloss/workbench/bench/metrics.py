@@ -1,4 +1,7 @@
-"""The suite of metrics: HD95, ASSD and NSD of every class of label maps, ours and others'."""
+"""The suite of metrics: HD95, ASSD and NSD of every class of label maps, ours and others'.
+
+And scores of lesions, where these are what the maps hold.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medloss.workbench.bench import lesion_rivals
 from medloss.workbench.bench.contest import (
     OURS,
     Bench,
@@ -24,11 +28,22 @@ from medloss.workbench.bench.devices import CPU
 from medloss.workbench.bench.environment import METRIC_PACKAGES, PACKAGES
 from medloss.workbench.bench.label_maps import SCENES, make_pair
 from medloss.workbench.bench.measure import LARGE
-from medloss.workbench.bench.metric_rivals import MetricRival, MetricTask, Values, ours, rivals
+from medloss.workbench.bench.metric_rivals import (
+    MetricRival,
+    MetricTask,
+    Score,
+    Values,
+    ours,
+    rivals,
+)
 from medloss.workbench.bench.results import BenchReport, Contest, Table
 
 TITLES = {"monai": "voxel surface", "deepmind": "surfels", "medpy": "voxels, pooled percentile"}
 """Presets of ours, each beside the rivals that define the metrics so."""
+
+
+_SHOWN = {lesion_rivals.SCORES: 0}
+"""The column of the values that a reader sees the mean of, where it is not the second."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class MetricPlan:
         copy_bytes: size of the buffer whose copying stands for the memory's speed.
     """
 
-    cases: tuple[str, ...] = ("a", "b", "c", "d")
+    cases: tuple[str, ...] = ("a", "b", "c", "d", "lesions")
     rivals: bool = True
     rounds: int = 5
     memory: bool = True
@@ -68,15 +83,29 @@ def _table(name: str, plan: MetricPlan, bench: Bench) -> Table:
     scene = SCENES[name]
     bench.tell(f"{scene.title}: making the label maps")
     reference, prediction = make_pair(scene)
+    if name == "lesions":
+        reference, prediction = ((each != 0).astype(np.uint8) for each in (reference, prediction))
     labels = tuple(int(n) for n in np.intersect1d(reference, prediction) if n)
     task = MetricTask(reference, prediction, labels, scene.spacing_mm)
     title = f"case {name}: {scene.title}, {'x'.join(map(str, scene.shape))} uint8"
 
     def contests() -> Iterator[Contest]:
+        if name == "lesions":
+            for about, computes in lesion_rivals.COMPUTES.items():
+                others = [*lesion_rivals.lesion_rivals(about)] if plan.rivals else []
+                own = _own(computes, lesion_rivals.ours(about), task)
+                yield _contest(title, about, own, others, task, bench)
+            return
         for preset in TITLES:
             others = [each for each in rivals() if each.preset == preset and plan.rivals]
             if others or preset != "medpy":
-                yield _contest(title, preset, others, task, bench)
+                computes = (
+                    f"medloss.scoring.Case(preset={preset!r}): HD95, ASSD, NSD of all classes"
+                )
+                about = f"{TITLES[preset]} (preset {preset})"
+                yield _contest(
+                    title, about, _own(computes, ours(preset), task), others, task, bench
+                )
 
     settings: dict[str, str | int] = {
         "case": name,
@@ -84,27 +113,31 @@ def _table(name: str, plan: MetricPlan, bench: Bench) -> Table:
         "unit": "label map",
         "device": "cpu",
     }
-    notes = ["value: mean ASSD in mm"]
+    notes = [f"value: mean {'Dice' if name == 'lesions' else 'ASSD in mm'}"]
     if missing := len(np.setdiff1d(reference, prediction)):
         notes.append(f"{missing} classes not predicted")
     return Table(settings, title, tuple(contests()), tuple(notes))
 
 
+def _own(computes: str, score: Score, task: MetricTask) -> Contestant[Values, Values]:
+    return Contestant(OURS, computes, lambda: functools.partial(score, task))
+
+
 def _contest(
-    title: str, preset: str, others: Sequence[MetricRival], task: MetricTask, bench: Bench
+    title: str,
+    about: str,
+    own: Contestant[Values, Values],
+    others: Sequence[MetricRival],
+    task: MetricTask,
+    bench: Bench,
 ) -> Contest:
     work: Work[Values, Values] = Work(
-        f"{TITLES[preset]} (preset {preset})",
+        about,
         task.reference.nbytes,
         2 * task.reference.nbytes,  # every implementation reads both maps once
-        number=lambda values: float(np.mean(values[:, 1])),
+        number=lambda values: float(np.mean(values[:, _SHOWN.get(about, 1)])),
         answer=lambda values: values,
         note=lambda: "kernels from numba's cache, or compiled",
-    )
-    own: Contestant[Values, Values] = Contestant(
-        OURS,
-        f"medloss.scoring.Case(preset={preset!r}): HD95, ASSD, NSD of all classes",
-        lambda: functools.partial(ours(preset), task),
     )
     return bench.contest(title, work, own, [_contestant(rival, task) for rival in others])
 
@@ -113,11 +146,15 @@ def _contestant(rival: MetricRival, task: MetricTask) -> Contestant[Values, Valu
     def judge(theirs: Values, mine: Values) -> Verdict:
         columns = np.flatnonzero(rival.has)
         theirs, mine = theirs[:, columns], mine[:, columns]
+        if len(theirs) != len(mine):
+            return Verdict(f"{len(theirs)} rows, ours {len(mine)}")
         agrees = np.isclose(theirs, mine, rtol=rival.close, atol=rival.close)
         if agrees.all():
             return Verdict()
         at = tuple(np.argwhere(~agrees)[0])
-        return Verdict(f"class {task.labels[at[0]]}: ours {mine[at]:.9g}, theirs {theirs[at]:.9g}")
+        by_class = len(mine) == len(task.labels)
+        what = f"class {task.labels[at[0]]}" if by_class else f"lesion {at[0] + 1}"
+        return Verdict(f"{what}: ours {mine[at]:.9g}, theirs {theirs[at]:.9g}")
 
     return Contestant(
         rival.name,

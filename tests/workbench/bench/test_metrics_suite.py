@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from medloss.cli import main
-from medloss.workbench.bench import metric_rivals, metrics
+from medloss.workbench.bench import lesion_rivals, metric_rivals, metrics
 from medloss.workbench.bench.label_maps import SCENES, make_pair
 from medloss.workbench.bench.metric_rivals import MetricRival, ours
 from medloss.workbench.bench.metrics import MetricPlan, run
@@ -42,6 +42,27 @@ def test_what_is_measured_and_who_agrees():
     (table,) = report.tables
     assert table.settings["classes"] == 4
     assert loads(dumps(report)) == report
+
+
+def test_scores_of_lesions_are_a_case_of_their_own(monkeypatch):
+    small = replace(SCENES["lesions"], shape=(30, 30, 24), classes=3, radii_mm=(2, 4))
+    monkeypatch.setitem(metrics.SCENES, "lesions", small)
+
+    def wrong(task):
+        values = lesion_rivals.ours(lesion_rivals.TABLE)(task)
+        values[0, 1] += 1e-3
+        return values
+
+    def rivals(contest):
+        return (peer(wrong if contest == lesion_rivals.TABLE else lesion_rivals.ours(contest)),)
+
+    monkeypatch.setattr(lesion_rivals, "lesion_rivals", rivals)
+    report = run(replace(TINY, cases=("lesions",), memory=False))
+    (table,) = report.tables
+    scores, lesions = table.contests
+    assert [entry.check for entry in scores.rivals] == ["equal"]
+    assert [entry.status for entry in lesions.rivals] == ["disagrees"]
+    assert "lesion 1" in report.wrong[0]
 
 
 def test_a_wrong_value_is_an_error_that_names_the_class(monkeypatch):

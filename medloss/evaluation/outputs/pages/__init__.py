@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.grouping import Grouping
+from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.names import DASH, briefly, called, headed, unit_of
 from medloss.evaluation.outputs.names import MINUS as MINUS
+from medloss.evaluation.outputs.statistics import Bootstrap
+from medloss.evaluation.outputs.statistics.means import interval_rules
+from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import Measure, ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
@@ -58,7 +64,7 @@ def render(template: str, context: dict[str, Any], *, scripts: Sequence[str] = (
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(value=value, px=pixels, share=share, p=p_value)
+    environment.filters.update(value=value, px=pixels, share=share, p=_p)
     environment.filters.update(called=called, headed=headed, brief=briefly, unit=unit_of)
     environment.filters.update(short=short)
     sources = (loader.get_source(environment, name)[0] for name in ("tables.js", *scripts))
@@ -113,6 +119,10 @@ def between(low: float, high: float, unit: str = "") -> str:
     return f"{value(low, unit)} to {value(high, unit)}"
 
 
+def _p(found: float) -> str:
+    return DASH if math.isnan(found) else p_value(found)
+
+
 def share(found: float) -> str:
     """A share in percent.
 
@@ -139,8 +149,10 @@ def pixels(found: float) -> str:
 def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str, str]]:
     """Terms and what they mean here; on request without the intervals of the summary."""
     settings = table.settings
-    found = [("Preset", f"{table.preset}. {_preset(table.preset)}".strip())]
+    found = [("Profile", f"{sentence}.") for sentence in profile_sentences(table.profile)]
+    found.append(("Preset", f"{table.preset}. {_preset(table.preset)}".strip()))
     found.append(("Empty labels", table.policy[:1].upper() + table.policy[1:] + "."))
+    found += _means(table)
     entries = [(e, True) for e in settings["metrics"]] + [(e, False) for e in settings["losses"]]
     found += [
         (_term(measure), _measure(entry, metric))
@@ -156,11 +168,10 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
         told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
         found.append(("Inputs", f"Before scoring: {told}."))
     if intervals:
-        made = settings["bootstrap"]
-        told = (
-            f"{100 * float(made['level']):g}% bootstrap interval of the mean (bias-corrected and "
-            f"accelerated, {made['resamples']} resamples of the cases, seed {made['seed']})."
-        )
+        grouping = Grouping.of_record(settings)
+        noun = grouping.noun if grouping.cluster else ""
+        rules = interval_rules(Bootstrap(**settings["bootstrap"]), noun=noun)
+        told = f"95% intervals of the mean: {rules}. They are not adjusted for their number."
         found.append(("Intervals", told))
     found.append(
         (
@@ -177,6 +188,16 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
 def _term(measure: Measure) -> str:
     title = called(measure)
     return title if title == measure.name else f"{title} ({measure.name})"
+
+
+def _means(table: ResultTable) -> Iterator[tuple[str, str]]:
+    """Averages over labels by their names, each with its values in one sentence."""
+    for name, group in itertools.groupby(averages(table), key=lambda each: each.name):
+        found = list(group)
+        values = (f"{x.measure.title} {value(x.value, x.measure.unit)}" for x in found)
+        labels = ", ".join(label.title for label in found[0].labels)
+        text = f"{', '.join(values)}; {found[0].rule}, over {labels}."
+        yield f"{name[:1].upper()}{name[1:]}", text
 
 
 def _preset(name: str) -> str:
@@ -199,6 +220,8 @@ def _preset(name: str) -> str:
 def _measure(entry: dict[str, Any], metric: bool) -> str:
     options = ", ".join(f"{name} = {value}" for name, value in dict(entry["options"]).items())
     unit = f" In {entry['unit']}." if entry["unit"] else ""
+    if entry.get("spurious") == "exclude":
+        unit += " Left out where only the prediction has the label."
     return (
         f"{_summary(str(entry['name']), metric)} {str(entry['better']).capitalize()} is better."
         f"{unit}{f' Options: {options}.' if options else ''}"

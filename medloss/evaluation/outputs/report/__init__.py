@@ -12,7 +12,7 @@ from typing import Any
 from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.acceptance import acceptances
 from medloss.evaluation.outputs.folder import REPORT
-from medloss.evaluation.outputs.names import averages, called, plain, readable
+from medloss.evaluation.outputs.names import called, has_mean, plain, readable
 from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report.confusion import confusion_figure
 from medloss.evaluation.outputs.report.figures import agreements, most_telling, plot, strips
@@ -56,10 +56,16 @@ def write_report(
         ValueError: a case to scroll through that is not there.
     """
     table = table or read_folder(folder)
+    return write_page(folder / REPORT, report_page(table, pictures=pictures, options=options))
+
+
+def report_page(
+    table: ResultTable, *, pictures: bool = True, options: PictureOptions | None = None
+) -> str:
+    """The page of a table; see :func:`write_report`."""
     gallery = draw_all(table, options or PictureOptions.of(table)) if pictures else None
     scripts = ("viewer.js",) if gallery and gallery.viewer else ()
-    page = render("report.html", content(table, gallery), scripts=scripts)
-    return write_page(folder / REPORT, page)
+    return render("report.html", content(table, gallery), scripts=scripts)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
         "verdict": verdict(table, labels),
         "acceptances": acceptances(table),
         "labels": labels,
-        "no_means": [called(m) for m in labels.measures if not averages(m) or labels.no_mean],
+        "no_means": [called(m) for m in labels.measures if not has_mean(m) or labels.no_mean],
         "has_intervals": intervals,
         "voxel_sizes": voxel_sizes(table),
         "tolerances": tolerances(table),

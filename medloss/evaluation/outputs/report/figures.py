@@ -165,6 +165,7 @@ class Agreement:
         cases: with a volume above 0 in the reference or the prediction.
         reference: volumes.
         prediction: volumes.
+        difference: what is shown, in words.
     """
 
     label: ScoredLabel
@@ -172,6 +173,7 @@ class Agreement:
     cases: tuple[str, ...]
     reference: tuple[float, ...]
     prediction: tuple[float, ...]
+    difference: str = "prediction \N{MINUS SIGN} reference"
 
     @cached_property
     def agreement(self) -> BlandAltman:

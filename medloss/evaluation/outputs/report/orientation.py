@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.objects.planes import world_axes
+
 _NAMES = ("sagittal", "coronal", "axial")
 _ENDS = (("R", "L"), ("A", "P"), ("S", "I"))
 """Letters at the beginning and the end of x, y and z as they are shown (radiological)."""
@@ -98,7 +100,7 @@ def display_of(
     if len(shape) == 2:
         normal = np.cross(columns[:, 0], columns[:, 1])
         columns[:, 2] = normal / np.linalg.norm(normal)
-    world = _world_axes(columns)
+    world = world_axes(columns)
     found = []
     for shown in range(3):
         axis = world.index(shown)
@@ -113,15 +115,6 @@ def display_of(
     three = (*shape, *[1] * (3 - len(shape)))
     flat = axes.index(2) if len(shape) == 2 else None
     return Display((three[0], three[1], three[2]), axes, backward, voxel_mm, letters_, names, flat)
-
-
-def _world_axes(columns: NDArray[np.float64]) -> tuple[int, ...]:
-    """Which of R-L, A-P and S-I each voxel axis is nearest to, each once."""
-    from nibabel.orientations import io_orientation
-
-    square = np.eye(4)
-    square[:3, :3] = columns
-    return tuple(int(axis) for axis in io_orientation(square)[:, 0])
 
 
 def _leads(direction: NDArray[np.float64]) -> str:

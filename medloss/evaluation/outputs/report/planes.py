@@ -105,7 +105,18 @@ def planes(
     true, found = display.turned(reference), display.turned(prediction)
     inside = inside or tight_box(true | found)
     box = grown(inside, display, _SURROUNDINGS_MM if shown else _MARGIN_MM)
-    return tuple(_plane(true, found, display, box, plane, shown) for plane in display.planes)
+    wrong = true[inside] ^ found[inside]
+    areas = wrong if wrong.any() else true[inside]
+    cuts = []
+    for plane in display.planes:
+        across, down, through = plane
+        sizes = areas.sum(axis=(across, down))
+        equal = np.flatnonzero(sizes == sizes.max())
+        place = int(equal[len(equal) // 2])
+        index = inside[through].start + place
+        count = int(wrong.take(place, through).sum())
+        cuts.append(_plane(true, found, display, box, plane, index, count, shown))
+    return tuple(cuts)
 
 
 def _plane(
@@ -114,13 +125,11 @@ def _plane(
     display: Display,
     box: Box,
     plane: tuple[int, int, int],
+    index: int,
+    wrong_pixels: int,
     shown: Shown | None,
 ) -> Plane:
     across, down, through = plane
-    wrong = (reference ^ prediction).sum(axis=(across, down))
-    areas = wrong if wrong.any() else reference.sum(axis=(across, down))
-    equal = np.flatnonzero(areas == areas.max())
-    index = int(equal[len(equal) // 2])
     here = _at(box, through, index)
     # Rows down, columns across.
     ref, pred = (_rows(side[here], plane) for side in (reference, prediction))
@@ -137,7 +146,7 @@ def _plane(
         lacking=area_path(ref & ~pred),
         reference=outline_path(ref),
         prediction=outline_path(pred),
-        error_mm2=float(wrong[index]) * voxel[0] * voxel[1],
+        error_mm2=wrong_pixels * voxel[0] * voxel[1],
         grey=_grey(shown, here, plane, _MOST_PIXELS),
         locator=_locator(display, box, plane, index, shown),
     )

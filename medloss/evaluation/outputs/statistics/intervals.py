@@ -94,12 +94,12 @@ class Interval:
     def caution(self) -> str:
         """What has to be said beside it, a clause; empty where nothing has."""
         if self.method == "cluster_t":
-            few = "few clusters: the flip test decides" if self.clusters <= 10 else "few clusters"
-            return f"{self.clusters} clusters, {few}"
+            few = " and the flip test decides" if self.clusters <= 10 else ""
+            return f"{self.clusters} clusters are few{few}"
         if self.method == "t" and self.n < FEW:
-            return f"{self.n} cases, too few to show rare failures"
+            return f"{self.n} cases may be too few to show rare failures"
         if self.method == "equal":
-            return METHODS["equal"]
+            return "all values are equal, so that the interval has no width"
         return ""
 
     def holds(self, value: float) -> bool:

@@ -14,7 +14,9 @@ from medloss.evaluation.outputs.statistics.equal import Floats, slack_of
 from medloss.evaluation.outputs.statistics.intervals import (
     BOOTSTRAP,
     BOOTSTRAP_FROM,
+    FEW,
     LEAST_FOR_MEAN,
+    METHODS,
     Bootstrap,
     Interval,
     bca_interval,
@@ -76,3 +78,22 @@ def mean_interval(
         error = math.sqrt(by.variance)
         ends, method = t_interval(by.mean, error, count - 1, bootstrap.level), "cluster_t"
     return dataclasses.replace(found, low=ends[0], high=ends[1], method=method)
+
+
+def interval_rules(bootstrap: Bootstrap = BOOTSTRAP, *, noun: str = "") -> str:
+    """Which interval a mean has, a clause.
+
+    Args:
+        bootstrap: how, where there is one.
+        noun: what the clusters are called; empty where each case stands for itself.
+    """
+    drawn = f"{bootstrap.resamples} resamples, seed {bootstrap.seed}"
+    if noun:
+        return (
+            f"{noun} are the units: none below {grouped.LEAST} {noun}, {METHODS['cluster_t']} up "
+            f"to {grouped.BOOTSTRAP_ABOVE}, beyond that {METHODS['cluster_bca']} ({drawn})"
+        )
+    return (
+        f"none below {LEAST_FOR_MEAN} cases, {METHODS['t']} below {BOOTSTRAP_FROM}, from there on "
+        f"{METHODS['bca']} ({drawn}); below {FEW} they may be too short where failures are rare"
+    )

@@ -1,0 +1,1 @@
+"""Definitions as files: what is scored how, read strictly and applied whole or not at all."""
