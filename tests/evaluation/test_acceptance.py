@@ -151,6 +151,17 @@ def test_the_command_says_it_and_the_folder_keeps_it(images):
     assert run(*common, "--accept", "liver: dice>=0.85")[0] == 0
 
 
+def test_a_profile_may_say_it(images):
+    profile = images / "mine.toml"
+    profile.write_text(
+        'name = "mine"\nsummary = "ours"\nmetrics = ["dice"]\nlabels = {liver = 1}\n'
+        '[acceptance]\nrules = ["liver: dice>=0.9 in 50%"]\n'
+    )
+    code, said = run("eval", images / "pred", images / "ref", "--profile", profile)
+    assert code == 3
+    assert "Not met: 1 liver: Dice ≥ 0.9 in 50% of the cases" in said
+
+
 def test_what_cannot_be_is_refused_before_the_work(images):
     common = ("eval", images / "pred", images / "ref", "-m", "dice")
     for words, reason in (

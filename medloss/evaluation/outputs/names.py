@@ -62,6 +62,7 @@ NAMES = {
             "negative_log_likelihood": "NLL",
             "normalized_surface_dice": "NSD at {tolerance_mm} mm",
             "panoptic_quality": "PQ",
+            "part_panoptic_quality": "PartPQ",
             "per_component_average_symmetric_surface_distance": "CC-ASSD",
             "per_component_dice": "CC-Dice",
             "per_component_hausdorff95": "CC-HD95",
