@@ -139,7 +139,7 @@ def test_the_command_says_it_and_the_folder_keeps_it(images):
     assert code == 3
     assert "Not met: 1 liver: Dice ≥ 0.9 in the mean: the mean is 0.86; 0 of 1 case" in said
     page = check_page(out / "report.html")
-    assert "1 of 1 limits is not met Not met 1 liver" in page.text
+    assert "The limit is not met Not met 1 liver" in page.text
     assert page.text.startswith("My <study>")
     (entry,) = json.loads((out / "summary.json").read_text())["acceptance"]
     assert (entry["limit"], entry["passed"], entry["met"], entry["of"]) == (text, False, 0, 1)
