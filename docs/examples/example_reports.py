@@ -6,7 +6,7 @@ DATA holds ``Task04_Hippocampus`` (Medical Segmentation Decathlon, which MONAI's
 downloads) and ``lesions`` (images and masks ``NAME_image.nrrd``, ``NAME_label.nrrd``); a study
 whose folder is missing is left out. What is evaluated takes seconds to make and is wrong on
 purpose, so that there is something to see: the vote of other patients' labels, and lesions that are
-too large, invented or forgotten. The pages are OUT/hippocampus/report.html and OUT/lesions/report.html.
+too large, invented or forgotten. The pages are report.html in OUT/hippocampus and OUT/lesions.
 """
 
 from __future__ import annotations
