@@ -288,4 +288,4 @@ def test_what_a_study_was_told_holds_for_the_page_that_is_made_again(tmp_path):
     assert (facts["name"], facts["image"]["windows"][0][1:]) == ("a", [-20.0, 80.0])
     wrong = CliRunner().invoke(eval_command, ["--viewer", *map(str, given[:2])])
     assert wrong.exit_code == 2
-    assert "Missing argument REF" in wrong.output
+    assert "write --viewer alone behind PRED and REF" in " ".join(wrong.output.split())
