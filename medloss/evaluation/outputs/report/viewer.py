@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.inputs.layers import Layer
+from medloss.evaluation.outputs.names import called
 from medloss.evaluation.outputs.pages import value
 from medloss.evaluation.outputs.report.grey import PRESETS, Window
 from medloss.evaluation.outputs.report.opened_case import OpenedCase
@@ -146,7 +147,7 @@ def _packed(opened: OpenedCase, measure: Measure | None, room: int) -> ViewerCas
             "labels": [
                 {"title": label.title, "value": _value(opened, label, measure)} for label in labels
             ],
-            "measure": measure.title if measure else "",
+            "measure": called(measure) if measure else "",
             "layers": facts,
             "image": image,
             "notes": notes,
