@@ -260,7 +260,9 @@ def _coded(
     slabs = []
     for start in range(z.start, z.stop, deep):
         part = x, y, slice(start, min(z.stop, start + deep))
-        slab = np.nan_to_num(underlay.values(part).transpose(2, 1, 0), nan=float(shades[0]))
+        slab = underlay.values(part).transpose(2, 1, 0)
+        low, high = float(shades[0]), float(shades[-1])
+        slab = np.nan_to_num(slab, nan=low, posinf=high, neginf=low)
         for axis, factor in enumerate(reversed(factors)):
             slab = _means(slab, axis, factor)
         slabs.append(np.searchsorted(between, slab).astype(np.uint8))
