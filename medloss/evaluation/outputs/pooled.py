@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap
+from medloss.evaluation.outputs.statistics.clusters import LEAST, ClusterSums
+from medloss.evaluation.outputs.statistics.intervals import LEAST_FOR_MEAN
 from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, label_key
 from medloss.scoring import Bins, FoundLesions, froc_curve
 from medloss.scoring.candidates import RATES, froc_scores
@@ -41,7 +44,8 @@ class Pooled:
         label: ``None`` for all of them but the background.
         order: what is put together, and what is averaged after it.
         value: NaN where it is undefined.
-        ci_low: lower end of the 95% percentile bootstrap interval, cases drawn; NaN of one case.
+        ci_low: lower end of the 95% percentile bootstrap interval, cases drawn, or
+            patients with ``--cluster``; NaN below 3 cases or 6 patients.
         ci_high: upper end.
         curve: points of the FROC curve, by name; empty for others.
     """
@@ -76,11 +80,12 @@ def pooled(table: ResultTable, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[Pooled
         return ()
     # The first row is every case once, the others are drawn.
     weights = np.ones((1, len(cases)))
-    if len(cases) > 1:
-        even = np.full(len(cases), 1 / len(cases))
+    index, enough = _units(table, cases)
+    if enough:
+        many = int(index.max()) + 1
         draws = np.random.default_rng(bootstrap.seed)
-        drawn = draws.multinomial(len(cases), even, bootstrap.resamples)
-        weights = np.concatenate([weights, drawn.astype(np.float64)])
+        drawn = draws.multinomial(many, np.full(many, 1 / many), bootstrap.resamples)
+        weights = np.concatenate([weights, drawn[:, index].astype(np.float64)])
     named = {str(each["metric"]): each for each in table.settings.get("metrics", ())}
     found = [
         *_dice(cases, weights),
@@ -92,6 +97,15 @@ def pooled(table: ResultTable, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[Pooled
         Pooled(metric, label, order, float(values[0]), *_ends(values[1:], tails), curve)
         for metric, label, order, values, curve in found
     )
+
+
+def _units(table: ResultTable, cases: Sequence[CaseResult]) -> tuple[NDArray[np.intp], bool]:
+    """What is drawn anew, by number: each case, or with --cluster each patient; if they suffice."""
+    pairs = [case.pair for case in cases]
+    clusters = Grouping.of_record(table.settings).clusters(pairs)
+    names = [case.name if clusters is None else clusters[case.name] for case in cases]
+    by = ClusterSums.of(np.zeros(len(cases)), names)
+    return by.index, len(by.sums) >= (LEAST_FOR_MEAN if by.alone else LEAST)
 
 
 _Found = tuple[str, Label | None, str, Floats, dict[str, list[float]]]
