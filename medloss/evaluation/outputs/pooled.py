@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap
-from medloss.evaluation.outputs.statistics.clusters import LEAST, ClusterSums
+from medloss.evaluation.outputs.statistics.clusters import LEAST
 from medloss.evaluation.outputs.statistics.intervals import LEAST_FOR_MEAN
 from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, label_key
 from medloss.scoring import Bins, FoundLesions, froc_curve
@@ -44,8 +44,8 @@ class Pooled:
         label: ``None`` for all of them but the background.
         order: what is put together, and what is averaged after it.
         value: NaN where it is undefined.
-        ci_low: lower end of the 95% percentile bootstrap interval, cases drawn, or
-            patients with ``--cluster``; NaN below 3 cases or 6 patients.
+        ci_low: lower end of the 95% percentile bootstrap interval; what is drawn are cases, or the
+            clusters of the study. NaN for fewer than 3 cases or 6 clusters.
         ci_high: upper end.
         curve: points of the FROC curve, by name; empty for others.
     """
@@ -78,14 +78,8 @@ def pooled(table: ResultTable, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[Pooled
     cases = [case for case in table.cases if not case.error]
     if not cases:
         return ()
-    # The first row is every case once, the others are drawn.
-    weights = np.ones((1, len(cases)))
-    index, enough = _units(table, cases)
-    if enough:
-        many = int(index.max()) + 1
-        draws = np.random.default_rng(bootstrap.seed)
-        drawn = draws.multinomial(many, np.full(many, 1 / many), bootstrap.resamples)
-        weights = np.concatenate([weights, drawn[:, index].astype(np.float64)])
+    clusters = Grouping.of_record(table.settings).clusters([case.pair for case in cases])
+    weights = _weights([clusters[x.name] if clusters else x.name for x in cases], bootstrap)
     named = {str(each["metric"]): each for each in table.settings.get("metrics", ())}
     found = [
         *_dice(cases, weights),
@@ -99,13 +93,15 @@ def pooled(table: ResultTable, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[Pooled
     )
 
 
-def _units(table: ResultTable, cases: Sequence[CaseResult]) -> tuple[NDArray[np.intp], bool]:
-    """What is drawn anew, by number: each case, or with --cluster each patient; if they suffice."""
-    pairs = [case.pair for case in cases]
-    clusters = Grouping.of_record(table.settings).clusters(pairs)
-    names = [case.name if clusters is None else clusters[case.name] for case in cases]
-    by = ClusterSums.of(np.zeros(len(cases)), names)
-    return by.index, len(by.sums) >= (LEAST_FOR_MEAN if by.alone else LEAST)
+def _weights(clusters: Sequence[str], bootstrap: Bootstrap) -> Floats:
+    """How often each case counts: in the first row once, in the others as its cluster was drawn."""
+    once = np.ones((1, len(clusters)))
+    names, own = np.unique(clusters, return_inverse=True)
+    if len(names) < (LEAST_FOR_MEAN if len(names) == len(clusters) else LEAST):
+        return once
+    draws = np.random.default_rng(bootstrap.seed)
+    drawn = draws.multinomial(len(names), np.full(len(names), 1 / len(names)), bootstrap.resamples)
+    return np.concatenate([once, drawn[:, own].astype(np.float64)])
 
 
 _Found = tuple[str, Label | None, str, Floats, dict[str, list[float]]]
