@@ -66,6 +66,8 @@ def evaluate(
     contours: Rule | None = None,
     reader: str | None = None,
     lesions: bool = False,
+    cluster: str | None = None,
+    by: str | Sequence[str] = (),
     device: str = "cpu",
     workers: int = 1,
 ) -> Evaluation:
@@ -108,6 +110,8 @@ def evaluate(
         contours: see there.
         reader: see there.
         lesions: also a record of each lesion.
+        cluster: see there.
+        by: see there; one text or several.
         device: see there.
         workers: processes that score files; arrays are scored in this one.
 
@@ -136,15 +140,19 @@ def evaluate(
 
 def _evaluate(given: dict[str, Any]) -> Evaluation:
     from medloss.evaluation.evaluated import Evaluation
+    from medloss.evaluation.grouping import checked_grouping
     from medloss.evaluation.outputs.tables import make_table, with_origin
     from medloss.evaluation.run import evaluate_all
     from medloss.evaluation.score import check_options, complete
     from medloss.work.devices import chosen_device
     from medloss.work.engine import Interrupted
 
-    said = Settings.of(_inputs(given), _definition(given))
+    groups = {"cluster": given["cluster"], "by": _texts(given["by"])}
+    said = Settings.of(_inputs(given), _definition(given), groups)
     found, evaluator = _cases(given, said.inputs)
-    plan = dataclasses.replace(said.plan(found), device=chosen_device(given["device"]))
+    grouping = checked_grouping(said.outputs["cluster"], said.outputs["by"], found.pairs)
+    device = chosen_device(given["device"])
+    plan = dataclasses.replace(said.plan(found), device=device, grouping=grouping)
     if given["lesions"]:
         from medloss.evaluation.lesions import LesionTable
 
