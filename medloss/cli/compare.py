@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     metavar="NAME",
     multiple=True,
     help="Compare by this one; repeatable.  [default: all]",
+)
+@click.option(
+    "--profile",
+    metavar="NAME|FILE",
+    help="Also rank as this profile says in its [ranking]: what counts, by which weights, what a "
+    "missing case costs; with a map of significance. Of more than 8 runs the differences are those "
+    "with the first.",
 )
 @click.option(
     "--agreement",
@@ -89,6 +97,13 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--csv", "csv_path", metavar="FILE", type=FILE, help="Every difference.")
 @CSV_SAFE
+@click.option(
+    "--ranking",
+    "ranking_path",
+    metavar="FILE",
+    type=FILE,
+    help="The ranking of --profile, a line for each run, as CSV.",
+)
 @click.option("--json", "json_path", metavar="FILE", type=FILE, help="Everything.")
 @click.option("--html", "html_path", metavar="FILE", type=FILE, help="A page with figures.")
 @click.option(
@@ -105,6 +120,7 @@ def compare_command(
     folders: tuple[Path, ...],
     names: tuple[str, ...],
     metrics: tuple[str, ...],
+    profile: str | None,
     agreement: bool,
     common_cases: bool,
     common_labels: bool,
@@ -119,6 +135,7 @@ def compare_command(
     seed: int,
     csv_path: Path | None,
     csv_safe: bool,
+    ranking_path: Path | None,
     json_path: Path | None,
     html_path: Path | None,
     methods_path: Path | None,
@@ -136,9 +153,9 @@ def compare_command(
     """
     outputs = csv_path, json_path, html_path, methods_path
     with usage_errors():
-        check_outputs(*outputs, force=force)
-        if csv_safe and not csv_path:
-            raise ValueError("--csv-safe needs --csv FILE")
+        check_outputs(*outputs, ranking_path, force=force)
+        if csv_safe and not (csv_path or ranking_path):
+            raise ValueError("--csv-safe needs --csv FILE or --ranking FILE")
         if agreement:
             _check_agreement(context)
     if agreement:
@@ -182,25 +199,45 @@ def compare_command(
             tuple(parse_target("--primary", text, *known) for text in primary),
             subgroups=grouping.variables(pairs),
         )
+        challenged = None
+        if profile is not None:
+            from medloss.evaluation.compare.challenge import MANY, challenge
+            from medloss.evaluation.profiles.reading import read_profile
+
+            challenged = challenge(
+                compared, read_profile(profile), bootstrap, other=allow_different_definitions
+            )
+            if len(runs) > MANY:
+                first = compared.runs[challenged.order[0]].name
+                decisions = dataclasses.replace(decisions, baseline=first)
+        elif ranking_path is not None:
+            raise ValueError("--ranking needs --profile NAME|FILE")
     found = differences(compared, decisions)
     ranked = rankings(compared, bootstrap)
     console = make_console()
     if console.width < WIDTH:  # wrapped by the terminal: cutting would hide numbers
         console = make_console(width=WIDTH)
-    print_comparison(console, compared, found, ranked, decisions)
+    if challenged is None or len(runs) <= MANY:
+        print_comparison(console, compared, found, ranked, decisions)
+    if challenged is not None:
+        from medloss.evaluation.compare.challenge_outputs import print_challenge, write_ranking
+
+        print_challenge(console, compared, challenged, ranked[0])
+        if ranking_path:
+            write_ranking(ranking_path, compared, challenged, safe=csv_safe)
     if csv_path:
         write_csv(csv_path, found, safe=csv_safe)
     if json_path:
-        write_json(json_path, compared, found, ranked, decisions)
+        write_json(json_path, compared, found, ranked, decisions, challenged)
     if html_path:
         from medloss.evaluation.compare.page import write_comparison  # jinja2
 
-        write_comparison(html_path, compared, found, ranked, decisions)
+        write_comparison(html_path, compared, found, ranked, decisions, challenged)
     if methods_path:
         from medloss.evaluation.compare.methods import write_comparison_methods
 
         write_comparison_methods(methods_path, compared, found, decisions)
-    tell_written(*outputs)
+    tell_written(*outputs, ranking_path)
 
 
 def _check_names(names: Sequence[str], wanted: int) -> None:

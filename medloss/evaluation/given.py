@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -142,9 +143,11 @@ def _image(
         files = pair.prediction if word == "prediction" else pair.reference
         return read_side(one_file(pair, files), inputs, changes)
     called = Path(f"the {word} of {pair.name}")
+    # Labels beside probabilities have no axis of classes.
+    axes = inputs.axes if len(side.shape) == len(inputs.axes) else inputs.axes.replace("c", "")
     return make_image(
         called,
-        settled(called, _stored(called, side, inputs.axes), inputs.told),
+        settled(called, _stored(called, side, axes), dataclasses.replace(inputs.told, axes=axes)),
         channels=inputs.channels,
         threshold=inputs.threshold,
         signed=bool(changes),

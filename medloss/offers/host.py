@@ -76,11 +76,13 @@ class Offer(Generic[R]):
         return f"{self.plugin.distribution}:{self.record.name}"
 
     def load(self) -> Any:
-        """Import the offered object.
+        """Import the offered object; of a profile the path of its file.
 
         Raises:
             PluginError: the module cannot be imported or has no such attribute.
         """
+        if isinstance(self.record, Profile):
+            return self.record.path()
         module, _, attribute = self.record.target.partition(":")
         try:
             with isolated():

@@ -85,7 +85,7 @@ class Lesions:
         """
         if self.maps is None:
             return self.pairs[:0]
-        return self.maps.near(voxels, get_args(Connectivity).index(self.connectivity) + 1)
+        return self.maps.near(voxels, joined_along(self.connectivity))
 
     def surfaces(self, sets: Sequence[Together]) -> list[SurfaceDistances]:
         """Distances between surfaces of lesions of the reference and of the prediction, each once.

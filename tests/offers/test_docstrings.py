@@ -138,6 +138,8 @@ def test_usual_and_unusual_definitions_are_found() -> None:
     from medloss.offers.host import host
 
     for offer in host():
+        if offer.record.kind == "profile":  # a file
+            continue
         found = first_line_and_sources(written_docstring(offer.record.target))
         assert found == (offer.record.summary, offer.record.cites)
         own = offer.load().__doc__

@@ -23,10 +23,13 @@ from scipy.stats import rankdata
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.compare.significance import significance
 from medloss.evaluation.outputs.statistics import Bootstrap, levels, slack_of
-from medloss.evaluation.profiles.reading import Profile
+from medloss.evaluation.profiles.reading import SHORT, Profile
 from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 Floats = NDArray[np.float64]
+
+MANY = 8
+"""Of more runs, differences of all pairs would be too many to read."""
 
 _AT_ONCE = 1 << 22
 _MOST_TESTS = 60_000
@@ -160,6 +163,7 @@ class Challenge:
         tau_b: likewise, corrected for ties.
         resamples: how many; 0 where too many tests would have to be made anew.
         missing: cases x labels x metrics where a run had no value, by run.
+        notes: what the runs were made by instead of the profile, without an end.
     """
 
     profile: str
@@ -172,6 +176,7 @@ class Challenge:
     tau_b: float
     resamples: int
     missing: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def order(self) -> list[int]:
@@ -184,13 +189,22 @@ class Challenge:
         return sum(wins) / len(wins)
 
 
-def challenge(compared: ComparedTable, profile: Profile, bootstrap: Bootstrap) -> Challenge:
+def challenge(
+    compared: ComparedTable, profile: Profile, bootstrap: Bootstrap, *, other: bool = False
+) -> Challenge:
     """Rank the runs as a profile says.
+
+    Args:
+        compared: the runs.
+        profile: with a ranking.
+        bootstrap: of the stability.
+        other: whether runs may have been made by another version of the profile.
 
     Raises:
         ValueError: it says nothing of ranking, or names what the runs do not have.
     """
     rules = Rules.of(profile)
+    notes = tuple(_made_otherwise(compared, profile, other=other))
     tables = [*_tables(compared, rules)]
     if not tables:
         raise ValueError(f"the runs have none of the metrics that {profile.name} ranks")
@@ -206,6 +220,7 @@ def challenge(compared: ComparedTable, profile: Profile, bootstrap: Bootstrap) -
     tau_a, tau_b = _taus(own, orders)
     return Challenge(
         profile=str(profile),
+        notes=notes,
         rules=rules,
         rows=tuple(
             Row(
@@ -233,6 +248,21 @@ def challenge(compared: ComparedTable, profile: Profile, bootstrap: Bootstrap) -
         resamples=drawn,
         missing=tuple(sum(table.missing[run] for table in tables) for run in range(runs)),
     )
+
+
+def _made_otherwise(compared: ComparedTable, profile: Profile, *, other: bool) -> Iterator[str]:
+    for made, group in itertools.groupby(compared.runs, key=lambda run: run.table.profile):
+        names = ", ".join(run.name for run in group)
+        if not made:
+            yield f"{names}: made without a profile"
+        elif made["sha256"] != profile.sha256:
+            was = f"{made['name']} ({str(made['sha256'])[:SHORT]})"
+            if made["name"] == profile.name and not other:
+                raise ValueError(
+                    f"{names}: made by another version of the profile, {was}, and {profile} is to "
+                    f"rank; --allow-different-definitions ranks all the same"
+                )
+            yield f"{names}: made by {was}"
 
 
 @dataclass(frozen=True, eq=False)

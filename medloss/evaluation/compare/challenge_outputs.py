@@ -14,27 +14,37 @@ from rich.table import Table
 from rich.text import Text
 
 from medloss.evaluation.compare.challenge import Challenge, Row
+from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.formats import number
 from medloss.evaluation.outputs.pages import share
 from medloss.runtime.files import safe_cell, whole_file
 
-_MOST_ROWS = 4
-"""Columns of single metrics that the terminal has room for."""
+_NARROW, _ROW = 70, 18
+"""Columns of the terminal that the table needs, and that each metric needs beside it."""
 
 CELL = 14
 """Pixels of a cell of the map."""
 
 
-def print_challenge(console: Console, compared: ComparedTable, found: Challenge) -> None:
-    """Print the place of every run, and what it is made of."""
+def print_challenge(
+    console: Console, compared: ComparedTable, found: Challenge, alike: Ranking
+) -> None:
+    """Print the place of every run, and what it is made of.
+
+    Args:
+        console: to print on.
+        compared: the runs.
+        found: the ranking of the profile.
+        alike: that of all metrics and labels with the same weight.
+    """
     names = [run.name for run in compared.runs]
     console.print(Text(f"Ranking by {found.profile}", style="bold"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("place", justify="right")
     table.add_column("run", overflow="fold")
-    shown = found.rows if len(found.rows) <= _MOST_ROWS else ()
-    heads = ["score", "first in", "beats", *(row.title for row in shown)]
+    shown = found.rows if console.width >= _NARROW + _ROW * len(found.rows) else ()
+    heads = ["score", "first in", "beats", *(row.title for row in shown), "place if all alike"]
     for head in heads:
         table.add_column(head, justify="right")
     for run in found.order:
@@ -45,6 +55,7 @@ def print_challenge(console: Console, compared: ComparedTable, found: Challenge)
             share(found.shares[run][0]),
             f"{found.beats(run):.1f}",
             *(f"{number(x.values[run], x.measure.unit)} ({x.ranks[run]:.3g})" for x in shown),
+            str(alike.places[run]),
         )
     console.print(table)
     for sentence in notes(found, len(names)):
@@ -56,6 +67,7 @@ def notes(found: Challenge, runs: int) -> list[str]:
     """What was done, for whoever reads the numbers."""
     rows = "1 row" if len(found.rows) == 1 else f"{len(found.rows)} rows"
     said = [
+        *(f"{note}." for note in found.notes),
         found.rules.describe(),
         f"The score is the weighted mean rank over {rows} of metrics and labels. A run beats "
         f"another where a one-sided signed-rank test with Holm's rule over all {runs * (runs - 1)} "

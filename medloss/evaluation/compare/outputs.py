@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from medloss import __version__
+from medloss.evaluation.compare.challenge import Challenge
+from medloss.evaluation.compare.challenge_outputs import challenge_json
 from medloss.evaluation.compare.missing import worst_value
 from medloss.evaluation.compare.paired import Decisions, Difference
 from medloss.evaluation.compare.ranking import Ranking
@@ -224,6 +226,7 @@ def write_json(
     found: Sequence[Difference],
     ranked: Sequence[Ranking],
     decisions: Decisions,
+    challenged: Challenge | None = None,
 ) -> None:
     """Write everything. NaN and infinity become null."""
     names = [run.name for run in compared.runs]
@@ -247,6 +250,7 @@ def write_json(
         },
         "decisions": record(compared, found, decisions),
         "rankings": [_ranking(each, names) for each in ranked],
+        **({"challenge": challenge_json(compared, challenged)} if challenged else {}),
         "differences": [
             {
                 **_difference(each),
@@ -297,10 +301,9 @@ def record(
 ) -> dict[str, Any]:
     """Everything that was decided, for whoever makes the comparison again."""
     clusters = decisions.clusters
-    missed = compared.runs[0].table.settings["policies"].get("missed")
     return {
         "missing": decisions.missing,
-        "worst_values": {m.name: worst_value(m, missed).words for m in compared.measures},
+        "worst_values": {m.name: worst_value(m, compared.missed).words for m in compared.measures},
         "cluster": decisions.cluster or None,
         "clusters": clusters and len({clusters[name] for name in compared.cases}),
         "cases": len(compared.cases),
@@ -368,8 +371,8 @@ def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decis
             "difference is no equivalence."
         )
     if decisions.missing == "worst":
-        missed = compared.runs[0].table.settings["policies"].get("missed")
-        worst = ", ".join(f"{m.name} {worst_value(m, missed).words}" for m in compared.measures)
+        words = (f"{m.name} {worst_value(m, compared.missed).words}" for m in compared.measures)
+        worst = ", ".join(words)
         said.append(
             f"A case that failed in one run, or a label that it missed and a policy left out, "
             f"counts as the worst value: {worst}; complete cases stand beside it."

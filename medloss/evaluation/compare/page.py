@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medloss.evaluation.compare.challenge import Challenge
+from medloss.evaluation.compare.challenge_outputs import CELL, maps
+from medloss.evaluation.compare.challenge_outputs import notes as notes_of
 from medloss.evaluation.compare.outputs import heading, notes
 from medloss.evaluation.compare.paired import Decisions, Difference
 from medloss.evaluation.compare.ranking import Ranking
@@ -53,6 +56,7 @@ def write_comparison(
     found: Sequence[Difference],
     ranked: Sequence[Ranking],
     decisions: Decisions,
+    challenged: Challenge | None = None,
 ) -> Path:
     """Write the page of a comparison."""
     drawn = len(compared.cases) * len(found) <= _MOST_POINTS
@@ -67,6 +71,10 @@ def write_comparison(
         "whole": ranked[0],
         "order": sorted(range(len(compared.runs)), key=lambda run: ranked[0].places[run]),
         "ranked": ranked[1:],
+        "challenge": challenged,
+        "challenge_notes": notes_of(challenged, len(compared.runs)) if challenged else [],
+        "challenge_maps": maps(compared, challenged) if challenged else [],
+        "map_cell": CELL,
         "groups": groups,
         "figures": [
             (forest(m, group, WIDE, points=drawn), forest(m, group, NARROW, points=drawn))

@@ -84,13 +84,10 @@ NAMES = {
             "betti_error": "Betti error",
             "component_match_error": "Component match error",
             "euler_error": "Euler error",
-            "false_class": "False class",
             "false_lesions": "False lesions",
             "false_negative_volume": "False negative volume",
             "false_positive_volume": "False positive volume",
-            "found_class": "Found class",
             "found_lesions": "Found lesions",
-            "missed_class": "Missed class",
             "missed_lesions": "Missed lesions",
             "volume_difference": "Volume difference",
         }.items()

@@ -113,6 +113,8 @@ def print_lesions(console: Console, table: ResultTable) -> None:
 
 def print_pooled(console: Console, table: ResultTable) -> None:
     """Print the values of all cases together: of Dice those over all labels."""
+    if len(table.cases) == 1:
+        return
     asked = {measure.name for measure in table.measures}
     many = len(table.labels) > 1
     found = [
@@ -437,8 +439,8 @@ def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
         n = inputs.label_divisor
         whose = "one class" if n is None else f"the class that is the value by {n}, rounded down"
         yield (
-            f"Each value of a map is an object of {whose}: lesion and panoptic metrics take these "
-            f"objects, other metrics all of them together"
+            f"Each value of a map is an object of {whose}: metrics of lesions, instances and "
+            f"components take these objects, other metrics all of them together"
         )
     sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
     if inputs.remap_prediction == inputs.remap_reference:

@@ -120,7 +120,7 @@ def apply_profile(
     more = tuple(
         request
         for request in (x if isinstance(x, OfferRequest) else parse_request(x) for x in metrics)
-        if request not in theirs_requests
+        if (request.name, request.options) not in {(x.name, x.options) for x in theirs_requests}
     )
     if theirs_requests and more:
         changed.append(f"beside its metrics: {', '.join(request.column for request in more)}")
