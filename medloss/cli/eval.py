@@ -92,9 +92,9 @@ def eval_command(
     all folds, and nothing else.
 
     Exit code: 0 when every case was scored, 1 when a case failed or an image belongs to none, 2
-    for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, 4 when the machine
-    failed (a full disk, no memory, workers that die) or medloss itself did, 130 after Ctrl-C or
-    SIGTERM.
+    for a wrong command, 3 when a mean is worse than --fail-under or --fail-over, or --accept is not
+    met, 4 when the machine failed (a full disk, no memory, workers that die) or medloss itself did,
+    130 after Ctrl-C or SIGTERM.
     """
     with usage_errors():
         outputs.check()
@@ -110,6 +110,7 @@ def eval_command(
         plan = outputs.extend(said.plan(found), pairs, said.definition)
         plan = predicted.extend(plan) if predicted else plan
         thresholds = outputs.thresholds(plan)
+        outputs.checked(plan)
         context.with_resource(outputs.prepared())
     command, debug = _command_text(context), bool(context.find_root().params.get("debug"))
     with stops(outputs.again):
@@ -158,7 +159,8 @@ def _run(
     from medloss.evaluation.score import complete
 
     cases = complete(_evaluate(pairs, plan, outputs, bundle), plan)
-    table, definitions = make_table(cases, plan), by_definition(cases, plan)
+    table = outputs.noted(make_table(cases, plan))
+    definitions = by_definition(cases, plan)
     written = _write(table, definitions, plan, outputs, shown, command)
     _show(make_console(), table, definitions, plan, outputs)
     if written:
@@ -263,17 +265,20 @@ def _show(
     terminal.print_input_notes(console, table, plan)
     terminal.print_failed(console, table)
     terminal.print_findings(console, table)
+    terminal.print_acceptance(console, table)
 
 
 def _verdict(table: ResultTable, thresholds: Sequence[Threshold]) -> int:
+    from medloss.evaluation.outputs.acceptance import acceptances
     from medloss.evaluation.outputs.thresholds import failures
 
     sentences = failures(thresholds, table)
     for sentence in sentences:
         say(f"Not good enough: {sentence}.", err=True)
+    refused = not all(each.passed for each in acceptances(table))
     if table.failed or table.unscored:
         return FAILED
-    return NOT_GOOD_ENOUGH if sentences else 0
+    return NOT_GOOD_ENOUGH if sentences or refused else 0
 
 
 def _listed(paths: Sequence[Path]) -> str:

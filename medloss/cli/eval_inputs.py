@@ -152,8 +152,8 @@ _VALUES = (
     click.option(
         "--instances",
         is_flag=True,
-        help="Each value of a map is an object of one class, label 1: lesion and panoptic metrics "
-        "take them as they are, however they touch; other metrics see all of them together.",
+        help="Each value of a map is an object of one class, label 1: metrics of lesions, instances"
+        " and components take them as they are, however they touch; others see them all together.",
     ),
     click.option(
         "--label-divisor",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.lesions import LesionTable
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.planning import Definition
+    from medloss.evaluation.records import ResultTable
     from medloss.evaluation.score import EvalPlan
     from medloss.scoring.lesions import Connectivity
 
@@ -37,6 +38,7 @@ class OutputOptions:
     tables: tuple[str, ...]
     error_maps: bool
     report: bool
+    title: str | None
     force: bool
     per_case: bool
     cluster: str | None
@@ -44,6 +46,7 @@ class OutputOptions:
     compare_definitions: bool
     fail_under: tuple[str, ...]
     fail_over: tuple[str, ...]
+    accept: tuple[str, ...]
     workers: int | None
     scheduler: str | None
     device: str
@@ -85,6 +88,7 @@ class OutputOptions:
                 ("--table", self.tables),
                 ("--error-maps", self.error_maps),
                 ("--no-report", not self.report),
+                ("--title", self.title),
                 ("--resume", self.resume),
             ):
                 if given:
@@ -179,6 +183,28 @@ class OutputOptions:
             *(parse_threshold(text, "over", plan) for text in self.fail_over),
         )
 
+    def checked(self, plan: EvalPlan) -> None:
+        """Raise before any work is done for a limit of acceptance that none can be.
+
+        Raises:
+            ValueError: says which, and why.
+        """
+        if not self.accept:
+            return
+        from medloss.evaluation.outputs.acceptance import parse_limits
+        from medloss.evaluation.outputs.tables import columns
+        from medloss.evaluation.records import ScoredLabel
+
+        named = None if plan.labels is None else plan.labels.items()
+        labels = None if named is None else [ScoredLabel(str(key), name) for key, name in named]
+        parse_limits(self.accept, columns(plan), labels)
+
+    def noted(self, table: ResultTable) -> ResultTable:
+        """The table with what its page is called and what it must reach."""
+        given = {"title": self.title, "acceptance": [*self.accept]}
+        said = {name: value for name, value in given.items() if value}
+        return dataclasses.replace(table, settings={**table.settings, **said}) if said else table
+
     def worker_count(self, pairs: tuple[Pair, ...]) -> int:
         """Processes that score; by default a GPU has one, for each takes memory of it."""
         from medloss.evaluation.run import default_workers
@@ -187,6 +213,18 @@ class OutputOptions:
             return default_workers(pairs) if self.device == "cpu" else 1
         return self.workers
 
+
+TITLE = click.option(
+    "--title", metavar="TEXT", help="The heading of report.html.  [default: what was evaluated]"
+)
+ACCEPT = click.option(
+    "--accept",
+    multiple=True,
+    metavar="LIMIT",
+    help="Exit code 3 unless it is met: 'tumour: sensitivity>=0.9' by the mean, 'all: dice>=0.7 in "
+    "90% of cases' by each label in so many of its cases; repeatable.",
+)
+"""Of report.html, in two commands."""
 
 _OPTIONS = (
     click.option(
@@ -208,6 +246,7 @@ _OPTIONS = (
         "--error-maps", is_flag=True, help="Also write where each case is wrong, as NIfTI."
     ),
     click.option("--report/--no-report", default=True, help="Write report.html.  [default: yes]"),
+    TITLE,
     click.option("--csv", "csv_path", metavar="FILE", type=PATH, help="Every value."),
     CSV_SAFE,
     click.option(
@@ -270,6 +309,7 @@ _OPTIONS = (
         metavar="METRIC[LABEL]=X",
         help="Exit code 3 if the mean is larger, where lower is better; repeatable.",
     ),
+    ACCEPT,
     click.option(
         "--workers",
         type=click.IntRange(min=1),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from medloss.cli.eval_outputs import TITLE
 from medloss.cli.eval_pictures import ImageOptions, picture_options
 from medloss.cli.options import usage_errors
 from medloss.cli.terminal import say
@@ -19,13 +20,14 @@ from medloss.cli.terminal import say
     default=True,
     help="Show the worst and best cases, whose files are read again.  [default: pictures]",
 )
+@TITLE
 @picture_options
-def report_command(folder: Path, pictures: bool, shown: ImageOptions) -> None:
+def report_command(folder: Path, pictures: bool, title: str | None, shown: ImageOptions) -> None:
     """Write report.html into FOLDER, an output folder of 'medloss eval --output'.
 
     The page is made of what lies in the folder, and is written again if it exists. Files of
     pictures are looked for where the study found them, from the current folder on. What pictures
-    show is as the study was told, unless it is said here.
+    show is as the study was told, and so is the title, unless it is said here.
 
     Exit code: 0 when the page is written, 2 for a folder that is no such output.
     """
@@ -40,6 +42,8 @@ def report_command(folder: Path, pictures: bool, shown: ImageOptions) -> None:
             dataclasses.replace(case, pair=pair)
             for case, pair in zip(table.cases, pairs, strict=True)
         )
-        table = dataclasses.replace(table, cases=tuple(cases))
+        said = {} if title is None else {"title": title}
+        settings = {**table.settings, **said}
+        table = dataclasses.replace(table, cases=tuple(cases), settings=settings)
         path = write_report(folder, table, pictures=pictures, options=shown.chosen(table))
     say(f"Wrote {path}.")

@@ -109,6 +109,8 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         Returns:
             (B, C) values.
         """
+        if isinstance(y, np.ndarray):  # which MONAI would hand over as None
+            raise TypeError("y: expected a tensor, or a list of them, got an array of numpy")
         scored: Tensor = IterationMetric.__call__(self, y_pred, y, **kwargs)
         if len(scored):  # MONAI's buffer takes no batch of nothing
             self.extend(scored)

@@ -26,6 +26,7 @@ from medloss.scoring.inputs import (
     probabilities_of,
     to_array,
 )
+from medloss.scoring.lesion_maps import Parts
 from medloss.scoring.lesions import Components
 from medloss.scoring.maps import ClassMasks, LabelMaps
 from medloss.scoring.presets import PRESETS, Status, find_preset
@@ -93,6 +94,8 @@ class Case:
             in it, whether or not they touch; every other fact is that of all of them together.
         planes: that the slices along each axis lie in (:func:`medloss.objects.planes.planes_of`);
             by default those of an image whose axes run along R-L, A-P and S-I, as in RAS.
+        parts: maps of the labels that regions are made of, of the reference and the prediction.
+        members: by the label of each region, which of these it is made of.
 
     Maps may be numpy arrays or tensors.
 
@@ -126,6 +129,8 @@ class Case:
         device: str | None = None,
         objects: tuple[NDArray[Any], NDArray[Any]] | None = None,
         planes: Sequence[Plane] = PLANES,
+        parts: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        members: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         reference = label_map("reference", reference)
         prediction = label_map("prediction", prediction)
@@ -146,6 +151,8 @@ class Case:
         self._given = (reference, prediction, ignored)
         self._objects = objects and tuple(label_map("objects", given) for given in objects)
         self.planes = tuple(planes)
+        self._parts = parts and tuple(label_map("parts", given) for given in parts)
+        self._members = members or {}
         self._device = device
         self._probabilities = None
         if probabilities is not None:
@@ -218,7 +225,9 @@ class Case:
     def components(self, label: int) -> Components:
         """Connected components of a class in both maps, from which lesions are found."""
         if label not in self._components:
-            masks = self._separate(label)
+            masks, parts = self._separate(label), None
+            if self._parts is not None and label in self._members:
+                parts = Parts(*self._boxed(self._parts, masks), self._members[label])
             self._components[label] = Components(
                 masks.reference,
                 masks.prediction,
@@ -230,6 +239,7 @@ class Case:
                 origin=masks.origin,
                 turned=self._maps.turned,
                 whole=self._whole(label),
+                parts=parts,
             )
         return self._components[label]
 
@@ -342,12 +352,17 @@ class Case:
         masks = self._maps.masks(self._known(label))
         if self._objects is None:
             return masks
-        ends = zip(masks.origin, masks.reference.shape, strict=True)
-        box = tuple(slice(start, start + size) for start, size in ends)
-        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, self._objects))
+        one, other = self._boxed(self._objects, masks)
         reference = np.where(masks.reference, one, 0)
         prediction = np.where(masks.prediction, other, 0)
         return ClassMasks(reference, prediction, masks.ignored, masks.origin)
+
+    def _boxed(self, maps: Sequence[Any], masks: ClassMasks) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Two whole maps in the box and the order of axes of the masks of a class."""
+        ends = zip(masks.origin, masks.reference.shape, strict=True)
+        box = tuple(slice(start, start + size) for start, size in ends)
+        one, other = ((x.T if self._maps.turned else x)[box] for x in map(to_array, maps))
+        return one, other
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

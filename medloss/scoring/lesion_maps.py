@@ -56,6 +56,21 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
+class Parts:
+    """What the lesions of a region are made of.
+
+    Args:
+        reference: label map.
+        prediction: label map of the same shape.
+        members: the labels that are parts.
+    """
+
+    reference: NDArray[Any]
+    prediction: NDArray[Any]
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class LesionMaps:
     """Both masks of a class, lesion by lesion.
 
@@ -67,6 +82,7 @@ class LesionMaps:
         origin: where the masks begin in the image, along each of their axes.
         turned: whether these are the axes of the image in reverse.
         whole: gives the distances between the surfaces of the whole masks, where they are known.
+        parts: of which the lesions are made; ``None`` for a class without parts.
     """
 
     sides: tuple[Side, Side]
@@ -76,6 +92,7 @@ class LesionMaps:
     origin: tuple[int, ...]
     turned: bool
     whole: Callable[[], SurfaceDistances] | None = None
+    parts: Parts | None = None
 
     def centres(self, side: int) -> NDArray[np.float64]:
         """Centre of mass of the voxels of each lesion that count, in the image; (lesions, axes)."""
@@ -127,6 +144,38 @@ class LesionMaps:
             met = np.unique(there[box][grown.reshape(there[box].shape)])
             found += [(n, int(p) - 1) for p in met if p]
         return np.array(found, np.int64).reshape(-1, 2)
+
+    def part_iou(self, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean intersection over union of the parts that either lesion of a pair has.
+
+        Without parts the lesion itself is the only one.
+
+        Args:
+            pairs: (pairs, 2), no lesion twice.
+        """
+        codes = [np.zeros(side.count, np.int32) for side in self.sides]
+        for side in (0, 1):
+            codes[side][pairs[:, side]] = np.arange(1, len(pairs) + 1)
+        maps = [side.painted(code) for side, code in zip(self.sides, codes, strict=True)]
+        given = maps if self.parts is None else [self.parts.reference, self.parts.prediction]
+        members = np.array([0] if self.parts is None else sorted(self.parts.members))
+        many = len(members)
+        counts = True if self.ignored is None else ~self.ignored.reshape(maps[0].shape)
+        # The pair and the part in one number; what is in no pair, or does not count, has 0.
+        keys = []
+        for pair, labels in zip(maps, given, strict=True):
+            part = members.searchsorted(labels).clip(max=many - 1)
+            key = (pair.astype(np.int64) - 1) * many + part + 1
+            keys.append(np.where((pair > 0) & counts, key, 0))
+        sums = (*keys, np.where(keys[0] == keys[1], keys[0], 0))
+        size = len(pairs) * many + 1
+        reference, prediction, both = (
+            np.bincount(found.ravel(), minlength=size)[1:].reshape(-1, many) for found in sums
+        )
+        union = reference + prediction - both
+        total = (both / np.maximum(union, 1)).sum(axis=1)
+        mean: NDArray[np.float64] = total / (union > 0).sum(axis=1)
+        return mean
 
     def surfaces(self, sets: Sequence[Together]) -> list[SurfaceDistances]:
         """Distances between the surfaces of some lesions of the reference and of the prediction.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medloss.objects.component_runs import Runs, as_rows, component_runs, object_runs, voxels_of
 from medloss.runtime.compiling import Loops
-from medloss.scoring.lesion_maps import LesionMaps, Side, Together
+from medloss.scoring.lesion_maps import LesionMaps, Parts, Side, Together
 from medloss.scoring.surface.distances import SurfaceDistances
 
 _loops = Loops("metrics")
@@ -85,7 +85,7 @@ class Lesions:
         """
         if self.maps is None:
             return self.pairs[:0]
-        return self.maps.near(voxels, get_args(Connectivity).index(self.connectivity) + 1)
+        return self.maps.near(voxels, joined_along(self.connectivity))
 
     def surfaces(self, sets: Sequence[Together]) -> list[SurfaceDistances]:
         """Distances between surfaces of lesions of the reference and of the prediction, each once.
@@ -130,6 +130,7 @@ class Components:
         origin: where the masks begin in the image, along each of their axes.
         turned: whether these are the axes of the image in reverse.
         whole: gives the distances between the surfaces of the whole masks, where they are known.
+        parts: what a region is made of; ``None`` for a class without parts.
 
     Example:
         >>> reference = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1]], dtype=bool)
@@ -156,12 +157,13 @@ class Components:
         origin: Sequence[int] = (),
         turned: bool = False,
         whole: Callable[[], SurfaceDistances] | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._masks = reference, prediction
         self._ignored = None if ignored is None else as_rows(ignored)
         self._voxel_mm3, self._worst_mm = voxel_mm3, worst_mm
         origin = tuple(origin) or (0,) * reference.ndim
-        self._place = spacing_mm, preset, origin, turned, whole
+        self._place = spacing_mm, preset, origin, turned, whole, parts
         self._found: dict[tuple[int, str, int], Runs] = {}
         self._lesions: dict[tuple[str, int], Lesions] = {}
 

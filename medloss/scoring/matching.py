@@ -290,6 +290,16 @@ def _greedy(pairs: Pairs, iou: NDArray[np.float64]) -> Pairs:
 
 
 def _assigned(pairs: Pairs, iou: NDArray[np.float64]) -> Pairs:
+    sides = pairs.T
+    alone = np.logical_and(*(np.bincount(side)[side] == 1 for side in sides))
+    if alone.all():  # most lesions meet one other, and have no choice
+        return pairs
+    chosen = _largest_sum(pairs[~alone], iou[~alone])
+    found: Pairs = np.unique(np.concatenate([pairs[alone], chosen]), axis=0)
+    return found
+
+
+def _largest_sum(pairs: Pairs, iou: NDArray[np.float64]) -> Pairs:
     from scipy.optimize import linear_sum_assignment  # loading it takes longer than most cases
 
     rows, r = np.unique(pairs[:, 0], return_inverse=True)

@@ -9,7 +9,6 @@ from medloss import Loss, Metric, hookimpl
 
 _ANY_OVERLAP = "by any overlap a lesion is found, however far away its outline is"
 _A_COUNT = "no lesion where none should be is a count of 0, not a ratio"
-_NOT_PERFECT = "missed_and_spurious_are_not_perfect"
 _NO_PLACE = "an object that is moved, but still touches where it was, is as many objects"
 _OBJECTS = "objects are looked for on the host, and each has its value"
 _FIRST = (
@@ -123,35 +122,11 @@ def medloss_metrics() -> Iterator[Metric]:
                 "missed_and_spurious_are_not_perfect": missing,
             },
         )
-    for name in ("panoptic_quality", "recognition_quality", "segmentation_quality"):
+    for name in (
+        *("panoptic_quality", "recognition_quality", "segmentation_quality"),
+        "part_panoptic_quality",
+    ):
         yield metric(name=name, target=f"medloss_topology.metrics_overlap:{name}")
-    detected = partial(Metric, family="topology", facts=("counts",))
-    target = "medloss_topology.metrics_class_detection:"
-    yield detected(
-        name="found_class",
-        target=f"{target}found_class",
-        better="higher",
-        exempt={"in_neither_map_is_undefined": _A_COUNT},
-    )
-    yield detected(
-        name="missed_class",
-        target=f"{target}missed_class",
-        better="lower",
-        exempt={
-            "in_neither_map_is_undefined": _A_COUNT,
-            _NOT_PERFECT: "a spurious class is not missed",
-        },
-    )
-    yield detected(
-        name="false_class",
-        target=f"{target}false_class",
-        better="lower",
-        exempt={
-            "worse_when_moved": "a class that is in both maps is not false",
-            "in_neither_map_is_undefined": _A_COUNT,
-            _NOT_PERFECT: "a missed class is not false",
-        },
-    )
     cells = partial(Metric, family="topology", facts=("cells",))
     target = "medloss_topology.metrics_cells:per_component_"
     for of in ("dice", "jaccard"):

@@ -114,7 +114,7 @@ class CCDiceCELoss(WeightedSum):
         a class without objects has 0 in the second term; cross entropy of the first keeps value and
         gradient.
 
-    Spacing is taken as in ``boundary``. A voxel equally near to two objects belongs to one of them.
+    Spacing is taken as in ``boundary``. A voxel equally near to two objects belongs to the first.
 
     Cost:
         with 3 classes about 22 times the CPU time of ``dice_ce``: one distance transform of each

@@ -159,7 +159,8 @@ def _penalty(penalty_mm: float | None, found: Matches) -> float:
         if lesions.worst_mm is None:
             raise ValueError("spacing_mm: the diagonal of the image needs the size of a voxel")
         return lesions.worst_mm
-    if isinstance(penalty_mm, bool) or not isinstance(penalty_mm, int | float) or penalty_mm < 0:
+    number = isinstance(penalty_mm, int | float) and not isinstance(penalty_mm, bool)
+    if not (number and penalty_mm >= 0):
         raise ValueError(f"penalty_mm: expected a distance of at least 0, got {penalty_mm!r}")
     return penalty_mm
 

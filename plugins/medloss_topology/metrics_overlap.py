@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from medloss.scoring import Components, Detections, Skeletons, detections
+from medloss.scoring import Components, Detections, Skeletons, detections, match_lesions
 from medloss.scoring.lesions import Connectivity
 from medloss.scoring.matching import ONE_TO_ONE, parse_rule
 
@@ -141,6 +141,66 @@ def segmentation_quality(
     return 0.0 if found.fp or found.fn else math.nan
 
 
+def part_panoptic_quality(
+    components: Components,
+    *,
+    matching: str = "iou@0.5",
+    connectivity: Connectivity = "corners",
+    min_reference_mm3: float = 0,
+    min_prediction_mm3: float = 0,
+) -> float:
+    """Part-aware panoptic quality (PartPQ): of the parts of the lesions or objects found.
+
+    Formula:
+        PartPQ = Σ IoU_p(g, p) / (TP + FP/2 + FN/2), the sum over the TP pairs that match as those
+        of ``panoptic_quality``, by the whole objects. IoU_p(g, p) is the mean of the intersections
+        over unions of the parts within g and p, over the parts that either of them has; of a class
+        without parts it is that of g and p. The parts of a region are the labels that it is made
+        of; a label, and a region of channels or of files, has none.
+
+    Range:
+        0 (none found) to 1 (identical, parts included), no unit.
+
+    Empty:
+        0 if the class is missed or spurious, NaN if it is in neither map.
+
+    Args:
+        components: of the region, with its parts.
+        matching: who matches whom, as of ``panoptic_quality``.
+        connectivity: across what the voxels of a lesion are joined, as of ``panoptic_quality``.
+        min_reference_mm3: a smaller lesion of the reference counts neither as found nor as missed.
+        min_prediction_mm3: a smaller lesion of the prediction is no false one.
+
+    Example:
+        >>> import numpy as np
+        >>> from medloss.scoring import Case
+        >>> reference, prediction = np.array([[[1, 1, 2, 2, 0, 1]], [[1, 2, 2, 2, 0, 0]]])
+        >>> case = Case(
+        ...     reference > 0, prediction > 0, labels=[1],
+        ...     parts=(reference, prediction), members={1: (1, 2)},
+        ... )
+        >>> round(part_panoptic_quality(case.components(1)), 4)  # ((1/2 + 2/3) / 2) / (1 + 1/2)
+        0.3889
+
+    Source:
+        de Geus et al. 2021, arXiv:2106.06351.
+    """
+    _one_to_one(matching)
+    found = match_lesions(
+        components,
+        matching=matching,
+        connectivity=connectivity,
+        min_reference_mm3=min_reference_mm3,
+        min_prediction_mm3=min_prediction_mm3,
+    )
+    counted, maps = found.counted, found.lesions.maps
+    pairs = found.pairs[counted[found.pairs[:, 0]]]
+    lost = int((counted & ~found.found).sum() + found.false.sum())
+    if not len(pairs) or maps is None:
+        return 0.0 if lost else math.nan
+    return float(maps.part_iou(pairs).sum()) / (len(pairs) + lost / 2)
+
+
 def _pairs(
     components: Components,
     matching: str,
@@ -148,11 +208,7 @@ def _pairs(
     min_reference_mm3: float,
     min_prediction_mm3: float = 0,
 ) -> Detections:
-    if parse_rule(matching)[0] not in ONE_TO_ONE:
-        raise ValueError(
-            f"matching: expected iou@T, hungarian@T or dice@T, by which no lesion has two "
-            f"partners, got {matching!r}"
-        )
+    _one_to_one(matching)
     return detections(
         components,
         matching=matching,
@@ -160,6 +216,14 @@ def _pairs(
         min_reference_mm3=min_reference_mm3,
         min_prediction_mm3=min_prediction_mm3,
     )
+
+
+def _one_to_one(matching: str) -> None:
+    if parse_rule(matching)[0] not in ONE_TO_ONE:
+        raise ValueError(
+            f"matching: expected iou@T, hungarian@T or dice@T, by which no lesion has two "
+            f"partners, got {matching!r}"
+        )
 
 
 def cl_dice(skeletons: Skeletons, *, of_every_object: bool = True) -> float:

@@ -35,9 +35,9 @@ def betti_error(
         dimension: 0, 1, 2, or "sum".
         connectivity: how voxels are joined: across "corners" (26 neighbours, and 6 in the
             background; in 2D 8 and 4) or across "faces" (6 and 26; 4 and 8).
-        patch_voxels: size of patches, one number or one for each axis, over which errors are added
-            up: another metric, to which a gap between two patches is none. Without it there is the
-            whole image.
+        patch_voxels: size of patches, one number or one for each axis of a volume, over which
+            errors are added up: another metric, to which a gap between two patches is none. Without
+            it there is the whole image.
         stride_voxels: from one patch to the next; always given beside ``patch_voxels``.
         of_reference: instead, the error between the two connectivities of the reference itself, a
             floor: as a diagonal line is one object or many, an error below it says nothing.

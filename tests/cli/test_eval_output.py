@@ -194,7 +194,7 @@ def test_tables_on_request(folders):
     )
     assert result.exit_code == 0, result.output
     latex = (folders / "out" / "summary.tex").read_text()
-    assert r"dice & 1 liver\_\&\_<b>| & 3 & 0.9167 & " in latex
+    assert r"dice & 1 liver\_\&\_\textless{}b\textgreater{}| & 3 & 0.9167 & " in latex
     assert latex.count(r"\\") == 3
     markdown = (folders / "out" / "summary.md").read_text()
     assert r"| dice | 1 liver\_\&\_\<b\>\| | 3 | 0.9167 | " in markdown

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nibabel
@@ -71,6 +72,16 @@ def test_scored_files_are_no_images_and_a_case_without_one_is_said(tmp_path):
         with_images(file, pairs)
     with pytest.raises(ValueError, match="nowhere does not exist"):
         with_images(tmp_path / "nowhere", pairs)
+
+
+def test_a_name_with_bytes_that_are_no_text_is_found(tmp_path):
+    name = os.fsdecode(b"b\xff_0000")
+    try:
+        folder_of(tmp_path, name)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    (pair,) = with_images(tmp_path, (Pair("b\\udcff", None, None),))
+    assert pair.image == tmp_path / f"{name}.nii.gz"
 
 
 def test_the_modality_is_that_of_the_data_set(tmp_path):

@@ -216,3 +216,50 @@ def test_what_cannot_be_meant_is_refused(study, monkeypatch, options, message):
     result = run("p", "r", "-m", "dice", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+
+
+def test_the_parts_of_a_region_are_its_labels(save, tmp_path):
+    """Worked by hand, in both memory orders."""
+    reference, prediction = np.zeros((2, 6, 10, 3), np.uint16)
+    reference[0:4, 0:2], reference[0:4, 2:4] = 1, 2
+    prediction[0:4, 0:3], prediction[0:4, 3:4] = 1, 2
+    reference[0:2, 6:8], prediction[4:6, 6:8] = 1, 2  # missed, and false
+    # Found: part 1 is 8 of 12 voxels in a plane, part 2 is 4 of 8. One of each is lost.
+    value = (8 / 12 + 4 / 8) / 2 / (1 + 1)
+    plain = 1 / (1 + 1)
+    for order in "CF":
+        save(f"{order}/r/a.nii.gz", np.asarray(reference, order=order))
+        save(f"{order}/p/a.nii.gz", np.asarray(prediction, order=order))
+        plan = EvalPlan(
+            tuple(
+                map(
+                    choose_metric, map(parse_request, ("part_panoptic_quality", "panoptic_quality"))
+                )
+            ),
+            labels={1: "", "both": ""},
+            regions={"both": (1, 2)},
+        )
+        (case,) = evaluate(pair_paths(tmp_path / order / "p", tmp_path / order / "r"), plan)
+        found = {(x.label, x.column): x.value for x in case.results}
+        assert found["both", "part_panoptic_quality"] == pytest.approx(value)
+        assert found["both", "panoptic_quality"] == pytest.approx(plain)
+        assert found[1, "part_panoptic_quality"] == found[1, "panoptic_quality"]  # has no parts
+
+
+def test_a_file_a_structure_has_the_lesions_of_its_own(study, save, monkeypatch):
+    monkeypatch.chdir(study)
+    for side, mask in zip("rp", scene(), strict=True):
+        save(f"s{side}/a/tumour.nii.gz", mask, AFFINE)
+        save(f"s{side}/a/cyst.nii.gz", mask[::-1], AFFINE)
+    arguments = ("-m", "dice", "--lesions")
+    layout = ("--layout", "{case}/{label}")
+    assert run("p", "r", *arguments, "maps.csv").exit_code == 0
+    found = run("sp", "sr", *layout, *arguments, "files.csv")
+    assert found.exit_code == 0, found.output
+    maps, files = (
+        list(csv.reader((study / name).read_text().splitlines()))
+        for name in ("maps.csv", "files.csv")
+    )
+    tumours = [row[3:] for row in files if row[1] == "tumour"]
+    assert tumours == [row[3:] for row in maps[1:]]
+    assert len(files) == 1 + 2 * len(tumours)

@@ -80,6 +80,18 @@ def test_intervals_draw_cases() -> None:
     # Cases of the same kind drawn thrice are the ends of what there is.
     assert 0 <= found.ci_low < found.value < found.ci_high <= 0.9
     assert pooled(table(*cases)) == (found,), "the same on every run"
+    # Two cases of one patient, or of three: as many as there are patients.
+    patients = [
+        dataclasses.replace(
+            each, pair=dataclasses.replace(each.pair, columns=(("patient", str(n // 2)),))
+        )
+        for n, each in enumerate(cases * 2)
+    ]
+    (grouped,) = pooled(table(*patients, cluster="patient"))
+    assert grouped.value == pytest.approx(found.value)
+    assert (grouped.ci_low, grouped.ci_high) != (found.ci_low, found.ci_high)
+    (few,) = pooled(table(*patients[:4], cluster="patient"))
+    assert math.isnan(few.ci_low)
     (alone,) = pooled(table(cases[0]))
     assert math.isnan(alone.ci_low)
     assert alone.value == pytest.approx(0.9)

@@ -85,7 +85,11 @@ def test_an_image_without_a_place_has_no_letters():
     display = display_of((2, 3, 4), np.eye(4), placed=False)
     assert {*display.letters} == {("", "")}
     assert display.names == ("axis 1", "axis 2", "axis 3")
-    flat = display_of((2, 3), np.diag([1.0, 2.0, 1.0, 1.0]))
+    assert display.backward == (False, False, False)  # as it is stored
+    assert display_of((2, 3, 4), np.diag([-1, 1, 1, 1]), placed=False).backward[1]
+    flat = display_of((2, 3), np.diag([1.0, 2.0, 1.0, 1.0]), placed=False)
+    rows = np.arange(6).reshape(2, 3)
+    assert (flat.turned(rows)[..., 0] == rows).all()
     assert flat.planes == ((0, 1, 2),)
     assert flat.size == (2, 3, 1)
 

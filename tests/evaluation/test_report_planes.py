@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
 from medloss.evaluation.outputs.report.orientation import display_of
-from medloss.evaluation.outputs.report.planes import area_path, outline_path, planes
+from medloss.evaluation.outputs.report.paths import area_path, outline_path
+from medloss.evaluation.outputs.report.planes import planes
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
 
@@ -56,6 +57,10 @@ def test_outlines_are_all_sides_between_in_and_out(mask):
             if padded[y + 1, x] != padded[y + 1, x + 1]:
                 wanted.add(("v", x, y))
     assert sides == {side for side in wanted if within(side, mask.shape)}
+
+
+def test_pixels_that_touch_by_a_corner_have_lines_of_their_own():
+    assert outline_path(np.eye(2, dtype=bool)) == "M0 0h1v1h-1zM1 1h1v1h-1z"
 
 
 def within(side: tuple[str, int, int], shape: tuple[int, ...]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import nibabel
@@ -12,11 +13,9 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from scipy import ndimage
 
+import medloss_challenges
 from medloss.cli.eval import eval_command
-from medloss.evaluation.class_average import detection_rates, over_present_labels
-from medloss.evaluation.records import Result
 from medloss.scoring import Case
-from medloss_topology.metrics_class_detection import false_class, found_class, missed_class
 from medloss_topology.metrics_overlap import cl_dice
 
 Map = NDArray[np.uint8]
@@ -60,65 +59,40 @@ EXPECTED = {
     },
 }
 CL_DICE = {"donut": 1.0, "cubes": 0.0}
-METRICS = ("dice", "betti_error[dimension=0]", "hausdorff95", "hausdorff")
+METRICS = ("dice", "betti0_error", "hausdorff95", "hausdorff")
+NAMES = {"1": "BA", "2": "R-PCA", "4": "R-ICA", "6": "L-ICA", "8": "R-Pcom"}
+PROFILE = Path(medloss_challenges.__file__).with_name("topcow.toml")
 
 
-def test_files_get_the_expected_values(tmp_path: Path) -> None:
+def test_the_profile_gives_the_expected_values(tmp_path: Path) -> None:
     for name, (reference, prediction) in {"donut": donut(), "cubes": cubes()}.items():
         for side, array in (("ref", reference), ("pred", prediction)):
             (tmp_path / side).mkdir(exist_ok=True)
             nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / side / f"{name}.nii.gz")
-    labels = ",".join(map(str, range(1, 9)))
-    of_thinning = "cl_dice:of_every_object=false"
-    metrics = ("dice", "betti_error:dimension=0", "hausdorff95", "hausdorff", of_thinning)
-    chosen = [text for metric in metrics for text in ("--metric", metric)]
-    arguments = [
-        *(str(tmp_path / "pred"), str(tmp_path / "ref")),
-        *("--preset", "topcow", *chosen, "--output", str(tmp_path / "out")),
-        *("--labels", f"{labels},merged=1+2+3+4+5+6+7+8"),
-    ]
-    done = CliRunner().invoke(eval_command, arguments)
+    sides = [str(tmp_path / side) for side in ("pred", "ref")]
+    done = CliRunner().invoke(
+        eval_command, [*sides, "--profile", str(PROFILE), "--output", str(tmp_path / "out")]
+    )
     assert done.exit_code == 0, done.output
     with (tmp_path / "out" / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
+    found = {
+        (row["case"], row["name"] or row["label"], row["metric"]): float(row["value"] or "nan")
+        for row in rows
+    }
     for case, expected in EXPECTED.items():
-        of_case = [row for row in rows if row["case"] == case]
-        found = {(row["label"], row["metric"]): float(row["value"] or "nan") for row in of_case}
         for label, values in expected.items():
+            name = NAMES.get(label, "MergedBin")
             if label != "average":
-                assert [found[label, metric] for metric in METRICS] == pytest.approx(values)
-        assert found["merged", "cl_dice[of_every_object=False]"] == CL_DICE[case]
-        average = over_present_labels(
-            Result(1, row["metric"], found[row["label"], row["metric"]], "", row["status"])
-            for row in of_case
-            if row["label"] != "merged"
-        )
-        assert [average[metric] for metric in METRICS] == pytest.approx(expected["average"])
-
-
-def test_a_class_is_found_missed_or_false() -> None:
-    reference, prediction = cubes()
-    absent = np.zeros_like(reference)
-    cases = [(reference, prediction), (absent, reference), (reference, absent), (absent, absent)]
-    found = {}
-    for label in (4, 8, 9):
-        counts = [Case(*maps, labels=[label]).counts(label) for maps in cases]
-        found[label] = [[m(c) for c in counts] for m in (found_class, missed_class, false_class)]
-    assert found[4] == [[0, 0, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0]]
-    assert found[8] == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]]
-    assert detection_rates(*found[8]) == (0.5, 0.5, 0.5)
-    assert detection_rates(*found[9]) == (0, 0, 0)  # of a class that no case has
-    (edge,) = [Case(*maps, labels=[1]).counts(1) for maps in [_overlap()]]
-    assert [found_class(edge, iou=iou) for iou in (0.25, 0.2501)] == [1, 0]
-    with pytest.raises(ValueError, match="iou"):
-        found_class(edge, iou=0)
-
-
-def _overlap() -> tuple[Map, Map]:
-    """An intersection over union of a quarter."""
-    reference, prediction = np.zeros((2, 1, 4), dtype=np.uint8)
-    reference[0, :2] = prediction[0, 1:] = 1
-    return reference, prediction
+                of_label = [found[case, name, metric] for metric in METRICS]
+                assert of_label == pytest.approx(values)
+        assert found[case, "MergedBin", "cl_dice"] == CL_DICE[case]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    average = {(each["name"], each["metric"]): each["value"] for each in summary["averages"]}
+    for place, metric in enumerate(METRICS):
+        both = [expected["average"][place] for expected in EXPECTED.values()]
+        assert average["class average", metric] == pytest.approx(sum(both) / 2)
+    assert average["group 2 detection F1", "jaccard"] == 0.25  # one of four labels, always found
 
 
 def test_lines_of_thinning_are_those_of_the_official_score() -> None:

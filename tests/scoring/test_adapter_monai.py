@@ -119,6 +119,8 @@ def test_a_label_map_is_the_reference_of_channels():
     torch.testing.assert_close(found(Y_PRED, y), found(Y_PRED, Y), equal_nan=True)
     with pytest.raises(ValueError, match=r"^y: expected label maps of whole numbers from 0 to 3"):
         ours.DiceMetric()(Y_PRED, y + 1)
+    with pytest.raises(TypeError, match="y: expected a tensor, or a list of them, got an array"):
+        ours.DiceMetric()(Y_PRED, y.numpy())
     with pytest.raises(ValueError, match="y_pred: expected 4 channels, got 1"):
         ours.DiceMetric()(y.float(), Y)
 

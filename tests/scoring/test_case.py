@@ -149,3 +149,25 @@ def test_on_real_lesions_a_crop_and_the_whole_agree(data_dir, name):
     # Moved by two voxels along x, no element is farther than that from where it came from.
     assert 0 < found.reference_mm[-1] <= 2 * spacing[2] + 1e-9
     assert Case(reference, prediction, labels=[1]).status(1) is Status.OK
+
+
+def test_an_only_object_has_the_surfaces_of_its_class():
+    reference = box((9, 8, 7), (2, 1, 2), (7, 5, 5))
+    prediction = box((9, 8, 7), (3, 1, 1), (8, 6, 5))
+    ignored = np.zeros(reference.shape, dtype=bool)
+    ignored[:3, :2] = True
+    for region, preset in ((None, "deepmind"), (None, "exact"), (ignored, "monai")):
+        for order in "CF":
+            maps = [np.array(m, order=order) for m in (reference, prediction)]
+            options = {"spacing_mm": SPACING, "preset": preset, "ignored": region}
+            shared = Case(*maps, labels=[1], **options)
+            alone = Case(*maps, labels=[1], **options)
+            alone._whole = lambda label: None
+            found = []
+            for case in (shared, alone):
+                lesions = case.components(1).lesions()
+                found.append([*case.cells(1).surfaces(), *lesions.surfaces([((0,), (0,))])])
+            assert [s is shared.surfaces(1) for s in found[0]] == [region is None] * 2
+            for one, other in zip(*found, strict=True):
+                for mine, theirs in zip(sides(one), sides(other), strict=True):
+                    np.testing.assert_allclose(mine, theirs, rtol=1e-12)

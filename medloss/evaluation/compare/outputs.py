@@ -301,10 +301,9 @@ def record(
 ) -> dict[str, Any]:
     """Everything that was decided, for whoever makes the comparison again."""
     clusters = decisions.clusters
-    missed = compared.runs[0].table.settings["policies"].get("missed")
     return {
         "missing": decisions.missing,
-        "worst_values": {m.name: worst_value(m, missed).words for m in compared.measures},
+        "worst_values": {m.name: worst_value(m, compared.missed).words for m in compared.measures},
         "cluster": decisions.cluster or None,
         "clusters": clusters and len({clusters[name] for name in compared.cases}),
         "cases": len(compared.cases),
@@ -372,8 +371,8 @@ def notes(compared: ComparedTable, found: Sequence[Difference], decisions: Decis
             "difference is no equivalence."
         )
     if decisions.missing == "worst":
-        missed = compared.runs[0].table.settings["policies"].get("missed")
-        worst = ", ".join(f"{m.name} {worst_value(m, missed).words}" for m in compared.measures)
+        words = (f"{m.name} {worst_value(m, compared.missed).words}" for m in compared.measures)
+        worst = ", ".join(words)
         said.append(
             f"A case that failed in one run, or a label that it missed and a policy left out, "
             f"counts as the worst value: {worst}; complete cases stand beside it."

@@ -206,7 +206,7 @@ def differences(
             compared.cases,
             decisions,
             diagonal=sizes,
-            missed=compared.runs[0].table.settings["policies"].get("missed"),
+            missed=compared.missed,
         )
         for label, measure, values in compared.grid()
         for i, j in pairs

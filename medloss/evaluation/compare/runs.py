@@ -85,6 +85,11 @@ class ComparedTable:
     notes: tuple[str, ...] = ()
 
     @property
+    def missed(self) -> object:
+        """The policy for distances of missed labels; by default the diagonal of the image."""
+        return self.runs[0].table.settings.get("policies", {}).get("missed", "diagonal")
+
+    @property
     def every_label(self) -> tuple[ScoredLabel, ...]:
         """The labels, and that of what is measured on a whole case."""
         return (*self.labels, ScoredLabel(WHOLE_CASE))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from medloss.evaluation.inputs.folders import FolderEntry, is_folder
+from medloss.evaluation.inputs.folders import FolderEntry, is_folder, printable
 from medloss.evaluation.inputs.pairing import Pair, files_of, unreachable
 from medloss.evaluation.reading.dicom_files import is_series
 from medloss.evaluation.reading.images import case_name, no_image
@@ -79,8 +79,8 @@ def with_images(images: Path, pairs: Sequence[Pair], channel: str = "") -> tuple
     for entry in _images_in(images):
         if os.path.realpath(entry.path) in scored:
             continue
-        first = first or entry.relative
-        if place := _belongs(entry.stem, names):
+        first = first or printable(entry.relative)
+        if place := _belongs(printable(entry.stem), names):
             case, before, rest = place
             labels = bool(_LABELS.search(f"{before}/{rest}"))
             found.setdefault(case, []).append(_Found(rest, entry.path, labels))

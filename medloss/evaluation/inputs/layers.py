@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,16 @@ class Layer:
         reference: label map.
         codes: what stands for each class in both.
         probabilities: predicted, by code, or ``None`` where nobody asked for them.
+        parts: the maps that regions were made of, in the same order, or ``None``.
+        members: the labels in these that each region is made of, by its code.
     """
 
     prediction: NDArray[Any]
     reference: NDArray[Any]
     codes: dict[Label, int]
     probabilities: dict[int, NDArray[Any]] | None = None
+    parts: tuple[NDArray[Any], NDArray[Any]] | None = None
+    members: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 class ClassCases:
@@ -70,6 +74,8 @@ class ClassCases:
                 device=device,
                 objects=objects and objects[::-1],
                 planes=planes,
+                parts=layer.parts and layer.parts[::-1],
+                members=layer.members,
             )
             self._found |= {label: (case, code) for label, code in layer.codes.items()}
 
@@ -168,6 +174,8 @@ def _map_layers(
             values.recode(prediction, changes, keep=False),
             values.recode(reference, changes, keep=False),
             codes,
+            parts=(prediction, reference),
+            members={codes[name]: members for name, members in group.items()},
         )
 
 

@@ -1,11 +1,15 @@
-"""What people call a metric: the one place where a name to type becomes a name to read."""
+"""What people read: the one place where a name to type becomes the name that it is known by.
+
+Metrics, labels in a sentence, and numbers with as many digits as a sentence needs.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from medloss.evaluation.records import Measure
+from medloss.evaluation.records import Measure, ScoredLabel
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,10 @@ NAMES = {
             "betti_error": "Betti error",
             "component_match_error": "Component match error",
             "euler_error": "Euler error",
-            "false_class": "False class",
             "false_lesions": "False lesions",
             "false_negative_volume": "False negative volume",
             "false_positive_volume": "False positive volume",
-            "found_class": "Found class",
             "found_lesions": "Found lesions",
-            "missed_class": "Missed class",
             "missed_lesions": "Missed lesions",
             "volume_difference": "Volume difference",
         }.items()
@@ -94,6 +95,7 @@ NAMES = {
 """By the name in ``medloss list``; a metric of others is called by its own name."""
 
 UNITS = {"mm3": "mm³"}
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
 def called(measure: Measure) -> str:
@@ -117,9 +119,9 @@ def called(measure: Measure) -> str:
     title = known.title
     for option, value in measure.options.items():
         if f"{{{option}}}" in title:
-            title = title.replace(f"{{{option}}}", _plain(value))
+            title = title.replace(f"{{{option}}}", plain(value))
         elif f"{option}=" in given:
-            title += f" ({option} = {_plain(value)})"
+            title += f" ({option} = {plain(value)})"
     return title
 
 
@@ -144,11 +146,55 @@ def averages(measure: Measure) -> bool:
     return measure.unit != "mm3" and (known is None or known.averages)
 
 
-def _plain(value: object) -> str:
+def readable(label: ScoredLabel) -> str:
+    """A label in a sentence.
+
+    Example:
+        >>> readable(ScoredLabel("1", "liver")), readable(ScoredLabel("7"))
+        ('liver', 'label 7')
+    """
+    return label.name or (f"label {label.key}" if label.key.isdecimal() else label.key)
+
+
+def briefly(value: float, unit: str = "", *, digits: int = 2, bare: bool = False) -> str:
+    """A number for a sentence or a table: a few digits, and never 1 for what is below it.
+
+    Args:
+        value: NaN is a dash.
+        unit: of it.
+        digits: decimals of a number without a unit; lengths have one less, volumes two.
+        bare: without the unit.
+
+    Example:
+        >>> briefly(0.8991), briefly(0.9996), briefly(1.0), briefly(3.3207, "mm")
+        ('0.90', '0.9996', '1.00', '3.3 mm')
+        >>> briefly(float("nan")), briefly(float("inf"), "mm"), briefly(23456.7, "mm3")
+        ('–', '∞', '23457 mm³')
+    """
+    if math.isnan(value):
+        return DASH
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    digits = max(0, digits - {"": 0, "mm": 1}.get(unit, 2))
+    text = f"{value:.{digits}f}"
+    while not unit and abs(value) < 1 and abs(float(text)) == 1 and digits < 6:
+        digits += 1
+        text = f"{value:.{digits}f}"
+    text = text.replace("-", MINUS)
+    return text if bare or not unit else f"{text} {UNITS.get(unit, unit)}"
+
+
+def plain(value: object) -> str:
+    """The value of an option, or the ends of those that labels have of their own.
+
+    Example:
+        >>> plain(2.0), plain({"1": 1.0, "2": 3.0}), plain("iou")
+        ('2', '1 to 3', 'iou')
+    """
     if isinstance(value, float | int) and not isinstance(value, bool):
         return f"{value:g}"
     if isinstance(value, Mapping):  # a value for each label
-        texts = [_plain(each) for each in sorted(value.values(), key=_order)]
+        texts = [plain(each) for each in sorted(value.values(), key=_order)]
         return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
     return str(value)
 

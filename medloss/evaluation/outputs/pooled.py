@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap
+from medloss.evaluation.outputs.statistics.intervals import LEAST_FOR_MEAN
 from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, label_key
 from medloss.scoring import Bins, FoundLesions, froc_curve
 from medloss.scoring.candidates import RATES, froc_scores
@@ -41,7 +43,8 @@ class Pooled:
         label: ``None`` for all of them but the background.
         order: what is put together, and what is averaged after it.
         value: NaN where it is undefined.
-        ci_low: lower end of the 95% percentile bootstrap interval, cases drawn; NaN of one case.
+        ci_low: lower end of the 95% percentile bootstrap interval; what is drawn are cases, or the
+            clusters of the study. NaN for fewer than three.
         ci_high: upper end.
         curve: points of the FROC curve, by name; empty for others.
     """
@@ -74,13 +77,8 @@ def pooled(table: ResultTable, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[Pooled
     cases = [case for case in table.cases if not case.error]
     if not cases:
         return ()
-    # The first row is every case once, the others are drawn.
-    weights = np.ones((1, len(cases)))
-    if len(cases) > 1:
-        even = np.full(len(cases), 1 / len(cases))
-        draws = np.random.default_rng(bootstrap.seed)
-        drawn = draws.multinomial(len(cases), even, bootstrap.resamples)
-        weights = np.concatenate([weights, drawn.astype(np.float64)])
+    clusters = Grouping.of_record(table.settings).clusters([case.pair for case in cases])
+    weights = _weights([clusters[x.name] if clusters else x.name for x in cases], bootstrap)
     named = {str(each["metric"]): each for each in table.settings.get("metrics", ())}
     found = [
         *_dice(cases, weights),
@@ -92,6 +90,17 @@ def pooled(table: ResultTable, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[Pooled
         Pooled(metric, label, order, float(values[0]), *_ends(values[1:], tails), curve)
         for metric, label, order, values, curve in found
     )
+
+
+def _weights(clusters: Sequence[str], bootstrap: Bootstrap) -> Floats:
+    """How often each case counts: in the first row once, in the others as its cluster was drawn."""
+    once = np.ones((1, len(clusters)))
+    names, own = np.unique(clusters, return_inverse=True)
+    if len(names) < LEAST_FOR_MEAN:
+        return once
+    draws = np.random.default_rng(bootstrap.seed)
+    drawn = draws.multinomial(len(names), np.full(len(names), 1 / len(names)), bootstrap.resamples)
+    return np.concatenate([once, drawn[:, own].astype(np.float64)])
 
 
 _Found = tuple[str, Label | None, str, Floats, dict[str, list[float]]]

@@ -17,6 +17,7 @@ from typing import Any
 
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
+from medloss.evaluation.outputs.acceptance import acceptance_entries
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
 from medloss.evaluation.outputs.pooled import pooled_entries
@@ -68,8 +69,8 @@ _Cell = tuple[float, str, str]
 
 _KINDS: dict[str, type[Any]] = {
     **dict.fromkeys(("inputs", "bootstrap", "versions", "source", "lesions", "pictures"), dict),
-    **dict.fromkeys(("command", "device", "cluster"), str),
-    "by": list,
+    **dict.fromkeys(("command", "device", "cluster", "title"), str),
+    **dict.fromkeys(("by", "acceptance"), list),
     "profile": dict,
 }
 """Of the settings that are not there in every file, or that only some readers show."""
@@ -159,6 +160,7 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [summary_entry(line, table) for line in table.lines],
         **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
+        **({"acceptance": acceptance_entries(table)} if "acceptance" in table.settings else {}),
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
         **({"subgroups": subgroup_entries(table.subgroups)} if table.subgroups else {}),
         "pooled": pooled_entries(table),

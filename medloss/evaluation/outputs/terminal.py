@@ -16,6 +16,7 @@ from rich.text import Text
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.lesions import LesionsOfSize
+from medloss.evaluation.outputs.acceptance import acceptances
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
@@ -112,6 +113,8 @@ def print_lesions(console: Console, table: ResultTable) -> None:
 
 def print_pooled(console: Console, table: ResultTable) -> None:
     """Print the values of all cases together: of Dice those over all labels."""
+    if len(table.cases) == 1:
+        return
     asked = {measure.name for measure in table.measures}
     many = len(table.labels) > 1
     found = [
@@ -314,6 +317,14 @@ def print_findings(console: Console, table: ResultTable) -> None:
         console.print(f"  ... and {len(table.findings) - _MOST_LINES} more, in the JSON file.")
 
 
+def print_acceptance(console: Console, table: ResultTable) -> None:
+    """Print what became of each limit that the study must meet."""
+    for each in acceptances(table):
+        word, style = ("Met", "bold green") if each.passed else ("Not met", "bold red")
+        text = f": {each.limit.label.title}: {each.words}."
+        console.print(Text.assemble((word, style), text), soft_wrap=True)
+
+
 def print_notes(console: Console, table: ResultTable, metrics: Sequence[MetricChoice]) -> None:
     """Print what the numbers mean: preset, policies, unit, and options that nobody gave."""
     good = len(table.cases) - len(table.failed)
@@ -428,8 +439,8 @@ def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
         n = inputs.label_divisor
         whose = "one class" if n is None else f"the class that is the value by {n}, rounded down"
         yield (
-            f"Each value of a map is an object of {whose}: lesion and panoptic metrics take these "
-            f"objects, other metrics all of them together"
+            f"Each value of a map is an object of {whose}: metrics of lesions, instances and "
+            f"components take these objects, other metrics all of them together"
         )
     sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
     if inputs.remap_prediction == inputs.remap_reference:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from medloss.evaluation.outputs.acceptance import meets
 from medloss.evaluation.outputs.formats import number
-from medloss.evaluation.outputs.statistics import SHARE
 from medloss.evaluation.outputs.tables import columns
 from medloss.evaluation.records import WHOLE_CASE, Measure, ResultTable
 from medloss.evaluation.score import EvalPlan
-from medloss.objects.spacing import at_least, within
 
 Side = Literal["under", "over"]
 _BETTER: dict[Side, str] = {"under": "higher", "over": "lower"}
+_SIGNS: dict[Side, str] = {"under": ">=", "over": "<="}
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,12 @@ def failures(thresholds: Sequence[Threshold], table: ResultTable) -> list[str]:
         limit = f"{threshold.value:g}{f' {unit}' if unit else ''}"
         if math.isnan(mean):
             sentences.append(f"{what}: no value counts, so that {limit} is not reached")
-        elif not _reached(mean, threshold):
+        elif not meets(mean, _SIGNS[threshold.side], threshold.value, unit):
             # All digits where the rounded mean would look as good as the limit.
             shown = number(mean, unit)
             shown = repr(mean) if float(shown) == threshold.value else shown
             sentences.append(f"{what}: the mean {shown} is {threshold.side} {limit}")
     return sentences
-
-
-def _reached(mean: float, threshold: Threshold) -> bool:
-    if threshold.column.unit:  # sizes in mm, mm² or mm³
-        compare = at_least if threshold.side == "under" else within
-        return bool(compare(mean, threshold.value))
-    if math.isclose(mean, threshold.value, rel_tol=SHARE):
-        return True  # a mean may be equal to it, however its sum was rounded
-    return mean > threshold.value if threshold.side == "under" else mean < threshold.value
 
 
 def _mean(threshold: Threshold, table: ResultTable) -> float:

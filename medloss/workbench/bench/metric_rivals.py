@@ -212,6 +212,16 @@ def rivals() -> tuple[MetricRival, ...]:
             _exacta("surfels"),
         ),
         MetricRival(
+            "exacta, mesh",
+            "exacta",
+            "exacta==0.0.1a5",
+            "exact",
+            "exacta.functional.evaluate, surface='mesh'",
+            _exacta("mesh"),
+            differs="it looks at the middle of each triangle of another surface, discrete marching "
+            "cubes; ours at 16 points of each face",
+        ),
+        MetricRival(
             "MONAI",
             "monai",
             "monai",

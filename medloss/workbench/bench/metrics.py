@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medloss.workbench.bench import lesion_rivals
+from medloss.workbench.bench import component_rivals, lesion_rivals
 from medloss.workbench.bench.contest import (
     OURS,
     Bench,
@@ -38,11 +38,16 @@ from medloss.workbench.bench.metric_rivals import (
 )
 from medloss.workbench.bench.results import BenchReport, Contest, Table
 
-TITLES = {"monai": "voxel surface", "deepmind": "surfels", "medpy": "voxels, pooled percentile"}
+TITLES = {
+    "monai": "voxel surface",
+    "deepmind": "surfels",
+    "medpy": "voxels, pooled percentile",
+    "exact": "faces of voxels",
+}
 """Presets of ours, each beside the rivals that define the metrics so."""
 
 
-_SHOWN = {lesion_rivals.SCORES: 0}
+_SHOWN = {lesion_rivals.SCORES: 0, component_rivals.CELLS: 0, component_rivals.BETTI: 0}
 """The column of the values that a reader sees the mean of, where it is not the second."""
 
 
@@ -90,10 +95,15 @@ def _table(name: str, plan: MetricPlan, bench: Bench) -> Table:
     title = f"case {name}: {scene.title}, {'x'.join(map(str, scene.shape))} uint8"
 
     def contests() -> Iterator[Contest]:
+        others: Sequence[MetricRival]
         if name == "lesions":
             for about, computes in lesion_rivals.COMPUTES.items():
-                others = [*lesion_rivals.lesion_rivals(about)] if plan.rivals else []
+                others = lesion_rivals.lesion_rivals(about) if plan.rivals else ()
                 own = _own(computes, lesion_rivals.ours(about), task)
+                yield _contest(title, about, own, others, task, bench)
+            for about, computes in component_rivals.COMPUTES.items():
+                others = component_rivals.component_rivals(about) if plan.rivals else ()
+                own = _own(computes, component_rivals.ours(about), task)
                 yield _contest(title, about, own, others, task, bench)
             return
         for preset in TITLES:
@@ -113,7 +123,8 @@ def _table(name: str, plan: MetricPlan, bench: Bench) -> Table:
         "unit": "label map",
         "device": "cpu",
     }
-    notes = [f"value: mean {'Dice' if name == 'lesions' else 'ASSD in mm'}"]
+    of_lesions = "Dice; of Betti numbers the error of components"
+    notes = [f"value: mean {of_lesions if name == 'lesions' else 'ASSD in mm'}"]
     if missing := len(np.setdiff1d(reference, prediction)):
         notes.append(f"{missing} classes not predicted")
     return Table(settings, title, tuple(contests()), tuple(notes))

@@ -59,7 +59,9 @@ def test_scores_of_lesions_are_a_case_of_their_own(monkeypatch):
     monkeypatch.setattr(lesion_rivals, "lesion_rivals", rivals)
     report = run(replace(TINY, cases=("lesions",), memory=False))
     (table,) = report.tables
-    scores, lesions = table.contests
+    scores, lesions, cells, betti = table.contests
+    others = [(entry.name, entry.check) for each in (cells, betti) for entry in each.rivals]
+    assert others == [("MONAI", "equal"), ("scikit-image", "equal")]
     assert [entry.check for entry in scores.rivals] == ["equal"]
     assert [entry.status for entry in lesions.rivals] == ["disagrees"]
     assert "lesion 1" in report.wrong[0]

@@ -17,16 +17,16 @@ from typing import Any
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
+from medloss.evaluation.outputs.names import DASH, briefly, called, headed, unit_of
+from medloss.evaluation.outputs.names import MINUS as MINUS
 from medloss.evaluation.outputs.statistics import Bootstrap
 from medloss.evaluation.outputs.statistics.means import interval_rules
 from medloss.evaluation.profiles.telling import profile_sentences
-from medloss.evaluation.records import ResultTable
+from medloss.evaluation.records import Measure, ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
 from medloss.runtime.files import write_text
 from medloss.scoring.presets import PRESETS
-
-MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 _SURFACES = {
     "cells": "elements between voxels, each with the area of the marching-cubes surface there",
@@ -65,6 +65,8 @@ def render(template: str, context: dict[str, Any], *, scripts: Sequence[str] = (
         lstrip_blocks=True,
     )
     environment.filters.update(value=value, px=pixels, share=share, p=_p)
+    environment.filters.update(called=called, headed=headed, brief=briefly, unit=unit_of)
+    environment.filters.update(short=short)
     sources = (loader.get_source(environment, name)[0] for name in ("tables.js", *scripts))
     script = "\n".join(["", *sources])
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
@@ -93,6 +95,16 @@ def value(found: float, unit: str = "") -> str:
     if math.isinf(found):
         return "∞" if found > 0 else f"{MINUS}∞"
     return number(found, unit).replace("-", MINUS)
+
+
+def short(found: float, measure: Measure, digits: int = 3) -> str:
+    """A value of a metric for a table whose head has the unit.
+
+    Example:
+        >>> short(0.98765, Measure("dice", "", "higher")), short(2.5, Measure("hd", "mm", "lower"))
+        ('0.988', '2.50')
+    """
+    return briefly(found, measure.unit, digits=digits, bare=True)
 
 
 def between(low: float, high: float, unit: str = "") -> str:
@@ -142,7 +154,10 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
     found.append(("Empty labels", table.policy[:1].upper() + table.policy[1:] + "."))
     found += _means(table)
     entries = [(e, True) for e in settings["metrics"]] + [(e, False) for e in settings["losses"]]
-    found += [(str(entry["metric"]), _measure(entry, metric)) for entry, metric in entries]
+    found += [
+        (_term(measure), _measure(entry, metric))
+        for measure, (entry, metric) in zip(table.measures, entries, strict=True)
+    ]
     regions = [label for label in table.labels if label.members]
     if regions:
         told = ", ".join(f"{x.title}: labels {', '.join(map(str, x.members))}" for x in regions)
@@ -178,6 +193,11 @@ def _means(table: ResultTable) -> Iterator[tuple[str, str]]:
         labels = ", ".join(label.title for label in found[0].labels)
         text = f"{', '.join(values)}; {found[0].rule}, over {labels}."
         yield f"{name[:1].upper()}{name[1:]}", text
+
+
+def _term(measure: Measure) -> str:
+    title = called(measure)
+    return title if title == measure.name else f"{title} ({measure.name})"
 
 
 def _preset(name: str) -> str:

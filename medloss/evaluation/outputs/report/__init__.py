@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medloss.evaluation.inputs.pairing import files_of
+from medloss.evaluation.outputs.acceptance import acceptances
 from medloss.evaluation.outputs.folder import REPORT
+from medloss.evaluation.outputs.names import averages, called, plain, readable
 from medloss.evaluation.outputs.pages import definitions, render, write_page
+from medloss.evaluation.outputs.report.confusion import confusion_figure
 from medloss.evaluation.outputs.report.figures import agreements, most_telling, plot, strips
+from medloss.evaluation.outputs.report.label_table import LEAST, label_table
+from medloss.evaluation.outputs.report.lesion_sizes import lesion_sizes
 from medloss.evaluation.outputs.report.opened_case import PictureOptions
 from medloss.evaluation.outputs.report.pictures import Gallery, draw_all, judge
+from medloss.evaluation.outputs.report.reliability import reliability_figures
+from medloss.evaluation.outputs.report.verdict import cases_of, listed, verdict
 from medloss.evaluation.outputs.results import read_folder
 from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, Summary
 
@@ -23,6 +29,8 @@ STATUSES = ("ok", "missed", "spurious", "both_empty", "not_annotated")
 WORDS = {status: status.replace("_", " ") for status in (*STATUSES, "failed")}
 _MOST_ROWS = 4000
 _MOST_NAMED = 12
+_MOST_OPEN = 60
+_MOST_IN_TITLE = 4
 
 
 def write_report(
@@ -89,20 +97,39 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
     """Everything that the template shows."""
     found = agreements(table)
     rows, left_out = case_rows(table)
+    labels = label_table(table)
+    telling = most_telling(tuple(a for a in found if len(a.cases) >= LEAST))
+    confused = confusion_figure(table)
     return {
         "table": table,
+        "title": title_of(table),
+        "least": LEAST,
+        "verdict": verdict(table, labels),
+        "acceptances": acceptances(table),
+        "labels": labels,
+        "no_means": [called(m) for m in labels.measures if not averages(m) or labels.no_mean],
+        "has_intervals": any(
+            line.n >= LEAST and not math.isnan(line.ci_low) for line in table.lines
+        ),
+        "voxel_sizes": voxel_sizes(table),
+        "tolerances": tolerances(table),
         "prediction": place(x for case in table.cases for x in files_of(case.pair.prediction)),
         "reference": place(x for case in table.cases for x in files_of(case.pair.reference)),
         "changed": [case for case in table.cases if case.notes],
         "most_named": _MOST_NAMED,
+        "most_open": _MOST_OPEN,
         "absences": list(absences(table)),
-        "totals": totals(table),
         "groups": [(m, lines) for m in table.measures if (lines := table.lines_of(m))],
         "shown_statuses": shown_statuses(table.lines),
         "words": WORDS,
         "strips": strips(table),
         "agreements": found,
-        "plots": [plot(agreement) for agreement in most_telling(found)],
+        "with_limits": sum(len(a.cases) >= LEAST for a in found),
+        "plots": [plot(agreement) for agreement in telling],
+        "confusion": confused,
+        "confusion_columns": [label for label in table.labels if not label.members],
+        "lesions": lesion_sizes(table),
+        "reliability": reliability_figures(table),
         "judge": judge(table),
         "gallery": gallery,
         "rows": rows,
@@ -112,20 +139,50 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
     }
 
 
-def totals(table: ResultTable) -> list[tuple[str, int, str]]:
-    """What happened how often: a word, a number, and the status that it is about."""
-    counts: Counter[str] = Counter()
+def title_of(table: ResultTable) -> str:
+    """The title that was given, else what was evaluated; never a path.
+
+    Example:
+        >>> from medloss.evaluation.inputs.pairing import Pair
+        >>> from medloss.evaluation.records import ScoredLabel
+        >>> case = CaseResult(Pair("a", None, None))
+        >>> title_of(ResultTable((), (ScoredLabel("1", "liver"),), (case,)))
+        'Segmentation of liver in 1 case'
+    """
+    given = str(table.settings.get("title", ""))
+    if given:
+        return given
+    names = [readable(label) for label in table.labels]
+    what = f"{len(names)} labels" if len(names) > _MOST_IN_TITLE else listed(names)
+    return f"Segmentation{f' of {what}' if what else ''} in {cases_of(len(table.cases))}"
+
+
+def voxel_sizes(table: ResultTable) -> str:
+    """Of all cases, along the axes of their files."""
+    found: dict[int, list[tuple[float, ...]]] = {}
     for case in table.cases:
-        counts.update(case.statuses.values())
-    failed = len(table.failed)
-    return [
-        ("cases", len(table.cases), ""),
-        ("scored", len(table.cases) - failed, ""),
-        ("failed", failed, "failed"),
-        ("labels missed", counts["missed"], "missed"),
-        ("labels spurious", counts["spurious"], "spurious"),
-        ("labels both empty", counts["both_empty"], "both_empty"),
-    ]
+        if case.spacing_mm:
+            found.setdefault(len(case.spacing_mm), []).append(case.spacing_mm)
+    told = []
+    for sizes in found.values():
+        ends = [(min(axis), max(axis)) for axis in zip(*sizes, strict=True)]
+        told.append(
+            " \N{MULTIPLICATION SIGN} ".join(
+                f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+                for low, high in ends
+            )
+            + " mm"
+        )
+    return ", ".join(told)
+
+
+def tolerances(table: ResultTable) -> list[tuple[str, str]]:
+    """The metrics that have a tolerance, as they are called, and how large it is."""
+    found = {}
+    for measure in table.measures:
+        if "tolerance_mm" in measure.options:
+            found[called(measure)] = f"{plain(measure.options['tolerance_mm'])} mm"
+    return list(found.items())
 
 
 def absences(table: ResultTable) -> Iterator[StatusCases]:

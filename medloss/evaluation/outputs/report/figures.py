@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from medloss.evaluation.outputs.pages.axes import Axis, RowFigure, axis_of, room_for, shift
+from medloss.evaluation.outputs.report.label_table import LEAST
+from medloss.evaluation.outputs.statistics.agreement import BlandAltman, bland_altman, spread_grows
 from medloss.evaluation.records import Measure, Result, ResultTable, ScoredLabel
 
 WIDE, NARROW, ROW, CLOSE_ROW, TOP, BOTTOM, END = 880, 380, 34, 22, 6, 26, 14
@@ -26,6 +29,7 @@ _SPREAD = 0.27
 WIDTH, HEIGHT, LEFT, RIGHT, ABOVE, BELOW = 350, 260, 54, 10, 10, 40
 MOST_FIGURES = 12
 _MOST_VOLUMES = 1000
+_CERTAIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class StripPoint:
 
 @dataclass(frozen=True)
 class StripRow:
-    """A label: its points and its box, in pixels; ``None`` where there are no values."""
+    """A label: its points and its box, in pixels; ``None`` where there are too few values."""
 
     label: ScoredLabel
     y: float
@@ -72,13 +76,16 @@ class Strip(RowFigure[StripRow]):
 
 
 def strips(table: ResultTable) -> tuple[tuple[Strip, Strip], ...]:
-    """A figure for each metric and loss that has a value, for wide and for narrow screens."""
+    """A figure for each metric and loss, for wide and for narrow screens.
+
+    None where no label has so many values that they have a distribution.
+    """
     thin = sum(len(case.values) for case in table.cases) > _MOST_POINTS
     figures = (
         (strip(table, measure, thin=thin), strip(table, measure, width=NARROW, thin=thin))
         for measure in table.measures
     )
-    return tuple(pair for pair in figures if pair[0].rows)
+    return tuple(pair for pair in figures if any(row.n >= LEAST for row in pair[0].rows))
 
 
 def strip(table: ResultTable, measure: Measure, *, width: int = WIDE, thin: bool = False) -> Strip:
@@ -124,7 +131,7 @@ def _row(
     values = np.array([value.value for _, value in found])
     finite = values[np.isfinite(values)]
     box = whiskers = mean = None
-    if len(finite):
+    if len(finite) >= LEAST:
         low, middle, high = np.percentile(finite, [25, 50, 75])
         reach = 1.5 * (high - low)
         inside = finite[(finite >= low - reach) & (finite <= high + reach)]
@@ -168,6 +175,17 @@ class Agreement:
     prediction: tuple[float, ...]
     difference: str = "prediction \N{MINUS SIGN} reference"
 
+    @cached_property
+    def agreement(self) -> BlandAltman:
+        """Bias and limits, each with its interval; none of fewer than three cases."""
+        return bland_altman(np.array(self.reference), np.array(self.prediction))
+
+    @cached_property
+    def grows(self) -> bool:
+        """Whether large volumes differ by more, so that the same limits cannot hold for all."""
+        found = spread_grows(np.array(self.reference), np.array(self.prediction))
+        return found.rho > 0 and found.p < _CERTAIN
+
     @property
     def differences(self) -> tuple[float, ...]:
         """Prediction minus reference."""
@@ -177,19 +195,6 @@ class Agreement:
     def means(self) -> tuple[float, ...]:
         """Of prediction and reference."""
         return tuple((p + r) / 2 for p, r in zip(self.prediction, self.reference, strict=True))
-
-    @property
-    def bias(self) -> float:
-        """Mean difference."""
-        return float(np.mean(self.differences))
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Limits of agreement: bias -+ 1.96 sample standard deviations; NaN for one case."""
-        if len(self.cases) < 2:
-            return math.nan, math.nan
-        reach = 1.96 * float(np.std(self.differences, ddof=1))
-        return self.bias - reach, self.bias + reach
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,9 @@ def agreements(table: ResultTable) -> tuple[Agreement, ...]:
 
 def plot(agreement: Agreement) -> Plot:
     """The figure of a label."""
-    limits = [limit for limit in agreement.limits if math.isfinite(limit)]
+    found = agreement.agreement
+    ends = (*found.lower_interval, *found.upper_interval)
+    limits = [limit for limit in ends if math.isfinite(limit)]
     x = axis_of(agreement.means, LEFT, WIDTH - RIGHT, bend=False)
     y = axis_of([*agreement.differences, *limits, 0.0], HEIGHT - BELOW, ABOVE, bend=False)
     reach = max(abs(y.low), abs(y.high))
@@ -231,7 +238,7 @@ def most_telling(found: tuple[Agreement, ...]) -> tuple[Agreement, ...]:
     """Those to draw: all if they are few, else the ones with the largest bias for their size."""
     if len(found) <= MOST_FIGURES:
         return found
-    order = sorted(found, key=lambda a: -abs(a.bias) / (float(np.mean(a.means)) or 1.0))
+    order = sorted(found, key=lambda a: -abs(a.agreement.bias) / (float(np.mean(a.means)) or 1.0))
     chosen = {a.label.key for a in order[:MOST_FIGURES]}
     return tuple(a for a in found if a.label.key in chosen)
 

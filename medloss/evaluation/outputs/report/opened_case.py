@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,16 +15,13 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import Layer, add_class
 from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.inputs.structures import by_structure, read_structures
-from medloss.evaluation.outputs.report.grey import Backdrop, Window, window_of
-from medloss.evaluation.outputs.report.orientation import Box, Display, display_of
-from medloss.evaluation.outputs.report.planes import Shown
+from medloss.evaluation.outputs.report.grey import Backdrop
+from medloss.evaluation.outputs.report.orientation import Display, display_of
+from medloss.evaluation.outputs.report.underlay import Underlay
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.images import Image, read_grey
 from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.evaluation.records import CaseResult, ResultTable, ScoredLabel
-
-_MOST_SAMPLES = 1 << 22
-"""Voxels that are looked at below labels, so many that their median is stable."""
 
 
 @dataclass(frozen=True)
@@ -211,76 +207,30 @@ class OpenedCase:
                 f"results were made of {told[0]} and {told[1]}"
             )
 
-    # The image below
-
-    @cached_property
-    def _image(self) -> tuple[Backdrop | None, str]:
-        """The image on the reference's grid, or why there is none."""
-        pair = self.case.pair
-        if pair.image is None:
-            return None, pair.image_problem
-        inputs, channel = _inputs(self.table), self.options.channel
-        try:
-            image = read_grey(
-                pair.image,
-                channel=int(channel) if channel.isdecimal() else None,
-                reader=inputs.reader,
-                told=inputs.told,
-            )
-            assert self._grid is not None  # noqa: S101  labels come first
-            return Backdrop(image, self._grid), ""
-        except CaseError as error:
-            return None, str(error)
-
     @property
-    def backdrop(self) -> Backdrop | None:
+    def underlay(self) -> Underlay | None:
         """The image on the reference's grid, if there is one."""
         return self._image[0]
 
+    @property
+    def no_image(self) -> str:
+        """Why there is no image; empty where there is one, or nobody asked for it."""
+        return f"No image: {self._image[1]}" if self._image[1] else ""
+
     @cached_property
-    def sample(self) -> NDArray[np.float64]:
-        """Values from all over the image."""
-        return self.backdrop.sample() if self.backdrop else np.zeros(0)
-
-    def window(self, labelled: NDArray[np.bool_], box: Box) -> Window:
-        """Through which the image is shown, by its values where labels are.
-
-        Args:
-            labelled: where that is.
-            box: around it.
-        """
-        backdrop, display = self.backdrop, self.display
-        assert backdrop is not None  # noqa: S101  who asks for a window has an image
-        here = display.in_file(box)
-        inside = labelled.reshape(display.shape)[here]
-        below = backdrop.values(here).reshape(inside.shape)
-        step = math.ceil((inside.size / _MOST_SAMPLES) ** (1 / 3))
-        thin = (slice(None, None, step),) * 3
-        if inside[thin].any():
-            below, inside = below[thin], inside[thin]
-        below = below[inside]
-        return window_of(self.sample, below, self.options.window, self.options.modality)
-
-    def shown(self, window: Window) -> Shown:
-        """The image through a window, as pictures take it."""
-        backdrop, display = self.backdrop, self.display
-        assert backdrop is not None  # noqa: S101  only then is there a window
-
-        def shown(box: Box) -> NDArray[np.uint8]:
-            return display.turned(window.grey(backdrop.values(display.in_file(box))))
-
-        return shown
-
-    def caption(self, window: Window | None) -> str:
-        """What lies below the outlines, or why nothing does; empty where nobody asked for it."""
-        backdrop, problem = self._image
-        if backdrop is None or window is None:
-            return f"No image: {problem}" if problem else ""
-        note = f"; {backdrop.note}" if backdrop.note else ""
-        return (
-            f"Image: {backdrop.path.name}, {window.name} "
-            f"({window.low:.4g} to {window.high:.4g}){note}"
-        )
+    def _image(self) -> tuple[Underlay | None, str]:
+        pair, options = self.case.pair, self.options
+        if pair.image is None:
+            return None, pair.image_problem
+        inputs = _inputs(self.table)
+        channel = int(options.channel) if options.channel.isdecimal() else None
+        try:
+            image = read_grey(pair.image, channel=channel, reader=inputs.reader, told=inputs.told)
+            assert self._grid is not None  # noqa: S101  labels come first
+            backdrop = Backdrop(image, self._grid)
+        except CaseError as error:
+            return None, str(error)
+        return Underlay(backdrop, self.display, options.window, options.modality), ""
 
 
 def _inputs(table: ResultTable) -> CaseOptions:

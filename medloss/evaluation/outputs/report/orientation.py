@@ -89,7 +89,8 @@ def display_of(
         shape: of two or three axes.
         affine: 4x4, voxel index to RAS+ mm.
         placed: whether the affine says where left and front are; else slices are called after the
-            axes of the file, and their sides have no letters.
+            axes of the file, and their sides have no letters. With sizes alone rows go down and
+            columns to the right, as in any picture.
 
     Example:
         >>> display = display_of((4, 5, 6), np.diag([2.0, 2.0, 3.0, 1.0]))
@@ -101,12 +102,14 @@ def display_of(
         normal = np.cross(columns[:, 0], columns[:, 1])
         columns[:, 2] = normal / np.linalg.norm(normal)
     world = world_axes(columns)
+    # Pictures and arrays have sizes alone, and are shown as they are stored.
+    stored = not placed and bool((columns == np.diag(np.abs(np.diag(columns)))).all())
     found = []
     for shown in range(3):
         axis = world.index(shown)
         direction = columns[:, axis] / np.linalg.norm(columns[:, axis])
         # What is shown grows to the left, the back and the feet: against all three of RAS.
-        back = bool(direction[shown] > 0)
+        back = bool(direction[shown] > 0) and not stored
         toward = -direction if back else direction
         letters = (_leads(-toward), _leads(toward)) if placed else ("", "")
         name = _NAMES[shown] if placed else f"axis {axis + 1}"

@@ -113,10 +113,11 @@ def draw_case(opened: OpenedCase, choice: PictureChoice) -> Picture:
         return Picture(choice, problem="neither file holds this label")
     display = opened.display
     inside = tight_box(display.turned(either))
-    window = opened.window(either, inside) if opened.backdrop else None
-    shown = opened.shown(window) if window else None
-    cut = planes(reference, prediction, display, shown, inside)
-    return Picture(choice, cut, image=opened.caption(window))
+    shown, said = None, opened.no_image
+    if image := opened.underlay:
+        window = image.window(either, inside)
+        shown, said = image.shown(window), image.caption(window)
+    return Picture(choice, planes(reference, prediction, display, shown, inside), image=said)
 
 
 @dataclass(frozen=True)

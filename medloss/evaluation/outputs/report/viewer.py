@@ -23,6 +23,7 @@ from medloss.evaluation.outputs.report.grey import PRESETS, Window
 from medloss.evaluation.outputs.report.opened_case import OpenedCase
 from medloss.evaluation.outputs.report.orientation import Box, Display
 from medloss.evaluation.outputs.report.planes import grown, tight_box
+from medloss.evaluation.outputs.report.underlay import Underlay
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.stored import CaseError
 from medloss.evaluation.records import Measure, ScoredLabel
@@ -30,7 +31,7 @@ from medloss.evaluation.records import Measure, ScoredLabel
 MOST_CASES = 10
 """As many of the worst cases are shown where nobody names any."""
 
-ROOM_BYTES = 12_000_000
+ROOM_BYTES = 11_000_000
 """All cases of a page together, as text."""
 
 _MOST_BYTES = 3_000_000
@@ -119,15 +120,16 @@ def _packed(opened: OpenedCase, measure: Measure | None, room: int) -> ViewerCas
             f"each case; ask for fewer cases with --viewer CASE"
         )
     image = None
-    if opened.backdrop:
-        image, block = _image(opened, opened.window(anywhere, inside), box, steps, room - taken)
+    if underlay := opened.underlay:
+        window = underlay.window(anywhere, inside)
+        image, block = _image(underlay, display.voxel_mm, window, box, steps, room - taken)
         if image:
+            notes += [image.pop("said")]
             image["block"] = len(blocks)
             blocks.append(block)
-            notes += [image.pop("said")] if image["said"] else []
         else:
             notes.append("The image has no room beside the labels")
-    notes += [opened.caption(None)] if not opened.backdrop and opened.caption(None) else []
+    notes += filter(None, [opened.no_image])
     return ViewerCase(
         opened.case.name,
         facts={
@@ -186,16 +188,21 @@ def _text(array: NDArray[Any]) -> str:
 
 
 def _image(
-    opened: OpenedCase, window: Window, box: Box, steps: Sequence[int], room: int
+    underlay: Underlay,
+    mm: Sequence[float],
+    window: Window,
+    box: Box,
+    steps: Sequence[int],
+    room: int,
 ) -> tuple[dict[str, Any] | None, str]:
     """Facts of an image and its shades, as fine as there is room for."""
-    shades = _shades(opened, window)
-    factors, mm = [1, 1, 1], opened.display.voxel_mm
+    shades = _shades(underlay, window)
+    factors = [1, 1, 1]
     size = [part.stop - part.start for part in box]
     while math.prod(n / f for n, f in zip(size, factors, strict=True)) > _BEST_RATIO * room:
         _coarser(factors, mm)
     while True:
-        rows = _coded(opened, shades, box, factors)
+        rows = _coded(underlay, shades, box, factors)
         # Each shade as the difference from its left neighbour, which is mostly small.
         block = _text(np.diff(rows, axis=2, prepend=np.uint8(0)))
         if len(block) <= room:
@@ -203,7 +210,7 @@ def _image(
         if rows.size < _LEAST_VOXELS:
             return None, ""
         _coarser(factors, mm)
-    said = opened.caption(window)
+    said = underlay.caption(window)
     if max(factors) > 1:
         said += f"; means of {' x '.join(map(str, factors))} voxels along x, y and z"
     windows = [(window.name, window.low, window.high)]
@@ -230,22 +237,21 @@ def _coarser(factors: list[int], mm: Sequence[float]) -> None:
             factors[axis] *= 2
 
 
-def _shades(opened: OpenedCase, window: Window) -> NDArray[np.float64]:
+def _shades(underlay: Underlay, window: Window) -> NDArray[np.float64]:
     """The value that each of 256 shades stands for, in ascending order."""
     if window.ct:
         units, places = zip(*_CT_EDGES, strict=True)
         return np.interp(np.arange(256), places, units)
-    low, high = np.percentile(opened.sample, [0.1, 99.9]) if opened.sample.size else (0.0, 1.0)
+    found = underlay.sample
+    low, high = np.percentile(found, [0.1, 99.9]) if found.size else (0.0, 1.0)
     low, high = min(low, window.low), max(high, window.high)
     return np.linspace(low, high, 256)
 
 
 def _coded(
-    opened: OpenedCase, shades: NDArray[np.float64], box: Box, factors: Sequence[int]
+    underlay: Underlay, shades: NDArray[np.float64], box: Box, factors: Sequence[int]
 ) -> NDArray[np.uint8]:
     """Shades of the image in a part, as means over blocks: rows of x, then y, then z."""
-    backdrop, display = opened.backdrop, opened.display
-    assert backdrop is not None  # noqa: S101  only then is there a window
     between = (shades[1:] + shades[:-1]) / 2
     x, y, z = box
     deep = max(1, _SLAB_VOXELS // max(1, (x.stop - x.start) * (y.stop - y.start)))
@@ -253,8 +259,7 @@ def _coded(
     slabs = []
     for start in range(z.start, z.stop, deep):
         part = x, y, slice(start, min(z.stop, start + deep))
-        slab = display.turned(backdrop.values(display.in_file(part))).transpose(2, 1, 0)
-        slab = np.nan_to_num(slab, nan=float(shades[0]))
+        slab = np.nan_to_num(underlay.values(part).transpose(2, 1, 0), nan=float(shades[0]))
         for axis, factor in enumerate(reversed(factors)):
             slab = _means(slab, axis, factor)
         slabs.append(np.searchsorted(between, slab).astype(np.uint8))

@@ -65,7 +65,7 @@ const startViewer = (root) => {
     const many = facts.labels.length;
     const colours = facts.labels.map((_, i) =>
       many <= PLAIN.length ? PLAIN[i] : `hsl(${Math.round(i * 137.508) % 360} 80% ${[60, 72, 50][i % 3]}%)`);
-    const pale = colours.map((colour) => `color-mix(in srgb, ${colour} 40%, white)`);
+    const pale = colours.map((colour) => `color-mix(in srgb, ${colour} 25%, white)`);
     now = { facts, layers, shades, colours, pale, at: facts.size.map((n) => n >> 1), visible: new Uint8Array(many + 1).fill(1) };
     now.visible[0] = 0;
     for (const each of root.querySelectorAll('[data-of="image"]')) each.hidden = !facts.image;
@@ -326,13 +326,16 @@ const startViewer = (root) => {
             lines.push({ path, side, colour: single ? SIDES[side] : tints[side][label - 1] });
     context.lineJoin = "round";
     context.strokeStyle = "#000a";
-    context.lineWidth = 3.4 * ratio;
+    context.lineWidth = 4 * ratio;
     for (const line of lines) context.stroke(line.path);
-    context.lineWidth = 1.7 * ratio;
     for (const { path, side, colour } of lines) {
-      context.setLineDash(side === "prediction" ? [6 * ratio, 4 * ratio] : []);
-      context.strokeStyle = colour;
-      context.stroke(path);
+      const dashed = side === "prediction";
+      context.setLineDash(dashed ? [6 * ratio, 4 * ratio] : []);
+      for (const [ink, width] of dashed ? [["#000", 3.4], [colour, 1.8]] : [[colour, 2.2]]) {
+        context.strokeStyle = ink;
+        context.lineWidth = width * ratio;
+        context.stroke(path);
+      }
     }
     context.setLineDash([]);
     if (on("cross")) {
@@ -365,6 +368,7 @@ const startViewer = (root) => {
     const number = facts.first[through] + at[through] * facts.step[through];
     const said = `${facts.names[through]}, slice ${number} of ${facts.count[through]}`;
     each.slider.max = size[through] - 1;
+    each.slider.hidden = size[through] === 1;
     each.slider.value = at[through];
     each.slider.setAttribute("aria-valuetext", said);
     each.name.textContent = said;
@@ -402,7 +406,7 @@ const startViewer = (root) => {
   const read = () => {
     const { facts, at, layers } = now, { size } = facts;
     const here = at[0] + size[0] * (at[1] + size[1] * at[2]);
-    const said = facts.names.map((name, axis) => `${name} ${facts.first[axis] + at[axis] * facts.step[axis]}`);
+    const said = facts.names.map((name, axis) => `${name} slice ${facts.first[axis] + at[axis] * facts.step[axis]}`);
     const parts = [said.reverse().join(", ")];
     if (facts.image) {
       const { factors, size: own, shades, unit } = facts.image;
