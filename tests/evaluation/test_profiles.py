@@ -302,6 +302,9 @@ def test_topcows_own_shapes_and_class_averages():
     assert found.mean("dice", "MergedBin") == pytest.approx(0.9434782608695652)
     assert found.mean("hausdorff95", "MergedBin") == 1.0
     assert found.mean("betti0_error", "MergedBin") == 0
+    pytest.importorskip("skimage")
+    official = medloss.evaluate(*sides, profile="topcow:official", spacing_mm=1)
+    assert official.mean("cl_dice", "MergedBin") == 0.5  # the cubes have none
 
 
 def test_autopets_volumes_and_its_script_beside_its_rules():
