@@ -60,7 +60,7 @@ class OutputOptions:
     @property
     def defined(self) -> dict[str, Any]:
         """Those that a profile may state."""
-        return {"cluster": self.cluster, "by": self.by}
+        return {"cluster": self.cluster, "by": self.by, "accept": self.accept}
 
     def check(self) -> None:
         """Raise before any work is done for what cannot be written.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,23 @@ class Settings:
             if columns.count(column) > 1:
                 raise ValueError(f"{column} is asked for twice")
         check_options(plan)
+        self._check_averages(plan, columns)
         return plan
+
+    def _check_averages(self, plan: EvalPlan, columns: Sequence[str]) -> None:
+        """Refuse means over what will not be there, before any work is done."""
+        content = self.profile.content if self.profile else {}
+        known = {str(key) for key in (plan.labels or {})} | {*(plan.labels or {}).values()}
+        for entry in content.get("averages", ()):
+            for kind, names, there in (
+                ("label", entry.get("labels", ()), known if plan.labels is not None else None),
+                ("metric", entry.get("metrics", ()), set(columns)),
+            ):
+                if there is not None and (lost := [name for name in names if name not in there]):
+                    raise ValueError(
+                        f"averages: {entry['name']} goes over the {kind} {lost[0]}, and there is "
+                        f"none of that name"
+                    )
 
 
 def make_plan(

@@ -27,12 +27,12 @@ from medloss.scoring.candidates import RATES, froc_scores
 Floats = NDArray[np.float64]
 
 DICE = "dice"
-CASES_THEN_LABELS = "mean over cases for each label, then over labels"
-LABELS_THEN_CASES = "mean over labels for each case, then over cases"
-POOLED_CASES = "voxels of all cases together"
-POOLED_THEN_LABELS = "voxels of all cases together for each label, then mean over labels"
-POOLED_ALL = "voxels of all cases and labels together"
-POOLED_LESIONS = "lesions of all cases together"
+CASES_THEN_LABELS = "mean over cases, then over labels"
+LABELS_THEN_CASES = "mean over labels, then over cases"
+POOLED_CASES = "voxels of all cases pooled"
+POOLED_THEN_LABELS = "voxels pooled by label, then mean over labels"
+POOLED_ALL = "voxels of all cases and labels pooled"
+POOLED_LESIONS = "lesions of all cases pooled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def pooled(table: ResultTable, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[Pooled
         ...     for name, tp, fp in (("a", 1, 2), ("b", 1, 0))
         ... ]
         >>> [(each.order, round(each.value, 4)) for each in pooled(ResultTable((), (), cases))]
-        [('voxels of all cases together', 0.6667)]
+        [('voxels of all cases pooled', 0.6667)]
     """
     cases = [case for case in table.cases if not case.error]
     if not cases:

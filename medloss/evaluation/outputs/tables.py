@@ -249,7 +249,9 @@ def by_definition(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[ResultTa
     """
     found = []
     for preset, policy in plan.definitions:
-        own = dataclasses.replace(plan, preset=preset, policy=policy, losses=(), definitions=())
+        own = dataclasses.replace(
+            plan, preset=preset, policy=policy, losses=(), definitions=(), profile=None
+        )
         theirs = [
             dataclasses.replace(case, results=dict(case.definitions)[preset], definitions=())
             if not case.error
