@@ -57,9 +57,7 @@ def worst_value(measure: Measure, missed: object) -> WorstValue:
             return WorstValue(float(missed), f"{missed:g} mm")
         if missed == "inf":
             return last
-        return WorstValue(
-            math.nan, "the diagonal of the image, or the longest value"
-        )
+        return WorstValue(math.nan, "the diagonal of the image, or the longest value")
     ends = _range(measure.name.partition("[")[0])
     end = None if ends is None else ends[0] if measure.better == "higher" else ends[1]
     return last if end is None else WorstValue(end, f"{end:g}")
