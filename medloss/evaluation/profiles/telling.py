@@ -47,7 +47,7 @@ def profile_sentences(record: Mapping[str, Any]) -> list[str]:
     content = record.get("content", {})
     said = [f"Profile: {record['name']} ({str(record['sha256'])[:SHORT]})"]
     if summary := str(content.get("summary", "")).rstrip("."):
-        said[0] += f": {summary[:1].lower()}{summary[1:]}"
+        said[0] += f": {summary}"
     if note := content.get("note"):
         said.append(str(note).rstrip("."))
     said += [f"Not as the profile has it: {each}" for each in record.get("changed", ())]
