@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 from medloss.scoring import Contours, Counts, SurfaceDistances
 from medloss.scoring.contours import Axis
@@ -230,9 +231,7 @@ def normalized_surface_dice(surfaces: SurfaceDistances, *, tolerance_mm: float =
     Source:
         Nikolov et al., arXiv:1809.04430.
     """
-    if not 0 <= tolerance_mm < math.inf:
-        raise ValueError(f"tolerance_mm: expected a distance of at least 0, got {tolerance_mm!r}")
-    return surfaces.share_within(tolerance_mm)
+    return surfaces.share_within(_distance("tolerance_mm", tolerance_mm))
 
 
 def boundary_iou(surfaces: SurfaceDistances, *, width_mm: float = 2.0) -> float:
@@ -364,6 +363,11 @@ def added_path_length(
 
 
 def _band(surfaces: SurfaceDistances, width_mm: float) -> Counts:
-    if not 0 <= width_mm < math.inf:
-        raise ValueError(f"width_mm: expected a distance of at least 0, got {width_mm!r}")
-    return surfaces.band(float(width_mm))
+    return surfaces.band(_distance("width_mm", width_mm))
+
+
+def _distance(name: str, given: float) -> float:
+    number = isinstance(given, Real) and not isinstance(given, bool)
+    if not number or not 0 <= given < math.inf:
+        raise ValueError(f"{name}: expected a distance of at least 0, got {given!r}")
+    return float(given)
