@@ -119,7 +119,8 @@ def evaluate(
         accept: limits of acceptance, as the option; one text or several.
         title: of the page.
         device: see there.
-        workers: processes that score files; arrays are scored in this one.
+        workers: processes that score files; arrays are scored in this one. A script with more
+            than 1 does its work below ``if __name__ == "__main__":``.
 
     Returns:
         Tables, and a page of them on request.
@@ -153,6 +154,7 @@ def _evaluate(given: dict[str, Any]) -> Evaluation:
     from medloss.evaluation.score import check_options, complete
     from medloss.work.devices import chosen_device
     from medloss.work.engine import Interrupted
+    from medloss.work.jobs import CannotStart
 
     outputs = {"cluster": given["cluster"], "by": _texts(given["by"])}
     outputs["accept"] = _texts(given["accept"])
@@ -175,6 +177,11 @@ def _evaluate(given: dict[str, Any]) -> Evaluation:
         raise ValueError(f"workers: expected a number of at least 1, got {workers!r}")
     try:
         cases = evaluate_all(found, plan, workers=workers, evaluator=evaluator)
+    except CannotStart as error:
+        raise ValueError(
+            f"workers: {error}; a script that has more than 1 needs 'if __name__ == \"__main__\":' "
+            f"before what it does, for each worker reads it too"
+        ) from error
     except Interrupted as interrupt:
         raise KeyboardInterrupt from interrupt
     table = make_table(complete(cases, plan), plan)

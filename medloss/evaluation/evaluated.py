@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs import folder as places
 from medloss.evaluation.outputs.averages import Average, averages
 from medloss.evaluation.outputs.formats import number
+from medloss.evaluation.outputs.lesions import lesion_entries
 from medloss.evaluation.outputs.results import csv_columns, rows, summary_entry
 from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import CaseResult, ResultTable, label_key
@@ -43,12 +46,8 @@ class Evaluation:
 
     @property
     def lesions(self) -> Any:
-        """A row for each lesion, likewise; none where they were not asked for."""
-        return _frame(
-            {"case": case.name, **dataclasses.asdict(lesion)}
-            for case in self.table.cases
-            for lesion in case.lesions
-        )
+        """A row for each lesion, as ``lesions.csv``; none where they were not asked for."""
+        return _frame(lesion_entries(self.table))
 
     @property
     def averages(self) -> tuple[Average, ...]:
@@ -74,7 +73,7 @@ class Evaluation:
             line
             for line in self.table.lines
             if metric in (line.column.name, line.column.name.partition("[")[0])
-            and label in (None, line.label, self.table.label(label_key(line.label)).name)
+            and label in (None, line.label, *self._called(line.label))
         ]
         if len(lines) != 1:
             has = ", ".join(
@@ -84,6 +83,9 @@ class Evaluation:
                 f"metric, label: expected one of {has or 'none'}, got {metric!r}, {label!r}"
             )
         return lines[0].mean
+
+    def _called(self, label: Label | None) -> tuple[str, str]:
+        return label_key(label), self.table.label(label_key(label)).name
 
     def report(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the page of the study, one HTML file.
@@ -99,7 +101,8 @@ class Evaluation:
         from medloss.evaluation.outputs.report import report_page
 
         page = Path(path)
-        check_output(page, force=force)
+        with _said_in_python():
+            check_output(page, force=force)
         return write_page(page, report_page(self.table, pictures=self._files))
 
     def save(
@@ -128,7 +131,7 @@ class Evaluation:
             if name not in places.TABLES:
                 raise ValueError(f"tables: expected of {', '.join(places.TABLES)}, got {name!r}")
         path = Path(folder)
-        with places.prepared(path, resume=False, force=force):
+        with _said_in_python(), places.prepared(path, resume=False, force=force):
             written = places.write_tables(path, self.table, tables)
             if report:
                 from medloss.evaluation.outputs.report import write_report
@@ -174,6 +177,17 @@ class Evaluation:
         ]
         notes = "".join(f"<p>{html.escape(sentence)}.</p>" for sentence in said)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+
+@contextlib.contextmanager
+def _said_in_python() -> Iterator[None]:
+    """Refusals of the command, with the arguments here."""
+    try:
+        yield
+    except ValueError as error:
+        said = str(error).replace("--resume goes on with it, --force begins", "force=True begins")
+        said = said.replace("--force overwrites", "force=True overwrites")
+        raise ValueError(said.replace("--output names", "give")) from error
 
 
 def _row(*cells: str) -> str:

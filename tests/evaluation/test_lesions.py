@@ -158,8 +158,8 @@ def run(*arguments):
 
 def test_the_folder_the_journal_and_every_worker_have_the_same_lesions(study, save, monkeypatch):
     monkeypatch.chdir(study)
-    save("r/=b.nii.gz", scene()[0])
-    save("p/=b.nii.gz", scene()[0] * 2)
+    for side, times in (("r", 1), ("p", 2)):
+        save(f"{side}/=b.nii.gz", scene()[0] * times, np.diag([-1.0, 1, 1, 1]))
     common = ("p", "r", "-m", "dice", "--no-report", "--csv-safe", "--lesion-sizes", "100,1000")
     first = run(*common, "--lesions", "one.csv", "--output", "one")
     assert first.exit_code == 0, first.output
@@ -171,6 +171,8 @@ def test_the_folder_the_journal_and_every_worker_have_the_same_lesions(study, sa
         text
     }
     assert "\n'=b," in text
+    assert ",-" in text  # a number is no text, safe or not
+    assert ",'-" not in text
     # Half of the journal: the other case is scored again, and nothing else changes.
     journal = study / "two" / "journal.jsonl"
     lines = journal.read_text().splitlines(keepends=True)

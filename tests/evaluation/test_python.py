@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import medloss
 from medloss.cli.compare import compare_command
 from medloss.cli.eval import eval_command
+from medloss.evaluation.outputs.lesions import CSV_COLUMNS
 from medloss.evaluation.settings import InputSettings
 
 SPACING = (1.0, 1.0, 2.5)
@@ -115,6 +116,8 @@ def test_tables_are_frames_with_pandas_and_records_without(monkeypatch):
     assert [row["value"] for row in found.cases] == [0.875, 0.0]
     assert found.summary[1]["metric"] == "dice"
     assert {row["status"] for row in found.lesions} == {"found", "missed"}
+    assert tuple(found.lesions[0]) == CSV_COLUMNS
+    assert found.mean("dice", "1") == found.mean("dice", 1) == 0.875
     monkeypatch.undo()
     if find("pandas"):
         assert list(found.cases["value"]) == [0.875, 0.0]
@@ -130,9 +133,9 @@ def test_what_is_saved_is_compared_and_reported(tmp_path):
         assert (tmp_path / name / "report.html").stat().st_size > 5000
     page = found.report(tmp_path / "page.html")
     assert "medloss.evaluate(predictions=" in page.read_text()
-    with pytest.raises(ValueError, match=r"page\.html"):
+    with pytest.raises(ValueError, match=r"page\.html exists; force=True overwrites"):
         found.report(page)
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(ValueError, match="is not empty; force=True begins anew"):
         found.save(tmp_path / "one")
     words = [str(tmp_path / "one"), str(tmp_path / "two")]
     assert CliRunner().invoke(compare_command, words).exit_code == 0

@@ -45,24 +45,31 @@ def write_lesions(path: Path, table: ResultTable, *, safe: bool = False) -> None
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
-        for cells in _rows(table):
+        for entry in lesion_entries(table):
+            cells = map(_cell, entry.values())
             writer.writerow(
                 [safe_cell(cell) if safe and isinstance(cell, str) else cell for cell in cells]
             )
 
 
-def _rows(table: ResultTable) -> Iterator[list[Any]]:
+def lesion_entries(table: ResultTable) -> Iterator[dict[str, Any]]:
+    """The lesions of all cases by the columns of the file; a value that does not exist is NaN."""
     for case in table.cases:
         for lesion in case.lesions:
             key = label_key(lesion.label)
-            places = [*map(repr, lesion.centroid_mm), ""][:3]
-            measures = (getattr(lesion, name) for name in _MEASURES)
-            yield [
+            values = [
                 *(case.name, key, table.label(key).name, lesion.side, lesion.number),
-                *(lesion.status, lesion.voxels, repr(lesion.volume_mm3), *places, lesion.space),
-                " ".join(map(str, lesion.partners)),
-                *("" if math.isnan(x) else repr(x) for x in measures),
+                *(lesion.status, lesion.voxels, lesion.volume_mm3),
+                *(*lesion.centroid_mm, math.nan)[:3],
+                *(lesion.space, lesion.partners, *(getattr(lesion, name) for name in _MEASURES)),
             ]
+            yield dict(zip(CSV_COLUMNS, values, strict=True))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return "" if isinstance(value, float) and math.isnan(value) else value
 
 
 def sizes_of(table: ResultTable) -> list[LesionsOfSize]:
