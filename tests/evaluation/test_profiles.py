@@ -165,6 +165,9 @@ def test_matching_and_tolerances_reach_the_metrics_that_have_them():
     (metric,) = settled({**each, "tolerances": {"mm": 3, "by_label": {"B": 1}}}).plan().metrics
     names = [(1, "a"), (2, "b"), ("c", "")]
     assert [metric.for_label(*name).options["tolerance_mm"] for name in names] == [3, 1, 3]
+    more = "boundary_iou:width_mm={a:1,b:2,c:3}"
+    plan = settled({**each, "tolerances": {"mm": 3, "by_label": {"b": 1}}}, metrics=(more,)).plan()
+    assert [metric.record.name for metric in plan.metrics][1:] == ["boundary_iou"]
     with pytest.raises(ValueError, match=r"matching\.conectivity: no metric here has that option"):
         settled({**MINE, "metrics": ["lesion_f1"], "matching": {"conectivity": "faces"}})
 

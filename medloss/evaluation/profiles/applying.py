@@ -117,10 +117,11 @@ def apply_profile(
         elif theirs is None and name not in _GROUPS:
             changed.append(f"{name} is {_shown(mine)}, of which the profile says nothing")
     theirs_requests = _requests(profile)
+    asked = [(x.name, x.options) for x in theirs_requests]  # an option may be a mapping: no set
     more = tuple(
         request
         for request in (x if isinstance(x, OfferRequest) else parse_request(x) for x in metrics)
-        if (request.name, request.options) not in {(x.name, x.options) for x in theirs_requests}
+        if (request.name, request.options) not in asked
     )
     if theirs_requests and more:
         changed.append(f"beside its metrics: {', '.join(request.column for request in more)}")
