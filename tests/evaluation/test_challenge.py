@@ -135,6 +135,8 @@ def test_weights_and_a_tie_break_decide():
     assert ranked([TABLE, other], (DICE, HD95), **base, weights=heavy).scores == (1.5, 2.5, 2.0)
     with pytest.raises(ValueError, match="all that is ranked weighs 0"):
         ranked([TABLE], **base, weights={"labels": {"liver": 0}})
+    with pytest.raises(ValueError, match="the runs have no dice of BA"):
+        ranked([TABLE], **base, metrics=["dice"], labels=["BA"])
     with pytest.raises(ValueError, match="the runs have no jaccard"):
         ranked([TABLE], **base, metrics=["jaccard"])
 

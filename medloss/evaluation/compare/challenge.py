@@ -340,9 +340,8 @@ def _tables(compared: ComparedTable, rules: Rules) -> Iterator[_Table]:
                 chosen.append((label, measure, values))
     for metric, where in asked:
         if (metric, where) not in used:
-            raise ValueError(
-                f"ranking.metrics: the runs have no {metric}{f'[{where}]' if where else ''}"
-            )
+            of = f"[{where}]" if where else f" of {', '.join(rules.labels)}" if rules.labels else ""
+            raise ValueError(f"ranking.metrics: the runs have no {metric}{of}")
     if not rules.label_mean:
         groups = [[each] for each in chosen]
     else:
