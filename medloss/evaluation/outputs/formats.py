@@ -10,6 +10,7 @@ from pathlib import Path
 from medloss.evaluation.outputs.results import csv_columns, rows
 from medloss.evaluation.records import Measure, ResultTable
 from medloss.runtime.files import partial_file
+from medloss.runtime.visible import visible
 
 _DIGITS = {"": 4, "mm": 3, "mm3": 1}
 _LATEX = {
@@ -147,10 +148,10 @@ def _markdown_line(cells: Iterable[str]) -> str:
 
 def markdown_text(text: str) -> str:
     """Text that is no markup: names come from files."""
-    one_line = " ".join(text.split())
+    one_line = visible(" ".join(text.split()))
     return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", one_line)
 
 
 def latex_text(text: str) -> str:
     """Text that LaTeX shows as it is."""
-    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    return "".join(_LATEX.get(letter, letter) for letter in visible(" ".join(text.split())))
