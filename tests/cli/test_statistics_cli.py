@@ -109,6 +109,16 @@ def test_a_failed_case_is_the_worst_value_with_complete_cases_beside_it(runs):
     assert left_out["difference"] == pytest.approx(each["complete_cases"]["mean"])
 
 
+def test_titles_limits_and_pictures_are_no_definitions(runs):
+    write_folder(
+        runs / "swin",
+        {case: {("1", "dice"): x} for case, x in zip(NAMES, B, strict=True)},
+        metrics={"dice": ("", "higher")},
+        settings={"title": "Swin", "acceptance": ["1: dice>=0.8"], "pictures": {}, "lesions": {}},
+    )
+    assert compared()["p"] == pytest.approx(0.0234375)
+
+
 def test_only_primary_tests_are_adjusted_and_may_say_better(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, values in (("unet", A), ("swin", B)):
@@ -393,6 +403,7 @@ def test_agreement_of_folders_that_have_other_grids(study):
         ("--sd .05 --equivalence .02", "(68 by the normal distribution)"),
         ("--sd .05 --equivalence .02 --alpha .025", "(82 by the normal distribution)"),
         ("--share .94 --half-width .05", "87 cases"),
+        ("--share 1 --half-width .1", "36 cases"),
         ("--sd .05 --non-inferiority .02 --design-effect 1.235529 --dropout .1", "94 cases"),
         ("unet swin --non-inferiority .02 --cluster ^(patient\\d+)", "n = 10 of 6 clusters"),
         ("unet swin --non-inferiority .02 --cluster ^(patient\\d+)", "clusters: 1.236"),

@@ -53,7 +53,8 @@ def _superiority(found: Difference) -> str:
     unit = f" {found.measure.unit}" if found.measure.unit else ""
     if not found.interval.known:
         few = (
-            f"{found.clusters} clusters are too few (at least {LEAST})"
+            f"{found.clusters} {'cluster is' if found.clusters == 1 else 'clusters are'} too few "
+            f"(at least {LEAST})"
             if found.clusters
             else f"{many} {'is' if n == 1 else 'are'} too few (at least {LEAST_FOR_MEAN})"
         )
