@@ -114,7 +114,7 @@ def test_titles_limits_and_pictures_are_no_definitions(runs):
         runs / "swin",
         {case: {("1", "dice"): x} for case, x in zip(NAMES, B, strict=True)},
         metrics={"dice": ("", "higher")},
-        settings={"title": "Swin", "acceptance": ["1: dice>=0.8"], "pictures": {}, "lesions": {}},
+        settings={"title": "Swin", "acceptance": ["1: dice>=0.8"], "pictures": {"viewer": [""]}},
     )
     assert compared()["p"] == pytest.approx(0.0234375)
 
