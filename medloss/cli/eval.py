@@ -98,6 +98,7 @@ def eval_command(
     """
     with usage_errors():
         outputs.check()
+        shown.check_taken(reference)
         said = Settings.of(inputs, definition, outputs.defined)
         inputs, outputs = said.inputs, dataclasses.replace(outputs, **said.outputs)
         predicted = bundle.open(prediction, reference, inputs, outputs)

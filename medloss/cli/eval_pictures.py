@@ -57,9 +57,25 @@ class ImageOptions:
             if name != _WORST and name not in names:
                 first = ", ".join(map(repr, sorted(names)[:3]))
                 raise ValueError(
-                    f"--viewer: no case is called {name!r}; the first are {first or 'none'}. Write "
-                    f"--viewer alone behind PRED and REF, or --viewer=CASE"
+                    f"--viewer: no case is called {name!r}; the first are {first or 'none'}"
                 )
+
+    def check_taken(self, reference: Path | None) -> None:
+        """Raise where ``--viewer`` before an argument took it for the name of a case.
+
+        Args:
+            reference: last argument of the command.
+
+        Raises:
+            ValueError: says where to write it.
+        """
+        if reference is not None:
+            return
+        if taken := next((name for name in self.viewer if name and Path(name).exists()), ""):
+            raise ValueError(
+                f"Missing argument: --viewer takes {taken!r} for the name of a case; write "
+                f"--viewer alone behind PRED and REF, or --viewer=CASE"
+            )
 
     def find(self, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
         """Cases with their images.
@@ -125,7 +141,7 @@ _OPTIONS = (
         is_flag=False,
         flag_value=_WORST,
         help="Scroll in report.html through the slices of the worst cases, or of a case by its "
-        "name; repeatable.",
+        "name; repeatable. Alone it stands behind all arguments.",
     ),
 )
 

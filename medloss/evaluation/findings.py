@@ -17,6 +17,8 @@ from medloss.evaluation.score import EvalPlan, plan_labels
 from medloss.evaluation.signs import Sign
 
 _MOST_NAMED = 5
+_MOST_SHIFTS = 3
+"""Different shifts that have a sentence each."""
 _CERTAIN = 0.95
 """A Dice that no chance brings about."""
 
@@ -101,6 +103,10 @@ def _moved(cases: Sequence[CaseResult]) -> Iterator[DataFinding]:
     for kind, describe in (("flipped", _flip), ("exchanged", _exchange), ("shifted", _shift)):
         for case, sign in _signs(cases, kind):
             found.setdefault(describe(sign), []).append((case, sign))
+    shifts = [what for what, signed in found.items() if signed[0][1]["kind"] == "shifted"]
+    if len(shifts) > _MOST_SHIFTS:
+        each = [found.pop(what) for what in shifts]
+        found[f"shifted by whole voxels, in {len(shifts)} ways"] = [x for one in each for x in one]
     for what, signed in found.items():
         if not _believable([sign for _, sign in signed], len(_scored(cases))):
             continue

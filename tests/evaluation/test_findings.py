@@ -223,6 +223,14 @@ def test_a_shift_in_few_cases_is_chance_unless_it_explains_all():
     assert [told(1), told(4), told(5)] == [False, False, True]
     assert [told(1, sure=True), told(2, sure=True)] == [False, True]
     assert told(1, dice=[0.5, 0.96], sure=True)
+    # Each in its own way: one sentence.
+    ways = [{**shifted, "voxels": [0, 0, n], "dice": [0.5, 1.0]} for n in range(1, 7)]
+    some = [CaseResult(Pair(str(n), None, None), signs=(way,)) for n, way in enumerate(ways)]
+    (finding,) = findings(some, plan())
+    assert finding.sentence.startswith(
+        "predictions look shifted by whole voxels, in 6 ways in 6 of 6 cases"
+    )
+    assert len(findings(some[:3], plan())) == 3
 
 
 def write(path: Path, labels: np.ndarray, spacing: tuple[float, ...] = (1, 1, 2)) -> None:

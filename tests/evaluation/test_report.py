@@ -108,6 +108,7 @@ def test_names_from_outside_are_text_and_nothing_else(tmp_path):
         voxels={f"case{HOSTILE}": {"1": (5, 5)}},
         files=(Path(f"pred{HOSTILE}"), Path(f"ref{HOSTILE}")),
         settings={
+            "title": f"title {HOSTILE}",
             "command": f"command {HOSTILE}",
             "versions": {f"package{HOSTILE}": f"1{HOSTILE}"},
             "preset": f"preset{HOSTILE}",
@@ -116,7 +117,8 @@ def test_names_from_outside_are_text_and_nothing_else(tmp_path):
         version=f"0{HOSTILE}",
     )
     page = check_page(write_report(folder))
-    for word in ("case", "failed", "reason ", "name", "unit", "command ", "package", "preset"):
+    named = ("case", "failed", "reason ", "name", "unit", "title ", "command ", "package")
+    for word in (*named, "preset"):
         assert " ".join(f"{word}{HOSTILE}".split()) in page.text, word
     assert "<script>alert" not in page.source
     assert "49" not in page.text.replace("{{ 7*7 }}", "")
@@ -148,9 +150,10 @@ def test_undefined_and_infinite_values_are_shown_as_such(tmp_path):
         "a": {("1", "hausdorff95"): (INF, "missed")},
         "b": {("1", "hausdorff95"): (NAN, "both_empty")},
         "c": {("1", "hausdorff95"): 2.0},
+        "d": {("1", "hausdorff95"): 3.0},
     }
     page = check_page(write_report(write_folder(tmp_path / "out", values)))
-    assert page.count("td", **{"data-v": "Infinity"}) == 1
+    assert page.count("td", **{"data-v": "Infinity"}) == 2  # of the case and of the mean
     assert page.count("td", **{"data-v": ""}) >= 1
     assert "∞ \N{MULTIPLICATION SIGN} 1" in page.text
     assert "nan" not in page.text.lower().split()
@@ -167,7 +170,7 @@ def test_a_page_of_many_labels_stays_small(tmp_path):
     path = write_report(folder, pictures=False)
     assert path.stat().st_size < 3_000_000
     page = check_page(path)
-    assert "those with the worst values of dice. The other 2300 are in cases.csv" in page.text
+    assert "those with the worst values of Dice. The other 2300 are in cases.csv" in page.text
     kept, left_out = content.case_rows(read_folder(folder))
     shown = sorted(row.values[0] for row in kept)
     every = sorted(value for own in values.values() for value in own.values())
@@ -217,9 +220,11 @@ def test_bland_altman_by_hand(tmp_path):
     assert found.unit == "mm³"
     assert found.differences == (20.0, -20.0, -600.0)
     assert found.means == (210.0, 390.0, 300.0)
-    assert found.bias == -200.0
+    assert found.agreement.bias == -200.0
     sd = math.sqrt((220**2 + 180**2 + 400**2) / 2)
-    assert found.limits == pytest.approx((-200 - 1.96 * sd, -200 + 1.96 * sd))
+    assert found.agreement.limits == pytest.approx((-200 - 1.96 * sd, -200 + 1.96 * sd))
+    figure = figures.plot(found)
+    assert figure.y.low < found.agreement.limits[0] < found.agreement.limits[1] < figure.y.high
 
 
 def test_large_volumes_are_in_ml_and_one_case_has_no_limits(tmp_path):
@@ -227,8 +232,10 @@ def test_large_volumes_are_in_ml_and_one_case_has_no_limits(tmp_path):
     folder = write_folder(tmp_path / "o", {"a": {("1", "dice"): 0.5}}, voxels=voxels)
     (found,) = figures.agreements(read_folder(folder))
     assert (found.unit, found.reference, found.prediction) == ("ml", (2.0,), (1.0,))
-    assert all(map(math.isnan, found.limits))
-    check_page(write_report(folder))
+    assert all(map(math.isnan, found.agreement.limits))
+    page = check_page(write_report(folder))
+    assert page.count("svg", role="img") == 0
+    assert "shown from 3 cases with the label on" in page.text
 
 
 def test_without_counts_there_is_no_plot_and_the_page_says_so(tmp_path):

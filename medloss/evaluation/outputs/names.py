@@ -63,6 +63,7 @@ NAMES = {
             "negative_log_likelihood": "NLL",
             "normalized_surface_dice": "NSD at {tolerance_mm} mm",
             "panoptic_quality": "PQ",
+            "part_panoptic_quality": "PartPQ",
             "per_component_average_symmetric_surface_distance": "CC-ASSD",
             "per_component_dice": "CC-Dice",
             "per_component_hausdorff95": "CC-HD95",
@@ -146,7 +147,7 @@ def unit_of(measure: Measure) -> str:
     return UNITS.get(measure.unit, measure.unit)
 
 
-def averages(measure: Measure) -> bool:
+def has_mean(measure: Measure) -> bool:
     """Whether a mean over labels says anything; of a metric of others, if it is no volume."""
     known = NAMES.get(measure.name.partition("[")[0])
     return measure.unit != "mm3" and (known is None or known.averages)

@@ -159,8 +159,8 @@ def write_json(path: Path, table: ResultTable, *, csv_safe: bool = False) -> Non
         "findings": [dataclasses.asdict(finding) for finding in table.findings],
         "cases": [_case_entry(case, table) for case in table.cases],
         "summary": [summary_entry(line, table) for line in table.lines],
-        **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
         **({"acceptance": acceptance_entries(table)} if "acceptance" in table.settings else {}),
+        **({"averages": [each.to_json() for each in found]} if (found := averages(table)) else {}),
         **({"lesions_by_size": sizes} if (sizes := size_entries(table)) else {}),
         **({"subgroups": subgroup_entries(table.subgroups)} if table.subgroups else {}),
         "pooled": pooled_entries(table),
@@ -365,6 +365,8 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     for name, kind in _KINDS.items():
         if not isinstance(settings.get(name, kind()), kind):
             raise ValueError(f"{name}: expected {kind.__name__}, got {settings[name]!r}")
+    if by := settings.get("profile"):
+        str(by["name"]), str(by["sha256"]), dict(by["content"]), list(by["changed"])
     if made := settings.get("bootstrap"):
         float(made["level"]), int(made["resamples"]), int(made["seed"])
     for name, value in settings.get("inputs", {}).items():

@@ -186,6 +186,11 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
     return found
 
 
+def _term(measure: Measure) -> str:
+    title = called(measure)
+    return title if title == measure.name else f"{title} ({measure.name})"
+
+
 def _means(table: ResultTable) -> Iterator[tuple[str, str]]:
     """Averages over labels by their names, each with its values in one sentence."""
     for name, group in itertools.groupby(averages(table), key=lambda each: each.name):
@@ -194,11 +199,6 @@ def _means(table: ResultTable) -> Iterator[tuple[str, str]]:
         labels = ", ".join(label.title for label in found[0].labels)
         text = f"{', '.join(values)}; {found[0].rule}, over {labels}."
         yield f"{name[:1].upper()}{name[1:]}", text
-
-
-def _term(measure: Measure) -> str:
-    title = called(measure)
-    return title if title == measure.name else f"{title} ({measure.name})"
 
 
 def _preset(name: str) -> str:

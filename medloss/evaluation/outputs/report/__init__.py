@@ -12,7 +12,7 @@ from typing import Any
 from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.acceptance import acceptances
 from medloss.evaluation.outputs.folder import REPORT
-from medloss.evaluation.outputs.names import averages, called, plain, readable
+from medloss.evaluation.outputs.names import called, has_mean, plain, readable
 from medloss.evaluation.outputs.pages import definitions, render, write_page
 from medloss.evaluation.outputs.report.confusion import confusion_figure
 from medloss.evaluation.outputs.report.figures import agreements, most_telling, plot, strips
@@ -99,7 +99,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
     rows, left_out = case_rows(table)
     labels = label_table(table)
     telling = most_telling(tuple(a for a in found if len(a.cases) >= LEAST))
-    confused = confusion_figure(table)
+    intervals = any(line.n >= LEAST and not math.isnan(line.ci_low) for line in table.lines)
     return {
         "table": table,
         "title": title_of(table),
@@ -107,10 +107,8 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
         "verdict": verdict(table, labels),
         "acceptances": acceptances(table),
         "labels": labels,
-        "no_means": [called(m) for m in labels.measures if not averages(m) or labels.no_mean],
-        "has_intervals": any(
-            line.n >= LEAST and not math.isnan(line.ci_low) for line in table.lines
-        ),
+        "no_means": [called(m) for m in labels.measures if not has_mean(m) or labels.no_mean],
+        "has_intervals": intervals,
         "voxel_sizes": voxel_sizes(table),
         "tolerances": tolerances(table),
         "prediction": place(x for case in table.cases for x in files_of(case.pair.prediction)),
@@ -126,7 +124,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
         "agreements": found,
         "with_limits": sum(len(a.cases) >= LEAST for a in found),
         "plots": [plot(agreement) for agreement in telling],
-        "confusion": confused,
+        "confusion": confusion_figure(table),
         "confusion_columns": [label for label in table.labels if not label.members],
         "lesions": lesion_sizes(table),
         "reliability": reliability_figures(table),
@@ -134,7 +132,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
         "gallery": gallery,
         "rows": rows,
         "left_out": left_out,
-        "definitions": definitions(table),
+        "definitions": definitions(table, intervals=intervals),
         "level": level(table),
     }
 

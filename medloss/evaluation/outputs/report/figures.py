@@ -30,6 +30,8 @@ WIDTH, HEIGHT, LEFT, RIGHT, ABOVE, BELOW = 350, 260, 54, 10, 10, 40
 MOST_FIGURES = 12
 _MOST_VOLUMES = 1000
 _CERTAIN = 0.05
+_ROOM = 1.3
+"""How far the axis of differences goes beyond all cases and limits."""
 
 
 @dataclass(frozen=True)
@@ -217,12 +219,11 @@ def agreements(table: ResultTable) -> tuple[Agreement, ...]:
 
 def plot(agreement: Agreement) -> Plot:
     """The figure of a label."""
-    found = agreement.agreement
-    ends = (*found.lower_interval, *found.upper_interval)
-    limits = [limit for limit in ends if math.isfinite(limit)]
     x = axis_of(agreement.means, LEFT, WIDTH - RIGHT, bend=False)
+    # The intervals of limits of a few cases are endless: they run out of the figure.
+    limits = [limit for limit in agreement.agreement.limits if math.isfinite(limit)]
     y = axis_of([*agreement.differences, *limits, 0.0], HEIGHT - BELOW, ABOVE, bend=False)
-    reach = max(abs(y.low), abs(y.high))
+    reach = _ROOM * max(abs(y.low), abs(y.high))
     y = Axis(-reach, reach, y.start, y.end)
     step = -(-len(agreement.cases) // _MOST_VOLUMES)
     points = [

@@ -55,10 +55,11 @@ class Window:
         """Values as grey from 0 to 255; NaN is black.
 
         Example:
-            >>> Window(0, 100, "").grey(np.array([-5.0, 50.0, 100.0, np.nan]))
+            >>> Window(0, 100, "").grey(np.array([-5.0, 50.0, np.inf, np.nan]))
             array([  0, 128, 255,   0], dtype=uint8)
         """
-        scaled = (np.nan_to_num(values, nan=self.low) - self.low) / (self.high - self.low)
+        finite = np.nan_to_num(values, nan=self.low, posinf=self.high, neginf=self.low)
+        scaled = (finite - self.low) / (self.high - self.low)
         found: NDArray[np.uint8] = np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
         return found
 

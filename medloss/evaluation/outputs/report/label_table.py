@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medloss.evaluation.outputs.names import averages
+from medloss.evaluation.outputs.names import has_mean
 from medloss.evaluation.outputs.report.pictures import judge
 from medloss.evaluation.records import WHOLE_CASE, Measure, ResultTable, ScoredLabel, Summary
 
@@ -138,7 +138,7 @@ def _block(
     order: Sequence[LabelRow] = (),
 ) -> LabelBlock:
     found = tuple(
-        _mean(rows, place) if means and averages(measure) else None
+        _mean(rows, place) if means and has_mean(measure) else None
         for place, measure in enumerate(measures)
     )
     return LabelBlock(title, tuple(rows), found, next((x for x in order if x in rows), None))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloss.evaluation.inputs.layers import Layer
+from medloss.evaluation.outputs.names import called
 from medloss.evaluation.outputs.pages import value
 from medloss.evaluation.outputs.report.grey import PRESETS, Window
 from medloss.evaluation.outputs.report.opened_case import OpenedCase
@@ -146,7 +147,7 @@ def _packed(opened: OpenedCase, measure: Measure | None, room: int) -> ViewerCas
             "labels": [
                 {"title": label.title, "value": _value(opened, label, measure)} for label in labels
             ],
-            "measure": measure.title if measure else "",
+            "measure": called(measure) if measure else "",
             "layers": facts,
             "image": image,
             "notes": notes,
@@ -259,7 +260,9 @@ def _coded(
     slabs = []
     for start in range(z.start, z.stop, deep):
         part = x, y, slice(start, min(z.stop, start + deep))
-        slab = np.nan_to_num(underlay.values(part).transpose(2, 1, 0), nan=float(shades[0]))
+        slab = underlay.values(part).transpose(2, 1, 0)
+        low, high = float(shades[0]), float(shades[-1])
+        slab = np.nan_to_num(slab, nan=low, posinf=high, neginf=low)
         for axis, factor in enumerate(reversed(factors)):
             slab = _means(slab, axis, factor)
         slabs.append(np.searchsorted(between, slab).astype(np.uint8))
