@@ -46,13 +46,15 @@ def p_value(found: float) -> str:
     """A p value as papers print it.
 
     Example:
-        >>> p_value(0.0123456), p_value(0.00002), p_value(0.6)
-        ('0.012', '< 0.001', '0.60')
+        >>> p_value(0.0123456), p_value(0.00002), p_value(0.6), p_value(0.0499)
+        ('0.012', '< 0.001', '0.60', '< 0.050')
     """
     if math.isnan(found):
         return "-"
     if found < 0.001:
         return "< 0.001"
+    if 0.0495 <= found < 0.05:  # rounded, it would look as if it missed the level
+        return "< 0.050"
     return f"{found:.3f}" if found < 0.1 else f"{found:.2f}"
 
 
