@@ -1,35 +1,16 @@
-"""The one way to the terminal: what reaches it can move no cursor and turn no line around.
-
-Names of cases and labels, texts of plugins and errors come from files of anyone; a terminal obeys
-the control characters in them, and shows what stands between marks of direction in another order.
-"""
+"""The one way to the terminal: what reaches it can move no cursor and turn no line around."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from medloss.runtime.visible import OBEYED, visible
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-# C0 but tab and line break, DEL, C1; marks, embeddings, overrides and isolates of direction; the
-# separators that some terminals break lines at; halves of characters, which no encoding has.
-_OBEYED = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
-
-def visible(text: str) -> str:
-    r"""Text with the characters that a terminal obeys as Python writes them.
-
-    Example:
-        >>> visible("case \x1b[2J")
-        'case \\x1b[2J'
-    """
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
@@ -55,7 +36,7 @@ def make_console(**options: Any) -> Console:
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
-                if segment.control or not _OBEYED.search(segment.text):
+                if segment.control or not OBEYED.search(segment.text):
                     yield segment
                 else:
                     yield Segment(visible(segment.text), segment.style)

@@ -261,9 +261,10 @@ def answer(
     """  # noqa: E501
     if question.half_width is not None and question.share is not None:
         found = sizes.for_share(question.share, question.half_width)
+        side = "the other side" if question.share in (0, 1) else "either side"
         what = (
             f"the 95% interval of a share of {question.share:g} reaches {question.half_width:g} to "
-            f"either side"
+            f"{side}"
         )
     elif question.half_width is not None and sd is not None:
         found = sizes.for_half_width(sd, question.half_width)

@@ -110,6 +110,16 @@ def test_a_failed_case_is_the_worst_value_with_complete_cases_beside_it(runs):
     assert left_out["difference"] == pytest.approx(each["complete_cases"]["mean"])
 
 
+def test_titles_limits_and_pictures_are_no_definitions(runs):
+    write_folder(
+        runs / "swin",
+        {case: {("1", "dice"): x} for case, x in zip(NAMES, B, strict=True)},
+        metrics={"dice": ("", "higher")},
+        settings={"title": "Swin", "acceptance": ["1: dice>=0.8"], "pictures": {"viewer": [""]}},
+    )
+    assert compared()["p"] == pytest.approx(0.0234375)
+
+
 def test_only_primary_tests_are_adjusted_and_may_say_better(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, values in (("unet", A), ("swin", B)):
@@ -136,8 +146,42 @@ def test_few_cases_never_make_a_run_better(tmp_path, monkeypatch, n):
         cases = {f"c{i}": {("1", "dice"): 0.5 + shift + i / 100} for i in range(n)}
         write_folder(tmp_path / name, cases, metrics={"dice": ("", "higher")})
     each = compared()
-    assert "better than" not in each["verdict"]
+    assert "better" not in each["verdict"]
     assert (each["ci_low"] is None) == (n < 3)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.02, -0.01, 0.03, -0.02, 0.01, 0.02, -0.01],  # the interval holds 0
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1],
+        [0.1, 0.1, 0.1],  # the interval has no width, and no test is possible
+        [math.inf, 0.1, 0.2, 0.3, 0.1, 0.2, 0.3],
+        [0.0] * 7,
+    ],
+)
+def test_no_verdict_says_better_of_an_interval_that_holds_zero(tmp_path, monkeypatch, values):
+    monkeypatch.chdir(tmp_path)
+    for name, scale in (("unet", 1.0), ("swin", 0.0)):
+        cases = {
+            f"c{i}": {("1", "hausdorff95"): 0.5 + scale * x if scale else 0.5}
+            for i, x in enumerate(values)
+        }
+        write_folder(tmp_path / name, cases, metrics={"hausdorff95": ("mm", "lower")})
+    assert "better" not in compared("--margin", "hausdorff95=0.01")["verdict"]
+
+
+def test_ends_of_intervals_are_not_rounded_to_zero(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gains = [1e-5, 1e-5, 1e-5, 1e-5, 1e-5, 1.2e-5, 1.1e-5, 1.3e-5]
+    for name, scale in (("unet", 0.0), ("swin", 1.0)):
+        cases = {f"c{i}": {("1", "dice"): 0.5 + scale * x} for i, x in enumerate(gains)}
+        write_folder(tmp_path / name, cases, metrics={"dice": ("", "higher")})
+    each = compared()
+    assert each["favours"] == "swin"
+    low, high = each["ci_low"], each["ci_high"]
+    assert f"swin is better than unet by {each['difference']:.2g} (" in each["verdict"]
+    assert f"95% interval {low:.2g} to {high:.2g}" in each["verdict"]
 
 
 def test_every_column_stands_on_a_terminal_of_80_and_on_the_page(runs, monkeypatch):
@@ -246,6 +290,7 @@ def test_intervals_count_patients_and_survive_the_folder(study):
         assert "Subgroups: site, age" in said
     page = check_page(study / "out" / "report.html")
     assert "40 to below 60" in page.text
+    assert 'class="scroll' not in (study / "out" / "report.html").read_text()
     again = run("eval", "--manifest", "m.csv", "-m", "dice", "--output", "out", "--resume")
     assert "24 of 24 cases were scored before" in again.stderr, "grouping changes no value"
     assert "24 cases seem to be of 12 patients" in told(again)
@@ -379,6 +424,7 @@ def test_agreement_of_folders_that_have_other_grids(study):
         ("--sd .05 --equivalence .02", "(68 by the normal distribution)"),
         ("--sd .05 --equivalence .02 --alpha .025", "(82 by the normal distribution)"),
         ("--share .94 --half-width .05", "87 cases"),
+        ("--share 1 --half-width .1", "36 cases"),
         ("--sd .05 --non-inferiority .02 --design-effect 1.235529 --dropout .1", "94 cases"),
         ("unet swin --non-inferiority .02 --cluster ^(patient\\d+)", "n = 10 of 6 clusters"),
         ("unet swin --non-inferiority .02 --cluster ^(patient\\d+)", "clusters: 1.236"),

@@ -7,6 +7,8 @@ import pytest
 from rich.console import Console
 
 from medloss.evaluation.inputs.pairing import Pair
+from medloss.evaluation.outputs.formats import latex_text, markdown_text
+from medloss.evaluation.outputs.pages import write_page
 from medloss.evaluation.outputs.tables import make_table, summarise
 from medloss.evaluation.outputs.terminal import print_cases, print_failed, print_summary
 from medloss.evaluation.records import CaseResult, Result
@@ -139,3 +141,11 @@ def test_markup_in_names_is_text(capsys):
     out = capsys.readouterr().out
     assert "[bold]x" in out
     assert "[red]liver[/red]" in out
+
+
+def test_marks_of_direction_turn_no_number_around(tmp_path):
+    name = "liver\u202e"
+    assert markdown_text(name) == r"liver\\u202e"
+    assert latex_text(name) == r"liver\textbackslash{}u202e"
+    page = write_page(tmp_path / "page.html", f"<p>{name}: Dice 0.77</p>\n")
+    assert page.read_text() == "<p>liver\\u202e: Dice 0.77</p>\n"

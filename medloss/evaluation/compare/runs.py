@@ -23,6 +23,7 @@ SPACING_TOLERANCE = 0.001
 _NO_DEFINITION = {
     *("command", "versions", "bootstrap", "labels", "metrics", "losses", "policies", "inputs"),
     *("device", "cluster", "by", "statistics", "profile"),
+    *("title", "acceptance", "pictures", "lesions"),
 }
 """Settings that say nothing about what a value means, or that are compared one by one."""
 

@@ -10,7 +10,7 @@ import math
 
 from medloss.evaluation.compare.paired import Difference
 from medloss.evaluation.outputs.formats import number, p_value
-from medloss.evaluation.outputs.statistics.clusters import LEAST
+from medloss.evaluation.outputs.statistics.clusters import FLIP_DECIDES_TO, LEAST
 from medloss.evaluation.outputs.statistics.intervals import LEAST_FOR_MEAN
 
 LEVEL = 0.05
@@ -29,7 +29,8 @@ def verdict(found: Difference) -> str:
     if found.margin is not None:
         said.append(_margin(found))
     if found.interval.caution and found.ties < found.n:
-        said.append(found.interval.caution)
+        decides = " and the flip test decides" if 0 < found.clusters <= FLIP_DECIDES_TO else ""
+        said.append(f"{found.interval.caution}{decides}")
     if found.complete is not None:
         said.append(_complete(found))
     return "; ".join(said)
@@ -43,20 +44,21 @@ def _superiority(found: Difference) -> str:
     if not math.isfinite(found.mean):
         return (
             f"the means of {second} and {first} cannot be compared, for values are infinite; by "
-            f"ranks {second} is better in {found.wins} of {many} and worse in {found.losses} "
+            f"ranks {second} is ahead in {found.wins} of {many} and behind in {found.losses} "
             f"({_p(found)})"
         )
     if found.ties == n:
         return f"{second} and {first} are equal in {'the' if n == 1 else 'all'} {many}"
-    size = number(abs(found.mean), found.measure.unit)
+    size = _told(abs(found.mean), found)
     unit = f" {found.measure.unit}" if found.measure.unit else ""
     if not found.interval.known:
         few = (
-            f"{found.clusters} clusters are too few (at least {LEAST})"
+            f"{found.clusters} {'cluster is' if found.clusters == 1 else 'clusters are'} too few "
+            f"(at least {LEAST})"
             if found.clusters
             else f"{many} {'is' if n == 1 else 'are'} too few (at least {LEAST_FOR_MEAN})"
         )
-        return f"{few} to say which of {second} and {first} is better"
+        return f"{few} to tell {second} from {first}"
     evidence = f"{_interval(found)}, {_p(found)}"
     winner = found.favours
     if not winner:
@@ -64,7 +66,7 @@ def _superiority(found: Difference) -> str:
     other = first if winner == second else second
     if found.interval.holds(0.0):
         return (
-            f"no difference is shown between {second} and {first}: the mean of {winner} is better "
+            f"no difference is shown between {second} and {first}: the mean of {winner} is ahead "
             f"by {size}{unit}, which may be chance ({evidence})"
         )
     if is_better(found):
@@ -74,8 +76,14 @@ def _superiority(found: Difference) -> str:
 
 
 def _interval(found: Difference) -> str:
-    low, high = (number(end, found.measure.unit) for end in (found.ci_low, found.ci_high))
+    low, high = (_told(end, found) for end in (found.ci_low, found.ci_high))
     return f"{found.second} minus {found.first}: 95% interval {low} to {high}"
+
+
+def _told(value: float, found: Difference) -> str:
+    """A number that is no 0 is not rounded to one: which side an end lies on is what matters."""
+    text = number(value, found.measure.unit)
+    return f"{value:.2g}" if value and not float(text) else text
 
 
 def _p(found: Difference) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from medloss.evaluation.outputs.results import csv_columns, rows
 from medloss.evaluation.records import Measure, ResultTable
 from medloss.runtime.files import partial_file
+from medloss.runtime.visible import visible
 
 _DIGITS = {"": 4, "mm": 3, "mm3": 1}
 _LATEX = {
@@ -45,13 +46,15 @@ def p_value(found: float) -> str:
     """A p value as papers print it.
 
     Example:
-        >>> p_value(0.0123456), p_value(0.00002), p_value(0.6)
-        ('0.012', '< 0.001', '0.60')
+        >>> p_value(0.0123456), p_value(0.00002), p_value(0.6), p_value(0.0499)
+        ('0.012', '< 0.001', '0.60', '< 0.050')
     """
     if math.isnan(found):
         return "-"
     if found < 0.001:
         return "< 0.001"
+    if 0.0495 <= found < 0.05:  # rounded, it would look as if it missed the level
+        return "< 0.050"
     return f"{found:.3f}" if found < 0.1 else f"{found:.2f}"
 
 
@@ -149,10 +152,10 @@ def _markdown_line(cells: Iterable[str]) -> str:
 
 def markdown_text(text: str) -> str:
     """Text that is no markup: names come from files."""
-    one_line = " ".join(text.split())
+    one_line = visible(" ".join(text.split()))
     return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", one_line)
 
 
 def latex_text(text: str) -> str:
     """Text that LaTeX shows as it is."""
-    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    return "".join(_LATEX.get(letter, letter) for letter in visible(" ".join(text.split())))

@@ -6,6 +6,7 @@ Metrics, labels in a sentence, and numbers with as many digits as a sentence nee
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,6 +97,9 @@ NAMES = {
 """By the name in ``medloss list``; a metric of others is called by its own name."""
 
 UNITS = {"mm3": "mm³"}
+_UNSAID = re.compile(r"(?:,| at) \{\w+\} mm")
+"""What a name says of an option whose value a table does not have."""
+
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
@@ -108,6 +112,8 @@ def called(measure: Measure) -> str:
         >>> options = {"tolerance_mm": 2.0}
         >>> called(Measure("normalized_surface_dice[tolerance_mm=2.0]", "", "higher", options))
         'NSD at 2 mm'
+        >>> called(Measure("normalized_surface_dice", "", "higher"))
+        'NSD'
         >>> called(Measure("lesion_f1[matching=iou]", "", "higher", {"matching": "iou"}))
         'Lesion F1 (matching = iou)'
         >>> called(Measure("their_metric", "", "higher"))
@@ -123,7 +129,7 @@ def called(measure: Measure) -> str:
             title = title.replace(f"{{{option}}}", plain(value))
         elif f"{option}=" in given:
             title += f" ({option} = {plain(value)})"
-    return title
+    return _UNSAID.sub("", title)
 
 
 def headed(measure: Measure) -> str:

@@ -183,7 +183,10 @@ def _caution(line: Summary) -> str:
     """What has to be said beside the interval of a mean, without an end."""
     if line.ci_method:
         return Interval(line.ci_low, line.ci_high, line.ci_method, line.n, line.clusters).caution
-    return f"{line.clusters} clusters are too few for an interval" if line.clusters else ""
+    if not line.clusters:
+        return ""
+    few = "cluster is" if line.clusters == 1 else "clusters are"
+    return f"{line.clusters} {few} too few for an interval"
 
 
 def print_subgroups(console: Console, tables: Sequence[tuple[str, SubgroupTable]]) -> None:

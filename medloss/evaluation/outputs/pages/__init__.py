@@ -26,6 +26,7 @@ from medloss.evaluation.records import Measure, ResultTable
 from medloss.offers.host import Catalogue, PluginError, host
 from medloss.offers.records import Loss, Metric
 from medloss.runtime.files import write_text
+from medloss.runtime.visible import visible
 from medloss.scoring.presets import PRESETS
 
 _SURFACES = {
@@ -79,7 +80,7 @@ def render(template: str, context: dict[str, Any], *, scripts: Sequence[str] = (
 def write_page(path: Path, text: str) -> Path:
     """Write a page, which appears under its name only when it is complete."""
     # A file name may hold bytes that are no text; they are shown as a replacement sign.
-    write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
+    write_text(path, visible(text.encode("utf-8", "replace").decode("utf-8")))
     return path
 
 

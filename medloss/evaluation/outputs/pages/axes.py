@@ -14,6 +14,8 @@ Row = TypeVar("Row")
 _COMPRESSED = 8.0
 """An axis is compressed when its largest value is so many times the bulk of the others."""
 
+_LEAST_TICKS = 3
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -43,10 +45,18 @@ class Axis:
         return math.asinh(value / self.bend) if self.bend else value
 
     def ticks(self, apart: float = 56.0) -> tuple[Tick, ...]:
-        """Round values at least ``apart`` pixels from one another."""
+        """Round values, about ``apart`` pixels from one another.
+
+        Example:
+            >>> [tick.text for tick in Axis(-4.9, 4.9, 140, 0).ticks()]
+            ['−4', '0', '4']
+        """
         if not self.bend:
             room = max(2, int(abs(self.end - self.start) / apart))
             found: Sequence[float] = _linear_ticks(self.low, self.high, room)
+            while len(found) < _LEAST_TICKS:  # one alone gives no scale
+                room += 1
+                found = _linear_ticks(self.low, self.high, room)
         else:
             found = _bent_ticks(self.low, self.high)
         kept: list[Tick] = []

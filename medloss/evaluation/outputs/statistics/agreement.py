@@ -10,6 +10,7 @@ performance assessment. Stat Methods Med Res 2015, doi:10.1177/0962280214537344.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -96,13 +97,16 @@ def bland_altman(first: Floats, second: Floats, *, ratios: bool = False) -> Blan
     )
 
 
+_BY_T_FROM = 8
+
+
 @dataclass(frozen=True)
 class Correlation:
     """Spearman's rank correlation.
 
     Args:
         rho: NaN where one side does not vary.
-        p: two-sided, by t.
+        p: two-sided, by t; of fewer than 8 cases by all their orders.
     """
 
     rho: float
@@ -118,6 +122,9 @@ def spread_grows(first: Floats, second: Floats) -> Correlation:
         >>> found = spread_grows(reference, model)
         >>> round(found.rho, 3), round(found.p, 3)
         (0.762, 0.028)
+        >>> three = np.array([1.0, 2.0, 3.0])
+        >>> round(spread_grows(three, 1.5 * three).p, 3)  # two of six orders
+        0.333
     """
     size = np.abs(second - first)
     mean = (first + second) / 2
@@ -129,6 +136,9 @@ def spread_grows(first: Floats, second: Floats) -> Correlation:
     if n < 3 or not scale:
         return Correlation(math.nan, math.nan)
     rho = max(-1.0, min(1.0, float((a * b).sum()) / scale))
+    if n < _BY_T_FROM:
+        orders = b[np.array([*itertools.permutations(range(n))])] @ a
+        return Correlation(rho, float((np.abs(orders) >= (abs(rho) - 1e-9) * scale).mean()))
     from scipy.special import stdtr
 
     if 1 - abs(rho) < 1e-12:

@@ -30,6 +30,9 @@ from medloss.evaluation.outputs.statistics.equal import Floats
 LEAST = 6
 """So few clusters have an interval or a test."""
 
+FLIP_DECIDES_TO = 10
+"""Up to so many, the interval of a difference is held against the flip test."""
+
 BOOTSTRAP_ABOVE = 30
 
 

@@ -94,8 +94,7 @@ class Interval:
     def caution(self) -> str:
         """What has to be said beside it, a clause; empty where nothing has."""
         if self.method == "cluster_t":
-            few = " and the flip test decides" if self.clusters <= 10 else ""
-            return f"{self.clusters} clusters are few{few}"
+            return f"{self.clusters} clusters are few"
         if self.method == "t" and self.n < FEW:
             return f"{self.n} cases may be too few to show rare failures"
         if self.method == "equal":

@@ -102,12 +102,17 @@ def for_equivalence(
 def for_share(share: float, half_width: float, level: float = 0.95) -> SampleSize:
     """Cases for an interval of a share, by the normal distribution: z^2 p (1 - p) / h^2.
 
+    A share of 0 or 1 has no normal distribution; the exact interval then reaches to one side.
+
     Example:
-        >>> for_share(0.9, 0.05).n
-        139
+        >>> for_share(0.9, 0.05).n, for_share(1.0, 0.1).n
+        (139, 36)
     """
+    if share in (0, 1) and half_width < 1:
+        exact = all_good(1 - half_width, level, two_sided=True)
+        return SampleSize(exact, exact)
     normal = _NORMAL.inv_cdf((1 + level) / 2) ** 2 * share * (1 - share) / half_width**2
-    return SampleSize(math.ceil(normal - 1e-9), normal)
+    return SampleSize(max(1, math.ceil(normal - 1e-9)), normal)
 
 
 def all_good(limit: float, level: float = 0.95, *, two_sided: bool = False) -> int:
