@@ -115,10 +115,47 @@ def iou(*given: Any, **options: Any) -> Any:
     return ours.JaccardMetric(*given, preset="monai", **options)
 
 
+RATIOS = {
+    "tpr": ours.SensitivityMetric,
+    "tnr": ours.SpecificityMetric,
+    "ppv": ours.PrecisionMetric,
+    "acc": ours.AccuracyMetric,
+    "mcc": ours.MccMetric,
+    "f1": ours.DiceMetric,
+    "ts": ours.JaccardMetric,
+}
+"""Ratios of ConfusionMatrixMetric that are metrics of their own."""
+
+
+class ConfusionMatrix:
+    """ConfusionMatrixMetric of MONAI, of each sample: one metric for each ratio."""
+
+    def __init__(
+        self, metric_name: str | list[str] = "tpr", compute_sample: bool = False, **options: Any
+    ) -> None:
+        names = [metric_name] if isinstance(metric_name, str) else metric_name
+        for name in names:
+            if name not in RATIOS:
+                not_offered(f"{name!r} of ConfusionMatrixMetric")
+        if not compute_sample:
+            not_offered("ConfusionMatrixMetric of all samples together")
+        self.metrics = [RATIOS[name](preset="monai", **options) for name in names]
+
+    def __call__(self, y_pred: Any, y: Any) -> None:
+        """Score a batch."""
+        for metric in self.metrics:
+            metric(y_pred, y)
+
+    def aggregate(self) -> list[Any]:
+        """Of each ratio."""
+        return [metric.aggregate() for metric in self.metrics]
+
+
 SWAPPED: dict[str, Mapping[str, Maker]] = {
     "metrics": {
         "DiceMetric": dice,
         "MeanIoU": iou,
+        "ConfusionMatrixMetric": ConfusionMatrix,
         "HausdorffDistanceMetric": hausdorff,
         "SurfaceDistanceMetric": surface_distance,
         "SurfaceDiceMetric": surface_dice,
@@ -132,6 +169,7 @@ SWAPPED: dict[str, Mapping[str, Maker]] = {
 
 FILES = {
     "metrics": (
+        "test_compute_confusion_matrix.py",
         "test_compute_meandice.py",
         "test_compute_meaniou.py",
         "test_hausdorff_distance.py",

@@ -55,7 +55,12 @@ def as_before(monkeypatch):
 def test_swapped_classes_are_tested(tmp_path, capsys):
     folder = tmp_path / "tests/metrics"
     folder.mkdir(parents=True)
-    for name in ("hausdorff_distance", "surface_distance", "surface_dice"):
+    for name in (
+        "compute_confusion_matrix",
+        "hausdorff_distance",
+        "surface_distance",
+        "surface_dice",
+    ):
         (folder / f"test_{name}.py").write_text("")
     (folder / "test_compute_meandice.py").write_text(MEANDICE)
     (folder / "test_compute_meaniou.py").write_text(MEANDICE.replace("0.8", "0.9"))
