@@ -29,10 +29,8 @@ def not_offered(what: str) -> Any:
     raise unittest.SkipTest(f"medloss does not offer {what}")
 
 
-def check_offered(distance_metric: str, ignore_index: int | None) -> None:
-    """End a test that asks for distances in steps of the grid, or ignores a channel."""
-    if distance_metric != "euclidean":
-        not_offered(f"distance_metric={distance_metric!r}: steps of the grid, whatever the spacing")
+def check_offered(ignore_index: int | None) -> None:
+    """End a test that ignores a channel."""
     if ignore_index is not None:
         not_offered("ignore_index of one-hot references: give a mask")
 
@@ -47,11 +45,11 @@ def hausdorff(
     ignore_index: int | None = None,
 ) -> Any:
     """HausdorffDistanceMetric of MONAI; a percentile of 0 means the maximum there."""
-    check_offered(distance_metric, ignore_index)
+    check_offered(ignore_index)
+    given = include_background, reduction, get_not_nans
     options = {"percentile": percentile or 100.0, "directed": directed}
-    return ours.HausdorffMetric(
-        include_background, reduction, get_not_nans, preset="monai", spacing_mm="voxel", **options
-    )
+    options |= {"preset": "monai", "spacing_mm": "voxel", "distance_metric": distance_metric}
+    return ours.HausdorffMetric(*given, **options)
 
 
 def surface_distance(
@@ -63,14 +61,14 @@ def surface_distance(
     ignore_index: int | None = None,
 ) -> Any:
     """SurfaceDistanceMetric of MONAI: one way, or both."""
-    check_offered(distance_metric, ignore_index)
+    check_offered(ignore_index)
     made = (
         ours.AverageSymmetricSurfaceDistanceMetric
         if symmetric
         else ours.AverageSurfaceDistanceMetric
     )
     given = include_background, reduction, get_not_nans
-    return made(*given, preset="monai", spacing_mm="voxel")
+    return made(*given, preset="monai", spacing_mm="voxel", distance_metric=distance_metric)
 
 
 def surface_dice(
@@ -83,13 +81,14 @@ def surface_dice(
     ignore_index: int | None = None,
 ) -> Any:
     """SurfaceDiceMetric of MONAI; its subvoxels are the surface of another preset."""
-    check_offered(distance_metric, ignore_index)
+    check_offered(ignore_index)
     return ours.NormalizedSurfaceDiceMetric(
         include_background,
         reduction,
         get_not_nans,
         class_thresholds=class_thresholds,
         spacing_mm="voxel",
+        distance_metric=distance_metric,
         **({"preset": "deepmind", "missed": "inf"} if use_subvoxels else {"preset": "monai"}),
     )
 
@@ -116,10 +115,47 @@ def iou(*given: Any, **options: Any) -> Any:
     return ours.JaccardMetric(*given, preset="monai", **options)
 
 
+RATIOS = {
+    "tpr": ours.SensitivityMetric,
+    "tnr": ours.SpecificityMetric,
+    "ppv": ours.PrecisionMetric,
+    "acc": ours.AccuracyMetric,
+    "mcc": ours.MccMetric,
+    "f1": ours.DiceMetric,
+    "ts": ours.JaccardMetric,
+}
+"""Ratios of ConfusionMatrixMetric that are metrics of their own."""
+
+
+class ConfusionMatrix:
+    """ConfusionMatrixMetric of MONAI, of each sample: one metric for each ratio."""
+
+    def __init__(
+        self, metric_name: str | list[str] = "tpr", compute_sample: bool = False, **options: Any
+    ) -> None:
+        names = [metric_name] if isinstance(metric_name, str) else metric_name
+        for name in names:
+            if name not in RATIOS:
+                not_offered(f"{name!r} of ConfusionMatrixMetric")
+        if not compute_sample:
+            not_offered("ConfusionMatrixMetric of all samples together")
+        self.metrics = [RATIOS[name](preset="monai", **options) for name in names]
+
+    def __call__(self, y_pred: Any, y: Any) -> None:
+        """Score a batch."""
+        for metric in self.metrics:
+            metric(y_pred, y)
+
+    def aggregate(self) -> list[Any]:
+        """Of each ratio."""
+        return [metric.aggregate() for metric in self.metrics]
+
+
 SWAPPED: dict[str, Mapping[str, Maker]] = {
     "metrics": {
         "DiceMetric": dice,
         "MeanIoU": iou,
+        "ConfusionMatrixMetric": ConfusionMatrix,
         "HausdorffDistanceMetric": hausdorff,
         "SurfaceDistanceMetric": surface_distance,
         "SurfaceDiceMetric": surface_dice,
@@ -133,6 +169,7 @@ SWAPPED: dict[str, Mapping[str, Maker]] = {
 
 FILES = {
     "metrics": (
+        "test_compute_confusion_matrix.py",
         "test_compute_meandice.py",
         "test_compute_meaniou.py",
         "test_hausdorff_distance.py",

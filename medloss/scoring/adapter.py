@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ from medloss.scoring.adapter_inputs import (
     on_host,
 )
 from medloss.scoring.adapter_monai import (
+    DISTANCES,
     OVERLAP,
     check_reduction,
     named,
@@ -55,6 +57,7 @@ from medloss.scoring.adapter_options import (
 )
 from medloss.scoring.case import Case, CountedCase
 from medloss.scoring.facts import Counts
+from medloss.scoring.grid_steps import StepsCase
 from medloss.scoring.presets import Status
 from medloss.scoring.scores import score
 
@@ -156,7 +159,7 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         if y is None:
             raise ValueError("y: expected a reference, got None")
         defaults = {name: option.default for name, option in self.own_options.items()}
-        needed = _measures(self.record, {**defaults, **self.options})
+        needed = not self.steps and _measures(self.record, {**defaults, **self.options})
         spacings: Sequence[Any] = item_spacings(y_pred, y, self._spacing(spacing), needed=needed)
         in_slices = "contours" in self.record.facts and type(self.options.get("axis")) is not int
         planes = item_planes(y_pred, y) if in_slices else [PLANES] * len(y)
@@ -261,7 +264,8 @@ class FactMetric(MetricOptions, CumulativeIterationMetric):  # type: ignore[misc
         maps = pair.reference, pair.prediction
         if self.as_monai and ignored is not None and "surfaces" in self.record.facts:
             maps, ignored = tuple(without_ignored(each, ignored) for each in maps), None
-        return Case(
+        make = partial(StepsCase, steps=self.steps) if self.steps else Case
+        return make(
             *maps,
             labels=pair.labels,
             spacing_mm=spacing_mm,
@@ -315,6 +319,8 @@ def adapt(record: Metric, function: Callable[..., float]) -> type[FactMetric]:
     if record.name not in OVERLAP:
         common.pop("ignore_empty")
         common.pop("return_with_label")
+    if record.name not in DISTANCES:
+        common.pop("distance_metric")
     if "per_component" not in first:
         common.pop("per_component")
     if clash := sorted(own.keys() & common.keys()):

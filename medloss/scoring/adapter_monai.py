@@ -23,6 +23,16 @@ REDUCTIONS = tuple(str(reduction.value) for reduction in MetricReduction)
 OVERLAP = ("dice", "jaccard")
 """Metrics with MONAI's options ``ignore_empty`` and ``return_with_label``."""
 
+DISTANCES = (
+    "hausdorff",
+    "hausdorff95",
+    "average_surface_distance",
+    "average_symmetric_surface_distance",
+    "mean_average_surface_distance",
+    "normalized_surface_dice",
+)
+"""Metrics with MONAI's option ``distance_metric``."""
+
 _FIRST = ("include_background", "reduction", "get_not_nans")
 _POSITIONAL = {
     "dice": (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from medloss.base.options import check_number, checked
 from medloss.offers.records import Metric
 from medloss.scoring.adapter_monai import OVERLAP, PRESET, check_reduction
+from medloss.scoring.grid_steps import StepMetric
 from medloss.scoring.inputs import takes_number
 from medloss.scoring.presets import BothEmpty, EmptyPolicy, Missed
 
@@ -43,6 +44,10 @@ Options:
     preset: definition of the surface metrics: deepmind, exact, monai or another one of
         ``medloss.scoring.PRESETS``.
     ignore_index: label of the reference whose voxels do not count; in label maps only.
+    distance_metric: of metrics of distances between surfaces, as MONAI has it: "euclidean", or with
+        preset="monai" also "chessboard" (steps to any neighbour) and "taxicab" (steps across
+        faces). These count steps of the grid: the spacing then has no influence, as in MONAI, and
+        what has mm in its name, as the tolerance, is a number of steps.
 
 A number among the options of the metric itself may be a list of them, one for each class that is
 scored, or a mapping from the number of the class.
@@ -181,6 +186,7 @@ class MetricOptions:
         both_empty: BothEmpty | None = None,
         preset: str = "deepmind",
         ignore_index: int | None = None,
+        distance_metric: Literal["euclidean"] | StepMetric = "euclidean",
         **options: Any,
     ) -> None:
         include_background = checked("include_background", include_background, bool | None)
@@ -218,6 +224,7 @@ class MetricOptions:
         if self.as_monai and missed is None:
             missed = "inf"
             self.percentile = _percentile(record, options)
+        self.steps = _steps(distance_metric, preset, missed)
         self.include_background = include_background
         self.get_not_nans = get_not_nans
         self.num_classes = num_classes
@@ -232,6 +239,28 @@ class MetricOptions:
 def with_background(record: Metric) -> bool:
     """MONAI's default: metrics of the shape of objects leave out the background."""
     return not {*GEOMETRY} & {*record.facts}
+
+
+def _steps(distance_metric: Any, preset: str, missed: Missed | None) -> StepMetric | None:
+    """How steps of the grid are counted, where these are the distances."""
+    known = ("euclidean", *get_args(StepMetric))
+    if not isinstance(distance_metric, str) or distance_metric not in known:
+        raise ValueError(
+            f"distance_metric: expected one of {', '.join(known)}, got {distance_metric!r}"
+        )
+    if distance_metric == "euclidean":
+        return None
+    if preset != PRESET:
+        raise ValueError(
+            f"distance_metric: expected 'euclidean' unless preset='{PRESET}', "
+            f"got {distance_metric!r} with preset={preset!r}"
+        )
+    if missed == "diagonal":
+        raise ValueError(
+            f"missed: expected 'inf', 'exclude' or a number of steps with "
+            f"distance_metric={distance_metric!r}, got 'diagonal', which is in mm"
+        )
+    return "chessboard" if distance_metric == "chessboard" else "taxicab"
 
 
 def _percentile(record: Metric, options: Mapping[str, Any]) -> float | None:

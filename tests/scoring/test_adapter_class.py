@@ -36,6 +36,7 @@ def test_the_signature_is_complete():
         "both_empty",
         "preset",
         "ignore_index",
+        "distance_metric",
         "tolerance_mm",
     ]
     defaults = {p.name: p.default for p in inspect.signature(SurfaceDice).parameters.values()}

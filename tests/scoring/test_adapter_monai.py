@@ -13,6 +13,7 @@ import medloss.metrics as ours
 from medloss.offers.records import Metric
 from medloss.scoring import Counts
 from medloss.scoring.adapter import adapt
+from medloss.scoring.grid_steps import StepsCase
 
 SPACING = (0.8, 1.1, 2.5)
 REDUCTIONS = ("none", "mean", "sum", "mean_batch", "sum_batch", "mean_channel", "sum_channel")
@@ -176,6 +177,60 @@ def test_distances_are_monais(background):
     theirs = monai.metrics.SurfaceDiceMetric(thresholds, **options)
     mine = ours.NormalizedSurfaceDiceMetric(tolerance_mm=1.1, preset="monai", **options)
     compared(mine, theirs, spacing=SPACING)
+
+
+@pytest.mark.parametrize("steps", ["chessboard", "taxicab"])
+def test_steps_of_the_grid_are_monais(steps):
+    both = {"get_not_nans": True, "distance_metric": steps}
+    options = {"preset": "monai", **both}
+    hausdorff = monai.metrics.HausdorffDistanceMetric
+    surface = monai.metrics.SurfaceDistanceMetric
+    for mine, theirs in (
+        (ours.HausdorffMetric(**options), hausdorff(**both)),
+        (ours.Hausdorff95Metric(**options), hausdorff(percentile=95, **both)),
+        (ours.HausdorffMetric(directed=True, **options), hausdorff(directed=True, **both)),
+        (ours.AverageSurfaceDistanceMetric(**options), surface(**both)),
+        (ours.AverageSymmetricSurfaceDistanceMetric(**options), surface(symmetric=True, **both)),
+        (
+            ours.NormalizedSurfaceDiceMetric(class_thresholds=[1, 2, 1], **options),
+            monai.metrics.SurfaceDiceMetric([1, 2, 1], **both),
+        ),
+    ):
+        compared(mine, theirs, spacing=SPACING)
+        found = mine.get_buffer()
+        torch.testing.assert_close(mine(Y_PRED, Y), found, rtol=0, atol=0, equal_nan=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for y_pred, y in ((Y_PRED, Y), (Y_PRED[..., 2], Y[..., 2])):  # exactly, in 3D and 2D
+            found = ours.HausdorffMetric(**options)(y_pred, y)
+            expected = hausdorff(**both)(y_pred, y)
+            torch.testing.assert_close(found.float(), expected, rtol=0, atol=0, equal_nan=True)
+        kept = torch.ones_like(Y[:, :1])
+        kept[..., 3:] = 0
+        expected = hausdorff(**both)(Y_PRED * kept, Y * kept)
+        same(ours.HausdorffMetric(**options)(Y_PRED, Y, mask=kept), expected)
+
+
+def test_steps_of_the_grid_are_refused_elsewhere():
+    for options, words in (
+        ({"preset": "deepmind"}, "expected 'euclidean' unless preset='monai', got 'taxicab'"),
+        ({"preset": "monai", "missed": "diagonal"}, "missed: expected 'inf', 'exclude' or a numb"),
+        ({"distance_metric": "manhattan"}, "expected one of euclidean, chessboard, taxicab"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ours.HausdorffMetric(**{"distance_metric": "taxicab", **options})
+    with pytest.raises(TypeError, match="no option 'distance_metric'"):
+        ours.BoundaryIouMetric(preset="monai", distance_metric="taxicab")
+    metric = ours.HausdorffMetric(preset="monai", distance_metric="taxicab", missed=40)
+    assert metric(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)).item() == 40
+    maps = Y.argmax(1)[0], Y_PRED.argmax(1)[0]
+    one, other = (
+        StepsCase(*each, steps="taxicab", labels=[1], preset="monai").surfaces(1)
+        for each in (maps, [m.numpy() for m in maps])
+    )
+    assert one.reference_mm.tolist() == other.reference_mm.tolist()
+    with pytest.raises(ValueError, match="distance_metric: expected 'euclidean' for boundary"):
+        one.band(1.0)
 
 
 @pytest.mark.parametrize(
