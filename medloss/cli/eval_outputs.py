@@ -124,12 +124,11 @@ class OutputOptions:
         Raises:
             ValueError: the device is not there, or the cases cannot be grouped as asked.
         """
-        from medloss.evaluation.grouping import Grouping, parse_by
+        from medloss.evaluation.grouping import checked_grouping
         from medloss.evaluation.score import check_options
         from medloss.work.devices import chosen_device
 
-        grouping = Grouping(self.cluster or "", parse_by(self.by))
-        grouping.clusters(pairs), grouping.variables(pairs)  # before any work is done
+        grouping = checked_grouping(self.cluster, self.by, pairs)
         plan = dataclasses.replace(plan, device=chosen_device(self.device), grouping=grouping)
         if self.lesions_path is not None:
             plan = dataclasses.replace(plan, lesions=self._lesions(plan))
@@ -192,12 +191,9 @@ class OutputOptions:
         if not self.accept:
             return
         from medloss.evaluation.outputs.acceptance import parse_limits
-        from medloss.evaluation.outputs.tables import columns
-        from medloss.evaluation.records import ScoredLabel
+        from medloss.evaluation.outputs.tables import columns, known_labels
 
-        named = None if plan.labels is None else plan.labels.items()
-        labels = None if named is None else [ScoredLabel(str(key), name) for key, name in named]
-        parse_limits(self.accept, columns(plan), labels)
+        parse_limits(self.accept, columns(plan), known_labels(plan))
 
     def noted(self, table: ResultTable) -> ResultTable:
         """The table with what its page is called and what it must reach."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medloss.evaluation.settings import InputSettings
+from medloss.offers.host import PluginError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +89,14 @@ class Settings:
             PluginError: a metric or loss is not there.
             ValueError: something said is wrong, or contradicts something else.
         """
+        if self.profile is None:
+            return self._plan(found)
+        try:
+            return self._plan(found)
+        except (PluginError, ValueError) as error:
+            raise ValueError(f"{error} (with the profile {self.profile.name})") from error
+
+    def _plan(self, found: FoundCases | None) -> EvalPlan:
         from medloss.evaluation.inputs.structures import by_structure
         from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
         from medloss.evaluation.score import EvalPlan, check_options
@@ -123,7 +132,23 @@ class Settings:
             if columns.count(column) > 1:
                 raise ValueError(f"{column} is asked for twice")
         check_options(plan)
+        self._check_averages(plan, columns)
         return plan
+
+    def _check_averages(self, plan: EvalPlan, columns: Sequence[str]) -> None:
+        """Refuse means over what will not be there, before any work is done."""
+        content = self.profile.content if self.profile else {}
+        known = {str(key) for key in (plan.labels or {})} | {*(plan.labels or {}).values()}
+        for entry in content.get("averages", ()):
+            for kind, names, there in (
+                ("label", entry.get("labels", ()), known if plan.labels is not None else None),
+                ("metric", entry.get("metrics", ()), set(columns)),
+            ):
+                if there is not None and (lost := [name for name in names if name not in there]):
+                    raise ValueError(
+                        f"averages: {entry['name']} goes over the {kind} {lost[0]}, and there is "
+                        f"none of that name"
+                    )
 
 
 def make_plan(

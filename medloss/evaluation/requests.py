@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from medloss.evaluation.inputs.labels import Label, same_name
@@ -43,8 +43,8 @@ class OfferRequest:
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
-    called: str = ""
-    spurious: Spurious = "count"
+    called: str = field(default="", repr=False)
+    spurious: Spurious = field(default="count", repr=False)
 
     @property
     def column(self) -> str:
@@ -75,8 +75,8 @@ def parse_request(text: str) -> OfferRequest:
     Example:
         >>> parse_request("tversky:fp_weight=0.3,batch=true").options
         (('fp_weight', 0.3), ('batch', True))
-        >>> parse_request("my-losses:dice:reduction=sum")
-        OfferRequest(name='my-losses:dice', options=(('reduction', 'sum'),))
+        >>> parse_request("my-losses:dice:reduction=sum").name
+        'my-losses:dice'
     """
     head, equals, tail = text.partition("=")
     # A full name has a colon of its own, "distribution:name", so the last one before "=" counts.

@@ -161,8 +161,23 @@ def test_matching_and_tolerances_reach_the_metrics_that_have_them():
     assert options["normalized_surface_dice"]["tolerance_mm"] == 3
     assert options["near"]["tolerance_mm"] == 1
     assert options["lesion_f1"]["matching"] == "iou@0.5"
+    each = {**MINE, "labels": {"a": 1, "b": 2, "c": [1, 2]}, "metrics": ["normalized_surface_dice"]}
+    (metric,) = settled({**each, "tolerances": {"mm": 3, "by_label": {"B": 1}}}).plan().metrics
+    names = [(1, "a"), (2, "b"), ("c", "")]
+    assert [metric.for_label(*name).options["tolerance_mm"] for name in names] == [3, 1, 3]
     with pytest.raises(ValueError, match=r"matching\.conectivity: no metric here has that option"):
         settled({**MINE, "metrics": ["lesion_f1"], "matching": {"conectivity": "faces"}})
+
+
+def test_a_mean_over_what_is_not_there_is_refused_before_any_work():
+    mean = {"name": "both", "labels": ["a", "x"]}
+    profile = {**MINE, "labels": {"a": 1}, "averages": [mean]}
+    said = r"both goes over the label x, and there is none .* \(with the profile mine\)"
+    with pytest.raises(ValueError, match=said):
+        settled(profile).plan()
+    mean = {"name": "both", "metrics": ["jaccard"]}
+    with pytest.raises(ValueError, match="both goes over the metric jaccard"):
+        settled({**MINE, "metrics": ["dice"], "averages": [mean]}).plan()
 
 
 # In every result
@@ -287,6 +302,9 @@ def test_topcows_own_shapes_and_class_averages():
     assert found.mean("dice", "MergedBin") == pytest.approx(0.9434782608695652)
     assert found.mean("hausdorff95", "MergedBin") == 1.0
     assert found.mean("betti0_error", "MergedBin") == 0
+    pytest.importorskip("skimage")
+    official = medloss.evaluate(*sides, profile="topcow:official", spacing_mm=1)
+    assert official.mean("cl_dice", "MergedBin") == 0.5  # the cubes have none
 
 
 def test_autopets_volumes_and_its_script_beside_its_rules():

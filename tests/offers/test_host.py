@@ -64,7 +64,7 @@ def everything_else_works(found: Host) -> bool:
 def test_built_in_families_are_plugins_like_any_other() -> None:
     mine = [p for p in Host().plugins if p.distribution == "medloss"]
     assert {p.name for p in mine} == {
-        *("boundary", "compound", "detection", "distribution", "region", "topology")
+        *("boundary", "compound", "detection", "distribution", "profiles", "region", "topology")
     }
     assert all(p.state == "ok" for p in mine)
 

@@ -63,21 +63,10 @@ def averages(table: ResultTable) -> tuple[Average, ...]:
 def chosen_labels(
     labels: Sequence[ScoredLabel], names: Sequence[str] | None
 ) -> tuple[ScoredLabel, ...]:
-    """The labels that are called so, by name or number; all of them where none is called.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
+    """The labels that are called so, by name or number; all of them where none is called."""
     if names is None:
         return tuple(labels)
-    found = []
-    for name in names:
-        mine = [label for label in labels if name in (label.key, label.name)]
-        if not mine:
-            has = ", ".join(label.title for label in labels)
-            raise ValueError(f"there is no label {name!r}; there are {has or 'none'}")
-        found += mine
-    return tuple(found)
+    return tuple(label for name in names for label in labels if name in (label.key, label.name))
 
 
 _Values = Mapping[str, tuple[float, str]]

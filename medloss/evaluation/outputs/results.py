@@ -365,6 +365,8 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     for name, kind in _KINDS.items():
         if not isinstance(settings.get(name, kind()), kind):
             raise ValueError(f"{name}: expected {kind.__name__}, got {settings[name]!r}")
+    if by := settings.get("profile"):
+        str(by["name"]), str(by["sha256"]), dict(by["content"]), list(by["changed"])
     if made := settings.get("bootstrap"):
         float(made["level"]), int(made["resamples"]), int(made["seed"])
     for name, value in settings.get("inputs", {}).items():

@@ -164,10 +164,22 @@ def _request(entry: Mapping[str, Any]) -> OfferRequest:
 def _tolerance(profile: Profile) -> Any:
     """One for all labels, or one for each."""
     said = profile.part("tolerances")
-    by_label = dict(said.get("by_label", {}))
-    if by_label:
-        return by_label | ({"*": said["mm"]} if "mm" in said else {})
-    return said.get("mm")
+    own = {int(key) if key.isdigit() else key: mm for key, mm in said.get("by_label", {}).items()}
+    if not own or "mm" not in said:
+        return own or said.get("mm")
+    from medloss.evaluation.inputs.labels import labels_of, same_name
+
+    if "labels" not in profile.content:
+        raise ValueError(
+            f"{profile.origin}: tolerances.mm: beside by_label it is for the other labels, and the "
+            f"profile has no [labels]"
+        )
+    given = {same_name(key) if isinstance(key, str) else key for key in own}
+    for label, name in labels_of(profile.content["labels"]).names.items():
+        keys = {label, same_name(name or str(label))}
+        if not keys & given:
+            own[label] = said["mm"]
+    return own
 
 
 def _same(name: str, theirs: Any, mine: Any) -> bool:

@@ -197,7 +197,7 @@ def _option(value: Any) -> str:
 
 
 CHANGEABLE = (
-    *("labels", "metrics", "preset", "missed", "both_empty"),
+    *("labels", "preset", "missed", "both_empty"),
     *("ignore_label", "remap", "threshold", "instances", "resample", "channels", "contours"),
     *("cluster", "by", "accept"),
 )
@@ -275,6 +275,11 @@ PROFILE = Table({"name": _text, **_CONTENT, "variants": Free(lambda _: "")}, ("n
 VARIANT = Table(_CONTENT)
 """What a profile may hold, and what may stand in one of its variants instead."""
 
+_NAME, _NAME_WORDS = r"[A-Za-z0-9_.-]+", "letters, digits, _, - and ."
+
+SHORT = 12
+"""Digits of a hash that are shown; files hold all of them."""
+
 TEXTS = ("summary", "note", "sources")
 """Keys that say something about a definition and change no number."""
 
@@ -286,8 +291,10 @@ def check_profile(content: Mapping[str, Any]) -> None:
         WrongKeyError: says where and what.
     """
     check(content, PROFILE)
+    if not re.fullmatch(_NAME, content["name"]):
+        raise WrongKeyError(("name",), f"expected {_NAME_WORDS}, got {content['name']!r}")
     for name, variant in content.get("variants", {}).items():
         where = ("variants", name)
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            raise WrongKeyError(where, "a variant is called by letters, digits, _ - and .")
+        if not re.fullmatch(_NAME, name):
+            raise WrongKeyError(where, f"the name of a variant: expected {_NAME_WORDS}")
         check(variant, VARIANT, where)
