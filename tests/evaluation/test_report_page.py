@@ -70,6 +70,16 @@ def test_two_cases_have_a_mean_and_nothing_else(tmp_path):
     assert "Distributions are shown from 3 cases" in page.text
 
 
+def test_losses_alone_and_nothing_at_all(tmp_path):
+    values = {name: {("all", "dice_ce"): x} for name, x in (("a", 0.5), ("b", 0.25))}
+    folder = write_folder(tmp_path / "o", values, metrics={"dice_ce": ("", "lower")})
+    assert said(read_folder(folder)) == ["well dice_ce: 0.38 in 2 cases"]
+    check_page(write_report(folder, pictures=False))
+    nothing = write_folder(tmp_path / "n", {"a": {("1", "dice"): (NAN, "both_empty")}})
+    assert said(read_folder(nothing)) == ["well label 1: no value of Dice"]
+    check_page(write_report(nothing, pictures=False))
+
+
 def many_labels(folder: Path, cases: int = 3) -> Path:
     """105 labels, of which 60 and 61 are poor and 7 is missed twice."""
     rng = np.random.default_rng(0)

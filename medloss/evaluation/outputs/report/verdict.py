@@ -14,7 +14,7 @@ from medloss.evaluation.outputs.report.label_table import (
     mean_of,
 )
 from medloss.evaluation.outputs.report.pictures import judge
-from medloss.evaluation.records import Measure, ResultTable, Summary
+from medloss.evaluation.records import WHOLE_CASE, Measure, ResultTable, Summary
 
 _FEW_LABELS = 6
 _MOST_NAMED = 5
@@ -46,8 +46,9 @@ def verdict(table: ResultTable, labels: LabelTable) -> list[Sentence]:
     measure = judge(table)
     rows = [row for block in labels.blocks for row in block.rows]
     found = [*_failed(table), *_of_the_data(table)]
+    found += _whole_cases(table)
     if not rows or measure is None:
-        return [*found, Sentence("No label has a value")] if table.cases else found
+        return found or [Sentence("No label has a value")]
     place = labels.measures.index(measure)
     if len(rows) <= _FEW_LABELS:
         return [*found, *(_label(row, place, measure) for row in rows)]
@@ -108,6 +109,14 @@ def _of_the_data(table: ResultTable) -> Iterator[Sentence]:
     if len(table.findings) > _MOST_FINDINGS:
         more = len(table.findings) - _MOST_FINDINGS
         yield Sentence(f"{more} more such findings stand below", kind="warn")
+
+
+def _whole_cases(table: ResultTable) -> Iterator[Sentence]:
+    """The losses, which are of no label."""
+    for line in table.lines:
+        if line.key == WHOLE_CASE and line.n:
+            text = f"{with_interval(line, line.column)} in {cases_of(line.n)}"
+            yield Sentence(text, called(line.column))
 
 
 def _label(row: LabelRow, place: int, measure: Measure) -> Sentence:
