@@ -298,3 +298,18 @@ def check_profile(content: Mapping[str, Any]) -> None:
         if not re.fullmatch(_NAME, name):
             raise WrongKeyError(where, f"the name of a variant: expected {_NAME_WORDS}")
         check(variant, VARIANT, where)
+
+
+def check_recorded(record: Mapping[str, Any]) -> None:
+    """Raise for a profile in results that nothing can be told of.
+
+    Raises:
+        WrongKeyError: says where and what.
+    """
+    content = record.get("content")
+    check(record.get("name"), _text, ("profile", "name"))
+    check(record.get("sha256"), _text, ("profile", "sha256"))
+    check(record.get("changed"), _texts, ("profile", "changed"))
+    check(content, Free(lambda _: ""), ("profile", "content"))
+    if isinstance(content, Mapping) and "averages" in content:
+        check(content["averages"], _CONTENT["averages"], ("profile", "content", "averages"))
