@@ -124,12 +124,11 @@ class OutputOptions:
         Raises:
             ValueError: the device is not there, or the cases cannot be grouped as asked.
         """
-        from medloss.evaluation.grouping import Grouping, parse_by
+        from medloss.evaluation.grouping import checked_grouping
         from medloss.evaluation.score import check_options
         from medloss.work.devices import chosen_device
 
-        grouping = Grouping(self.cluster or "", parse_by(self.by))
-        grouping.clusters(pairs), grouping.variables(pairs)  # before any work is done
+        grouping = checked_grouping(self.cluster, self.by, pairs)
         plan = dataclasses.replace(plan, device=chosen_device(self.device), grouping=grouping)
         if self.lesions_path is not None:
             plan = dataclasses.replace(plan, lesions=self._lesions(plan))

@@ -114,9 +114,9 @@ def evaluate(
         contours: see there.
         reader: see there.
         lesions: also a record of each lesion.
-        cluster: which cases are of one patient, as the option.
-        by: subgroups, as the option.
-        accept: limits of acceptance, as the option.
+        cluster: see there.
+        by: see there; one text or several.
+        accept: limits of acceptance, as the option; one text or several.
         title: of the page.
         device: see there.
         workers: processes that score files; arrays are scored in this one.
@@ -146,7 +146,7 @@ def evaluate(
 
 def _evaluate(given: dict[str, Any]) -> Evaluation:
     from medloss.evaluation.evaluated import Evaluation
-    from medloss.evaluation.grouping import Grouping, parse_by
+    from medloss.evaluation.grouping import checked_grouping
     from medloss.evaluation.outputs.acceptance import parse_limits
     from medloss.evaluation.outputs.tables import columns, known_labels, make_table, with_origin
     from medloss.evaluation.run import evaluate_all
@@ -158,11 +158,9 @@ def _evaluate(given: dict[str, Any]) -> Evaluation:
     outputs["accept"] = _texts(given["accept"])
     said = Settings.of(_inputs(given), _definition(given), outputs)
     found, evaluator = _cases(given, said.inputs)
-    grouping = Grouping(said.outputs["cluster"] or "", parse_by(said.outputs["by"]))
-    grouping.clusters(found), grouping.variables(found)  # before any work is done
-    plan = dataclasses.replace(
-        said.plan(found), device=chosen_device(given["device"]), grouping=grouping
-    )
+    grouping = checked_grouping(said.outputs["cluster"], said.outputs["by"], found.pairs)
+    device = chosen_device(given["device"])
+    plan = dataclasses.replace(said.plan(found), device=device, grouping=grouping)
     if said.outputs["accept"]:
         parse_limits(said.outputs["accept"], columns(plan), known_labels(plan))
     if given["lesions"]:

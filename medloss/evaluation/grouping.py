@@ -114,6 +114,25 @@ class Grouping:
         return cls(str(settings.get("cluster", "")), tuple(map(str, settings.get("by", ()))))
 
 
+def checked_grouping(
+    cluster: str | None, by: Sequence[str] | None, pairs: Sequence[Pair]
+) -> Grouping:
+    """What was asked for, before any work is done.
+
+    Args:
+        cluster: see :class:`Grouping`.
+        by: as ``--by`` takes it.
+        pairs: the cases.
+
+    Raises:
+        ValueError: these cases cannot be grouped so.
+    """
+    grouping = Grouping(cluster or "", parse_by(by or ()))
+    grouping.clusters(pairs)
+    grouping.variables(pairs)
+    return grouping
+
+
 def parse_by(texts: Sequence[str]) -> tuple[str, ...]:
     """The lists that ``--by`` names: columns by commas, ranges and expressions one at a time.
 
@@ -175,10 +194,10 @@ def _cells(option: str, text: str, pairs: Sequence[Pair]) -> dict[str, str]:
 
 def _variable(text: str, pairs: Sequence[Pair]) -> Variable:
     name, equals, expression = text.partition("=")
+    known = _columns(pairs)
     if equals:
         cells = _cells("--by", expression, pairs)
         return _checked(name.strip(), cells, sorted(set(cells.values())))
-    known = _columns(pairs)
     name, colon, cuts = text.partition(":")
     if name not in known:
         raise ValueError(

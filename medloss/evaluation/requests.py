@@ -75,8 +75,8 @@ def parse_request(text: str) -> OfferRequest:
     Example:
         >>> parse_request("tversky:fp_weight=0.3,batch=true").options
         (('fp_weight', 0.3), ('batch', True))
-        >>> parse_request("my-losses:dice:reduction=sum")
-        OfferRequest(name='my-losses:dice', options=(('reduction', 'sum'),))
+        >>> parse_request("my-losses:dice:reduction=sum").name
+        'my-losses:dice'
     """
     head, equals, tail = text.partition("=")
     # A full name has a colon of its own, "distribution:name", so the last one before "=" counts.

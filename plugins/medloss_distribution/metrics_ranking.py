@@ -46,7 +46,7 @@ def auroc(probabilities: Probabilities, *, within_mm: float | None = None) -> fl
 
 
 def average_precision(probabilities: Probabilities, *, within_mm: float | None = None) -> float:
-    """Average precision (AP) of the voxels of a class: mean precision as its probability falls.
+    """Average precision (AP) of voxels: the area under the precision-recall curve, in steps.
 
     Formula:
         Σ_t (R_t - R_(t-1)) P_t, over the different probabilities t from the largest down, with P_t

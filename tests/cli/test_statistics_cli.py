@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from html_pages import check_page
 from study_folders import write_folder
 
+import medloss
 from medloss.cli import main
 from medloss.evaluation.outputs.results import read_folder
 
@@ -249,6 +250,26 @@ def test_intervals_count_patients_and_survive_the_folder(study):
     assert "24 of 24 cases were scored before" in again.stderr, "grouping changes no value"
     assert "24 cases seem to be of 12 patients" in told(again)
     assert "--cluster patient counts patients" in told(again)
+
+
+def test_python_and_profiles_group_alike(study):
+    """By arguments, and by what a profile names beforehand."""
+    profile = {
+        "name": "trial",
+        "summary": "Of patients.",
+        "metrics": ["dice"],
+        "cluster": {"by": "patient"},
+        "subgroups": {"by": ["site"]},
+    }
+    for arguments in (
+        {"metrics": "dice", "cluster": "patient", "by": "site"},
+        {"profile": profile},
+    ):
+        table = medloss.evaluate(manifest="m.csv", **arguments).table
+        assert (table.lines[0].clusters, table.lines[0].ci_method) == (12, "cluster_t")
+        assert [group.level for group in table.subgroups[0].groups] == ["A", "B"]
+    with pytest.raises(ValueError, match="cluster: 'x' is no column of a manifest"):
+        medloss.evaluate(manifest="m.csv", cluster="x")
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,12 @@ def test_the_config_of_nnunet_makes_a_trainer(tmp_path: Path) -> None:
 
 
 def test_commands_are_those_that_there_are(tmp_path: Path) -> None:
-    nnunet, lightning = SHELL
+    nnunet, metrics, _, _, lightning = SHELL
     name = re.findall(r"-tr (\w+)", nnunet)
     loss = re.findall(r"--loss (\w+)", nnunet)
     assert [write_trainer({"name": loss[0]}, tmp_path).stem] == name
+    asked = re.findall(r"-m (\S+)", metrics)
+    (trained,) = {*re.findall(r"-tr (\w+)", metrics)}
+    assert write_trainer(None, tmp_path, metrics=asked).stem == trained
     script = lightning.split()[1]
     assert (Path(__file__).parents[2] / script).is_file()

@@ -45,14 +45,12 @@ def test_five_ways_to_average_one_dice() -> None:
     failed = case("failed", error="torn")
     values = {(x.label, x.order): x.value for x in pooled(table(*cases, failed))}
     assert values == {
-        (1, "voxels of all cases together"): about(0.88167),
-        (2, "voxels of all cases together"): about(0.53333),
-        (None, "mean over cases for each label, then over labels"): about(0.46111),
-        (None, "mean over labels for each case, then over cases"): about(0.50556),
-        (None, "voxels of all cases together for each label, then mean over labels"): about(
-            0.70750
-        ),
-        (None, "voxels of all cases and labels together"): about(0.87688),
+        (1, "voxels of all cases pooled"): about(0.88167),
+        (2, "voxels of all cases pooled"): about(0.53333),
+        (None, "mean over cases, then over labels"): about(0.46111),
+        (None, "mean over labels, then over cases"): about(0.50556),
+        (None, "voxels pooled by label, then mean over labels"): about(0.70750),
+        (None, "voxels of all cases and labels pooled"): about(0.87688),
     }
     # nnU-Net's own keys hold one of them, label by label too.
     keys = nnunet_keys(cases)
@@ -103,7 +101,7 @@ def test_froc_is_that_of_all_images() -> None:
     row = CandidateRow(1, "lesion_froc", (0.9, 0.2), (0.8, 0.4))
     one = case("a", candidates=(row,))
     (found,) = pooled(table(one))
-    assert (found.order, found.value) == ("lesions of all cases together", pytest.approx(0.75))
+    assert (found.order, found.value) == ("lesions of all cases pooled", pytest.approx(0.75))
     # Over two images the false ones are half as many: 1/4 .5, 1/2 .5, 1 and on 1.
     (found,) = pooled(table(one, case("b")))
     assert found.value == pytest.approx((0.5 + 0.5 + 4) / 6)
@@ -162,15 +160,15 @@ def test_eval_writes_shows_and_keeps_them(study: list[str], tmp_path: Path) -> N
     result = CliRunner().invoke(main, run, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "All cases together:" in result.output
-    assert "lesion_froc, 1: lesions of all cases together" in result.output
+    assert "lesion_froc, 1: lesions of all cases pooled" in result.output
     written = json.loads((folder / "summary.json").read_text())
     block = {(x["metric"], x["order"]): x for x in written["pooled"]}
-    found = block["lesion_froc", "lesions of all cases together"]
+    found = block["lesion_froc", "lesions of all cases pooled"]
     # .9 hit, .75 false in both, .6 hit: a quarter of the lesions before any false one, half after.
     at = np.interp([0.25, 0.5, 1, 2, 4, 8], [0, 0, 1, 1], [0, 0.25, 0.25, 0.5])
     assert found["value"] == pytest.approx(at.mean())
     assert found["curve"]["false_per_image"] == [0, 1, 1]
-    sure = block["lesion_froc[threshold=0.7]", "lesions of all cases together"]
+    sure = block["lesion_froc[threshold=0.7]", "lesions of all cases pooled"]
     assert sure["value"] == pytest.approx(0.25), "0.6 is no candidate"
     read = read_folder(folder)
     first = read.cases[0]

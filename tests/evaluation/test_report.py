@@ -108,6 +108,7 @@ def test_names_from_outside_are_text_and_nothing_else(tmp_path):
         voxels={f"case{HOSTILE}": {"1": (5, 5)}},
         files=(Path(f"pred{HOSTILE}"), Path(f"ref{HOSTILE}")),
         settings={
+            "title": f"title {HOSTILE}",
             "command": f"command {HOSTILE}",
             "versions": {f"package{HOSTILE}": f"1{HOSTILE}"},
             "preset": f"preset{HOSTILE}",
@@ -116,7 +117,8 @@ def test_names_from_outside_are_text_and_nothing_else(tmp_path):
         version=f"0{HOSTILE}",
     )
     page = check_page(write_report(folder))
-    for word in ("case", "failed", "reason ", "name", "unit", "command ", "package", "preset"):
+    named = ("case", "failed", "reason ", "name", "unit", "title ", "command ", "package")
+    for word in (*named, "preset"):
         assert " ".join(f"{word}{HOSTILE}".split()) in page.text, word
     assert "<script>alert" not in page.source
     assert "49" not in page.text.replace("{{ 7*7 }}", "")

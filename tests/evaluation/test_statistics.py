@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from medloss.evaluation.grouping import Grouping, patient_findings
+from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.statistics import Bootstrap, intervals, mean_interval
 from medloss.evaluation.outputs.statistics import agreement as agree
 from medloss.evaluation.outputs.statistics import sample_size as size
@@ -335,3 +339,34 @@ def test_more_than_sixteen_units_are_drawn_and_near_what_is_exact():
     assert monte_carlo == pytest.approx(exact, abs=0.02)
     assert math.isnan(sign_flip(np.arange(1.0, 6.0))), "five never reach 0.05"
     assert sign_flip(np.arange(1.0, 7.0)) == 2 / 2**6
+
+
+@pytest.mark.parametrize(
+    ("names", "option"),
+    [
+        (["patient01_scan1", "patient01_scan2", "patient02_scan1"], "'^(patient\\d+)'"),
+        (["sub-01_ses-02", "sub-01_ses-03", "sub-02_ses-01"], "'^(sub\\-\\d+)'"),
+        (["p01_t1", "p01_t2", "p02_t1"], "'^(p\\d+)'"),
+        (["BraTS-GLI-00001-000", "BraTS-GLI-00001-001", "BraTS-GLI-00002-000"], "BraTS"),
+        (["kidney_4_followup1", "kidney_4_followup2", "kidney_5_followup1"], "kidney"),
+        (["hippocampus_001", "hippocampus_002", "hippocampus_003"], ""),
+        (["sub-01", "sub-02", "sub-03"], ""),
+        (["scan1", "scan2", "scan3"], ""),
+        (["patient01_scan1", "patient02_scan1", "patient03_scan1"], ""),
+        (["patient01_scan1", "patient01_scan2"], ""),
+        (["liver_10", "liver_11", "liver_100"], ""),
+        (["patient01_a", "patient01_b", "x"], ""),
+    ],
+)
+def test_cases_that_seem_to_be_of_one_patient(names, option):
+    pairs = [Pair(name, None, None) for name in names]
+    found = [finding.sentence for finding in patient_findings(pairs, Grouping())]
+    if not option:
+        assert found == []
+        return
+    (sentence,) = found
+    assert option in sentence
+    said = re.search(r"--cluster '(.*)' counts", sentence)
+    groups = Grouping(said[1]).clusters(pairs)
+    assert [*Counter(groups.values()).values()] == [2, 1], "the option does what it says"
+    assert [*patient_findings(pairs, Grouping(said[1]))] == []

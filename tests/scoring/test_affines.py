@@ -94,7 +94,7 @@ def test_every_preset_gives_steps_along_an_axis_their_tolerance_at_any_angle():
     nsd = OFFERS["normalized_surface_dice"].load()
     prediction, reference = cube()
     for (degrees, size), steps in itertools.product(
-        itertools.product((0, 1, 2, 3, 5, 40), (0.7, 0.8, 1.0, 1.2)), (1, 2)
+        itertools.product((0, 1, 2, 3, 5), (0.7, 0.8, 1.2)), (1, 2)
     ):
         # in float32 as files keep it: as it is, and as it is read
         raw = np.linalg.norm(turned(degrees, 2, (size,) * 3)[:3, :3].astype(float), axis=0)

@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 import medloss.metrics
+from medloss.objects.planes import PLANES
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, count_classes, score, surface_distances
 from medloss.scoring.probabilities import Probabilities
@@ -72,7 +73,8 @@ def test_axes_and_memory_and_device(preset):
         spacing_mm = [SPACING[n] for n in order]
         straight = {key: v for key, v in expected.items() if key[0] not in (*THINNED, *SLICED)}
         names = {name for name, _ in straight}
-        same(table(*turned, spacing_mm, names=names, preset=preset), straight)
+        planes = [PLANES[n] for n in order]
+        same(table(*turned, spacing_mm, names=names, preset=preset, planes=planes), straight)
     fortran = [np.asfortranarray(m) for m in (reference, prediction)]
     same(table(*fortran, preset=preset), expected)
     mixed = reference[::-1].copy()[::-1], np.asfortranarray(prediction)

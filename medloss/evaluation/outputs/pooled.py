@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap
+from medloss.evaluation.outputs.statistics.clusters import LEAST
 from medloss.evaluation.outputs.statistics.intervals import LEAST_FOR_MEAN
 from medloss.evaluation.records import WHOLE_CASE, CaseResult, ResultTable, label_key
 from medloss.scoring import Bins, FoundLesions, froc_curve
@@ -26,12 +27,12 @@ from medloss.scoring.candidates import RATES, froc_scores
 Floats = NDArray[np.float64]
 
 DICE = "dice"
-CASES_THEN_LABELS = "mean over cases for each label, then over labels"
-LABELS_THEN_CASES = "mean over labels for each case, then over cases"
-POOLED_CASES = "voxels of all cases together"
-POOLED_THEN_LABELS = "voxels of all cases together for each label, then mean over labels"
-POOLED_ALL = "voxels of all cases and labels together"
-POOLED_LESIONS = "lesions of all cases together"
+CASES_THEN_LABELS = "mean over cases, then over labels"
+LABELS_THEN_CASES = "mean over labels, then over cases"
+POOLED_CASES = "voxels of all cases pooled"
+POOLED_THEN_LABELS = "voxels pooled by label, then mean over labels"
+POOLED_ALL = "voxels of all cases and labels pooled"
+POOLED_LESIONS = "lesions of all cases pooled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Pooled:
         order: what is put together, and what is averaged after it.
         value: NaN where it is undefined.
         ci_low: lower end of the 95% percentile bootstrap interval; what is drawn are cases, or the
-            clusters of the study. NaN for fewer than three.
+            clusters of the study. NaN for fewer than 3 cases or 6 clusters.
         ci_high: upper end.
         curve: points of the FROC curve, by name; empty for others.
     """
@@ -72,7 +73,7 @@ def pooled(table: ResultTable, bootstrap: Bootstrap = BOOTSTRAP) -> tuple[Pooled
         ...     for name, tp, fp in (("a", 1, 2), ("b", 1, 0))
         ... ]
         >>> [(each.order, round(each.value, 4)) for each in pooled(ResultTable((), (), cases))]
-        [('voxels of all cases together', 0.6667)]
+        [('voxels of all cases pooled', 0.6667)]
     """
     cases = [case for case in table.cases if not case.error]
     if not cases:
@@ -96,7 +97,7 @@ def _weights(clusters: Sequence[str], bootstrap: Bootstrap) -> Floats:
     """How often each case counts: in the first row once, in the others as its cluster was drawn."""
     once = np.ones((1, len(clusters)))
     names, own = np.unique(clusters, return_inverse=True)
-    if len(names) < LEAST_FOR_MEAN:
+    if len(names) < (LEAST_FOR_MEAN if len(names) == len(clusters) else LEAST):
         return once
     draws = np.random.default_rng(bootstrap.seed)
     drawn = draws.multinomial(len(names), np.full(len(names), 1 / len(names)), bootstrap.resamples)

@@ -9,6 +9,7 @@ const cellKey = (cell) => {
   const number = Number(text.replace("\u2212", "-"));
   return Number.isNaN(number) ? text : number;
 };
+const spaced = (text) => text.replace(/\s+/g, " ").trim();
 const compareKeys = (a, b) =>
   typeof a === "number" && typeof b === "number"
     ? a - b
@@ -33,7 +34,7 @@ for (const box of document.querySelectorAll("[data-table]")) {
         fits = words.every((word) => content.includes(word));
       }
       if (fits)
-        fits = selects.every(({ value, name }) => !value || row.cells[name === "label" ? 1 : 2].textContent.trim() === value);
+        fits = selects.every(({ value }, place) => !value || spaced(row.cells[place + 1].textContent) === spaced(value));
       row.hidden = !fits || found < page * size || found >= (page + 1) * size;
       found += fits;
     }
@@ -114,7 +115,7 @@ for (const part of document.querySelectorAll("[data-search]")) {
 }
 // On a narrow screen each row stands as a block, and every value needs the head of its column.
 {
-  const narrow = matchMedia("(max-width: 50rem)");
+  const narrow = matchMedia("screen and (max-width: 50rem)");
   const fold = () => {
     if (!narrow.matches) return;
     for (const table of document.querySelectorAll("table.stack:not(.ready)")) {
@@ -134,7 +135,7 @@ for (const part of document.querySelectorAll("[data-search]")) {
   fold();
   narrow.addEventListener("change", fold);
 }
-// A link into something folded unfolds it, and so does printing.
+// A link into something folded unfolds it.
 const unfold = () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   const closed = target && target.closest("details");
