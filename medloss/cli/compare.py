@@ -205,7 +205,11 @@ def compare_command(
             from medloss.evaluation.profiles.reading import read_profile
 
             challenged = challenge(
-                compared, read_profile(profile), bootstrap, other=allow_different_definitions
+                compared,
+                read_profile(profile),
+                bootstrap,
+                clusters=decisions.clusters,
+                other=allow_different_definitions,
             )
             if len(runs) > MANY:
                 first = compared.runs[challenged.order[0]].name
@@ -213,7 +217,7 @@ def compare_command(
         elif ranking_path is not None:
             raise ValueError("--ranking needs --profile NAME|FILE")
     found = differences(compared, decisions)
-    ranked = rankings(compared, bootstrap)
+    ranked = rankings(compared, bootstrap, decisions.clusters)
     console = make_console()
     if console.width < WIDTH:  # wrapped by the terminal: cutting would hide numbers
         console = make_console(width=WIDTH)

@@ -15,7 +15,9 @@ from scipy.stats import rankdata, wilcoxon
 import medloss
 from medloss.cli.compare import compare_command
 from medloss.evaluation.compare import challenge as ranking
-from medloss.evaluation.compare.challenge import Rules, challenge
+from medloss.evaluation.compare.challenge import challenge
+from medloss.evaluation.compare.challenge_rules import Rules
+from medloss.evaluation.compare.challenge_values import ranked_values
 from medloss.evaluation.compare.runs import ComparedRun, ComparedTable
 from medloss.evaluation.compare.significance import better_p, significance
 from medloss.evaluation.inputs.pairing import Pair
@@ -100,7 +102,7 @@ def test_every_bootstrap_of_the_worked_table(method, score, shares, tau_a, tau_b
     draws = np.array([counts for counts, _ in EVERY_DRAW], float)
     chance = np.array([p for _, p in EVERY_DRAW])
     rules = Rules(method)
-    (table,) = ranking._tables(compared([TABLE]), rules)
+    (table,) = ranked_values(compared([TABLE]), rules)
     _, orders = ranking._scores([table], draws, rules)
     orders = levels(orders, slack_of(orders, axis=1))
     places = rankdata(orders, method="min", axis=1)
@@ -114,6 +116,22 @@ def test_every_bootstrap_of_the_worked_table(method, score, shares, tau_a, tau_b
     # and the drawn ones, within four standard errors of 20000
     drawn = ranked([TABLE], method=method, resamples=20000)
     assert np.allclose(drawn.shares, shares, atol=4 * 0.5 / math.sqrt(20000))
+
+
+def test_clusters_are_drawn_whole():
+    ground = compared([TABLE])
+    one = dict.fromkeys(ground.cases, "a")
+    profile = read_profile(
+        {"name": "p", "summary": "s", "ranking": {"method": "aggregate_then_rank"}}
+    )
+    found = challenge(ground, profile, Bootstrap(resamples=100), clusters=one)
+    assert (found.tau_a, found.clusters) == (1.0, 1)  # nothing else to draw
+    assert found.shares == ((0, 0, 1), (1, 0, 0), (0, 1, 0))
+    two = {name: name in ("c0", "c1", "c2") for name in ground.cases}
+    halves = challenge(ground, profile, Bootstrap(resamples=4000), clusters=two)
+    # means of one half are .8167 .8233 .8133, of the other .7167 .7433 .7267
+    assert halves.shares[1][0] == 1.0
+    assert halves.shares[0][1] == pytest.approx(0.25, abs=0.03)  # the first half twice
 
 
 def test_medians_of_values_and_their_ties():

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,110 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from medloss.evaluation.compare.challenge_rules import Rules
+from medloss.evaluation.compare.challenge_values import RankedValues, ranked_values
+from medloss.evaluation.compare.ranking import clusters_of, drawn_weights
 from medloss.evaluation.compare.runs import ComparedTable
-from medloss.evaluation.compare.significance import significance
 from medloss.evaluation.outputs.statistics import Bootstrap, levels, slack_of
-from medloss.evaluation.profiles.reading import Profile
+from medloss.evaluation.profiles.reading import ReadProfile
 from medloss.evaluation.profiles.schema import SHORT
-from medloss.evaluation.records import Measure, Result, ScoredLabel
+from medloss.evaluation.records import Measure, ScoredLabel
 
 Floats = NDArray[np.float64]
 
 MANY = 8
 """Of more runs, differences of all pairs would be too many to read."""
 
-_AT_ONCE = 1 << 22
 _MOST_TESTS = 60_000
 _FEWEST = 100
-
-_METHODS = {
-    "rank_then_aggregate": "Runs are ranked in each case, and the {aggregate} of the ranks counts",
-    "aggregate_then_rank": "Runs are ranked by the {aggregate} of their values over the cases",
-    "test_then_rank": "Runs are ranked by how many others each is significantly better than "
-    "(one-sided signed-rank tests, Holm, {level:g})",
-}
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How a profile ranks.
-
-    Args:
-        method: ``rank_then_aggregate``, ``aggregate_then_rank`` or ``test_then_rank``.
-        aggregate: ``mean`` or ``median``, over cases.
-        ties: whether equal values share the ``mean`` of their ranks or the ``min``, the best one.
-        missing: a run without a value in a case has the ``worst`` one, or the case is dropped
-            for that run (``drop``).
-        level: of the tests.
-        label_mean: labels are averaged ``of_each_case`` or ``of_all_cases`` before they are ranked;
-            empty where each is ranked by itself.
-        tie_break: metric that decides between equal runs; empty for none.
-        metrics: columns that count, ``METRIC`` or ``METRIC[LABEL]``; empty for all.
-        labels: names or numbers of the labels that count; empty for all.
-        weights: of metrics and of labels, by their names; 1 where nothing is said.
-        penalties: value of a run without one, by metric.
-    """
-
-    method: str
-    aggregate: str = "mean"
-    ties: str = "mean"
-    missing: str = "worst"
-    level: float = 0.05
-    label_mean: str = ""
-    tie_break: str = ""
-    metrics: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    penalties: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, profile: Profile) -> Rules:
-        """Those of a profile.
-
-        Raises:
-            ValueError: it has none, or they contradict one another.
-        """
-        said = dict(profile.part("ranking"))
-        if not said:
-            raise ValueError(f"the profile {profile.name} has no [ranking]")
-        for name in ("metrics", "labels"):
-            said[name] = tuple(said.get(name, ()))
-        rules = cls(**said)
-        if rules.label_mean == "of_all_cases" and rules.method != "aggregate_then_rank":
-            raise ValueError(
-                f"{profile.origin}: ranking.label_mean: of_all_cases needs the method "
-                f"aggregate_then_rank, got {rules.method}"
-            )
-        return rules
-
-    def describe(self) -> str:
-        """What was done, in sentences."""
-        said = [_METHODS[self.method].format(aggregate=self.aggregate, level=self.level)]
-        words = {
-            "of_each_case": "the labels of each case are averaged first",
-            "of_all_cases": "the means of the labels are averaged",
-        }
-        if self.label_mean:
-            said[0] += f"; {words[self.label_mean]}"
-        shared = "mean of their ranks" if self.ties == "mean" else "best of their ranks"
-        said.append(f"Equal values share the {shared}")
-        told = ", ".join(f"{name} {value:g}" for name, value in self.penalties.items())
-        if self.missing == "drop":
-            said.append("A case without a value is left out for that run")
-        else:
-            worst = f"{told}; else " if told else ""
-            said.append(
-                f"A case that failed, or a label that has no value because it was missed or "
-                f"spurious, counts as {worst}the worst value of any run"
-            )
-        if self.weights:
-            parts = [
-                f"{name} {x:g}" for table in self.weights.values() for name, x in table.items()
-            ]
-            said.append(f"Weights: {', '.join(parts)}")
-        if self.tie_break:
-            said.append(f"Between equal runs {self.tie_break} decides")
-        return f"{'. '.join(said)}."
 
 
 @dataclass(frozen=True)
@@ -164,6 +75,7 @@ class Challenge:
         tau_b: likewise, corrected for ties.
         resamples: how many; 0 where too many tests would have to be made anew.
         missing: cases x labels x metrics where a run had no value, by run.
+        clusters: that are drawn whole; 0 where each case stands for itself.
         notes: what the runs were made by instead of the profile, without an end.
     """
 
@@ -177,6 +89,7 @@ class Challenge:
     tau_b: float
     resamples: int
     missing: tuple[int, ...]
+    clusters: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -191,7 +104,12 @@ class Challenge:
 
 
 def challenge(
-    compared: ComparedTable, profile: Profile, bootstrap: Bootstrap, *, other: bool = False
+    compared: ComparedTable,
+    profile: ReadProfile,
+    bootstrap: Bootstrap,
+    *,
+    clusters: Mapping[str, str] | None = None,
+    other: bool = False,
 ) -> Challenge:
     """Rank the runs as a profile says.
 
@@ -199,6 +117,7 @@ def challenge(
         compared: the runs.
         profile: with a ranking.
         bootstrap: of the stability.
+        clusters: of each case, which are drawn whole.
         other: whether runs may have been made by another version of the profile.
 
     Raises:
@@ -206,7 +125,7 @@ def challenge(
     """
     rules = Rules.of(profile)
     notes = tuple(_made_otherwise(compared, profile, other=other))
-    tables = [*_tables(compared, rules)]
+    tables = [*ranked_values(compared, rules)]
     if not tables:
         raise ValueError(f"the runs have none of the metrics that {profile.name} ranks")
     if not sum(table.weight for table in tables):
@@ -216,12 +135,14 @@ def challenge(
     ranks = [table.ranks(everything, rules)[0] for table in tables]
     score, order = _scores(tables, everything, rules)
     drawn = _drawn(rules, len(tables), cases, runs, bootstrap)
-    places, orders = _resampled(tables, rules, cases, Bootstrap(drawn, bootstrap.seed))
+    index = clusters_of(compared, clusters)
+    places, orders = _resampled(tables, rules, index, Bootstrap(drawn, bootstrap.seed))
     own = levels(order[0], slack_of(order[0]))
     tau_a, tau_b = _taus(own, orders)
     return Challenge(
         profile=str(profile),
         notes=notes,
+        clusters=0 if clusters is None else int(index.max()) + 1,
         rules=rules,
         rows=tuple(
             Row(
@@ -251,7 +172,7 @@ def challenge(
     )
 
 
-def _made_otherwise(compared: ComparedTable, profile: Profile, *, other: bool) -> Iterator[str]:
+def _made_otherwise(compared: ComparedTable, profile: ReadProfile, *, other: bool) -> Iterator[str]:
     for made, group in itertools.groupby(compared.runs, key=lambda run: run.table.profile):
         names = ", ".join(run.name for run in group)
         if not made:
@@ -266,140 +187,7 @@ def _made_otherwise(compared: ComparedTable, profile: Profile, *, other: bool) -
             yield f"{names}: made by {was}"
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """Values of a row before anything is ranked.
-
-    Args:
-        title: and the others: see :class:`Row`.
-        badness: labels x cases x runs, smaller is better; NaN where a case is left out.
-        sign: from badness to values.
-        missing: how often a run had no value.
-        firsts: cases x runs, where a run rightly found nothing.
-    """
-
-    title: str
-    measure: Measure
-    labels: tuple[ScoredLabel, ...]
-    weight: float
-    badness: Floats
-    sign: float
-    missing: tuple[int, ...]
-    firsts: NDArray[np.bool_]
-
-    @property
-    def cases(self) -> Floats:
-        """Mean of the labels of each case."""
-        return _nanmean(self.badness, 0)
-
-    @property
-    def better(self) -> Floats:
-        """One-sided tests of all pairs."""
-        return significance(self.cases)
-
-    def aggregate(self, weights: Floats, rules: Rules) -> Floats:
-        """Badness over cases that are drawn so often, resamples x runs."""
-        if rules.label_mean == "of_all_cases":
-            parts = [_over_cases(each, weights, rules.aggregate) for each in self.badness]
-            return _nanmean(np.stack(parts), 0)
-        return _over_cases(self.cases, weights, rules.aggregate)
-
-    def ranks(self, weights: Floats, rules: Rules) -> Floats:
-        """Ranks over cases that are drawn so often, resamples x runs."""
-        if rules.method == "rank_then_aggregate":
-            return _over_cases(self._case_ranks(rules), weights, rules.aggregate)
-        if rules.method == "aggregate_then_rank":
-            return _ranked(self.aggregate(weights, rules), rules.ties)
-        wins = []
-        for row in weights:
-            drawn = np.repeat(self.cases, row.astype(np.intp), axis=0)
-            wins.append((significance(drawn) < rules.level).sum(axis=1))
-        return _ranked(-np.array(wins, np.float64), rules.ties)
-
-    def _case_ranks(self, rules: Rules) -> Floats:
-        badness = np.where(self.firsts, -math.inf, self.cases)
-        found = _ranked(badness, rules.ties)
-        found[np.isnan(badness)] = math.nan
-        found[(self.firsts | np.isnan(badness)).all(axis=1)] = math.nan  # nobody has a number
-        return found
-
-
-def _tables(compared: ComparedTable, rules: Rules) -> Iterator[_Table]:
-    """What is ranked, in the order of the comparison."""
-    asked = [_target(text) for text in rules.metrics]
-    chosen = []
-    used: set[tuple[str, str]] = set()
-    for label, measure, values in compared.grid():
-        fitting = [(m, where) for m, where in asked if m == measure.name and _is(label, where)]
-        named = any(where for _, where in fitting)
-        in_labels = not rules.labels or any(_is(label, name) for name in rules.labels)
-        if (fitting or not asked) and (named or in_labels):
-            specific = any(where for m, where in asked if m == measure.name)
-            if not specific or named:
-                used |= set(fitting)
-                chosen.append((label, measure, values))
-    for metric, where in asked:
-        if (metric, where) not in used:
-            of = f"[{where}]" if where else f" of {', '.join(rules.labels)}" if rules.labels else ""
-            raise ValueError(f"ranking.metrics: the runs have no {metric}{of}")
-    if not rules.label_mean:
-        groups = [[each] for each in chosen]
-    else:
-        by = itertools.groupby(chosen, key=lambda each: each[1].name)
-        groups = [list(group) for _, group in by]
-    for group in groups:
-        yield _table(group, rules)
-
-
-def _target(text: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(.+)\[([^\[\]=]+)\]", text)
-    return (match[1], match[2]) if match else (text, "")
-
-
-def _is(label: ScoredLabel, name: str) -> bool:
-    return name in ("", label.key, label.name)
-
-
-def _table(
-    group: Sequence[tuple[ScoredLabel, Measure, list[list[Result | None]]]], rules: Rules
-) -> _Table:
-    measure = group[0][1]
-    sign = -1.0 if measure.better == "higher" else 1.0
-    own = rules.penalties.get(measure.name)
-    stack, lost, firsts = [], [], []
-    for _, _, values in group:
-        known = np.array([[bool(x and x.used) for x in run] for run in values]).T
-        empty = np.array([[bool(x and x.status == "both_empty") for x in run] for run in values]).T
-        badness = np.array(
-            [[sign * x.value if x and x.used else math.nan for x in run] for run in values]
-        ).T
-        gone = ~known & ~empty
-        lost.append(gone.sum(axis=0))
-        firsts.append(~known & empty)
-        if rules.missing == "worst" and gone.any():
-            seen = badness[known]
-            worst = seen.max() if seen.size else math.inf
-            badness[gone] = worst if own is None else sign * own
-        stack.append(badness)
-    labels = tuple(label for label, _, _ in group)
-    title = measure.title if len(group) > 1 else f"{measure.title}, {labels[0].title}"
-    weights = rules.weights.get("labels", {})
-    label_weight = next(
-        (float(x) for name, x in weights.items() if len(group) == 1 and _is(labels[0], name)), 1.0
-    )
-    return _Table(
-        title,
-        measure,
-        labels,
-        label_weight * float(rules.weights.get("metrics", {}).get(measure.name, 1.0)),
-        np.stack(stack),
-        sign,
-        tuple(np.sum(lost, axis=0).tolist()),
-        np.all(firsts, axis=0),
-    )
-
-
-def _scores(tables: Sequence[_Table], weights: Floats, rules: Rules) -> tuple[Floats, Floats]:
+def _scores(tables: Sequence[RankedValues], weights: Floats, rules: Rules) -> tuple[Floats, Floats]:
     """Weighted mean ranks, and these with equal ones told apart, resamples x runs."""
     ranks = [table.ranks(weights, rules) for table in tables]
     total = sum(table.weight for table in tables)
@@ -426,61 +214,17 @@ def _drawn(rules: Rules, rows: int, cases: int, runs: int, bootstrap: Bootstrap)
 
 
 def _resampled(
-    tables: Sequence[_Table], rules: Rules, cases: int, bootstrap: Bootstrap
+    tables: Sequence[RankedValues], rules: Rules, index: NDArray[np.intp], bootstrap: Bootstrap
 ) -> tuple[Floats, Floats]:
     """Places and orders over cases drawn with replacement, the same ones for every row."""
-    generator = np.random.default_rng(bootstrap.seed)
     runs = tables[0].badness.shape[2]
     places, orders = [np.empty((0, runs))], [np.empty((0, runs))]
-    step = max(1, _AT_ONCE // (cases * runs))
-    for start in range(0, bootstrap.resamples, step):
-        count = min(step, bootstrap.resamples - start)
-        weights = generator.multinomial(cases, np.full(cases, 1 / cases), size=count).astype(float)
+    for weights in drawn_weights(index, bootstrap):
         _, order = _scores(tables, weights, rules)
         order = levels(order, slack_of(order, axis=1))
         orders.append(order)
         places.append(rankdata(order, method="min", axis=1))
     return np.concatenate(places), np.concatenate(orders)
-
-
-def _over_cases(values: Floats, weights: Floats, how: str) -> Floats:
-    """Mean or median of the known values of cases that count so often, resamples x runs."""
-    known = ~np.isnan(values)
-    count = weights @ known
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if how == "mean":
-            finite = np.where(np.isfinite(values), values, 0.0)
-            total = weights @ finite
-            for end in (math.inf, -math.inf):
-                total = np.where(weights @ (values == end) > 0, end, total)
-            mean: Floats = total / count
-            return np.where(count > 0, mean, math.nan)
-    order = np.argsort(values, axis=0)  # NaN last
-    found = np.full(count.shape, math.nan)
-    for run in range(values.shape[1]):
-        ordered = values[order[:, run], run]
-        reached = np.cumsum(weights[:, order[:, run]] * known[order[:, run], run], axis=1)
-        middle = [
-            (reached > position[:, None]).argmax(axis=1)
-            for position in ((count[:, run] - 1) // 2, count[:, run] // 2)
-        ]
-        found[:, run] = (ordered[middle[0]] + ordered[middle[1]]) / 2
-    return np.where(count > 0, found, math.nan)
-
-
-def _ranked(badness: Floats, ties: str) -> Floats:
-    """Ranks along the last axis; what is unknown comes last."""
-    filled = np.where(np.isnan(badness), math.inf, badness)
-    method = "average" if ties == "mean" else "min"
-    found: Floats = rankdata(levels(filled, slack_of(filled, axis=1)), method=method, axis=1)
-    return found.astype(np.float64)
-
-
-def _nanmean(values: Floats, axis: int) -> Floats:
-    known = ~np.isnan(values)
-    count = known.sum(axis=axis)
-    total = np.where(known, values, 0.0).sum(axis=axis)
-    return np.where(count > 0, total / np.maximum(count, 1), math.nan)
 
 
 def _taus(order: Floats, orders: Floats) -> tuple[float, float]:

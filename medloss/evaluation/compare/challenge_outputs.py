@@ -73,9 +73,12 @@ def notes(found: Challenge, runs: int) -> list[str]:
         f"another where a one-sided signed-rank test with Holm's rule over all {runs * (runs - 1)} "
         f"ordered pairs is below {found.rules.level:g}; the number is the mean over the rows.",
     ]
+    drawn = "the cases"
+    if found.clusters:
+        drawn = f"{found.clusters} clusters of cases, drawn whole; the tests count cases"
     if found.resamples:
         said.append(
-            f"First in: share of {found.resamples} bootstrap resamples of the cases. Kendall's tau "
+            f"First in: share of {found.resamples} bootstrap resamples of {drawn}. Kendall's tau "
             f"between their orders and this one is {found.tau_a:.3f} on average (tau-b "
             f"{found.tau_b:.3f})."
         )

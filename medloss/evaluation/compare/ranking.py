@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,23 +56,32 @@ class Ranking:
     tau: float
 
 
-def rankings(compared: ComparedTable, bootstrap: Bootstrap) -> tuple[Ranking, ...]:
+def rankings(
+    compared: ComparedTable, bootstrap: Bootstrap, clusters: Mapping[str, str] | None = None
+) -> tuple[Ranking, ...]:
     """Over everything first, then for each metric and label.
 
     Over everything every metric of every label weighs the same.
+
+    Args:
+        compared: the runs.
+        bootstrap: of the stability.
+        clusters: of each case, which are drawn whole.
     """
     grid = list(compared.grid())
     ranks = np.stack([case_ranks(values, measure.better) for _, measure, values in grid])
-    samples = _resampled(ranks, bootstrap)  # grid x resamples x runs
-    whole = _known_mean(_known_mean(ranks, axis=1))
+    samples = _resampled(
+        ranks, bootstrap, clusters_of(compared, clusters)
+    )  # grid x resamples x runs
+    whole = known_mean(known_mean(ranks, axis=1))
     ranked = int((~np.isnan(ranks)).any(axis=(0, 2)).sum())
-    everything = _ranking(None, None, ranked, whole, _known_mean(samples), (), ())
+    everything = _ranking(None, None, ranked, whole, known_mean(samples), (), ())
     found = [everything]
     for (label, measure, values), own, sample in zip(grid, ranks, samples, strict=True):
         means = _means(values)
         places = _places(np.array(means) * (-1 if measure.better == "higher" else 1))
         count = int((~np.isnan(own[:, 0])).sum())
-        mean_ranks = _known_mean(own)
+        mean_ranks = known_mean(own)
         found.append(_ranking(label, measure, count, mean_ranks, sample, means, places))
     return tuple(found)
 
@@ -141,13 +150,13 @@ def _ranking(
     )
 
 
-def _resampled(ranks: Floats, bootstrap: Bootstrap) -> Floats:
+def _resampled(ranks: Floats, bootstrap: Bootstrap, index: NDArray[np.intp]) -> Floats:
     """Mean ranks over cases drawn with replacement, the same ones for every metric and label."""
     grid, cases, runs = ranks.shape
     known = (~np.isnan(ranks[:, :, 0])).astype(np.float64)
     filled = np.nan_to_num(ranks).transpose(1, 0, 2).reshape(cases, grid * runs)
     parts = []
-    for weights in _weights(cases, bootstrap):
+    for weights in drawn_weights(index, bootstrap):
         sums = (weights @ filled).reshape(-1, grid, runs)
         counts = (weights @ known.T)[:, :, None]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -155,16 +164,26 @@ def _resampled(ranks: Floats, bootstrap: Bootstrap) -> Floats:
     return np.concatenate(parts).transpose(1, 0, 2)
 
 
-def _weights(cases: int, bootstrap: Bootstrap) -> Iterator[Floats]:
-    """How often each case is drawn, resamples x cases, in blocks."""
+def clusters_of(compared: ComparedTable, clusters: Mapping[str, str] | None) -> NDArray[np.intp]:
+    """The number of the cluster of each case; each is its own where there are none."""
+    if clusters is None:
+        return np.arange(len(compared.cases))
+    names = [clusters[name] for name in compared.cases]
+    return np.unique(names, return_inverse=True)[1].reshape(-1)
+
+
+def drawn_weights(index: NDArray[np.intp], bootstrap: Bootstrap) -> Iterator[Floats]:
+    """How often each case is drawn, resamples x cases, in blocks; clusters are drawn whole."""
     generator = np.random.default_rng(bootstrap.seed)
-    rows = max(1, _DRAWS_AT_ONCE // cases)
+    count = int(index.max()) + 1
+    rows = max(1, _DRAWS_AT_ONCE // len(index))
     for start in range(0, bootstrap.resamples, rows):
-        count = min(rows, bootstrap.resamples - start)
-        yield generator.multinomial(cases, np.full(cases, 1 / cases), size=count).astype(float)
+        size = min(rows, bootstrap.resamples - start)
+        drawn = generator.multinomial(count, np.full(count, 1 / count), size=size)
+        yield drawn[:, index].astype(float)
 
 
-def _known_mean(values: Floats, axis: int = 0) -> Floats:
+def known_mean(values: Floats, axis: int = 0) -> Floats:
     """Of the numbers along an axis; NaN where there are none."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)

@@ -22,6 +22,7 @@ from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.lesions import LESIONS, read_lesions, size_entries
 from medloss.evaluation.outputs.pooled import pooled_entries
 from medloss.evaluation.outputs.subgroups import subgroup_entries, subgroups_of
+from medloss.evaluation.profiles.schema import check_recorded
 from medloss.evaluation.records import (
     ROW_FIELDS,
     WHOLE_CASE,
@@ -366,7 +367,7 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
         if not isinstance(settings.get(name, kind()), kind):
             raise ValueError(f"{name}: expected {kind.__name__}, got {settings[name]!r}")
     if by := settings.get("profile"):
-        str(by["name"]), str(by["sha256"]), dict(by["content"]), list(by["changed"])
+        check_recorded(by)
     if made := settings.get("bootstrap"):
         float(made["level"]), int(made["resamples"]), int(made["seed"])
     for name, value in settings.get("inputs", {}).items():
