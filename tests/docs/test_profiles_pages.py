@@ -11,7 +11,7 @@ import pytest
 from medloss.evaluation.compare.challenge import Rules
 from medloss.evaluation.planning import Definition, Settings
 from medloss.evaluation.profiles.reading import read_profile
-from medloss.evaluation.profiles.schema import CHANGEABLE, PROFILE, Table
+from medloss.evaluation.profiles.schema import CHANGEABLE, PROFILE, TableSchema
 from medloss.evaluation.settings import InputSettings
 from medloss.profiles import list_profiles
 
@@ -47,7 +47,7 @@ def test_the_profile_of_the_page_is_one(tmp_path: Path) -> None:
 def test_every_key_and_every_shipped_profile_is_told() -> None:
     page = (DOCS / "profiles.md").read_text()
     ranking = PROFILE.keys["ranking"]
-    assert isinstance(ranking, Table)
+    assert isinstance(ranking, TableSchema)
     keys = {*PROFILE.keys, *ranking.keys, *CHANGEABLE} - {"weights"}
     for name in (*sorted(keys), *(record.name for record in list_profiles())):
         assert f"`{name}`" in page or f"--{name}`" in page, name

@@ -23,7 +23,7 @@ from scipy.stats import rankdata
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.compare.significance import significance
 from medloss.evaluation.outputs.statistics import Bootstrap, levels, slack_of
-from medloss.evaluation.profiles.reading import SHORT, Profile
+from medloss.evaluation.profiles.reading import SHORT, LoadedProfile
 from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 Floats = NDArray[np.float64]
@@ -76,7 +76,7 @@ class Rules:
     penalties: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, profile: Profile) -> Rules:
+    def of(cls, profile: LoadedProfile) -> Rules:
         """Those of a profile.
 
         Raises:
@@ -190,7 +190,7 @@ class Challenge:
 
 
 def challenge(
-    compared: ComparedTable, profile: Profile, bootstrap: Bootstrap, *, other: bool = False
+    compared: ComparedTable, profile: LoadedProfile, bootstrap: Bootstrap, *, other: bool = False
 ) -> Challenge:
     """Rank the runs as a profile says.
 
@@ -250,7 +250,9 @@ def challenge(
     )
 
 
-def _made_otherwise(compared: ComparedTable, profile: Profile, *, other: bool) -> Iterator[str]:
+def _made_otherwise(
+    compared: ComparedTable, profile: LoadedProfile, *, other: bool
+) -> Iterator[str]:
     for made, group in itertools.groupby(compared.runs, key=lambda run: run.table.profile):
         names = ", ".join(run.name for run in group)
         if not made:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medloss.evaluation.profiles.reading import Profile, read_profile
+from medloss.evaluation.profiles.reading import LoadedProfile, read_profile
 from medloss.evaluation.requests import OfferRequest, options_of, parse_request
 from medloss.evaluation.settings import InputSettings, option_text
 
@@ -133,7 +133,7 @@ def apply_profile(
     )
 
 
-def _requests(profile: Profile) -> tuple[OfferRequest, ...]:
+def _requests(profile: LoadedProfile) -> tuple[OfferRequest, ...]:
     """Metrics with their options: their own, then those of the profile for all that have them."""
     found: list[OfferRequest] = []
     matching, used = profile.part("matching"), set[str]()
@@ -161,7 +161,7 @@ def _request(entry: Mapping[str, Any]) -> OfferRequest:
     return OfferRequest(str(entry["name"]), tuple(entry.get("options", {}).items()))
 
 
-def _tolerance(profile: Profile) -> Any:
+def _tolerance(profile: LoadedProfile) -> Any:
     """One for all labels, or one for each."""
     said = profile.part("tolerances")
     own = {int(key) if key.isdigit() else key: mm for key, mm in said.get("by_label", {}).items()}

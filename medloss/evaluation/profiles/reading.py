@@ -25,7 +25,7 @@ _FILE = re.compile(r"(?P<path>.+\.(?:toml|json))(?P<variants>(?::[^:/\\]*)*)", r
 
 
 @dataclass(frozen=True)
-class Profile:
+class LoadedProfile:
     """A definition that was read: what is scored how.
 
     Args:
@@ -66,7 +66,7 @@ class Profile:
         return f"{self.name} ({self.sha256[:SHORT]})"
 
 
-def read_profile(asked: str | Path | Mapping[str, Any]) -> Profile:
+def read_profile(asked: str | Path | Mapping[str, Any]) -> LoadedProfile:
     """A profile by its name, from a TOML or JSON file, or as a mapping of the same form.
 
     ``NAME:VARIANT`` takes a variant of it, ``NAME:VARIANT:VARIANT`` one over the other.
@@ -120,7 +120,9 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _profile(content: dict[str, Any], variants: tuple[str, ...], origin: str, text: str) -> Profile:
+def _profile(
+    content: dict[str, Any], variants: tuple[str, ...], origin: str, text: str
+) -> LoadedProfile:
     try:
         check_profile(content)
     except WrongKeyError as error:
@@ -135,7 +137,7 @@ def _profile(content: dict[str, Any], variants: tuple[str, ...], origin: str, te
             hint = f"did you mean {' or '.join(near)}?" if near else has
             raise ValueError(f"{name}: no variant is called {variant!r}; {hint}")
         content = _over(content, offered[variant])
-    return Profile(
+    return LoadedProfile(
         ":".join((name, *variants)),
         content,
         origin,

@@ -27,7 +27,7 @@ class WrongKeyError(ValueError):
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSchema:
     """Keys with what may stand at each of them.
 
     Args:
@@ -35,15 +35,15 @@ class Table:
         required: those that must be there.
     """
 
-    keys: Mapping[str, Check | Table | Rows | Free]
+    keys: Mapping[str, Check | TableSchema | RowsSchema | Free]
     required: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowsSchema:
     """A list of tables, or of short forms of them."""
 
-    each: Table
+    each: TableSchema
     short: Check | None = None
 
 
@@ -54,13 +54,15 @@ class Free:
     each: Check
 
 
-def check(value: Any, kind: Check | Table | Rows | Free, where: tuple[str, ...] = ()) -> None:
+def check(
+    value: Any, kind: Check | TableSchema | RowsSchema | Free, where: tuple[str, ...] = ()
+) -> None:
     """Compare a value with what may stand there.
 
     Raises:
         WrongKeyError: says where and what.
     """
-    if isinstance(kind, Table | Free):
+    if isinstance(kind, TableSchema | Free):
         if not isinstance(value, Mapping):
             raise WrongKeyError(where, f"expected a table, got {value!r}")
         if isinstance(kind, Free):
@@ -75,7 +77,7 @@ def check(value: Any, kind: Check | Table | Rows | Free, where: tuple[str, ...] 
                 raise WrongKeyError(where, f"the key {key!r} is missing")
         for key, each in value.items():
             check(each, kind.keys[key], (*where, key))
-    elif isinstance(kind, Rows):
+    elif isinstance(kind, RowsSchema):
         if not isinstance(value, list) or not value:
             raise WrongKeyError(where, f"expected a list, got {value!r}")
         for number, each in enumerate(value, 1):
@@ -213,17 +215,17 @@ INPUTS: dict[str, Check] = {
 }
 """What the values of files may be said to mean, by the option."""
 
-_CONTENT: dict[str, Check | Table | Rows | Free] = {
+_CONTENT: dict[str, Check | TableSchema | RowsSchema | Free] = {
     "summary": _text,
     "note": _text,
     "sources": _texts,
     "allow": _some_of(*CHANGEABLE),
     "labels": Free(_labels),
-    "inputs": Table({**INPUTS, "remap": _text}),
+    "inputs": TableSchema({**INPUTS, "remap": _text}),
     "preset": _text,
-    "policies": Table({"missed": _missed, "both_empty": _one_of("exclude", "perfect")}),
-    "metrics": Rows(
-        Table(
+    "policies": TableSchema({"missed": _missed, "both_empty": _one_of("exclude", "perfect")}),
+    "metrics": RowsSchema(
+        TableSchema(
             {
                 "name": _text,
                 "column": _text,
@@ -235,9 +237,9 @@ _CONTENT: dict[str, Check | Table | Rows | Free] = {
         _text,
     ),
     "matching": Free(_plain),
-    "tolerances": Table({"mm": _not_negative, "by_label": Free(_not_negative)}),
-    "averages": Rows(
-        Table(
+    "tolerances": TableSchema({"mm": _not_negative, "by_label": Free(_not_negative)}),
+    "averages": RowsSchema(
+        TableSchema(
             {
                 "name": _text,
                 "labels": _texts,
@@ -250,7 +252,7 @@ _CONTENT: dict[str, Check | Table | Rows | Free] = {
             ("name",),
         )
     ),
-    "ranking": Table(
+    "ranking": TableSchema(
         {
             "method": _one_of("rank_then_aggregate", "aggregate_then_rank", "test_then_rank"),
             "aggregate": _one_of("mean", "median"),
@@ -261,18 +263,20 @@ _CONTENT: dict[str, Check | Table | Rows | Free] = {
             "labels": _texts,
             "label_mean": _one_of("of_each_case", "of_all_cases"),
             "tie_break": _text,
-            "weights": Table({"metrics": Free(_not_negative), "labels": Free(_not_negative)}),
+            "weights": TableSchema({"metrics": Free(_not_negative), "labels": Free(_not_negative)}),
             "penalties": Free(_number),
         },
         ("method",),
     ),
-    "acceptance": Table({"rules": _texts}, ("rules",)),
-    "subgroups": Table({"by": _texts}, ("by",)),
-    "cluster": Table({"by": _text}, ("by",)),
+    "acceptance": TableSchema({"rules": _texts}, ("rules",)),
+    "subgroups": TableSchema({"by": _texts}, ("by",)),
+    "cluster": TableSchema({"by": _text}, ("by",)),
 }
 
-PROFILE = Table({"name": _text, **_CONTENT, "variants": Free(lambda _: "")}, ("name", "summary"))
-VARIANT = Table(_CONTENT)
+PROFILE = TableSchema(
+    {"name": _text, **_CONTENT, "variants": Free(lambda _: "")}, ("name", "summary")
+)
+VARIANT = TableSchema(_CONTENT)
 """What a profile may hold, and what may stand in one of its variants instead."""
 
 _NAME, _NAME_WORDS = r"[A-Za-z0-9_.-]+", "letters, digits, _, - and ."
