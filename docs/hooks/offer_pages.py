@@ -24,8 +24,12 @@ _SKIPPED = ("Args", "Example", "Returns", "Raises", "Formula", "Notes", "Source"
 
 
 def offers() -> list[Offer[Any]]:
-    """Everything that this distribution offers."""
-    return [offer for offer in host() if offer.plugin.distribution == "medloss"]
+    """Everything with a card that this distribution offers."""
+    return [
+        offer
+        for offer in host()
+        if offer.plugin.distribution == "medloss" and offer.record.kind in FOLDERS
+    ]
 
 
 def path_of(offer: Offer[Any]) -> str:

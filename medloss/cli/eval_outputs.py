@@ -191,12 +191,9 @@ class OutputOptions:
         if not self.accept:
             return
         from medloss.evaluation.outputs.acceptance import parse_limits
-        from medloss.evaluation.outputs.tables import columns
-        from medloss.evaluation.records import ScoredLabel
+        from medloss.evaluation.outputs.tables import columns, known_labels
 
-        named = None if plan.labels is None else plan.labels.items()
-        labels = None if named is None else [ScoredLabel(str(key), name) for key, name in named]
-        parse_limits(self.accept, columns(plan), labels)
+        parse_limits(self.accept, columns(plan), known_labels(plan))
 
     def noted(self, table: ResultTable) -> ResultTable:
         """The table with what its page is called and what it must reach."""

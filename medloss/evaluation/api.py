@@ -61,6 +61,7 @@ def evaluate(
     remap_reference: str | Mapping[int, int] | None = None,
     threshold: float | None = None,
     instances: bool = False,
+    label_divisor: int | None = None,
     resample: bool = False,
     channels: Channels | None = None,
     contours: Rule | None = None,
@@ -68,6 +69,8 @@ def evaluate(
     lesions: bool = False,
     cluster: str | None = None,
     by: str | Sequence[str] = (),
+    accept: str | Sequence[str] = (),
+    title: str | None = None,
     device: str = "cpu",
     workers: int = 1,
 ) -> Evaluation:
@@ -105,6 +108,7 @@ def evaluate(
         remap_reference: see there.
         threshold: see there.
         instances: see there.
+        label_divisor: see there.
         resample: see there.
         channels: see there.
         contours: see there.
@@ -112,6 +116,8 @@ def evaluate(
         lesions: also a record of each lesion.
         cluster: see there.
         by: see there; one text or several.
+        accept: limits of acceptance, as the option; one text or several.
+        title: of the page.
         device: see there.
         workers: processes that score files; arrays are scored in this one.
 
@@ -141,18 +147,22 @@ def evaluate(
 def _evaluate(given: dict[str, Any]) -> Evaluation:
     from medloss.evaluation.evaluated import Evaluation
     from medloss.evaluation.grouping import checked_grouping
-    from medloss.evaluation.outputs.tables import make_table, with_origin
+    from medloss.evaluation.outputs.acceptance import parse_limits
+    from medloss.evaluation.outputs.tables import columns, known_labels, make_table, with_origin
     from medloss.evaluation.run import evaluate_all
     from medloss.evaluation.score import check_options, complete
     from medloss.work.devices import chosen_device
     from medloss.work.engine import Interrupted
 
-    groups = {"cluster": given["cluster"], "by": _texts(given["by"])}
-    said = Settings.of(_inputs(given), _definition(given), groups)
+    outputs = {"cluster": given["cluster"], "by": _texts(given["by"])}
+    outputs["accept"] = _texts(given["accept"])
+    said = Settings.of(_inputs(given), _definition(given), outputs)
     found, evaluator = _cases(given, said.inputs)
     grouping = checked_grouping(said.outputs["cluster"], said.outputs["by"], found.pairs)
     device = chosen_device(given["device"])
     plan = dataclasses.replace(said.plan(found), device=device, grouping=grouping)
+    if said.outputs["accept"]:
+        parse_limits(said.outputs["accept"], columns(plan), known_labels(plan))
     if given["lesions"]:
         from medloss.evaluation.lesions import LesionTable
 
@@ -174,6 +184,9 @@ def _evaluate(given: dict[str, Any]) -> Evaluation:
             raise ValueError(f"no case could be scored; {first}")
         count = f"{len(table.failed)} of {len(table.cases)} cases failed"
         warnings.warn(f"{count} and are in no mean; {first}", stacklevel=4)
+    more = {"title": given["title"], "acceptance": [*said.outputs["accept"]]}
+    kept = {**table.settings, **{name: value for name, value in more.items() if value}}
+    table = dataclasses.replace(table, settings=kept)
     return Evaluation(with_origin(table, plan, _call_text(given)))
 
 

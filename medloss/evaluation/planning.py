@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medloss.evaluation.settings import InputSettings
+from medloss.offers.host import PluginError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +89,14 @@ class Settings:
             PluginError: a metric or loss is not there.
             ValueError: something said is wrong, or contradicts something else.
         """
+        if self.profile is None:
+            return self._plan(found)
+        try:
+            return self._plan(found)
+        except (PluginError, ValueError) as error:
+            raise ValueError(f"{error} (with the profile {self.profile.name})") from error
+
+    def _plan(self, found: FoundCases | None) -> EvalPlan:
         from medloss.evaluation.inputs.structures import by_structure
         from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
         from medloss.evaluation.score import EvalPlan, check_options

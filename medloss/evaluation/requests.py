@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from medloss.evaluation.inputs.labels import Label, same_name
@@ -43,8 +43,8 @@ class OfferRequest:
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
-    called: str = ""
-    spurious: Spurious = "count"
+    called: str = field(default="", repr=False)
+    spurious: Spurious = field(default="count", repr=False)
 
     @property
     def column(self) -> str:

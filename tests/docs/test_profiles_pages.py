@@ -37,10 +37,12 @@ def test_the_profile_of_the_page_is_one(tmp_path: Path) -> None:
     path = tmp_path / "liver_trial.toml"
     path.write_text(text)
     for asked in (str(path), f"{path}:small"):
-        outputs = {"cluster": None, "by": ()}
+        outputs = {"cluster": None, "by": (), "accept": ()}
         said = Settings.of(InputSettings(), Definition(profile=asked), outputs)
         assert [metric.column for metric in said.plan().metrics][2] == "found"
-        assert said.outputs == {"cluster": "patient", "by": ("site", "age:40,65")}
+        assert said.outputs["cluster"] == "patient"
+        assert said.outputs["by"] == ("site", "age:40,65")
+        assert said.outputs["accept"] == ("liver: dice>=0.9 in 95%",)
     assert Rules.of(read_profile(path)).weights == {"metrics": {"dice": 2}}
 
 

@@ -407,6 +407,11 @@ def test_failed_cases_are_no_difference(tmp_path):
     assert (dice.complete.n, dice.complete.mean) == (1, 0.0)
     diagonal = math.hypot(8, 8, 16)
     assert distance.differences[0] == pytest.approx(1.0 - diagonal)
+    longer = {"x": {**BOTH["x"], ("1", "hausdorff95"): 99.0}, "y": BOTH["x"]}
+    write_folder(tmp_path / "b", longer)
+    ground = compared_table([first, ComparedRun("b", read_folder(tmp_path / "b"))])
+    distance = differences(ground, Decisions(BOOTSTRAP))[1]
+    assert distance.differences[0] == 0.0, "nothing is better for having failed"
     assert rankings(ground, BOOTSTRAP)[1].mean_ranks == ((2 + 1.5) / 2, (1 + 1.5) / 2)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 import medloss
 from medloss.cli.compare import compare_command
 from medloss.cli.eval import eval_command
+from medloss.evaluation.settings import InputSettings
 
 SPACING = (1.0, 1.0, 2.5)
 LABELS = {"a": 1, "b": 2, "whole": [1, 2]}
@@ -179,6 +182,27 @@ def test_refusals_name_the_argument_what_was_expected_and_what_came(sides, optio
     }
     with pytest.raises(ValueError, match=re.escape(said)):
         medloss.evaluate(*given[sides], **options)
+
+
+def test_every_option_of_the_files_is_an_argument_and_limits_are_kept():
+    arguments = set(inspect.signature(medloss.evaluate).parameters)
+    options = {field.name for field in dataclasses.fields(InputSettings)}
+    assert options - arguments == {"spacing"}
+    prediction, reference = scene()
+    found = medloss.evaluate(
+        list(prediction),
+        list(reference),
+        spacing_mm=1,
+        metrics="dice",
+        labels=LABELS,
+        accept="a: dice>=0.8",
+        cluster="^(case)_",
+        title="Ours",
+    )
+    assert found.table.settings["acceptance"] == ["a: dice>=0.8"]
+    assert found.table.settings["cluster"] == "^(case)_"
+    with pytest.raises(ValueError, match="accept"):
+        medloss.evaluate(prediction[0], reference[0], spacing_mm=1, accept="a: nodice>=0.8")
 
 
 def test_scoring_arrays_imports_neither_torch_nor_pandas():

@@ -23,7 +23,8 @@ from scipy.stats import rankdata
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.compare.significance import significance
 from medloss.evaluation.outputs.statistics import Bootstrap, levels, slack_of
-from medloss.evaluation.profiles.reading import SHORT, LoadedProfile
+from medloss.evaluation.profiles.reading import LoadedProfile
+from medloss.evaluation.profiles.schema import SHORT
 from medloss.evaluation.records import Measure, Result, ScoredLabel
 
 Floats = NDArray[np.float64]

@@ -48,7 +48,7 @@ def worst_value(measure: Measure, missed: object) -> WorstValue:
         >>> worst_value(Measure("dice", "", "higher"), "diagonal")
         WorstValue(value=0.0, words='0')
         >>> worst_value(Measure("hausdorff95", "mm", "lower"), "diagonal").words
-        'the diagonal of the image'
+        'the diagonal of the image, or the longest value'
     """
     sign = 1.0 if measure.better == "lower" else -1.0
     last = WorstValue(sign * math.inf, "the last rank")
@@ -57,7 +57,7 @@ def worst_value(measure: Measure, missed: object) -> WorstValue:
             return WorstValue(float(missed), f"{missed:g} mm")
         if missed == "inf":
             return last
-        return WorstValue(math.nan, "the diagonal of the image")
+        return WorstValue(math.nan, "the diagonal of the image, or the longest value")
     ends = _range(measure.name.partition("[")[0])
     end = None if ends is None else ends[0] if measure.better == "higher" else ends[1]
     return last if end is None else WorstValue(end, f"{end:g}")
@@ -104,13 +104,17 @@ def fill(
         np.array([value.value if value else math.nan for value in own], dtype=np.float64)
         for own in values
     )
+    known = np.concatenate(numbers)
+    observed = float(known[np.isfinite(known)].max(initial=0.0))
     counts = [0, 0]
     for place, name in enumerate(names):
         for side in (0, 1):
             mine, other = values[side][place], values[1 - side][place]
             lacks = mine is None or (not mine.used and mine.status in ("missed", "spurious"))
             if lacks and other is not None and other.used:
-                end = diagonal.get(name, math.inf) if math.isnan(worst.value) else worst.value
+                end = worst.value
+                if math.isnan(end):  # a length of outlines may be longer than any distance
+                    end = max(diagonal.get(name, math.inf), observed)
                 numbers[side][place] = end
                 counts[side] += 1
     return numbers[0], numbers[1], (counts[0], counts[1])

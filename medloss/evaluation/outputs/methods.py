@@ -33,7 +33,9 @@ def methods_markdown(said: Iterable[str], table: str) -> str:
 
 def methods_latex(said: Iterable[str], table: str) -> str:
     """Likewise."""
-    return "\n\n".join([r"\section*{Methods}", *map(_latex, said), r"\section*{Results}", table])
+    return "\n\n".join(
+        [r"\section*{Methods}", *map(latex_text, said), r"\section*{Results}", table]
+    )
 
 
 def paragraphs(table: ResultTable) -> list[str]:
@@ -142,7 +144,7 @@ def table_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> tuple[str,
     """A table in Markdown and in LaTeX (with the package booktabs)."""
     body = [list(row) for row in rows]
     markdown = [head, ["---"] * len(head), *body]
-    latex = [" & ".join(map(_latex, row)) + r" \\" for row in body]
+    latex = [" & ".join(map(latex_text, row)) + r" \\" for row in body]
     return (
         "\n".join(
             f"| {' | '.join(row if row == markdown[1] else map(markdown_text, row))} |"
@@ -154,7 +156,7 @@ def table_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> tuple[str,
                 r"% \usepackage{booktabs}",
                 rf"\begin{{tabular}}{{{'l' * len(head)}}}",
                 r"\toprule",
-                " & ".join(map(_latex, head)) + r" \\",
+                " & ".join(map(latex_text, head)) + r" \\",
                 r"\midrule",
                 *latex,
                 r"\bottomrule",
@@ -163,8 +165,3 @@ def table_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> tuple[str,
             ]
         ),
     )
-
-
-def _latex(text: str) -> str:
-    """As LaTeX shows it, with the signs of p values."""
-    return latex_text(text).replace("<", "$<$").replace(">", "$>$")

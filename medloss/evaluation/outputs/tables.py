@@ -21,7 +21,14 @@ from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slac
 from medloss.evaluation.outputs.statistics.intervals import quantile_interval
 from medloss.evaluation.outputs.subgroups import subgroups_of
 from medloss.evaluation.reading.formats import packages
-from medloss.evaluation.records import CaseResult, Measure, Result, ResultTable, Summary
+from medloss.evaluation.records import (
+    CaseResult,
+    Measure,
+    Result,
+    ResultTable,
+    ScoredLabel,
+    Summary,
+)
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
 from medloss.scoring import EmptyPolicy, Status
 from medloss.scoring.presets import PRESETS, BothEmpty, Missed, find_preset
@@ -69,6 +76,13 @@ def columns(plan: EvalPlan) -> tuple[Measure, ...]:
     """The metrics, then the losses."""
     metrics = (Measure(m.column, m.record.unit, m.record.better, m.options) for m in plan.metrics)
     return (*metrics, *(Measure(x.column, "", "lower", x.options) for x in plan.losses))
+
+
+def known_labels(plan: EvalPlan) -> list[ScoredLabel] | None:
+    """The labels that will be scored; ``None`` where only the files say it."""
+    if plan.labels is None:
+        return None
+    return [ScoredLabel(str(label), name) for label, name in plan.labels.items()]
 
 
 def summarise(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Summary, ...]:

@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.profiles.schema import TEXTS, WrongKeyError, check_profile, line_of
+from medloss.evaluation.profiles.schema import SHORT, TEXTS, WrongKeyError, check_profile, line_of
 from medloss.offers.host import PluginError, host
 from medloss.runtime.config_text import parse_json, read_text
-
-SHORT = 12
-"""Digits of a hash that are shown; files hold all of them."""
 
 _FILE = re.compile(r"(?P<path>.+\.(?:toml|json))(?P<variants>(?::[^:/\\]*)*)", re.IGNORECASE)
 

@@ -281,6 +281,9 @@ VARIANT = TableSchema(_CONTENT)
 
 _NAME, _NAME_WORDS = r"[A-Za-z0-9_.-]+", "letters, digits, _, - and ."
 
+SHORT = 12
+"""Digits of a hash that are shown; files hold all of them."""
+
 TEXTS = ("summary", "note", "sources")
 """Keys that say something about a definition and change no number."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medloss.evaluation.profiles.reading import SHORT
-from medloss.evaluation.profiles.schema import TEXTS
+from medloss.evaluation.profiles.schema import SHORT, TEXTS
 
 
 def lines(content: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

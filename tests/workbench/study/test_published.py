@@ -31,16 +31,12 @@ def test_every_table_is_what_the_results_give(script: ModuleType) -> None:
     found = [(kind, name) for _, kind, name, _, _ in script.BLOCK.findall(page)]
     assert {name for kind, name in found if kind == "table"} == {*STUDIES}
     assert {name for kind, name in found if kind == "beside"} == {"odyssey", "survey"}
-    assert script.filled(page) == page, "run: python docs/examples/study_tables.py"
-
-
-def test_a_changed_number_is_seen(script: ModuleType) -> None:
-    page = script.PAGE.read_text(encoding="utf-8")
+    # Every block is written anew, whatever stands there; a changed number would not stay.
     found = script.BLOCK.search(page)
     assert found
     changed = page.replace(found[4], found[4].replace("0.8", "0.9", 1), 1)
     assert changed != page
-    assert script.filled(changed) == page
+    assert script.filled(changed) == page, "run: python docs/examples/study_tables.py"
 
 
 @pytest.mark.parametrize("name", STUDIES)
