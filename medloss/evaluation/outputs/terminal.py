@@ -20,7 +20,8 @@ from medloss.evaluation.outputs.acceptance import acceptances
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
-from medloss.evaluation.outputs.pooled import DICE, pooled
+from medloss.evaluation.outputs.pooled import asked_for
+from medloss.evaluation.outputs.preparation import preparation
 from medloss.evaluation.outputs.statistics import Interval
 from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
@@ -113,15 +114,7 @@ def print_lesions(console: Console, table: ResultTable) -> None:
 
 def print_pooled(console: Console, table: ResultTable) -> None:
     """Print the values of all cases together: of Dice those over all labels."""
-    if len(table.cases) == 1:
-        return
-    asked = {measure.name for measure in table.measures}
-    many = len(table.labels) > 1
-    found = [
-        each
-        for each in pooled(table)
-        if each.metric in asked and not (each.metric == DICE and many and each.label is not None)
-    ]
+    found = asked_for(table)
     if not found:
         return
     heads = [["value"], ["95% CI", "low"], ["", "high"]]
@@ -431,26 +424,7 @@ def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
         yield f"Beside labels, and not read: {_some(inputs.beside)}"
     if inputs.layout:
         yield f"Layout: {'; '.join(inputs.layout)}"
-    if inputs.only:
-        yield f"Only cases called {', '.join(inputs.only)}"
-    if inputs.threshold is not None:
-        yield f"A class of its own is where its probability is at least {inputs.threshold:g}"
-    if inputs.instances:
-        n = inputs.label_divisor
-        whose = "one class" if n is None else f"the class that is the value by {n}, rounded down"
-        yield (
-            f"Each value of a map is an object of {whose}: metrics of lesions, instances and "
-            f"components take these objects, other metrics all of them together"
-        )
-    sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
-    if inputs.remap_prediction == inputs.remap_reference:
-        sides = [("all files", inputs.remap_prediction)]
-    for side, changes in sides:
-        if changes:
-            changed = ", ".join(f"{old} to {new}" for old, new in changes.items())
-            yield f"Labels changed in {side}: {changed}"
-    if inputs.ignore_label is not None:
-        yield f"Voxels with label {inputs.ignore_label} in the reference do not count"
+    yield from preparation(inputs.record())
     for name in plan.regions:
         yield f"Region {name}: labels {_members(plan.regions[name], plan)}"
     noted = [(case.pair.name, note) for case in cases for note in case.notes]
