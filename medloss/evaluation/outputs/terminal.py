@@ -102,14 +102,7 @@ def print_lesions(console: Console, table: ResultTable) -> None:
         for each in found
     ]
     names = [f"{table.label(label_key(each.label)).title}, {_size(each)}" for each in found]
-    widths = [width + 1 for width in widths_of(heads, rows)]
-    room = console.width - sum(widths) - len(widths)
-    left = [max(8, min(max(map(cell_len, names)), room))]
-    for text in head_lines(["lesions of"], heads, left, widths):
-        _print(console, text, "bold")
-    for name, cells in zip(names, rows, strict=True):
-        _print(console, line([name], cells, left, widths))
-    console.print()
+    _print_named(console, "lesions of", names, heads, rows)
 
 
 def print_pooled(console: Console, table: ResultTable) -> None:
@@ -120,16 +113,27 @@ def print_pooled(console: Console, table: ResultTable) -> None:
     heads = [["value"], ["95% CI", "low"], ["", "high"]]
     rows = [[number(x) for x in (each.value, each.ci_low, each.ci_high)] for each in found]
     console.print(Text("All cases together:", "bold"))
-    widths = [width + 1 for width in widths_of(heads, rows)]
     names = [
         f"  {each.metric}"
         + ("" if each.label is None else f", {table.label(label_key(each.label)).title}")
         + f": {each.order}"
         for each in found
     ]
+    _print_named(console, "", names, heads, rows)
+
+
+def _print_named(
+    console: Console,
+    title: str,
+    names: Sequence[str],
+    heads: Sequence[list[str]],
+    rows: Sequence[list[str]],
+) -> None:
+    """Rows of numbers with a name before each."""
+    widths = [width + 1 for width in widths_of(heads, rows)]
     room = console.width - sum(widths) - len(widths)
     left = [max(8, min(max(map(cell_len, names)), room))]
-    for text in head_lines([""], heads, left, widths):
+    for text in head_lines([title], heads, left, widths):
         _print(console, text, "bold")
     for name, cells in zip(names, rows, strict=True):
         _print(console, line([name], cells, left, widths))
