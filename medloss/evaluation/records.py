@@ -124,7 +124,7 @@ class CandidateRow:
     Args:
         label: that they are lesions of.
         column: of the metric that asked, whose options say what a candidate is.
-        lesions: see :class:`medloss.scoring.Candidates`.
+        lesions: see :class:`medloss.scoring.LesionCandidates`.
         false: see there.
     """
 

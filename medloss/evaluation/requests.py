@@ -258,9 +258,9 @@ class MetricChoice:
 
     @property
     def defaults(self) -> str:
-        """The options that nobody gave, as text."""
-        left = (name for name in self.options if name not in self.given)
-        return ", ".join(f"{name}={self.options[name]}" for name in left)
+        """The options that nobody gave and that have a value, as text."""
+        left = {name: x for name, x in self.options.items() if name not in self.given}
+        return ", ".join(f"{name}={x}" for name, x in left.items() if x is not None)
 
 
 def choose_metric(request: OfferRequest) -> MetricChoice:

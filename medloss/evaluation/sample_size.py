@@ -66,7 +66,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Spread:
+class PilotSpread:
     """Of a pilot study.
 
     Args:
@@ -127,7 +127,7 @@ def _upper_factor(n: int) -> float:
     return math.sqrt((n - 1) / float(chdtri(n - 1, 0.8)))
 
 
-def pilot_spread(paths: Sequence[Path], metric: str | None, cluster: str | None) -> Spread:
+def pilot_spread(paths: Sequence[Path], metric: str | None, cluster: str | None) -> PilotSpread:
     """The spread of a metric in one pilot, or of its differences in two.
 
     Args:
@@ -166,7 +166,7 @@ def pilot_spread(paths: Sequence[Path], metric: str | None, cluster: str | None)
         effect = alike.design_effect
         if not effect > 0:
             effect = design_effect(d, [whose[name] for name in names])
-    return Spread(
+    return PilotSpread(
         what=what,
         n=len(d),
         clusters=0 if whose is None else len(set(whose.values())),

@@ -1,6 +1,6 @@
 """What is known of one case, each fact once; needs numpy and numba, neither torch nor MONAI."""
 
-from medloss.scoring.candidates import Candidates, FoundLesions, FrocCurve, froc_curve
+from medloss.scoring.candidates import FoundLesions, FrocCurve, LesionCandidates, froc_curve
 from medloss.scoring.case import Case
 from medloss.scoring.cells import Cells
 from medloss.scoring.contours import Contours
@@ -8,7 +8,7 @@ from medloss.scoring.facts import Counts, Skeletons, count_classes
 from medloss.scoring.lesions import Components, Lesions
 from medloss.scoring.matching import Detections, Matches, detections, match, match_lesions
 from medloss.scoring.presets import PRESETS, EmptyPolicy, Preset, Score, Status
-from medloss.scoring.probabilities import Bins, Probabilities, Ranks
+from medloss.scoring.probabilities import Bins, Probabilities, ProbabilityRanks
 from medloss.scoring.scores import score
 from medloss.scoring.surface.distances import SurfaceDistances
 from medloss.scoring.surfaces import surface_distances
@@ -17,7 +17,6 @@ from medloss.scoring.topology import Topology
 __all__ = [
     "PRESETS",
     "Bins",
-    "Candidates",
     "Case",
     "Cells",
     "Components",
@@ -27,11 +26,12 @@ __all__ = [
     "EmptyPolicy",
     "FoundLesions",
     "FrocCurve",
+    "LesionCandidates",
     "Lesions",
     "Matches",
     "Preset",
     "Probabilities",
-    "Ranks",
+    "ProbabilityRanks",
     "Score",
     "Skeletons",
     "Status",

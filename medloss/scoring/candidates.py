@@ -42,7 +42,7 @@ class FoundLesions:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class LesionCandidates:
     """What the probabilities of a class propose as lesions: once for each way to tell them apart.
 
     Args:
@@ -51,7 +51,7 @@ class Candidates:
     Example:
         >>> chances = np.array([[0.9, 0.3, 0.0, 0.4, 0.0, 0.0]])
         >>> reference = np.array([[0, 1, 0, 0, 0, 1]], dtype=bool)
-        >>> Candidates(Probabilities(chances, reference)).found()
+        >>> LesionCandidates(Probabilities(chances, reference)).found()
         FoundLesions(lesions=(0.9, 0.0), false=(0.4,))
     """
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medloss.objects.planes import PLANES, Plane
 from medloss.objects.spacing import parse_spacing
 from medloss.offers.records import FACTS
-from medloss.scoring.candidates import Candidates
+from medloss.scoring.candidates import LesionCandidates
 from medloss.scoring.cells import Cells
 from medloss.scoring.contours import Contours
 from medloss.scoring.facts import Counts, Skeletons, class_counts, skeleton_overlap
@@ -167,7 +167,7 @@ class Case:
         self._cells: dict[int, Cells] = {}
         self._contours: dict[int, Contours] = {}
         self._chances: tuple[int, Probabilities] | None = None
-        self._candidates: Candidates | None = None
+        self._candidates: LesionCandidates | None = None
 
     @property
     def diagonal_mm(self) -> float:
@@ -320,7 +320,7 @@ class Case:
             self._chances = label, Probabilities(chances, *masks)
         return self._chances[1]
 
-    def candidates(self, label: int) -> Candidates:
+    def candidates(self, label: int) -> LesionCandidates:
         """What the probabilities of a class propose as lesions.
 
         Raises:
@@ -328,7 +328,7 @@ class Case:
         """
         chances = self.probabilities(label)
         if self._candidates is None or self._candidates.probabilities is not chances:
-            self._candidates = Candidates(chances)
+            self._candidates = LesionCandidates(chances)
         return self._candidates
 
     def fact(self, name: str, label: int) -> Any:

@@ -72,7 +72,7 @@ class Bins:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranks:
+class ProbabilityRanks:
     """Where voxels of a class stand among the others by their probability.
 
     Args:
@@ -177,7 +177,7 @@ class Probabilities:
         return self._bins[key]
 
     @cached_property
-    def ranks(self) -> Ranks | None:
+    def ranks(self) -> ProbabilityRanks | None:
         """Where the voxels of the class stand among the others; ``None`` where one is NaN.
 
         Only the probabilities of the class itself are held, the others are sorted some at a time.
@@ -197,7 +197,7 @@ class Probabilities:
             equal += np.bincount(same, minlength=len(equal))
         others = int(before.sum())
         above = others - np.cumsum(before)
-        return Ranks(many.astype(np.int64), above[:-1], equal[:-1], others)
+        return ProbabilityRanks(many.astype(np.int64), above[:-1], equal[:-1], others)
 
     @cached_property
     def _parts(self) -> dict[tuple[float | None, bool], Probabilities]:

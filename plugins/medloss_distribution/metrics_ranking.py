@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from medloss.scoring import Candidates, Probabilities
+from medloss.scoring import LesionCandidates, Probabilities
 from medloss.scoring.candidates import RATES, THRESHOLD, froc_scores
 from medloss.scoring.lesions import Connectivity
 
@@ -81,7 +81,7 @@ def average_precision(probabilities: Probabilities, *, within_mm: float | None =
 
 
 def lesion_froc(
-    candidates: Candidates,
+    candidates: LesionCandidates,
     *,
     threshold: float = THRESHOLD,
     connectivity: Connectivity = "corners",
@@ -115,7 +115,7 @@ def lesion_froc(
     Example:
         >>> chances = np.array([[0.9, 0.0, 0.2, 0.0, 0.8, 0.0, 0.4]])  # found, found, false, false
         >>> lesions = np.array([[1, 0, 1, 0, 0, 0, 0]], dtype=bool)
-        >>> lesion_froc(Candidates(Probabilities(chances, lesions)))
+        >>> lesion_froc(LesionCandidates(Probabilities(chances, lesions)))
         0.75
 
     Source:

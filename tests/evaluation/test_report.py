@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from html_pages import check_page
 from study_folders import write_folder
 
 from medloss.evaluation.outputs import report as content
+from medloss.evaluation.outputs.methods import definitions_paragraph
 from medloss.evaluation.outputs.report import figures, opened_case, pictures, write_report
 from medloss.evaluation.outputs.results import FolderError, read_folder
 
@@ -202,7 +204,7 @@ def test_what_was_left_out_and_changed_is_said_up_front(tmp_path):
     page = check_page(write_report(folder))
     assert "2 references were left out, because nobody predicted them b, <script>" in page.text
     assert "1 case was changed before scoring a : resampled <script>" in page.text
-    assert "Before scoring: ignore_label = 9." in page.text
+    assert "Voxels with label 9 in the reference do not count." in page.text
     assert "whole: labels 1, 2." in page.text
     assert "Every case was scored" not in page.text
 
@@ -320,3 +322,25 @@ def test_no_output_folder_is_an_error(tmp_path):
     with pytest.raises(FolderError, match=r"has no summary\.json"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_done_to_the_files_is_said_in_words(tmp_path):
+    said = {
+        "names": {"1": ["liver"]},
+        "remap_prediction": {"2": 1},
+        "remap_reference": {"2": 1},
+        "threshold": 0.7,
+        "resample": True,
+    }
+    folder = write_folder(tmp_path / "o", {"a": {("1", "dice"): 0.5}}, settings={"inputs": said})
+    table = read_folder(folder)
+    text = definitions_paragraph(table)
+    assert text.endswith(
+        " A class of its own is where its probability is at least 0.7. Labels changed in all "
+        "files: 2 to 1."
+    ), "nothing was resampled"
+    note = "prediction resampled to the nearest voxel, from 4 x 4 x 4 of 1 x 1 x 1 mm"
+    case = dataclasses.replace(table.cases[0], notes=(note,))
+    text = definitions_paragraph(dataclasses.replace(table, cases=(case,)))
+    assert text.endswith(" In 1 case the prediction was resampled to the nearest voxel.")
+    assert "{" not in text

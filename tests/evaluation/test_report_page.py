@@ -16,11 +16,20 @@ from medloss.evaluation.outputs.report import title_of, tolerances, voxel_sizes,
 from medloss.evaluation.outputs.report.confusion import confusion_figure
 from medloss.evaluation.outputs.report.label_table import label_table
 from medloss.evaluation.outputs.report.lesion_sizes import lesion_sizes
+from medloss.evaluation.outputs.report.pooled_figures import pooled_figures
 from medloss.evaluation.outputs.report.reliability import reliability_figures
 from medloss.evaluation.outputs.report.verdict import verdict
 from medloss.evaluation.outputs.results import read_folder
-from medloss.evaluation.records import Confusion, LesionRow, Measure, Reliability, ResultTable
+from medloss.evaluation.records import (
+    CandidateRow,
+    Confusion,
+    LesionRow,
+    Measure,
+    Reliability,
+    ResultTable,
+)
 from medloss.offers.host import host
+from medloss.scoring.candidates import RATES
 from medloss.scoring.facts import Counts
 
 NAN = math.nan
@@ -223,6 +232,11 @@ def test_lesions_of_each_size(tmp_path):
     page = check_page(write_report(tmp_path / "o", table, pictures=False))
     shown = page.text.replace("\N{EN DASH}", "-")
     assert "below 10 2 0 0% 0 0 - 10 to 100 2 2 100% 2 2 100% 100 and more 0 0 - 2 0 0%" in shown
+    alike = with_facts(tmp_path / "alike", lesions=lesions[:1])
+    (found,) = lesion_sizes(alike)
+    assert (found.sizes, found.total.reference) == ((), 2)
+    page = check_page(write_report(tmp_path / "alike", alike, pictures=False))
+    assert "Recall In the prediction Right Precision All sizes 2 0 0% 0 0" in page.text
 
 
 def test_bins_of_all_cases_together(tmp_path):
@@ -239,3 +253,29 @@ def test_bins_of_all_cases_together(tmp_path):
     assert figure.error == pytest.approx((40 * 0.125 + 20 * 0.25) / 60)
     page = check_page(write_report(tmp_path / "o", table, pictures=False))
     assert "1 liver , 2 cases, ECE 0.1667" in page.text
+
+
+def test_all_cases_together(tmp_path):
+    column = "lesion_froc"
+    values = {name: {("1", "dice"): 0.5, ("1", column): 0.5} for name in "ab"}
+    metrics = {"dice": ("", "higher"), column: ("", "higher")}
+    table = read_folder(write_folder(tmp_path / "o", values, names={"1": "liver"}, metrics=metrics))
+    rows = ((Counts(3, 1, 1, 0), (0.9, 0.2), (0.8,)), (Counts(1, 3, 3, 0), (0.7,), (0.4,)))
+    cases = (
+        dataclasses.replace(
+            case, counts=((1, counts),), candidates=(CandidateRow(1, column, lesions, false),)
+        )
+        for case, (counts, lesions, false) in zip(table.cases, rows, strict=True)
+    )
+    table = dataclasses.replace(table, cases=tuple(cases))
+    dice, froc = pooled_figures(table)
+    assert (dice.froc, dice.found.value) == (None, 0.5)
+    # Surest first: found, false, found, false, found; half a false positive per image each.
+    seen = {p.false_per_image: p.sensitivity for p in froc.froc.points}
+    assert seen == pytest.approx(dict(zip(RATES, (1 / 3, 2 / 3, 1, 1, 1, 1), strict=True)))
+    assert froc.found.value == pytest.approx(sum(seen.values()) / 6)
+    assert froc.froc.line[0] == (froc.froc.x(0.0), froc.froc.y(0.0))
+    page = check_page(write_report(tmp_path / "o", table, pictures=False))
+    shown = page.text.replace("\N{EN DASH}", "-")
+    assert "Dice 1 liver voxels of all cases pooled 0.5000 -" in shown
+    assert "FROC 1 liver lesions of all cases pooled 0.8333 -" in shown

@@ -97,6 +97,7 @@ def test_options_are_completed_with_the_defaults(offer):
     assert choice.options == {"a": 1, "b": 3}
     assert choice.column == "mine[b=3]"
     assert choice.defaults == "a=1"
+    assert "None" not in choose_metric(parse_request("lesion_f1")).defaults
 
 
 def test_facts_are_no_options(offer):

@@ -10,7 +10,7 @@ import torch
 from monai.metrics.froc import compute_froc_curve_data, compute_froc_score
 
 import medloss.metrics
-from medloss.scoring import Candidates, FoundLesions, Probabilities, froc_curve
+from medloss.scoring import FoundLesions, LesionCandidates, Probabilities, froc_curve
 from medloss.scoring.candidates import froc_scores
 from medloss_distribution.metrics_ranking import lesion_froc
 
@@ -57,24 +57,24 @@ def test_candidates_of_a_map():
     chances[0, 0, 0] = 0.15  # another one of the first, if edges do not join it
     chances[4:6, 4, 3] = 0.7, 0.8  # beside all of them
     chances[8, 0, 0] = 0.05  # none
-    found = Candidates(Probabilities(chances, reference)).found()
+    found = LesionCandidates(Probabilities(chances, reference)).found()
     assert found.lesions == pytest.approx((0.6, 0.6, 0.0))
     assert found.false == pytest.approx((0.8,))
     # The order of axes in memory is that of nobody.
     turned = Probabilities(np.asfortranarray(chances), np.asfortranarray(reference))
-    assert sorted(Candidates(turned).found().lesions) == sorted(found.lesions)
-    high = Candidates(Probabilities(chances, reference)).found(threshold=0.25)
+    assert sorted(LesionCandidates(turned).found().lesions) == sorted(found.lesions)
+    high = LesionCandidates(Probabilities(chances, reference)).found(threshold=0.25)
     assert high.lesions == pytest.approx((0.3, 0.0, 0.0)), "0.6 is beside the lesion"
     assert high.false == pytest.approx((0.6, 0.8))
     # What is ignored is no part of a probability, a lesion or a candidate.
     ignored = reference & False
     ignored[7:], ignored[5, 4, 3], ignored[1, 3, 0] = True, True, True
-    rest = Candidates(Probabilities(chances, reference, ignored)).found()
+    rest = LesionCandidates(Probabilities(chances, reference, ignored)).found()
     assert rest.lesions == pytest.approx((0.3, 0.3))
     assert rest.false == pytest.approx((0.7,))
-    flat = Candidates(Probabilities(chances[..., 0], reference[..., 0])).found()
+    flat = LesionCandidates(Probabilities(chances[..., 0], reference[..., 0])).found()
     assert flat == FoundLesions(found.lesions[:2], ())
-    empty = Candidates(Probabilities(chances * 0, reference & False)).found()
+    empty = LesionCandidates(Probabilities(chances * 0, reference & False)).found()
     assert empty == FoundLesions((), ())
 
 
@@ -84,7 +84,7 @@ def test_monai_form_and_refusals():
     metric = medloss.metrics.LesionFrocMetric(threshold=0.4)
     assert metric(torch.cat([y[:1] * 0.5, y[1:] * 0.3]), y).tolist() == [[1.0], [0.0]]
     assert metric.aggregate().item() == 0.5
-    chances = Candidates(Probabilities(np.zeros((3, 3)), np.zeros((3, 3), dtype=bool)))
+    chances = LesionCandidates(Probabilities(np.zeros((3, 3)), np.zeros((3, 3), dtype=bool)))
     for options, message in (
         ({"threshold": 0}, "threshold: expected above 0 and up to 1, got 0"),
         ({"threshold": "low"}, "threshold: expected above 0 and up to 1, got 'low'"),

@@ -132,6 +132,11 @@ def _listed(values: NDArray[np.float64]) -> str:
     return ", ".join(f"{value:.6g}" for value in values + 0.0)
 
 
+RESAMPLED = "prediction resampled to the nearest voxel"
+REORIENTED = "prediction reoriented to the axes of the reference"
+"""Words with which the note of a case begins whose prediction was brought to another grid."""
+
+
 def onto(prediction: Image, reference: Image) -> tuple[Image, str]:
     """The prediction on the grid of the reference, and a sentence on what was done.
 
@@ -144,7 +149,7 @@ def onto(prediction: Image, reference: Image) -> tuple[Image, str]:
         raise CaseError(f"{prediction.path} cannot be resampled: {unknown}")
     turned = reoriented(prediction, reference)
     if turned is not None:
-        return turned, "prediction reoriented to the axes of the reference, which loses nothing"
+        return turned, f"{REORIENTED}, which loses nothing"
     if len(prediction.shape) != 3 or len(reference.shape) != 3:
         raise CaseError(
             f"{prediction.path} cannot be resampled: it has {len(prediction.shape)} axes and "
@@ -155,7 +160,7 @@ def onto(prediction: Image, reference: Image) -> tuple[Image, str]:
     if share == 1:
         raise CaseError(f"{prediction.path} and {reference.path} do not overlap in space")
     note = (
-        f"prediction resampled to the nearest voxel, from {by(prediction.shape)} of "
+        f"{RESAMPLED}, from {by(prediction.shape)} of "
         f"{_mm(prediction)} to {by(reference.shape)} of {_mm(reference)}"
     )
     if outside:

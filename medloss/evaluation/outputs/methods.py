@@ -8,6 +8,8 @@ from typing import Any
 
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.formats import latex_text, markdown_text, to_latex, to_markdown
+from medloss.evaluation.outputs.names import options_text
+from medloss.evaluation.outputs.preparation import preparation, resampled
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, Bootstrap
 from medloss.evaluation.outputs.statistics.intervals import METHODS
 from medloss.evaluation.outputs.statistics.means import interval_rules
@@ -86,20 +88,16 @@ def definitions_paragraph(table: ResultTable, measures: Sequence[Measure] | None
     names = {measure.name for measure in (table.measures if measures is None else measures)}
     entries = (*settings["metrics"], *settings["losses"])
     metrics = [_metric(each) for each in entries if each["metric"] in names]
-    inputs = {name: value for name, value in table.inputs.items() if name not in _LISTS}
-    told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
+    told = "".join(f" {said}." for said in (*preparation(table.inputs), *resampled(table.cases)))
     return (
         f"Metrics: {'; '.join(metrics)}. Surfaces and percentiles are defined as by the preset "
         f"{table.preset}; distances are in mm. Labels that are absent: {table.policy}."
-        f"{f' Before scoring: {told}.' if told else ''}"
+        f"{told}"
     )
 
 
-_LISTS = ("left_out", "passed_over", "unscored", "beside", "only")
-
-
 def _metric(entry: dict[str, Any]) -> str:
-    options = ", ".join(f"{name} = {value}" for name, value in dict(entry["options"]).items())
+    options = options_text(entry["options"])
     unit = f"{entry['unit']}, " if entry["unit"] else ""
     return f"{entry['name']} ({options}{', ' if options else ''}{unit}{entry['better']} is better)"
 

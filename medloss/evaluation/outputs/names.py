@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from medloss.evaluation.records import Measure, ScoredLabel
 
@@ -204,6 +205,16 @@ def plain(value: object) -> str:
         texts = [plain(each) for each in sorted(value.values(), key=_order)]
         return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
     return str(value)
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Options in a sentence, without those that have no value.
+
+    Example:
+        >>> options_text({"matching": "iou", "iou": 0.5, "max_reference_mm3": None})
+        'matching = iou, iou = 0.5'
+    """
+    return ", ".join(f"{name} = {x}" for name, x in options.items() if x is not None)
 
 
 def _order(value: object) -> tuple[float, str]:

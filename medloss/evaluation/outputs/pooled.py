@@ -201,6 +201,19 @@ def _ends(values: Floats, tails: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def asked_for(table: ResultTable) -> tuple[Pooled, ...]:
+    """Those that people read: of metrics of the table, Dice over all labels; none of one case."""
+    if len(table.cases) == 1:
+        return ()
+    asked = {measure.name for measure in table.measures}
+    many = len(table.labels) > 1
+    return tuple(
+        each
+        for each in pooled(table)
+        if each.metric in asked and not (each.metric == DICE and many and each.label is not None)
+    )
+
+
 def pooled_entries(table: ResultTable) -> list[dict[str, Any]]:
     """What ``summary.json`` says of them."""
     return [

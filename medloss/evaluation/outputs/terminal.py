@@ -20,7 +20,8 @@ from medloss.evaluation.outputs.acceptance import acceptances
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
 from medloss.evaluation.outputs.lesions import sizes_of
-from medloss.evaluation.outputs.pooled import DICE, pooled
+from medloss.evaluation.outputs.pooled import asked_for
+from medloss.evaluation.outputs.preparation import preparation
 from medloss.evaluation.outputs.statistics import Interval
 from medloss.evaluation.outputs.subgroups import RULE
 from medloss.evaluation.outputs.tables import policies
@@ -101,42 +102,38 @@ def print_lesions(console: Console, table: ResultTable) -> None:
         for each in found
     ]
     names = [f"{table.label(label_key(each.label)).title}, {_size(each)}" for each in found]
-    widths = [width + 1 for width in widths_of(heads, rows)]
-    room = console.width - sum(widths) - len(widths)
-    left = [max(8, min(max(map(cell_len, names)), room))]
-    for text in head_lines(["lesions of"], heads, left, widths):
-        _print(console, text, "bold")
-    for name, cells in zip(names, rows, strict=True):
-        _print(console, line([name], cells, left, widths))
-    console.print()
+    _print_named(console, "lesions of", names, heads, rows)
 
 
 def print_pooled(console: Console, table: ResultTable) -> None:
     """Print the values of all cases together: of Dice those over all labels."""
-    if len(table.cases) == 1:
-        return
-    asked = {measure.name for measure in table.measures}
-    many = len(table.labels) > 1
-    found = [
-        each
-        for each in pooled(table)
-        if each.metric in asked and not (each.metric == DICE and many and each.label is not None)
-    ]
+    found = asked_for(table)
     if not found:
         return
     heads = [["value"], ["95% CI", "low"], ["", "high"]]
     rows = [[number(x) for x in (each.value, each.ci_low, each.ci_high)] for each in found]
     console.print(Text("All cases together:", "bold"))
-    widths = [width + 1 for width in widths_of(heads, rows)]
     names = [
         f"  {each.metric}"
         + ("" if each.label is None else f", {table.label(label_key(each.label)).title}")
         + f": {each.order}"
         for each in found
     ]
+    _print_named(console, "", names, heads, rows)
+
+
+def _print_named(
+    console: Console,
+    title: str,
+    names: Sequence[str],
+    heads: Sequence[list[str]],
+    rows: Sequence[list[str]],
+) -> None:
+    """Rows of numbers with a name before each."""
+    widths = [width + 1 for width in widths_of(heads, rows)]
     room = console.width - sum(widths) - len(widths)
     left = [max(8, min(max(map(cell_len, names)), room))]
-    for text in head_lines([""], heads, left, widths):
+    for text in head_lines([title], heads, left, widths):
         _print(console, text, "bold")
     for name, cells in zip(names, rows, strict=True):
         _print(console, line([name], cells, left, widths))
@@ -434,26 +431,7 @@ def _input_notes(cases: Sequence[CaseResult], plan: EvalPlan) -> Iterator[str]:
         yield f"Beside labels, and not read: {_some(inputs.beside)}"
     if inputs.layout:
         yield f"Layout: {'; '.join(inputs.layout)}"
-    if inputs.only:
-        yield f"Only cases called {', '.join(inputs.only)}"
-    if inputs.threshold is not None:
-        yield f"A class of its own is where its probability is at least {inputs.threshold:g}"
-    if inputs.instances:
-        n = inputs.label_divisor
-        whose = "one class" if n is None else f"the class that is the value by {n}, rounded down"
-        yield (
-            f"Each value of a map is an object of {whose}: metrics of lesions, instances and "
-            f"components take these objects, other metrics all of them together"
-        )
-    sides = [("predictions", inputs.remap_prediction), ("references", inputs.remap_reference)]
-    if inputs.remap_prediction == inputs.remap_reference:
-        sides = [("all files", inputs.remap_prediction)]
-    for side, changes in sides:
-        if changes:
-            changed = ", ".join(f"{old} to {new}" for old, new in changes.items())
-            yield f"Labels changed in {side}: {changed}"
-    if inputs.ignore_label is not None:
-        yield f"Voxels with label {inputs.ignore_label} in the reference do not count"
+    yield from preparation(inputs.record())
     for name in plan.regions:
         yield f"Region {name}: labels {_members(plan.regions[name], plan)}"
     noted = [(case.pair.name, note) for case in cases for note in case.notes]

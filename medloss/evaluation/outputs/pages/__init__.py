@@ -17,8 +17,9 @@ from typing import Any
 from medloss.evaluation.grouping import Grouping
 from medloss.evaluation.outputs.averages import averages
 from medloss.evaluation.outputs.formats import number, p_value
-from medloss.evaluation.outputs.names import DASH, briefly, called, headed, unit_of
+from medloss.evaluation.outputs.names import DASH, briefly, called, headed, options_text, unit_of
 from medloss.evaluation.outputs.names import MINUS as MINUS
+from medloss.evaluation.outputs.preparation import preparation, resampled
 from medloss.evaluation.outputs.statistics import Bootstrap
 from medloss.evaluation.outputs.statistics.means import interval_rules
 from medloss.evaluation.profiles.telling import profile_sentences
@@ -163,11 +164,8 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
     if regions:
         told = ", ".join(f"{x.title}: labels {', '.join(map(str, x.members))}" for x in regions)
         found.append(("Regions", f"{told}."))
-    elsewhere = ("left_out", "passed_over")  # on the same page
-    inputs = {name: value for name, value in table.inputs.items() if name not in elsewhere}
-    if inputs:
-        told = ", ".join(f"{name} = {value}" for name, value in inputs.items())
-        found.append(("Inputs", f"Before scoring: {told}."))
+    if done := [*preparation(table.inputs), *resampled(table.cases)]:
+        found.append(("Inputs", " ".join(f"{said}." for said in done)))
     if intervals:
         grouping = Grouping.of_record(settings)
         noun = grouping.noun if grouping.cluster else ""
@@ -219,7 +217,7 @@ def _preset(name: str) -> str:
 
 
 def _measure(entry: dict[str, Any], metric: bool) -> str:
-    options = ", ".join(f"{name} = {value}" for name, value in dict(entry["options"]).items())
+    options = options_text(entry["options"])
     unit = f" In {entry['unit']}." if entry["unit"] else ""
     if entry.get("spurious") == "exclude":
         unit += " Left out where only the prediction has the label."

@@ -20,6 +20,7 @@ from medloss.evaluation.outputs.report.label_table import LEAST, label_table
 from medloss.evaluation.outputs.report.lesion_sizes import lesion_sizes
 from medloss.evaluation.outputs.report.opened_case import PictureOptions
 from medloss.evaluation.outputs.report.pictures import Gallery, draw_all, judge
+from medloss.evaluation.outputs.report.pooled_figures import pooled_figures
 from medloss.evaluation.outputs.report.reliability import reliability_figures
 from medloss.evaluation.outputs.report.verdict import cases_of, listed, verdict
 from medloss.evaluation.outputs.results import read_folder
@@ -127,6 +128,7 @@ def content(table: ResultTable, gallery: Gallery | None) -> dict[str, Any]:
         "confusion": confusion_figure(table),
         "confusion_columns": [label for label in table.labels if not label.members],
         "lesions": lesion_sizes(table),
+        "pooled": pooled_figures(table),
         "reliability": reliability_figures(table),
         "judge": judge(table),
         "gallery": gallery,

@@ -18,7 +18,8 @@ class LesionSizes:
 
     Args:
         label: that the lesions are of.
-        sizes: from the smallest to the largest, without those that have no lesion.
+        sizes: from the smallest to the largest, without those that have no lesion; none where there
+            is one size only, which is all of them.
         total: all sizes together.
         unit: of their volumes.
         cases: with a lesion on either side.
@@ -43,6 +44,8 @@ def lesion_sizes(table: ResultTable) -> tuple[LesionSizes, ...]:
     for total in by_size(rows, labels, ()):
         own = [each for each in every if each.label == total.label]
         filled = [each for each in own if each.reference or each.prediction]
+        if len(own) == 1:
+            filled = []
         cases = sum(any(x.label == total.label for x in case.lesions) for case in table.cases)
         label = table.label(label_key(total.label))
         found.append(LesionSizes(label, tuple(filled), total, "mm²" if flat else "mm³", cases))
