@@ -37,7 +37,7 @@ from medloss.evaluation.records import (
 )
 from medloss.evaluation.requests import MetricChoice
 from medloss.evaluation.signs import most_common, signs_of
-from medloss.objects.planes import planes_of
+from medloss.objects.planes import PLANES, planes_of
 from medloss.offers.host import host
 from medloss.scoring import Case, EmptyPolicy, Status, match_lesions, score
 from medloss.scoring.candidates import OPTIONS as CANDIDATE_OPTIONS
@@ -334,7 +334,10 @@ def evaluate_case_pair(
     )
     labels = asked or tuple(label for layer in layers for label in layer.codes)
     spacing_mm, ignored, objects = reference.spacing_mm, sides.ignored, sides.objects
-    rest = ignored, plan.device, objects, planes_of(reference.affine)
+    # nibabel finds them, which takes as long to load as a small case to score.
+    sliced = any("contours" in metric.record.facts for metric in plan.metrics)
+    planes = planes_of(reference.affine) if sliced else PLANES
+    rest = ignored, plan.device, objects, planes
     cases = ClassCases(layers, spacing_mm, plan.preset, *rest)
     results: list[Result] = []
     reliability: list[Reliability] = []

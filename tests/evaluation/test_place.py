@@ -190,11 +190,12 @@ def test_error_maps_of_such_a_reference_claim_no_place(tmp_path):
 
 
 def test_pictures_of_such_a_reference_have_no_left_and_right():
+    from medloss.evaluation.outputs.report.orientation import display_of
     from medloss.evaluation.outputs.report.planes import planes
 
     mask = labels() > 0
-    found = planes(mask, ~mask, AFFINE, placed=False)
-    assert [plane.name for plane in found] == ["axis 1", "axis 2", "axis 3"]
+    found = planes(mask, ~mask, display_of(mask.shape, AFFINE, placed=False))
+    assert [plane.name for plane in found] == ["axis 3", "axis 2", "axis 1"]  # as axial comes first
     assert {plane.letters for plane in found} == {("", "", "", "")}
 
 

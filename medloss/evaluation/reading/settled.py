@@ -52,7 +52,7 @@ def parse_told(spacing: str | None, axes: str | None) -> Told:
 
     Example:
         >>> parse_told("3, 1.5, 2", "zyx")
-        Told(spacing_mm=(3.0, 1.5, 2.0), axes='zyx', contours='inclusive')
+        Told(spacing_mm=(3.0, 1.5, 2.0), axes='zyx', contours='inclusive', spacing_from='')
     """
     order = (axes or "").strip().lower()
     wrong = set(order) - set(AXES + "c") or len(set(order)) < len(order)
