@@ -228,7 +228,7 @@ def test_from_images_to_a_comparison(tmp_path, monkeypatch):
         assert "No picture" not in page.text
         assert page.count("g") == 3 * 6  # planes of all cases of both labels
         assert "whole: labels 1, 2." in page.text
-        assert "ignore_label = 9" in page.text
+        assert "Voxels with label 9 in the reference do not count" in page.text
     result = run("out_one", "out_two", "--json", "o.json")
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "o.json").read_text())

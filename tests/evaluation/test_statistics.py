@@ -28,6 +28,7 @@ from medloss.evaluation.outputs.statistics.intervals import (
     t_quantile,
     wilson_interval,
 )
+from medloss.evaluation.outputs.statistics.means import value_range
 from medloss.evaluation.outputs.statistics.paired_tests import (
     hodges_lehmann,
     holm,
@@ -370,3 +371,17 @@ def test_cases_that_seem_to_be_of_one_patient(names, option):
     groups = Grouping(said[1]).clusters(pairs)
     assert [*Counter(groups.values()).values()] == [2, 1], "the option does what it says"
     assert [*patient_findings(pairs, Grouping(said[1]))] == []
+
+
+def test_an_interval_ends_where_the_range_does() -> None:
+    values = np.array([0.2, 0.9, 0.95])
+    free = mean_interval(values)
+    assert free.low < 0 < 1 < free.high
+    for column, ends in (
+        ("dice", (0, 1)),
+        ("hausdorff95", (0, free.high)),
+        ("mcc", (-1, 1)),
+        ("nobody's", (free.low, free.high)),
+    ):
+        found = mean_interval(values, within=value_range(column))
+        assert (found.low, found.high) == (max(free.low, ends[0]), min(free.high, ends[1]))

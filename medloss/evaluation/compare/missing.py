@@ -10,18 +10,14 @@ a label that is rightly absent nothing is missing.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from medloss.evaluation.outputs.statistics import Floats
+from medloss.evaluation.outputs.statistics.means import value_range
 from medloss.evaluation.records import CaseResult, Measure, Result
-from medloss.offers.cards import written_docstring
-from medloss.offers.host import PluginError, host
-
-_RANGE = re.compile(r"^\s*Range:\s*(-?[\d.]+)(?:[^.]*?\bto (-?\d+(?:\.\d+)?)\b)?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -58,19 +54,9 @@ def worst_value(measure: Measure, missed: object) -> WorstValue:
         if missed == "inf":
             return last
         return WorstValue(math.nan, "the diagonal of the image, or the longest value")
-    ends = _range(measure.name.partition("[")[0])
+    ends = value_range(measure.name)
     end = None if ends is None else ends[0] if measure.better == "higher" else ends[1]
     return last if end is None else WorstValue(end, f"{end:g}")
-
-
-def _range(name: str) -> tuple[float, float | None] | None:
-    """The ends that the metric's card names; ``None`` where its plugin is not here."""
-    try:
-        record = host().metrics.find(name).record
-    except PluginError:
-        return None
-    found = _RANGE.search(written_docstring(record.target))
-    return None if found is None else (float(found[1]), float(found[2]) if found[2] else None)
 
 
 def diagonals(tables: Sequence[Sequence[CaseResult]]) -> dict[str, float]:

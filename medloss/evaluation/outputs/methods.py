@@ -109,7 +109,8 @@ def _statistics(table: ResultTable) -> str:
     said = (
         f"Values are given as mean, standard deviation (n - 1), median and quartiles (linear "
         f"interpolation, type 7). 95% intervals of means: "
-        f"{interval_rules(Bootstrap(**made) if made else BOOTSTRAP, noun=noun)}. Used here: "
+        f"{interval_rules(Bootstrap(**made) if made else BOOTSTRAP, noun=noun)}; they end "
+        f"where the range of the metric does. Used here: "
         f"{'; '.join(methods) or 'none'}. "
     )
     if not noun:

@@ -18,6 +18,7 @@ import numpy as np
 from medloss.evaluation.grouping import Grouping, Variable
 from medloss.evaluation.outputs.statistics import Floats, Interval, mean_interval
 from medloss.evaluation.outputs.statistics.groups import LEAST_CASES, group_difference
+from medloss.evaluation.outputs.statistics.means import value_range
 from medloss.evaluation.outputs.statistics.paired_tests import holm
 from medloss.evaluation.records import (
     WHOLE_CASE,
@@ -58,7 +59,8 @@ def subgroups_of(table: ResultTable) -> tuple[SubgroupTable, ...]:
                 case.name: value.value if value else math.nan
                 for case, value in zip(table.cases, own, strict=True)
             }
-            found += subgroup_tables(variables, label, measure, values, clusters)
+            within = value_range(measure.name)
+            found += subgroup_tables(variables, label, measure, values, clusters, within)
     return tuple(found)
 
 
@@ -68,6 +70,7 @@ def subgroup_tables(
     measure: Measure,
     values: Mapping[str, float],
     clusters: Mapping[str, str] | None,
+    within: tuple[float, float | None] | None = None,
 ) -> list[SubgroupTable]:
     """The subgroups of every list, adjusted together.
 
@@ -78,8 +81,10 @@ def subgroup_tables(
         values: by case, NaN where there is none; or differences of two runs, so that a difference
             of subgroups is one of differences (interaction).
         clusters: the patient of each case; ``None`` where each stands for itself.
+        within: the range of the values, if it is known.
     """
-    return _adjusted([_table(each, label, measure, values, clusters) for each in variables])
+    tables = (_table(each, label, measure, values, clusters, within) for each in variables)
+    return _adjusted([*tables])
 
 
 def _table(
@@ -88,6 +93,7 @@ def _table(
     measure: Measure,
     values: Mapping[str, float],
     clusters: Mapping[str, str] | None,
+    within: tuple[float, float | None] | None,
 ) -> SubgroupTable:
     members = {
         level: [name for name in values if variable.of[name] == level] for level in variable.levels
@@ -101,7 +107,9 @@ def _table(
         level: [clusters[name] if clusters else name for name in own] for level, own in used.items()
     }
     groups = tuple(
-        _group(level, len(members[level]), arrays[level], whose[level] if clusters else None)
+        _group(
+            level, len(members[level]), arrays[level], whose[level] if clusters else None, within
+        )
         for level in variable.levels
     )
     largest = max(groups, key=lambda group: group.n).level  # of equal ones the first
@@ -122,11 +130,14 @@ def _group(
     cases: int,
     values: Floats,
     whose: Sequence[str] | None,
+    within: tuple[float, float | None] | None,
 ) -> Subgroup:
     n = len(values)
     units = n if whose is None else len(set(whose))
     finite = bool(n) and bool(np.isfinite(values).all())
-    interval = mean_interval(values, clusters=whose) if units >= LEAST_CASES else Interval()
+    interval = Interval()
+    if units >= LEAST_CASES:
+        interval = mean_interval(values, clusters=whose, within=within)
     return Subgroup(
         level=level,
         cases=cases,

@@ -19,6 +19,7 @@ from medloss.evaluation.inputs.pairing import files_of
 from medloss.evaluation.outputs.results import head_of
 from medloss.evaluation.outputs.statistics import BOOTSTRAP, mean_interval, slack_of
 from medloss.evaluation.outputs.statistics.intervals import quantile_interval
+from medloss.evaluation.outputs.statistics.means import value_range
 from medloss.evaluation.outputs.subgroups import subgroups_of
 from medloss.evaluation.reading.formats import packages
 from medloss.evaluation.records import (
@@ -126,7 +127,7 @@ def _summary(
     worst = of(np.max if column.better == "lower" else np.min, known=some)
     slack = float(slack_of(values))
     of_whom = None if clusters is None else [clusters[name] for _, name in used]
-    interval = mean_interval(values, clusters=of_whom)
+    interval = mean_interval(values, clusters=of_whom, within=value_range(column.name))
     # Ranks of cases that are alike would promise too much.
     ends = (math.nan, math.nan) if interval.clusters else quantile_interval(values, 0.5)
     return Summary(

@@ -170,7 +170,10 @@ def definitions(table: ResultTable, *, intervals: bool = True) -> list[tuple[str
         grouping = Grouping.of_record(settings)
         noun = grouping.noun if grouping.cluster else ""
         rules = interval_rules(Bootstrap(**settings["bootstrap"]), noun=noun)
-        told = f"95% intervals of the mean: {rules}. They are not adjusted for their number."
+        told = (
+            f"95% intervals of the mean: {rules}; they end where the range of the metric does. "
+            f"They are not adjusted for their number."
+        )
         found.append(("Intervals", told))
     found.append(
         (

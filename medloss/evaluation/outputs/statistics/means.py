@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +24,10 @@ from medloss.evaluation.outputs.statistics.intervals import (
     bca_interval,
     t_interval,
 )
+from medloss.offers.cards import written_docstring
+from medloss.offers.host import PluginError, host
+
+_RANGE = re.compile(r"^\s*Range:\s*(-?[\d.]+)(?:[^.]*?\bto (-?\d+(?:\.\d+)?)\b)?", re.MULTILINE)
 
 
 def mean_interval(
@@ -30,6 +36,7 @@ def mean_interval(
     *,
     clusters: Sequence[str] | None = None,
     slack: float | None = None,
+    within: tuple[float, float | None] | None = None,
 ) -> Interval:
     """The interval of a mean, by the rules of :mod:`.intervals` and :mod:`.clusters`.
 
@@ -38,6 +45,7 @@ def mean_interval(
         bootstrap: how, where there are enough cases for one; and the level.
         clusters: the cluster of each case; by default each stands for itself.
         slack: how far apart equal numbers may be; by default by the largest value.
+        within: the range of the values, in which their mean lies, and the interval ends.
 
     Returns:
         None of it known for too few cases or clusters, or where a value is infinite; where all
@@ -77,7 +85,30 @@ def mean_interval(
     else:
         error = math.sqrt(by.variance)
         ends, method = t_interval(by.mean, error, count - 1, bootstrap.level), "cluster_t"
-    return dataclasses.replace(found, low=ends[0], high=ends[1], method=method)
+    low, high = ends
+    if within is not None:
+        low = max(low, within[0])
+        high = high if within[1] is None else min(high, within[1])
+    return dataclasses.replace(found, low=low, high=high, method=method)
+
+
+@functools.cache
+def value_range(column: str) -> tuple[float, float | None] | None:
+    """The ends that the card of a metric names; ``None`` where it names none, or is not here.
+
+    Args:
+        column: of the metric, with its options or without.
+
+    Example:
+        >>> value_range("normalized_surface_dice[tolerance_mm=2]"), value_range("hausdorff95")
+        ((0.0, 1.0), (0.0, None))
+    """
+    try:
+        record = host().metrics.find(column.partition("[")[0]).record
+    except PluginError:
+        return None
+    found = _RANGE.search(written_docstring(record.target))
+    return None if found is None else (float(found[1]), float(found[2]) if found[2] else None)
 
 
 def interval_rules(bootstrap: Bootstrap = BOOTSTRAP, *, noun: str = "") -> str:
