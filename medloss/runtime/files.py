@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -150,6 +151,24 @@ def safe_cell(text: str) -> str:
 def plain_cell(text: str) -> str:
     """What :func:`safe_cell` made a cell of."""
     return text[1:] if text[:1] == "'" and _RUN_BY_SPREADSHEETS.match(text) else text
+
+
+def write_rows(path: Path, rows: Iterable[Iterable[Any]], *, safe: bool = False) -> None:
+    """Write a CSV file: numbers in full, nothing where there is none.
+
+    Args:
+        path: of the file.
+        rows: of cells, the names of the columns first.
+        safe: texts are escaped that a spreadsheet would run.
+    """
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, float):
+            return float.__repr__(value)
+        return safe_cell(value) if safe and isinstance(value, str) else value
+
+    with whole_file(path) as file:
+        csv.writer(file, lineterminator="\n").writerows(map(cell, row) for row in rows)
 
 
 def write_json_file(path: Path, content: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import itertools
 import math
@@ -35,7 +34,7 @@ from medloss.evaluation.outputs.statistics.agreement import (
     repeatability,
     spread_grows,
 )
-from medloss.runtime.files import safe_cell, whole_file, write_json_file, write_text
+from medloss.runtime.files import write_json_file, write_rows, write_text
 
 _GROWS = 0.05
 FORMAT = 1
@@ -235,33 +234,27 @@ def write_agreement_csv(path: Path, found: Sequence[LabelAgreement], *, safe: bo
 
     def cells(value: BlandAltman) -> list[Any]:
         return [
-            repr(x)
-            for name in names
-            for x in np.atleast_1d(getattr(value, name)).astype(float).tolist()
+            x for name in names for x in np.atleast_1d(getattr(value, name)).astype(float).tolist()
         ]
 
     columns = [
         *("bias", "bias_low", "bias_high", "sd", "limit_low", "limit_high"),
         *("limit_low_low", "limit_low_high", "limit_high_low", "limit_high_high"),
     ]
-    with whole_file(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        head = ("label", "name", "unit", "first", "second", "n", "spearman", "spearman_p")
-        writer.writerow((*head, *columns, *(f"ratio_{name}" for name in columns)))
-        for each in found:
-            label = each.volumes.label
-            for pair in each.pairs:
-                texts = (label.key, label.name, each.volumes.unit, pair.first, pair.second)
-                writer.writerow(
-                    [
-                        *(safe_cell(x) if safe else x for x in texts),
-                        pair.differences.n,
-                        repr(pair.growth.rho),
-                        repr(pair.growth.p),
-                        *cells(pair.differences),
-                        *(cells(pair.ratios) if pair.ratios else [""] * len(columns)),
-                    ]
+    head = ("label", "name", "unit", "first", "second", "n", "spearman", "spearman_p")
+    lines: list[Sequence[Any]] = [(*head, *columns, *(f"ratio_{name}" for name in columns))]
+    for each in found:
+        label = each.volumes.label
+        for pair in each.pairs:
+            lines.append(
+                (
+                    *(label.key, label.name, each.volumes.unit, pair.first, pair.second),
+                    *(pair.differences.n, pair.growth.rho, pair.growth.p),
+                    *cells(pair.differences),
+                    *(cells(pair.ratios) if pair.ratios else [""] * len(columns)),
                 )
+            )
+    write_rows(path, lines, safe=safe)
 
 
 def write_agreement_json(path: Path, rated: RatedVolumes, found: Sequence[LabelAgreement]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from medloss.evaluation.compare.ranking import Ranking
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.formats import number
 from medloss.evaluation.outputs.pages import share
-from medloss.runtime.files import safe_cell, whole_file
+from medloss.runtime.files import write_rows
 
 _NARROW, _ROW = 70, 18
 """Columns of the terminal that the table needs, and that each metric needs beside it."""
@@ -131,24 +130,15 @@ def write_ranking(
 ) -> None:
     """Write a line for each run, from the best on, with its value and rank in every row."""
     heads = [f"{what} {row.title}" for row in found.rows for what in ("value", "rank")]
-    with whole_file(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        columns = ["place", "run", "score", "share_first", "beats", "without_value", *heads]
-        writer.writerow(map(safe_cell, columns) if safe else columns)
-        for run in found.order:
-            name = compared.runs[run].name
-            own = [repr(x) for row in found.rows for x in (row.values[run], row.ranks[run])]
-            writer.writerow(
-                [
-                    found.places[run],
-                    safe_cell(name) if safe else name,
-                    repr(found.scores[run]),
-                    repr(found.shares[run][0]),
-                    repr(found.beats(run)),
-                    found.missing[run],
-                    *own,
-                ]
-            )
+    lines: list[Sequence[Any]] = [
+        ("place", "run", "score", "share_first", "beats", "without_value", *heads)
+    ]
+    for run in found.order:
+        own = [x for row in found.rows for x in (row.values[run], row.ranks[run])]
+        score, share, beats = found.scores[run], found.shares[run][0], found.beats(run)
+        name = compared.runs[run].name
+        lines.append((found.places[run], name, score, share, beats, found.missing[run], *own))
+    write_rows(path, lines, safe=safe)
 
 
 @dataclass(frozen=True)

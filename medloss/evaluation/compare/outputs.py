@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import itertools
 import math
@@ -30,7 +29,7 @@ from medloss.evaluation.outputs.statistics import SHARE
 from medloss.evaluation.outputs.statistics.means import interval_rules
 from medloss.evaluation.outputs.subgroups import RULE, subgroup_entries
 from medloss.evaluation.outputs.terminal import print_subgroups
-from medloss.runtime.files import safe_cell, whole_file, write_json_file
+from medloss.runtime.files import write_json_file, write_rows
 
 WIDTH = 80
 """The tables on the terminal need so many columns."""
@@ -201,23 +200,15 @@ def write_csv(path: Path, found: Sequence[Difference], *, safe: bool = False) ->
         found: differences.
         safe: texts are escaped that a spreadsheet would run.
     """
-
-    def cell(value: Any) -> Any:
-        if isinstance(value, float):
-            return repr(value)
-        return safe_cell(value) if safe and isinstance(value, str) else value
-
-    with whole_file(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((*_COLUMNS, *_MARGIN, *_COMPLETE, "verdict"))
-        for each in found:
-            rest = [
-                "" if holder is None else operator.attrgetter(where)(holder)
-                for columns, holder in ((_MARGIN, each.margin), (_COMPLETE, each.complete))
-                for where in columns.values()
-            ]
-            row = (*_difference(each).values(), *rest, verdict(each))
-            writer.writerow(["" if x is None else cell(x) for x in row])
+    lines: list[Sequence[Any]] = [(*_COLUMNS, *_MARGIN, *_COMPLETE, "verdict")]
+    for each in found:
+        rest = [
+            "" if holder is None else operator.attrgetter(where)(holder)
+            for columns, holder in ((_MARGIN, each.margin), (_COMPLETE, each.complete))
+            for where in columns.values()
+        ]
+        lines.append((*_difference(each).values(), *rest, verdict(each)))
+    write_rows(path, lines, safe=safe)
 
 
 def write_json(

@@ -18,7 +18,7 @@ from medloss.evaluation.records import (
     ResultTable,
     label_key,
 )
-from medloss.runtime.files import plain_cell, safe_cell, whole_file
+from medloss.runtime.files import plain_cell, write_rows
 
 LESIONS = "lesions.csv"
 _OF_A_SIZE = (
@@ -42,14 +42,8 @@ def write_lesions(path: Path, table: ResultTable, *, safe: bool = False) -> None
         table: of the cases.
         safe: texts are escaped that a spreadsheet would run.
     """
-    with whole_file(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
-        for entry in lesion_entries(table):
-            cells = map(_cell, entry.values())
-            writer.writerow(
-                [safe_cell(cell) if safe and isinstance(cell, str) else cell for cell in cells]
-            )
+    lines = (map(_cell, entry.values()) for entry in lesion_entries(table))
+    write_rows(path, (CSV_COLUMNS, *lines), safe=safe)
 
 
 def lesion_entries(table: ResultTable) -> Iterator[dict[str, Any]]:

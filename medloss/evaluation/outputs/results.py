@@ -38,7 +38,7 @@ from medloss.evaluation.records import (
     row_of,
 )
 from medloss.runtime.config_text import parse_file
-from medloss.runtime.files import plain_cell, safe_cell, whole_file, write_json_file
+from medloss.runtime.files import plain_cell, write_json_file, write_rows
 from medloss.scoring import Status
 from medloss.scoring.facts import Counts
 
@@ -100,14 +100,8 @@ def write_csv(path: Path, tables: Sequence[ResultTable], *, safe: bool = False) 
         tables: with the same columns.
         safe: texts are escaped that a spreadsheet would run.
     """
-    with whole_file(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        head = csv_columns(tables[0])
-        writer.writerow(map(safe_cell, head) if safe else head)
-        for table in tables:
-            for row in rows(table):
-                cells = (safe_cell(x) if safe and isinstance(x, str) else x for x in row)
-                writer.writerow([repr(x) if isinstance(x, float) else x or "" for x in cells])
+    lines = (row for table in tables for row in rows(table))
+    write_rows(path, (csv_columns(tables[0]), *lines), safe=safe)
 
 
 def csv_columns(table: ResultTable) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ about their difference, which is what is estimated and tested here.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ from medloss.evaluation.records import (
     SubgroupContrast,
     SubgroupTable,
 )
-from medloss.runtime.files import safe_cell, whole_file
+from medloss.runtime.files import write_rows
 
 SUBGROUPS = "subgroups.csv"
 _GROUP = tuple(field.name for field in dataclasses.fields(Subgroup) if field.name != "values")
@@ -190,22 +189,17 @@ def write_subgroups(path: Path, table: ResultTable, *, safe: bool = False) -> No
         table: with subgroups.
         safe: texts are escaped that a spreadsheet would run.
     """
-
-    def cell(value: Any) -> Any:
-        if isinstance(value, float):
-            return repr(value)
-        return safe_cell(value) if safe and isinstance(value, str) else value
-
     against = ("against", *(f"difference_{name}" for name in _CONTRAST[2:]))
-    with whole_file(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("variable", "label", "name", "metric", "unit", *_GROUP, *against))
-        for each in table.subgroups:
-            contrasts = {contrast.level: contrast for contrast in each.contrasts}
-            head = (each.variable, each.label.key, each.label.name, each.measure.name)
-            for group in each.groups:
-                own = [getattr(group, name) for name in _GROUP]
-                contrast = contrasts.get(group.level)
-                rest = [getattr(contrast, name) for name in _CONTRAST[1:]] if contrast else []
-                rest += [""] * (len(against) - len(rest))
-                writer.writerow(map(cell, (*head, each.measure.unit, *own, *rest)))
+    lines: list[Sequence[Any]] = [
+        ("variable", "label", "name", "metric", "unit", *_GROUP, *against)
+    ]
+    for each in table.subgroups:
+        contrasts = {contrast.level: contrast for contrast in each.contrasts}
+        head = (each.variable, each.label.key, each.label.name, each.measure.name)
+        for group in each.groups:
+            own = [getattr(group, name) for name in _GROUP]
+            contrast = contrasts.get(group.level)
+            rest = [getattr(contrast, name) for name in _CONTRAST[1:]] if contrast else []
+            rest += [""] * (len(against) - len(rest))
+            lines.append((*head, each.measure.unit, *own, *rest))
+    write_rows(path, lines, safe=safe)
