@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": "Score predictions against references.",
     "info": "Show the card of a loss, metric or part of a detector.",
     "list": "List every loss, metric and part of a detector on offer.",
+    "new-plugin": "Write a plugin to begin from.",
     "nnunet-trainer": "Write an nnU-Net v2 trainer.",
     "report": "Write the page of a study again.",
     "sample-size": "Say how many cases a study needs.",
