@@ -22,6 +22,7 @@ COMMANDS = {
     "bench": "Measure time and memory of losses beside others.",
     "check": "Hold losses and metrics to the contract, or try a loss on a batch.",
     "compare": "Compare several runs on the same cases.",
+    "demo": "Train a bundle, infer, and score: minutes, no download.",
     "eval": "Score predictions against references.",
     "info": "Show the card of a loss, metric or part of a detector.",
     "list": "List every loss, metric and part of a detector on offer.",

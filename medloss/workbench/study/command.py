@@ -13,6 +13,7 @@ from typing import Any
 
 from medloss.runtime import threads
 from medloss.work.jobs import Crew
+from medloss.workbench.demo import demo_bundle
 from medloss.workbench.study import plan
 from medloss.workbench.study.folder import StudyFolder, check_same
 from medloss.workbench.study.run import Facts, execute, pilot
@@ -28,7 +29,6 @@ from medloss.workbench.study.runs import (
     read_losses,
 )
 
-DEMO = Path(__file__).parents[3] / "bundles" / "brain_tissue_mr"
 DEMO_OVERRIDES: dict[str, Any] = {
     "steps_per_epoch": 5,
     "network_def#channels": [16, 32, 64, 128],
@@ -91,13 +91,7 @@ class StudyOptions:
 
         bundle, overrides = self.bundle, self.overrides
         if bundle is None:
-            if not DEMO.is_dir():
-                raise ValueError(
-                    "BUNDLE is needed: bundles come with a checkout of medloss, not with its "
-                    "wheel; name the folder of a MONAI bundle, or clone the repository and call "
-                    "this there"
-                )
-            bundle, overrides = DEMO, {**DEMO_OVERRIDES, **overrides}
+            bundle, overrides = demo_bundle(), {**DEMO_OVERRIDES, **overrides}
         configs = self.bundle_config or ("train",)
         folder = Path(os.path.abspath(bundle))
         return StudyConditions(
