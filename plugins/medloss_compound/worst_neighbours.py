@@ -13,7 +13,7 @@ from torch import Tensor
 from medloss.base.neighbours import around, by_dilations, dilations
 from medloss.runtime.eager import evaluate
 from medloss.runtime.operators import operator
-from medloss.runtime.slabs import Lot, lots, target_of
+from medloss.runtime.slabs import ELEMENTS, Lot, lots, target_of
 
 
 def worst_neighbours(
@@ -58,10 +58,10 @@ class WorstNeighbours:
         return [axis for axis, size in enumerate(self.window, 1) for _ in range(size // 2)]
 
     def value(self, *tensors: Any) -> Tensor:
-        """A few volumes at a time."""
+        """A volume at a time, in cache."""
         z, target, mask = tensors
         out = torch.empty_like(z, memory_format=torch.contiguous_format)
-        for part in lots(z, 0):
+        for part in lots(z, 0, ELEMENTS):
             known, own = _sides(z, target, mask, part)
             worst = dilations(_badness(z[part], known, own), self.axes)[-1]
             out[part] = _chosen(z[part], known, own, worst)
@@ -71,7 +71,7 @@ class WorstNeighbours:
         """Gradient by ``z``."""
         z, target, mask = tensors
         out = torch.empty_like(z, memory_format=torch.contiguous_format)
-        for part in lots(z, 0):
+        for part in lots(z, 0, ELEMENTS):
             known, own = _sides(z, target, mask, part)
             slope = gradient[part]
             of_worst = torch.cat([slope.where(own, 0), slope.where(~own, 0)])

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medloss.base.neighbours import around, by_dilations, dilations, shared, spread
+from medloss.runtime.operators import without_gradient
 
 ABOVE, BELOW = 2.0, -1.0
 """Beyond any probability: voxels that do not count are never the least or the largest."""
@@ -66,6 +67,48 @@ def soft_skeleton(x: Tensor, iterations: int, known: Tensor | None = None) -> Te
         layer, (removed, _) = _peel(layer, known)
         left.mul_(removed.neg_().add_(1))
     return 1 - left
+
+
+def skeletons_of_masks(mask: Tensor, known: Tensor | None, iterations: int) -> Tensor:
+    r"""The same of masks, as masks.
+
+    Args:
+        mask: (B, C, \*spatial) bool.
+        known: (B, 1, \*spatial) bool; other voxels are as if beyond the image. None: all.
+        iterations: of erosion.
+    """
+    found: Tensor = _of_masks(mask, known, iterations)
+    return found
+
+
+def _skeletons_of_masks(mask: Tensor, known: Tensor | None, iterations: int) -> Tensor:
+    whole = mask != 0
+    skeleton = torch.zeros_like(whole, memory_format=torch.contiguous_format)
+    for b, layer in enumerate(whole):
+        counts = None if known is None else known[b]
+        layer = _all_of(layer, counts)
+        for _ in range(iterations + 1):
+            nxt = _all_of(_eroded(layer), counts)
+            opened = nxt if counts is None else nxt & counts
+            removed = layer & ~dilations(opened, range(1, layer.ndim))[-1]
+            skeleton[b] |= removed if counts is None else removed & counts
+            layer = nxt
+            if layer.device.type == "cpu" and not layer.any():
+                break
+    return skeleton
+
+
+def _all_of(layer: Tensor, known: Tensor | None) -> Tensor:
+    """With voxels that do not count as part of the mask, where they end no object."""
+    return layer if known is None else layer | ~known
+
+
+_of_masks = without_gradient(
+    "medloss_topology::skeletons_of_masks",
+    "(Tensor mask, Tensor? known, int iterations) -> Tensor",
+    _skeletons_of_masks,
+    lambda mask, *_: mask.new_empty(mask.shape, dtype=torch.bool),
+)
 
 
 def peeled(x: Tensor, iterations: int, known: Tensor | None = None) -> Peeled:
