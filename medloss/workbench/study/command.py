@@ -14,6 +14,7 @@ from typing import Any
 from medloss.evaluation.requests import parse_request
 from medloss.runtime import threads
 from medloss.work.jobs import Crew
+from medloss.workbench.demo import demo_bundle
 from medloss.workbench.study import plan
 from medloss.workbench.study.folder import StudyFolder, check_same
 from medloss.workbench.study.run import Facts, execute, pilot, write_failed
@@ -30,7 +31,6 @@ from medloss.workbench.study.runs import (
 )
 from medloss.workbench.study.tuning import Tuning, settled, write_tuning
 
-DEMO = Path(__file__).parents[3] / "bundles" / "brain_tissue_mr"
 DEMO_OVERRIDES: dict[str, Any] = {
     "steps_per_epoch": 5,
     "network_def#channels": [16, 32, 64, 128],
@@ -94,13 +94,7 @@ class StudyOptions:
 
         bundle, overrides = self.bundle, self.overrides
         if bundle is None:
-            if not DEMO.is_dir():
-                raise ValueError(
-                    "BUNDLE is needed: bundles come with a checkout of medloss, not with its "
-                    "wheel; name the folder of a MONAI bundle, or clone the repository and call "
-                    "this there"
-                )
-            bundle, overrides = DEMO, {**DEMO_OVERRIDES, **overrides}
+            bundle, overrides = demo_bundle(), {**DEMO_OVERRIDES, **overrides}
         configs = self.bundle_config or ("train",)
         folder = Path(os.path.abspath(bundle))
         return StudyConditions(
