@@ -30,14 +30,22 @@ _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?\)")
 _FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\|.*$", re.MULTILINE)
 
+Group = tuple[str, list[tuple[str, str]]]
+"""A caption, and the pages below it with the names that the navigation gives them."""
+
 _NAMES_LEAD_TO = {
     "losses.md": ("losses",),
+    "losses-monai.md": ("losses",),
+    "seed-losses.md": ("losses",),
     "topology.md": ("losses", "metrics"),
     "metrics.md": ("metrics",),
+    "metrics-lesions.md": ("metrics",),
+    "metrics-challenges.md": ("metrics",),
+    "metrics-probabilities.md": ("metrics",),
     "detection.md": ("detection",),
     "choosing.md": ("losses", "metrics"),
     "suggest.md": ("losses", "metrics"),
-    "study.md": ("losses", "metrics"),
+    "study-results.md": ("losses", "metrics"),
 }
 """Pages in whose tables names are links, and where these look first."""
 
@@ -54,10 +62,9 @@ INCLUDED = {
 
 _KINDS = {
     "Tutorials": "Lessons from nothing to a result, each to be followed from top to bottom.",
-    "How-to guides": "Recipes for one task each; they expect that you know what you want.",
+    "How to": "Recipes for one task each; they expect that you know what you want.",
     "Reference": "What there is and what exactly it does, to look up.",
     "Explanations": "How things work, why they are so, and what was measured.",
-    "About": "The project itself.",
 }
 """The parts of the navigation, and what the page of each says first."""
 
@@ -140,26 +147,23 @@ def _link(link: re.Match[str], source: str, path: str) -> str:
 
 
 def navigation() -> dict[str, Any]:
-    """The parts of docs/nav.yml."""
-    found: dict[str, Any] = yaml.safe_load((DOCS / "nav.yml").read_text(encoding="utf-8"))
-    return found
+    """The kinds of pages in docs/nav.yml, and the entries of each."""
+    kinds = yaml.safe_load((DOCS / "nav.yml").read_text(encoding="utf-8"))
+    return {name: entries for kind in kinds for name, entries in kind.items()}
 
 
 def with_contents(texts: dict[str, str]) -> dict[str, str]:
-    """The pages, those of the navigation's parts among them, each with what lies below it."""
-    below = {"index.md": [(None, [part_of(kind) for kind in navigation()])]}
+    """The pages, those of the navigation's kinds among them, each with what lies below it."""
+    below: dict[str, list[Group]] = {"index.md": [("", [(k, part_of(k)) for k in navigation()])]}
     texts = {**texts, **{part_of(kind): f"# {kind}\n\n{_KINDS[kind]}\n" for kind in navigation()}}
     for kind, entries in navigation().items():
-        groups: list[tuple[str | None, list[str]]] = []
-        for entry in entries:
-            ((name, inner),) = entry.items() if isinstance(entry, dict) else ((entry, []),)
-            if name.endswith(".md"):
-                entry, name, inner = None, "", [entry]
-            groups.append((name, [_page(each, below) for each in inner]))
+        alone = [entry for entry in entries if not isinstance(_named(entry)[1], list)]
+        captions = [_named(entry) for entry in entries if entry not in alone]
+        groups = [(name, _entries(each, below)) for name, each in [("", alone), *captions] if each]
         below[part_of(kind)] = groups
-        texts[part_of(kind)] += "".join(_listed(name, inner, texts) for name, inner in groups)
+        texts[part_of(kind)] += "".join(_listed(*group, texts) for group in groups)
     for page, groups in below.items():
-        texts[page] += "".join(_toctree(name, inner, texts) for name, inner in groups)
+        texts[page] += "".join(_toctree(*group, texts) for group in groups)
     return texts
 
 
@@ -168,12 +172,22 @@ def part_of(kind: str) -> str:
     return f"{kind.lower().replace(' ', '-')}.md"
 
 
-def _page(entry: Any, below: dict[str, Any]) -> str:
-    """The page that an entry names; the pages under it are noted."""
-    if isinstance(entry, dict):
-        ((entry, inner),) = entry.items()
-        below[entry] = [(None, _made(inner[1:-1]) if isinstance(inner, str) else inner)]
-    return str(entry)
+def _named(entry: Any) -> tuple[str, Any]:
+    """The name that the navigation gives, and what it stands for."""
+    ((name, what),) = entry.items() if isinstance(entry, dict) else (("", entry),)
+    return name, what
+
+
+def _entries(entries: list[Any], below: dict[str, list[Group]]) -> list[tuple[str, str]]:
+    """The named pages of a group; pages of a kind are noted below the page before, if any."""
+    found: list[tuple[str, str]] = []
+    for name, page in map(_named, entries):
+        pages = [("", each) for each in _made(page[1:-1])] if "<" in page else [(name, page)]
+        if "<" in page and found:
+            below[found[-1][1]] = [("", pages)]
+        else:
+            found += pages
+    return found
 
 
 def _made(kind: str) -> list[str]:
@@ -186,15 +200,18 @@ def _made(kind: str) -> list[str]:
     return [path for path in map(offer_pages.path_of, offers) if path.startswith(f"{kind}/")]
 
 
-def _listed(caption: str | None, pages: list[str], texts: dict[str, str]) -> str:
+def _listed(caption: str, pages: list[tuple[str, str]], texts: dict[str, str]) -> str:
     """A caption, and the pages below it with what they say first."""
-    rows = [f"* [{_title(texts[page])}]({page}): {_first(texts[page])}\n" for page in pages]
-    return (f"\n## {caption}\n\n" if caption else "") + "".join(rows)
+    head = f"\n## {caption}\n\n" if caption else "\n"
+    return head + "".join(
+        f"* [{name or _title(texts[page])}]({page}): {_first(texts[page])}\n"
+        for name, page in pages
+    )
 
 
-def _toctree(caption: str | None, pages: list[str], texts: dict[str, str]) -> str:
+def _toctree(caption: str, pages: list[tuple[str, str]], texts: dict[str, str]) -> str:
     """The same for the side bar."""
-    rows = [f"{_title(texts[page])} </{page.removesuffix('.md')}>\n" for page in pages]
+    rows = [f"{name or _title(texts[p])} </{p.removesuffix('.md')}>\n" for name, p in pages]
     head = f":caption: {caption}\n" if caption else ""
     return f"\n```{{toctree}}\n{head}:hidden:\n\n{''.join(rows)}```\n"
 

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from redirects import entries, redirects
+from redirects import redirects
 
 _CSS_FETCHES = re.compile(r"(?:url\(|@import\s)['\"\s]*(https?:[^)'\"]+)")
 _FETCHED = {"script": "src", "link": "href", "img": "src", "image": "href", "iframe": "src"}
@@ -78,13 +78,16 @@ def lost(
             found = _Page(path.read_text(encoding="utf-8")).anchors if path.exists() else set()
             pages[page] = found | {*moved.get(page, {})}
         if anchor not in pages[page] and "" not in moved.get(page, {}):
-            yield f"{address} is gone: say in docs/redirects.txt where its readers shall go"
+            yield f"{address} is gone: say in docs/redirects.json where its readers shall go"
 
 
 def main() -> None:
     """Check the folder that is named and tell the first 50 problems; exit status 1 if any."""
     folder, docs = Path(sys.argv[1]).resolve(), Path(__file__).parents[1]
-    found = [*problems(folder), *lost(folder, entries(docs / "urls.txt"), redirects(docs))]
+    found = [
+        *problems(folder),
+        *lost(folder, (docs / "urls.txt").read_text("utf-8").split(), redirects(docs)),
+    ]
     print(*found[:50], sep="\n", file=sys.stderr)
     pages = len([*folder.rglob("*.html")])
     print(

@@ -108,7 +108,7 @@ def _moved_pages(app: Sphinx, error: Exception | None) -> None:
         if error is None and not path.exists():
             if "" not in moved:
                 raise ValueError(
-                    f"redirects.txt: {page} is no page, and nothing says where it went"
+                    f"redirects.json: {page} is no page, and nothing says where it went"
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             there = posixpath.relpath(moved[""], posixpath.dirname(page) or ".")

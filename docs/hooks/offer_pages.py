@@ -121,7 +121,7 @@ def _facts(offer: Offer[Any]) -> str:
 def _formula(offer: Offer[Any], card: Card) -> str:
     """The formula, typeset where docs/formulas.toml has it and as the card writes it, and notes."""
     typeset = _typeset().get(FOLDERS[offer.record.kind], {}).get(offer.record.name)
-    parts = [f"$$\n{typeset['tex'].strip()}\n$$"] if typeset else []
+    parts = [f"$$\n{typeset.strip()}\n$$"] if typeset else []
     parts += [paragraphs(card.sections.get("Formula", "See the source."))]
     shown = "\n\n".join(parts)
     notes = paragraphs(card.sections.get("Notes", ""))

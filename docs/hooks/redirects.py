@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 
-def entries(path: Path) -> list[str]:
-    """The lines of a file but for remarks."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def redirects(docs: Path) -> dict[str, dict[str, str]]:
-    """By page of old: where its anchors went, and under the empty anchor where the page went."""
+    """By page of old: where its anchors went, and under the empty anchor where the page went.
+
+    docs/redirects.json has for each address the one that it has now.
+    """
     found: dict[str, dict[str, str]] = {}
-    for line in entries(docs / "redirects.txt"):
-        old, new = line.split()
+    for old, new in json.loads((docs / "redirects.json").read_text(encoding="utf-8")).items():
         page, _, anchor = old.partition("#")
         found.setdefault(page, {})[anchor] = new
     return found
