@@ -16,7 +16,7 @@ from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from medloss.cli.eval_outputs import OutputOptions
-    from medloss.integrations.bundle import BundleCases
+    from medloss.integrations.bundle.evaluate import BundleCases
 
 _PREDICTIONS = "predictions"
 
@@ -61,14 +61,19 @@ class BundleOptions:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
         overrides = parse_overrides(self.override)
 
-        from medloss.integrations.bundle import BundleCases, bundle_pairs, read_bundle  # MONAI
+        from medloss.integrations.bundle.choice import bundle_to_predict
 
-        bundle = read_bundle(
+        roles = bundle_to_predict(
             self.bundle,
             configs=self.bundle_config,
             checkpoint=self.checkpoint,
             overrides=overrides,
         )
+
+        from medloss.integrations.bundle.evaluate import BundleCases, bundle_pairs  # MONAI
+        from medloss.integrations.bundle.settings import open_bundle
+
+        bundle = open_bundle(roles, self.checkpoint)
         predictions = None if outputs.folder is None else outputs.folder / _PREDICTIONS
         source = (
             *bundle.source,

@@ -57,6 +57,7 @@ class Image:
         codes: of labels in a terminology, likewise.
         cropped: whether outside of the array is background.
         threshold: from which probability on a class of its own is there.
+        decided: whether the labels were decided by this process, not read from a file.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Image:
     codes: Mapping[int, str] = field(default_factory=dict)
     cropped: bool = False
     threshold: float = values.THRESHOLD
+    decided: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
