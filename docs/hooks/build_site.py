@@ -26,12 +26,17 @@ _ROW = re.compile(r"^\|.*$", re.MULTILINE)
 
 _NAMES_LEAD_TO = {
     "losses.md": ("losses",),
+    "losses-monai.md": ("losses",),
+    "seed-losses.md": ("losses",),
     "topology.md": ("losses", "metrics"),
     "metrics.md": ("metrics",),
+    "metrics-lesions.md": ("metrics",),
+    "metrics-challenges.md": ("metrics",),
+    "metrics-probabilities.md": ("metrics",),
     "detection.md": ("detection",),
     "choosing.md": ("losses", "metrics"),
     "suggest.md": ("losses", "metrics"),
-    "study.md": ("losses", "metrics"),
+    "study-results.md": ("losses", "metrics"),
 }
 """Pages in whose tables names are links, and where these look first."""
 

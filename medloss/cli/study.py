@@ -31,7 +31,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     metavar="A,B,C",
     help="Losses of 'medloss list', with options as eval takes them; '+' joins terms, as in "
     "dice+0.5*focal:gamma=1. One that cannot train alone is added to dice_ce with weight 0.1, "
-    "and named so.  [default: dice_ce, dice, cross_entropy, dice_focal, dice_topk, tversky]",
+    "and named so. Of values with '|' between them, as in tversky:fn_weight=0.5|0.7 or "
+    "dice+0.1|1*focal, one is chosen on cases that are not reported.  [default: dice_ce, dice, "
+    "cross_entropy, dice_focal, dice_topk, tversky]",
 )
 @click.option(
     "--losses-file",
@@ -41,6 +43,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 )
 @click.option(
     "--baseline", metavar="NAME", help="What the others are compared with.  [default: first]"
+)
+@click.option(
+    "--tune-by",
+    metavar="METRIC",
+    help="Metric that chooses among values with '|' between them, one of -m.  [default: first]",
 )
 @click.option("--seeds", metavar="N,N", default="0,1,2", show_default=True)
 @click.option(
