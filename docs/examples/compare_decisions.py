@@ -6,14 +6,19 @@ writes OUT/cases.csv, a row for each case, label, metric and decision, and OUT/g
 decision changes against the likeliest class: the mean of the paired differences and its 95 %
 interval. Thresholds are found for Dice on the other cases: each fifth of the cases is decided by
 those of the other four fifths, so that a set of one case has none.
+
+    python docs/examples/compare_decisions.py --table
+
+prints the table of docs/decision.md from the stored docs/study/decision.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +33,13 @@ from medloss.runtime.files import write_rows
 
 METRICS = ("dice", "hausdorff95", "volume_difference", "false_lesions")
 CASES = ("data", "case", "label", "metric", "decision", "value")
+HEADS = {
+    "dice": "Dice",
+    "hausdorff95": "HD95, mm",
+    "volume_difference": "volume error, mm³",
+    "false_lesions": "false lesions",
+}
+STORED = Path(__file__).parents[1] / "study" / "decision"
 GAINS = ("data", "label", "metric", "decision", "cases", "argmax", "mean", "change", "low", "high")
 
 
@@ -72,8 +84,35 @@ def gains(rows: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
         yield data, label, metric, way, str(len(both)), *(repr(float(x)) for x in numbers)
 
 
+def table(lines: Iterable[Mapping[str, str]]) -> str:
+    """The value of the likeliest class, and what each decision changes, in Markdown.
+
+    Args:
+        lines: of gains.csv.
+    """
+    found = ["| probabilities | label | decision | " + " | ".join(HEADS.values()) + " |"]
+    found.append("|" + " --- |" * (3 + len(HEADS)))
+    kept: dict[tuple[str, str, str], dict[str, Mapping[str, str]]] = {}
+    for line in lines:
+        key = line["data"], line["label"], line["decision"]
+        kept.setdefault(key, {})[line["metric"]] = line
+    for (data, label, way), own in kept.items():
+        cells = []
+        for metric in HEADS:
+            digits = 4 if metric == "dice" else 2 if metric == "hausdorff95" else 1
+            change, low, high = (float(own[metric][key]) for key in ("change", "low", "high"))
+            ends = "" if math.isnan(low) else f" ({low:+.{digits}f} to {high:+.{digits}f})"
+            cells.append(f"{float(own[metric]['argmax']):.{digits}f}: {change:+.{digits}f}{ends}")
+        found.append(f"| {data} | {label} | {way} | {' | '.join(cells)} |")
+    return "\n".join(found) + "\n"
+
+
 def main() -> None:
     """Write both tables."""
+    if sys.argv[1:] == ["--table"]:
+        with STORED.joinpath("gains.csv").open() as file:
+            print(table(csv.DictReader(file)))
+        return
     out, *sets = sys.argv[1:]
     rows: list[tuple[str, ...]] = []
     for each in sets:
@@ -84,8 +123,7 @@ def main() -> None:
     write_rows(Path(out, "cases.csv"), [CASES, *rows])
     write_rows(Path(out, "gains.csv"), [GAINS, *gains(rows)])
     with Path(out, "gains.csv").open() as file:
-        for row in csv.DictReader(file):
-            print(*row.values())
+        print(table(csv.DictReader(file)))
 
 
 if __name__ == "__main__":

@@ -149,6 +149,8 @@ def test_a_journal_goes_on_with_the_same_decoding_only(cases):
         == first
         == by_hand(cases, lambda p: dice_cuts(planes(p), exclusive=True).labels(planes(p)))
     )
+    run("p", "r", "-m", "dice", "--output", "plain", "--no-report")
+    assert "plain" in run("plain", "o", command="compare")  # two ways of one model
     again = ("p", "r", "-m", "dice", "--output", "o", "--no-report", "--resume")
     assert "inputs" in run(*again, "--decode", "argmax", code=2)
 
@@ -354,3 +356,30 @@ def test_of_equal_thresholds_that_nearest_to_one_half():
     infinite = Tried(1, 1, False, {0.2: [2.0, 3.0], 0.5: [1.0, np.inf]}, [True, True])
     assert infinite.best() == 0.2
     assert infinite.best(np.array([1, 0])) == 0.5
+
+
+def test_a_prediction_is_decided_on_its_own_grid(save, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    p, truth = chances(7)
+    save("p/a.nii.gz", p, (2, 2, 2))
+    fine = truth.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[:3, 3] = -0.5
+    save("r/a.nii.gz", fine, affine)
+    run("p", "r", "-m", "dice", "--decode", "dice", "--resample", "--json", "out.json")
+    own = dice_cuts(planes(p), exclusive=True).labels(planes(p))
+    coarse = {("a", str(n)): pytest.approx(dice(own, truth, n)) for n in (1, 2)}
+    assert values() == coarse
+
+
+def test_probabilities_of_nnunet(save, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    p, truth = chances(8)
+    save("p/a.nii.gz", p.argmax(-1).astype(np.uint8))
+    save("r/a.nii.gz", truth)
+    np.savez_compressed(tmp_path / "p" / "a.npz", probabilities=p.transpose(3, 2, 1, 0))
+    words = ("p", "r", "-m", "dice", "--decode", "dice", "--json", "out.json", "--force")
+    run(*words, "--probabilities")
+    own = dice_cuts(planes(p), exclusive=True).labels(planes(p))
+    assert values() == {("a", str(n)): pytest.approx(dice(own, truth, n)) for n in (1, 2)}
+    assert "--probabilities" in run(*words, code=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from integrations.bundle_folder import Folder, write_bundle
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor, decollate_batch
 from monai.engines import SupervisedEvaluator
 from monai.transforms import (
@@ -269,3 +272,31 @@ def test_what_a_bundle_cannot_be_read_with() -> None:
         Compose([Activationsd("pred", sigmoid=True), DiceOptimald("pred", "independent")]),
     )
     assert (found.channels, found.decoding) == ("independent", Decoding(kind="dice"))
+
+
+@pytest.mark.parametrize("name", ["brain_tissue_mr", "hippocampus_mr", "small_lesions_synthetic"])
+def test_our_bundles_decide_so_by_an_override(name: str) -> None:
+    """The entries that docs/decision.md changes are the ones that make labels."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "decision.md").read_text()
+    own = {"bundle_root": str(root / "bundles" / name)}
+
+    def configured(file: str, changes: dict[str, object]) -> ConfigParser:
+        parser = ConfigParser()
+        parser.read_config(str(root / "bundles" / name / "configs" / file))
+        parser.update({**own, **changes})
+        return parser
+
+    block = re.search(r"--postprocessing#transforms#2 \"(.+)\"", page)
+    assert block
+    changes = {"postprocessing#transforms#2": ast.literal_eval(block[1])}
+    inference = configured("inference.json", changes)
+    found = read_postprocessing(root, inference.get_parsed_content("postprocessing"))
+    assert found.decoding == Decoding(kind="dice")
+    text = re.search(r"```json\n(.+?)```", page, re.DOTALL)
+    assert text
+    train = configured("train.json", json.loads(text[1]))
+    steps = train.get_parsed_content("validate#evaluator#postprocessing").transforms
+    assert isinstance(steps[2], FindThresholds)
+    assert steps[2] is train.get_parsed_content("find_thresholds")
+    assert isinstance(steps[3], AsDiscreted)
