@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -18,20 +18,28 @@ from medloss.cli.terminal import say
 from medloss.offers.host import PluginError
 from medloss.runtime import interruption
 
-COMMANDS = {
-    "bench": "Measure time and memory of losses beside others.",
-    "check": "Hold losses and metrics to the contract, or try a loss on a batch.",
-    "compare": "Compare several runs on the same cases.",
-    "eval": "Score predictions against references.",
-    "info": "Show the card of a loss, metric or part of a detector.",
-    "list": "List every loss, metric and part of a detector on offer.",
-    "nnunet-trainer": "Write an nnU-Net v2 trainer.",
-    "report": "Write the page of a study again.",
-    "sample-size": "Say how many cases a study needs.",
-    "study": "Train a bundle with several losses and compare them.",
-    "suggest": "Propose a loss for label maps, from what they are like.",
-    "warmup": "Compile now what would be compiled at the first use.",
+SECTIONS = {
+    "Evaluate": {
+        "eval": "Score predictions against references.",
+        "compare": "Compare several runs on the same cases.",
+        "report": "Write the page of a study again.",
+        "sample-size": "Say how many cases a study needs.",
+    },
+    "Choose a loss and train": {
+        "list": "List every loss, metric and part of a detector on offer.",
+        "info": "Show the card of a loss, metric or part of a detector.",
+        "suggest": "Propose a loss for label maps, from what they are like.",
+        "study": "Train a bundle with several losses and compare them.",
+        "nnunet-trainer": "Write an nnU-Net v2 trainer.",
+    },
+    "This machine, and plugins": {
+        "doctor": "Say what works here, and what does not.",
+        "warmup": "Compile now what would be compiled at the first use.",
+        "bench": "Measure time and memory of losses beside others.",
+        "check": "Hold losses and metrics to the contract, or try a loss on a batch.",
+    },
 }
+COMMANDS = {name: summary for section in SECTIONS.values() for name, summary in section.items()}
 
 
 class _LazyGroup(click.Group):
@@ -49,16 +57,20 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # From the table above: the help must not import what the commands import.
-        with formatter.section("Commands"):
-            formatter.write_dl([*COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:{width}}", text) for name, text in commands.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(
-                f"no command is called {args[0]!r}; there are: {', '.join(COMMANDS)}", ctx
-            )
+            near = difflib.get_close_matches(args[0], COMMANDS, n=2)
+            hint = f"there are: {', '.join(COMMANDS)}"
+            if near:
+                hint = f"did you mean {' or '.join(near)}?"
+            raise click.UsageError(f"no command is called {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -112,13 +124,20 @@ class _LazyGroup(click.Group):
                 raise Stopped(f"the output cannot be written: {error.strerror}") from error
             return code if isinstance(code, int) else 0
         except click.ClickException as error:
-            text = io.StringIO()
-            error.show(text)
-            say(text.getvalue(), err=True, nl=False)
+            say(f"Error: {error.format_message()}{_help_of(error)}", err=True)
             return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             say("Error: interrupted", err=True)
             return INTERRUPTED
+
+
+def _help_of(error: click.ClickException) -> str:
+    """Where the options stand, for words that the command does not know at all."""
+    if not isinstance(error, click.UsageError) or error.ctx is None or "?" in str(error):
+        return ""
+    kinds = click.NoSuchOption | click.MissingParameter | click.BadOptionUsage
+    unread = isinstance(error, kinds) or "unexpected extra argument" in str(error)
+    return f" ('{error.ctx.command_path} --help' shows how it is called)" if unread else ""
 
 
 @click.group(

@@ -12,6 +12,9 @@ import click
 
 from medloss.cli.options import (
     FILE,
+    Number,
+    SectionedCommand,
+    Whole,
     check_outputs,
     grouped,
     read_shapes,
@@ -200,17 +203,21 @@ _OPTIONS = (
         help="Of the logits; repeatable. [default: float32; on CUDA also bfloat16]",
     ),
     click.option(
-        "--labels-dtype", type=click.Choice(["int64", "uint8"]), default="int64", show_default=True
+        "--labels-dtype",
+        type=click.Choice(["int64", "uint8"]),
+        default="int64",
+        show_default=True,
+        help="Of the targets.",
     ),
     click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=Whole(min=1),
         multiple=True,
         help="For all; repeatable. [default: torch's]",
     ),
     click.option(
         "--rounds",
-        type=click.IntRange(min=1),
+        type=Whole(min=1),
         help=f"Of time measurements. [default: {_ROUNDS['cpu']}; on CUDA {_ROUNDS['cuda']}; "
         f"with --small {_SMALL_ROUNDS}]",
     ),
@@ -226,10 +233,16 @@ _OPTIONS = (
     click.option(
         "--compiled", is_flag=True, help="Also torch.compile of plain dice_ce and cross_entropy."
     ),
-    click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+    click.option(
+        "--device",
+        type=click.Choice(["cpu", "cuda"]),
+        default="cpu",
+        show_default=True,
+        help="Where all run.",
+    ),
     click.option(
         "--spread",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=4.0,
         show_default=True,
         help="Standard deviation of the logits.",
@@ -285,7 +298,15 @@ _OPTIONS = (
 )
 
 
-@click.command("bench")
+_SECTIONS = {
+    "What is measured": ("more", "metrics", "distances", "small", "cases", "sources", "compiled"),
+    "On what": ("shapes", "dtypes", "labels_dtype", "spread", "seed"),
+    "How": ("device", "threads", "rounds", "memory", "warm_heap", "quick"),
+    "What comes out": ("source", "json_path", "markdown_path", "plot_path", "force"),
+}
+
+
+@click.command("bench", cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("names", metavar="[LOSS]...", nargs=-1)
 @grouped("options", BenchOptions, _OPTIONS)
 @click.pass_context

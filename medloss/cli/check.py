@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.options import PATH
-from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
+from medloss.cli.options import PATH, Number, SectionedCommand
+from medloss.cli.preflight import (
+    PREFLIGHT_OPTIONS,
+    PreflightOptions,
+    preflight_options,
+    show_report,
+)
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.host import Offer
@@ -23,13 +28,20 @@ if TYPE_CHECKING:
 STYLE = {"passed": "green", "failed": "bold red", "exempt": "yellow"}
 
 
-@click.command("check")
+_SECTIONS = {
+    "The contract": ("plugin", "kind", "seconds", "sample"),
+    "A loss on a real batch": PREFLIGHT_OPTIONS,
+    "What comes out": ("as_json", "json_file"),
+}
+
+
+@click.command("check", cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--plugin", help="Everything that this plugin or distribution offers.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only one of these kinds.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="For each check that crosses the options of a loss; 2 by default.",
 )
 @click.option("--sample", type=PATH, help="A file of the format that a reader NAME reads.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import AXES, OVERRIDE, PATH, SPACING, grouped
+from medloss.cli.options import AXES, OVERRIDE, PATH, SPACING, Number, Whole, grouped
 from medloss.evaluation.planning import Definition
 from medloss.evaluation.settings import OF_FOLDERS, InputSettings, refuse_given
 from medloss.runtime.config_text import parse_overrides
@@ -132,7 +132,7 @@ _VALUES = (
     click.option(
         "--ignore-label",
         metavar="LABEL",
-        type=click.IntRange(min=0),
+        type=Whole(min=0),
         help="Voxels that have this label in the reference do not count.",
     ),
     click.option(
@@ -145,7 +145,7 @@ _VALUES = (
     click.option(
         "--threshold",
         metavar="P",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=Number(0, 1, min_open=True),
         help="A class of its own is where its probability is at least this; fractions without an "
         "axis of classes are read as such a probability.  [default: 0.5, and such fractions fail]",
     ),
@@ -158,7 +158,7 @@ _VALUES = (
     click.option(
         "--label-divisor",
         metavar="N",
-        type=click.IntRange(min=2),
+        type=Whole(min=2),
         help="With --instances: a value is its class times N plus a number, such as 3012 for "
         "object 12 of class 3 with N 1000.",
     ),

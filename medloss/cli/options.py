@@ -19,6 +19,41 @@ from medloss.offers.host import PluginError
 FILE = click.Path(path_type=Path, dir_okay=False)
 PATH = click.Path(path_type=Path)
 
+
+class Number(click.FloatRange):
+    """A number without a unit, of which a share may be ``50%``; ends as of click's."""
+
+    name = "number"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """As the help shows it."""
+        return "X"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it."""
+        if not isinstance(value, str):
+            return float(value)
+        from medloss.evaluation.requests import read_number
+
+        try:
+            number = read_number(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(number, param, ctx)
+
+
+class Whole(click.IntRange):
+    """A whole number; ends as of click's."""
+
+    name = "whole number"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """As the help shows it."""
+        return "N"
+
+
 OVERRIDE = click.option(
     "--override",
     metavar="ID=VALUE",
@@ -78,7 +113,7 @@ class SectionedCommand(click.Command):
     """A command whose help lists its options by what they are about.
 
     Args:
-        sections: names of options by the heading above them; an option of none of them comes last.
+        sections: names of all options by the heading above them.
     """
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **given: Any) -> None:
@@ -90,12 +125,12 @@ class SectionedCommand(click.Command):
         records = {
             param.name: record
             for param in self.get_params(ctx)
-            if (record := param.get_help_record(ctx))
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx))
         }
         for heading, names in self.sections.items():
             with formatter.section(heading):
                 formatter.write_dl([records.pop(name) for name in names])
-        with formatter.section("Other"):
+        with formatter.section("Other"):  # --help
             formatter.write_dl([*records.values()])
 
 

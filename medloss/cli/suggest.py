@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from medloss.cli.options import AXES, PATH, SPACING, usage_errors
+from medloss.cli.options import AXES, PATH, SPACING, Whole, usage_errors
 from medloss.cli.terminal import make_console, say
 
 
@@ -23,7 +23,7 @@ from medloss.cli.terminal import make_console, say
 )
 @click.option(
     "--cases",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=50,
     show_default=True,
     help="Measure at most so many, evenly spread over their names.",
