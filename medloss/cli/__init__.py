@@ -8,15 +8,18 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medloss._version import __version__
 from medloss.cli.exits import INTERRUPTED, NOBODY_READS, InterruptedCommand, Stopped
-from medloss.cli.terminal import say
+from medloss.cli.terminal import QUIET, progress_shown, say
 from medloss.offers.host import PluginError
 from medloss.runtime import interruption
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 SECTIONS = {
     "Evaluate": {
@@ -62,6 +65,17 @@ class _LazyGroup(click.Group):
             with formatter.section(heading):
                 formatter.write_dl([(f"{name:{width}}", text) for name, text in commands.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands by the table above, and options of the group; nothing is imported for them."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=text)
+            for name, text in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -75,8 +89,11 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Errors are one clear sentence; ``--debug`` shows where they came from."""
+        if ctx.params["quiet"]:
+            os.environ[QUIET] = "1"  # for worker processes too
         try:
-            return super().invoke(ctx)
+            with progress_shown():
+                return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except BrokenPipeError as error:
@@ -143,11 +160,13 @@ def _help_of(error: click.ClickException) -> str:
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Settings: MEDLOSS_DISABLE=a,b blocks plugins, MEDLOSS_STRICT=1 raises on a broken one. "
+    epilog="Settings: MEDLOSS_DISABLE=a,b blocks plugins, MEDLOSS_STRICT=1 raises on a broken one, "
+    "MEDLOSS_QUIET=1 is --quiet. "
     "Exit codes: 0; 1 something that was asked for failed; 2 a wrong command; 3 a mean beyond a "
     "threshold; 4 stopped by the machine or by a defect; 130 by Ctrl-C or SIGTERM.",
 )
 @click.version_option(__version__, "--version", prog_name="medloss")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def main(debug: bool) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="No progress, and no word about compiling.")
+def main(debug: bool, quiet: bool) -> None:
     """Losses and boundary metrics for 3D medical segmentation."""

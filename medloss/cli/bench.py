@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -16,12 +15,14 @@ from medloss.cli.options import (
     SectionedCommand,
     Whole,
     check_outputs,
+    completed,
     grouped,
     read_shapes,
     tell_written,
     usage_errors,
 )
 from medloss.cli.terminal import make_console, say
+from medloss.runtime.progress import work
 
 if TYPE_CHECKING:
     from medloss.workbench.bench.results import BenchReport
@@ -185,7 +186,14 @@ def _sources(context: click.Context, parameter: click.Parameter, text: str) -> t
 
 
 _OPTIONS = (
-    click.option("--loss", "more", metavar="LOSS", multiple=True, help="The same; repeatable."),
+    click.option(
+        "--loss",
+        "more",
+        metavar="LOSS",
+        multiple=True,
+        shell_complete=completed("loss"),
+        help="The same; repeatable.",
+    ),
     click.option(
         "--shape",
         "shapes",
@@ -307,7 +315,7 @@ _SECTIONS = {
 
 
 @click.command("bench", cls=SectionedCommand, sections=_SECTIONS)
-@click.argument("names", metavar="[LOSS]...", nargs=-1)
+@click.argument("names", metavar="[LOSS]...", nargs=-1, shell_complete=completed("loss"))
 @grouped("options", BenchOptions, _OPTIONS)
 @click.pass_context
 def bench_command(context: click.Context, names: tuple[str, ...], options: BenchOptions) -> None:
@@ -345,8 +353,8 @@ def bench_command(context: click.Context, names: tuple[str, ...], options: Bench
             if options.warm_heap:
                 _restart_warm()
     if options.source is None:
-        with _status() as tell:
-            report = measured(tell)
+        with work("measuring") as measuring:
+            report = measured(measuring.says)
     _show(report)
     _write(report, options)
     if report.wrong:
@@ -411,10 +419,3 @@ def _write(report: BenchReport, options: BenchOptions) -> None:
     if options.plot_path:
         save_plot(report, options.plot_path)
     tell_written(options.json_path, options.markdown_path, options.plot_path)
-
-
-@contextlib.contextmanager
-def _status() -> Iterator[Callable[[str], None]]:
-    """What is being done, on a terminal; nothing in a log file."""
-    with make_console(stderr=True).status("") as status:
-        yield status.update

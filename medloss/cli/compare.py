@@ -16,6 +16,7 @@ from medloss.cli.options import (
     SectionedCommand,
     Whole,
     check_outputs,
+    completed,
     tell_written,
     usage_errors,
 )
@@ -53,11 +54,13 @@ _SECTIONS = {
     "metrics",
     metavar="NAME",
     multiple=True,
+    shell_complete=completed("metric", several=True),
     help="Compare by this one; repeatable.  [default: all]",
 )
 @click.option(
     "--profile",
     metavar="NAME|FILE",
+    shell_complete=completed("profile"),
     help="Also rank as this profile says in its [ranking]: what counts, by which weights, what a "
     "missing case costs; with a map of significance. Of more than 8 runs the differences are those "
     "with the first.",

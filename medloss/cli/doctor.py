@@ -30,8 +30,7 @@ def doctor_command(context: click.Context, as_json: bool) -> None:
     """
     from medloss.workbench.doctor import examine
 
-    with make_console(stderr=True).status("looking"):
-        found = list(examine())
+    found = list(examine())
     broken = sum(finding.state == "broken" for _, finding in found)
     if as_json:
         rows = [{"heading": heading, **asdict(finding)} for heading, finding in found]

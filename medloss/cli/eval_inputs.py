@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import AXES, OVERRIDE, PATH, SPACING, Number, Whole, grouped
+from medloss.cli.options import (
+    AXES,
+    OVERRIDE,
+    PATH,
+    SPACING,
+    Number,
+    Whole,
+    completed,
+    grouped,
+)
 from medloss.evaluation.planning import Definition
 from medloss.evaluation.settings import OF_FOLDERS, InputSettings, refuse_given
 from medloss.runtime.config_text import parse_overrides
@@ -185,6 +194,7 @@ _VALUES = (
     ),
     click.option(
         "--reader",
+        shell_complete=completed("reader"),
         metavar="NAME",
         help="A reader of 'medloss list --kind reader' that reads every file it claims, such as a "
         "plugin's of a format that medloss reads itself.",
@@ -194,6 +204,7 @@ _VALUES = (
 _DEFINITION = (
     click.option(
         "--profile",
+        shell_complete=completed("profile"),
         metavar="NAME|FILE",
         help="A definition of 'medloss list --kind profile', such as nnunet or brats2026:mets, or "
         "a TOML or JSON file: labels, metrics and all below; what it says is not overruled.",
@@ -203,6 +214,7 @@ _DEFINITION = (
         "--metric",
         "metrics",
         multiple=True,
+        shell_complete=completed("metric", several=True),
         metavar="NAME[:option=value,...]",
         help="A metric of 'medloss list'; repeatable.  [default: dice, sensitivity, specificity, "
         "hausdorff95, average_symmetric_surface_distance, normalized_surface_dice]",
@@ -211,6 +223,7 @@ _DEFINITION = (
         "--loss",
         "losses",
         multiple=True,
+        shell_complete=completed("loss", several=True),
         metavar="NAME[:option=value,...]",
         help="A loss of 'medloss list', computed on each whole case; repeatable.",
     ),

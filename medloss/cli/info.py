@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from medloss.cli.options import completed
 from medloss.cli.terminal import make_console
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
@@ -16,7 +17,7 @@ from medloss.offers.records import KINDS, Profile, Reader
 
 
 @click.command("info")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completed(*KINDS))
 @click.option("--kind", type=click.Choice(KINDS), help="Where several have the name.")
 @click.option("--env", is_flag=True, hidden=True)
 def info_command(name: str | None, kind: str | None, env: bool) -> None:

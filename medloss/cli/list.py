@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from medloss.cli.options import completed
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
@@ -24,7 +25,7 @@ _WIDE = 110
 
 
 @click.command("list")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completed(*KINDS))
 @click.option("--kind", type=click.Choice(KINDS), help="Only one of these kinds.")
 @click.option("--family", help="Only this family, for example region.")
 @click.option("--long", is_flag=True, help="With whole summaries, plugins and their versions.")

@@ -8,13 +8,16 @@ import errno
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from medloss.cli.exits import Stopped
 from medloss.cli.terminal import say
 from medloss.offers.host import PluginError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 PATH = click.Path(path_type=Path)
@@ -42,6 +45,38 @@ class Number(click.FloatRange):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return super().convert(number, param, ctx)
+
+
+def completed(*kinds: str, also: Sequence[str] = (), several: bool = False) -> Complete:
+    """What completes names of what is on offer, in a shell; it imports no torch.
+
+    Args:
+        kinds: of records, such as ``"metric"``.
+        also: words beside the names.
+        several: whether names stand between commas.
+    """
+
+    def complete(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from medloss.evaluation.reading.formats import with_own_readers
+
+        before, comma, begun = incomplete.rpartition(",") if several else ("", "", incomplete)
+        offers = [offer for offer in with_own_readers() if offer.record.kind in kinds]
+        names = dict.fromkeys(also, "") | {
+            name: offer.record.summary
+            for offer in offers
+            for name in (offer.record.name, *offer.record.aliases)
+        }
+        return [
+            CompletionItem(f"{before}{comma}{name}", help=summary)
+            for name, summary in names.items()
+            if name.startswith(begun)
+        ]
+
+    return complete
 
 
 class Whole(click.IntRange):
@@ -88,6 +123,7 @@ _OF_THE_MACHINE = (
 """Errors of a full disk, a broken one, or too little of anything."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 
 def grouped(

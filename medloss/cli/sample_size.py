@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from medloss.cli.options import PATH, Number, SectionedCommand, usage_errors
+from medloss.cli.options import PATH, Number, SectionedCommand, completed, usage_errors
 from medloss.cli.terminal import say
 
 _SECTIONS = {
@@ -22,6 +22,7 @@ _SECTIONS = {
     "-m",
     "--metric",
     metavar="METRIC[LABEL]",
+    shell_complete=completed("metric"),
     help="Whose spread counts.  [default: the only one of the pilot]",
 )
 @click.option(

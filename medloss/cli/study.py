@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from medloss.cli.exits import FAILED, InterruptedCommand, stops
-from medloss.cli.options import Number, SectionedCommand, Whole, usage_errors
+from medloss.cli.options import Number, SectionedCommand, Whole, completed, usage_errors
 from medloss.cli.terminal import say
 from medloss.runtime.config_text import parse_overrides
 
@@ -37,6 +37,7 @@ _SECTIONS = {
 @click.option(
     "--losses",
     metavar="A,B,C",
+    shell_complete=completed("loss", several=True),
     help="Losses of 'medloss list', with options as eval takes them; '+' joins terms, as in "
     "dice+0.5*focal:gamma=1. One that cannot train alone is added to dice_ce with weight 0.1, "
     "and named so.  [default: dice_ce, dice, cross_entropy, dice_focal, dice_topk, tversky]",
@@ -75,6 +76,7 @@ _SECTIONS = {
     "-m",
     "--metric",
     "metrics",
+    shell_complete=completed("metric", several=True),
     metavar="NAME[:option=value,...]",
     multiple=True,
     help="Repeatable.  [default: dice, sensitivity, specificity, hausdorff95, "

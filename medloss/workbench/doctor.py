@@ -24,6 +24,7 @@ from medloss.offers.host import Offer, PluginError, host
 from medloss.offers.isolation import IsolatedError, isolated
 from medloss.offers.records import Profile, Reader
 from medloss.runtime import threads
+from medloss.runtime.progress import tracked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,14 +75,14 @@ Check = Callable[[], Iterator[Finding]]
 
 def examine() -> Iterator[tuple[str, Finding]]:
     """Everything that :data:`CHECKS` finds, with its heading."""
-    for heading, checks in CHECKS.items():
-        for check in checks:
-            try:
-                for finding in check():
-                    yield heading, finding
-            except Exception as error:  # noqa: BLE001 - what is broken may raise anything
-                name = check.__name__.strip("_").replace("_", " ")
-                yield heading, Finding(name, f"{type(error).__name__}: {error}", "broken")
+    every = [(heading, check) for heading, checks in CHECKS.items() for check in checks]
+    for heading, check in tracked(every, "checks"):
+        try:
+            for finding in check():
+                yield heading, finding
+        except Exception as error:  # noqa: BLE001 - what is broken may raise anything
+            name = check.__name__.strip("_").replace("_", " ")
+            yield heading, Finding(name, f"{type(error).__name__}: {error}", "broken")
 
 
 def _versions() -> Iterator[Finding]:

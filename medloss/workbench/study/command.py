@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss.runtime import threads
+from medloss.runtime.progress import work
 from medloss.work.jobs import Crew
 from medloss.workbench.study import plan
 from medloss.workbench.study.folder import StudyFolder, check_same
@@ -220,8 +221,10 @@ def _trained(
         failed += facts["status"] == "failed"
         what = facts.get("message") or f"{facts.get('seconds_training', 0):.0f} s"
         say(f"[{count}/{left}] {run.name}: {facts['status']}, {what}")
+        training.step()
 
-    execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
+    with work("runs", left) as training:
+        execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
     return failed
 
 
