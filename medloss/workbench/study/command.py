@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import parse_requests, resolve
 from medloss.integrations.bundle.choice import bundle_to_train
 from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
+from medloss.runtime.progress import work
 from medloss.work.jobs import Crew
 from medloss.workbench.demo import demo_bundle
 from medloss.workbench.study import plan
@@ -130,7 +131,7 @@ class StudyOptions:
         Raises:
             ValueError: it is no metric of the study, or there is nothing to choose.
         """
-        columns = [parse_request(text).column for text in conditions.metrics]
+        columns = [each.column for each in map(resolve, parse_requests(conditions.metrics))]
         if not any(loss.candidates for loss in losses):
             if self.tune_by:
                 raise ValueError(
@@ -140,12 +141,13 @@ class StudyOptions:
             return None
         if not self.tune_by:
             return columns[0]
-        column = parse_request(self.tune_by).column
-        if column not in columns:
+        by = [each.column for each in map(resolve, parse_requests([self.tune_by]))]
+        if len(by) > 1 or by[0] not in columns:
             raise ValueError(
-                f"--tune-by: expected a metric of the study ({', '.join(columns)}), got {column}"
+                f"--tune-by: expected a metric of the study ({', '.join(columns)}), "
+                f"got {', '.join(by)}"
             )
-        return column
+        return by[0]
 
     def crew(self, conditions: StudyConditions, runs: int) -> Crew:
         """Who trains.
@@ -282,8 +284,10 @@ def _trained(
         failed += facts["status"] == "failed"
         what = facts.get("message") or f"{facts.get('seconds_training', 0):.0f} s"
         say(f"[{count}/{left}] {run.name}: {facts['status']}, {what}")
+        training.step()
 
-    execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
+    with work("runs", left) as training:
+        execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
     return failed
 
 
