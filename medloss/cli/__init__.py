@@ -32,6 +32,7 @@ COMMANDS = {
     "sample-size": "Say how many cases a study needs.",
     "study": "Train a bundle with several losses and compare them.",
     "suggest": "Propose a loss for label maps, from what they are like.",
+    "thresholds": "Find the threshold of each class on validation cases.",
     "warmup": "Compile now what would be compiled at the first use.",
 }
 

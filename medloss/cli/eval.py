@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.records import CaseResult, ResultTable
     from medloss.evaluation.score import EvalPlan
-    from medloss.integrations.bundle import BundleCases
+    from medloss.integrations.bundle.evaluate import BundleCases
 
 _FEW_CASES = 10
 _DECIDING = {

@@ -16,7 +16,7 @@ from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from medloss.cli.eval_outputs import OutputOptions
-    from medloss.integrations.bundle import BundleCases
+    from medloss.integrations.bundle.evaluate import BundleCases
 
 _PREDICTIONS = "predictions"
 
@@ -61,14 +61,21 @@ class BundleOptions:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
         overrides = parse_overrides(self.override)
 
-        from medloss.integrations.bundle import BundleCases, bundle_pairs, read_bundle  # MONAI
+        from medloss.integrations.bundle.choice import bundle_to_predict
 
-        bundle = read_bundle(
+        roles = bundle_to_predict(
             self.bundle,
             configs=self.bundle_config,
             checkpoint=self.checkpoint,
             overrides=overrides,
         )
+
+        from medloss.integrations.bundle.evaluate import BundleCases, bundle_pairs  # MONAI
+        from medloss.integrations.bundle.settings import open_bundle
+
+        bundle = open_bundle(roles, self.checkpoint)
+        if (decoding := inputs.decoding()) is not None:
+            bundle = dataclasses.replace(bundle, decision=bundle.decision.by(decoding))
         predictions = None if outputs.folder is None else outputs.folder / _PREDICTIONS
         source = (
             *bundle.source,
@@ -148,6 +155,14 @@ _VALUES = (
         type=click.FloatRange(0, 1, min_open=True),
         help="A class of its own is where its probability is at least this; fractions without an "
         "axis of classes are read as such a probability.  [default: 0.5, and such fractions fail]",
+    ),
+    click.option(
+        "--decode",
+        metavar="argmax|dice|FILE",
+        help="How labels are made of predicted probabilities: the likeliest class; the largest "
+        "expected Dice (dice:least_chance=0.5 leaves out a class that is nowhere as probable); or "
+        "a threshold for each channel, from a file of 'medloss thresholds'. Predictions that are "
+        "labels fail.  [default: argmax, and 0.5 for classes of their own]",
     ),
     click.option(
         "--instances",

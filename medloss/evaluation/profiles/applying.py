@@ -17,7 +17,7 @@ from medloss.evaluation.settings import InputSettings, option_text
 
 _BESIDE = (
     *("labels", "ignore_label", "remap", "remap_prediction", "remap_reference", "threshold"),
-    *("instances", "resample", "channels", "contours", "missed", "both_empty", "preset"),
+    *("decode", "instances", "resample", "channels", "contours", "missed", "both_empty", "preset"),
 )
 """Options that decide about numbers."""
 

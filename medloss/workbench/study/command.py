@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from medloss.evaluation.requests import parse_request
+from medloss.integrations.bundle.choice import bundle_to_train
+from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
 from medloss.work.jobs import Crew
 from medloss.workbench.demo import demo_bundle
@@ -90,8 +92,6 @@ class StudyOptions:
         Raises:
             ValueError: there is no such bundle.
         """
-        from medloss.integrations.bundle.files import config_files, digest  # MONAI
-
         bundle, overrides = self.bundle, self.overrides
         if bundle is None:
             bundle, overrides = demo_bundle(), {**DEMO_OVERRIDES, **overrides}
@@ -186,6 +186,9 @@ def run_study(options: StudyOptions, say: Say) -> int:
         raise ValueError("--epochs says how long a run is and --budget plans it; give one of them")
     seeds = options.seed_list()
     conditions = options.conditions()
+    bundle_to_train(
+        Path(conditions.bundle), configs=conditions.configs, overrides=conditions.overrides
+    )
     from medloss.evaluation.score import check_options
     from medloss.workbench.study.bundle import StudyBundle  # MONAI
     from medloss.workbench.study.evaluate import plan_of
