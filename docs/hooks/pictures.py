@@ -34,10 +34,12 @@ SHOWN = {
     "blob": "each lesion alike",
 }
 _EXCERPT = """
-section:not([aria-labelledby=summary], [aria-labelledby=pictures]), nav, dl { display: none !important; }
+section:not([aria-labelledby=summary], [aria-labelledby=pictures]), nav, dl {
+  display: none !important;
+}
 """
 _STYLE = """
-svg { color: #222; font-family: system-ui, sans-serif; }
+svg { color: #222; background: #fff; font-family: system-ui, sans-serif; }
 text { fill: currentcolor; font-size: 11px; }
 .name { font: 600 15px ui-monospace, monospace; }
 .rule { stroke: currentcolor; opacity: 0.15; }
@@ -45,7 +47,10 @@ text { fill: currentcolor; font-size: 11px; }
 .curve { fill: none; stroke: #c2410c; stroke-width: 2; }
 .target, .prediction { fill: none; stroke: currentcolor; stroke-width: 0.35; }
 .prediction { stroke-dasharray: 0.5 0.5; }
-@media (prefers-color-scheme: dark) { svg { color: #ddd; } .curve { stroke: #fb923c; } }
+@media (prefers-color-scheme: dark) {
+  svg { color: #ddd; background: #14181e; }
+  .curve { stroke: #fb923c; }
+}
 """
 
 
@@ -138,12 +143,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_study(folder)
-        subprocess.run(
-            [sys.executable, "-m", "medloss", "eval", folder / "predictions", folder / "references"]
-            + ["--labels", "1=brain,2=lesion", "--images", folder / "images"]
-            + ["--output", folder / "scores", "--title", "Lesions in eight brains"],
-            check=True,
-        )
+        command: list[str | Path] = [sys.executable, "-m", "medloss", "eval"]
+        command += [folder / "predictions", folder / "references", "--output", folder / "scores"]
+        command += ["--labels", "1=brain,2=lesion", "--images", folder / "images"]
+        subprocess.run([*command, "--title", "Lesions in eight brains"], check=True)
         photograph(folder / "scores" / "report.html", PICTURES / "report.webp")
 
 
