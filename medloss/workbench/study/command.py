@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.integrations.bundle.choice import bundle_to_train
 from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
 from medloss.work.jobs import Crew
@@ -166,9 +165,6 @@ def run_study(options: StudyOptions, say: Say) -> int:
         raise ValueError("--epochs says how long a run is and --budget plans it; give one of them")
     seeds = options.seed_list()
     conditions = options.conditions()
-    bundle_to_train(
-        Path(conditions.bundle), configs=conditions.configs, overrides=conditions.overrides
-    )
     from medloss.evaluation.score import check_options
     from medloss.workbench.study.bundle import StudyBundle  # MONAI
     from medloss.workbench.study.evaluate import plan_of
