@@ -256,7 +256,7 @@ def _mask(
     mask = np.zeros(image.shape, dtype=np.uint8, order="F")
     for channel in wanted:
         if channel < channels:
-            mask |= values.likely(image.array[..., channel], image.threshold)
+            mask |= image.mask(channel)
     return mask
 
 
@@ -264,7 +264,7 @@ def _present(image: Image) -> set[int]:
     if not image.independent:
         return set(values.present_labels(image.labels()))
     channels = range(image.array.shape[-1])
-    return {n + 1 for n in channels if float(image.array[..., n].max()) >= image.threshold}
+    return {n + 1 for n in channels if image.mask(n).any()}
 
 
 def _check_sides(
@@ -279,7 +279,7 @@ def _check_sides(
         return
     likely = np.zeros(stack.shape, dtype=np.uint16, order="F")
     for channel in range(stack.array.shape[-1]):
-        likely += values.likely(stack.array[..., channel], stack.threshold)
+        likely += stack.mask(channel)
     if likely.max() > 1:
         raise CaseError(
             f"the channels of {stack.path} overlap, which the labels of {other.path} cannot; say "

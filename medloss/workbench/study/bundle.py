@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ LEFT_OUT = (
 )
 """Handlers of a trainer that a study leaves out: they would choose weights by the held-out cases,
 or begin from other weights, or write outside the folder of a run."""
+
+TUNING_PART = 4
+"""One training case of so many is held out to choose a candidate by."""
 
 BundleCase = Mapping[str, Any]
 BundleSplit = tuple[list[BundleCase], list[BundleCase]]
@@ -103,31 +106,50 @@ class StudyBundle:
         made = reader.role(self.held_out, "postprocessing")
         return read_postprocessing(self.folder, made).activation or "softmax"
 
-    def split(self, fold: int) -> BundleSplit | None:
+    def split(self, fold: int, *, tuning: bool = False) -> BundleSplit | None:
         """Cases that train and cases held out; None for the bundle's own split.
 
-        Fold k holds out every case whose place in the training list is k modulo the folds.
+        Fold k holds out every case whose place in the training list is k modulo the folds. For
+        tuning those are left aside, and the first of every four that remain is held out instead.
 
         Raises:
             ValueError: the training list cannot be divided so.
         """
         folds = self.conditions.folds
-        if not folds:
+        if not folds and not tuning:
             return None
-        data = self.roles.of_dataset("data")
-        cases = self.build(self.parser(), data)
-        texts = [json.dumps(case, sort_keys=True, default=str) for case in cases]
+        data, held = self.roles.of_dataset("data"), self.held_out.of_dataset("data")
+        cases = list(self.build(self.parser(), data))
+        texts = _texts(cases)
         if len(set(texts)) < len(texts):
             raise ValueError(
-                f"{self.folder}: {data} lists a case more than once; --folds would put it "
-                f"on both sides"
+                f"{self.folder}: {data} lists a case more than once; "
+                f"{'--folds' if folds else 'tuning'} would put it on both sides"
             )
+        train, held_out = self._folded(cases, fold) if folds else (cases, None)
+        if not tuning:
+            return train, held_out or []
+        reported = held_out or list(self.build(self.parser(), held))
+        if both := {*_texts(train)} & {*_texts(reported)}:
+            raise ValueError(
+                f"{self.folder}: {len(both)} cases are in {data} and in {held}, so that a loss "
+                f"would be tuned on cases that are reported; --folds divides the training list "
+                f"instead"
+            )
+        if len(train) < 2:
+            raise ValueError(
+                f"{self.folder}: tuning needs at least 2 training cases, there is {len(train)}"
+            )
+        return [x for n, x in enumerate(train) if n % TUNING_PART], train[::TUNING_PART]
+
+    def _folded(self, cases: list[BundleCase], fold: int) -> BundleSplit:
+        folds, data = self.conditions.folds, self.roles.of_dataset("data")
         if len(cases) < 2 * folds:
             raise ValueError(
                 f"{self.folder}: {folds} folds need at least {2 * folds} training cases, "
                 f"{data} has {len(cases)}"
             )
-        return [x for n, x in enumerate(cases) if n % folds != fold], list(cases[fold::folds])
+        return [x for n, x in enumerate(cases) if n % folds != fold], cases[fold::folds]
 
     def changes(self, run: StudyRun, folder: Path, split: BundleSplit | None) -> dict[str, Any]:
         """What a run changes in the configuration, beyond the overrides of the study."""
@@ -187,3 +209,8 @@ class StudyBundle:
             raise ValueError(f"{file}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
+
+
+def _texts(cases: Sequence[BundleCase]) -> list[str]:
+    """What tells cases apart."""
+    return [json.dumps(case, sort_keys=True, default=str) for case in cases]
