@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from medloss.evaluation.requests import parse_requests, resolve
-from medloss.integrations.bundle.choice import bundle_to_train
 from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
 from medloss.runtime.progress import work
@@ -188,9 +187,6 @@ def run_study(options: StudyOptions, say: Say) -> int:
         raise ValueError("--epochs says how long a run is and --budget plans it; give one of them")
     seeds = options.seed_list()
     conditions = options.conditions()
-    bundle_to_train(
-        Path(conditions.bundle), configs=conditions.configs, overrides=conditions.overrides
-    )
     from medloss.evaluation.score import check_options
     from medloss.workbench.study.bundle import StudyBundle  # MONAI
     from medloss.workbench.study.evaluate import plan_of
