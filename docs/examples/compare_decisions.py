@@ -2,10 +2,10 @@
 
     python docs/examples/compare_decisions.py OUT NAME=PROBABILITIES,LABELS ...
 
-writes OUT/cases.csv (and .gz), a row for each case, label, metric and decision, and OUT/gains.csv, what each
-decision changes against the likeliest class: the mean of the paired differences and its 95 %
-interval. Thresholds are found for Dice on the other cases: each fifth of the cases is decided by
-those of the other four fifths, so that a set of one case has none.
+writes OUT/cases.csv (and .gz), a row for each case, label, metric and decision, and OUT/gains.csv,
+what each decision changes against the likeliest class: the mean of the paired differences and its
+95 % interval. Thresholds are found for Dice on the other cases: each fifth of the cases is decided
+by those of the other four fifths, so that a set of one case has none.
 
     python docs/examples/compare_decisions.py --table
 
