@@ -115,7 +115,8 @@ def make_layers(
         maps = prediction.labels(), reference.labels()
         if labels is None:
             for image, one in zip(sides, maps, strict=True):
-                values.check_labels(image.path, one)
+                if not image.decided:
+                    values.check_labels(image.path, one)
             found = {label for one in maps for label in values.present_labels(one)}
             found |= set(channel_labels(prediction)) if probabilities else set()
             plain: dict[Label, int] = {label: label for label in sorted(found - {without})}

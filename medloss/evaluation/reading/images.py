@@ -58,6 +58,7 @@ class Image:
         codes: of labels in a terminology, likewise.
         cropped: whether outside of the array is background.
         threshold: from which probability on a class of its own is there.
+        decided: whether the labels were decided by this process, not read from a file.
         cuts: where each class is, if that was decided otherwise than by the likeliest class or one
             threshold for all.
     """
@@ -74,6 +75,7 @@ class Image:
     codes: Mapping[int, str] = field(default_factory=dict)
     cropped: bool = False
     threshold: float = values.THRESHOLD
+    decided: bool = False
     cuts: Cuts | None = None
 
     @property

@@ -128,7 +128,7 @@ def predict(
     spacing_mm = tuple(float(size) for size in np.linalg.norm(whole[:3, :axes], axis=0))
     space = _space(image)
     if len(labels) == 1:
-        return Image(path, labels[0].numpy(), spacing_mm, whole, space=space)
+        return Image(path, labels[0].numpy(), spacing_mm, whole, space=space, decided=True)
     channels = labels.movedim(0, -1).numpy()
     return Image(
         path, channels, spacing_mm, whole, probabilities=True, independent=True, space=space
