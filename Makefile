@@ -53,9 +53,9 @@ unit: $(VENV)/.installed
 kernels: $(VENV)/.installed
 	$(BIN)/python docs/examples/compile_on_every_triton.py $(VENV)/triton
 
-# A warning is an error (strict in mkdocs.yml). torch and mkdocs announce what does not concern us.
+# A warning is an error. torch announces what does not concern us.
 docs: $(VENV)/.installed
-	NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore::DeprecationWarning $(BIN)/mkdocs build --quiet
+	PYTHONWARNINGS=ignore::DeprecationWarning $(BIN)/python docs/hooks/build_site.py site
 	$(BIN)/python docs/hooks/check_site.py site
 
 # The wheel and the editable install follow different rules, so the wheel is installed and used.

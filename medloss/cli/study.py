@@ -8,14 +8,22 @@ from typing import Any
 import click
 
 from medloss.cli.exits import FAILED, InterruptedCommand, stops
-from medloss.cli.options import usage_errors
+from medloss.cli.options import Number, SectionedCommand, Whole, completed, usage_errors
 from medloss.cli.terminal import say
 from medloss.runtime.config_text import parse_overrides
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
-@click.command("study", short_help="Train a bundle with several losses and compare them.")
+_SECTIONS = {
+    "What is compared": ("losses", "losses_file", "baseline", "metrics"),
+    "How it is trained": (*("seeds", "folds", "epochs", "budget", "bundle_config", "override"),),
+    "Who does the work": ("device", "workers", "scheduler"),
+    "What comes out": ("output", "dry_run", "report_only", "force"),
+}
+
+
+@click.command("study", cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("bundle", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-o",
@@ -29,6 +37,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--losses",
     metavar="A,B,C",
+    shell_complete=completed("loss", several=True),
     help="Losses of 'medloss list', with options as eval takes them; '+' joins terms, as in "
     "dice+0.5*focal:gamma=1. One that cannot train alone is added to dice_ce with weight 0.1, "
     "and named so. Of values with '|' between them, as in tversky:fn_weight=0.5|0.7 or "
@@ -49,25 +58,32 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     metavar="METRIC",
     help="Metric that chooses among values with '|' between them, one of -m.  [default: first]",
 )
-@click.option("--seeds", metavar="N,N", default="0,1,2", show_default=True)
+@click.option(
+    "--seeds",
+    metavar="N,N",
+    default="0,1,2",
+    show_default=True,
+    help="Each loss is trained once with each.",
+)
 @click.option(
     "--folds",
     metavar="N",
-    type=click.IntRange(min=2),
+    type=Whole(min=2),
     default=None,
     help="Cross-validate over the bundle's training list.  [default: the bundle's own split]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Of every run.  [default: the bundle's]")
+@click.option("--epochs", type=Whole(min=1), help="Of every run.  [default: the bundle's]")
 @click.option(
     "--budget",
     metavar="MINUTES",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Plan the epochs, equal for all runs, so that the whole study fits.",
 )
 @click.option(
     "-m",
     "--metric",
     "metrics",
+    shell_complete=completed("metric", several=True),
     metavar="NAME[:option=value,...]",
     multiple=True,
     help="Repeatable.  [default: dice, sensitivity, specificity, hausdorff95, "
@@ -90,7 +106,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     help="Processes.  [default: one for each processor, or 1 on a GPU]",
 )
 @click.option(

@@ -60,6 +60,7 @@ def evaluate(
     remap_prediction: str | Mapping[int, int] | None = None,
     remap_reference: str | Mapping[int, int] | None = None,
     threshold: float | None = None,
+    decode: str | Path | Mapping[str, Any] | None = None,
     instances: bool = False,
     label_divisor: int | None = None,
     resample: bool = False,
@@ -107,6 +108,7 @@ def evaluate(
         remap_prediction: see there.
         remap_reference: see there.
         threshold: see there.
+        decode: see there; a mapping ``{"thresholds": [0, 0.4]}`` too.
         instances: see there.
         label_divisor: see there.
         resample: see there.
@@ -200,6 +202,8 @@ def _evaluate(given: dict[str, Any]) -> Evaluation:
 def _inputs(given: Mapping[str, Any]) -> InputSettings:
     names = [field.name for field in dataclasses.fields(InputSettings) if field.name in given]
     said = {name: given[name] for name in names}
+    if isinstance(given["decode"], PathLike):
+        said["decode"] = str(given["decode"])
     for name, check in INPUTS.items():
         if said[name] is not None and (expected := check(said[name])):
             raise ValueError(f"{name}: expected {expected}, got {said[name]!r}")

@@ -169,9 +169,9 @@ def test_the_target_is_what_prepare_batch_gives(tmp_path: Path) -> None:
     ("changes", "arguments", "words"),
     [
         ({}, ["--bundle-config", "other"], "holds no configuration called 'other'"),
-        ({"loss": {"_target_": "NoSuchLoss"}}, [], "train#trainer#loss_function cannot be used"),
-        ({"loss": "$3"}, [], "loss_function of the trainer is no torch module but a int"),
-        ({"train": {}}, [], "has neither train#trainer#train_data_loader nor train#dataloader"),
+        ({"loss": {"_target_": "NoSuchLoss"}}, [], "loss cannot be used: ModuleNotFoundError"),
+        ({"loss": "$3"}, [], "loss_function (loss) is no torch module but a int"),
+        ({"train": {}}, [], "nothing is the train_data_loader in train.json: it has no trainer"),
         ({"dataset_dir": "/nowhere"}, [], "no batch comes through"),
         ({}, ["--override", "nonsense"], "'nonsense' is not of the form ID=VALUE"),
         ({}, ["--checkpoint", "no.pt"], "no.pt does not exist"),
