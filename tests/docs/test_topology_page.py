@@ -18,8 +18,8 @@ from medloss.integrations.nnunet_file import write_trainer
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def blocks(language: str, page: str = "topology") -> list[str]:
-    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+def blocks(language: str, page: str = "topology.md") -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
@@ -69,9 +69,9 @@ def test_the_bundle_config_trains_on_skeletons() -> None:
 
 def test_examples_of_the_worst_neighbour_train() -> None:
     names: dict[str, Any] = {}
-    for code in blocks("python", "same-class-neighbours"):
+    for code in blocks("python", "same-class-neighbours.md"):
         exec(code, names)
-    (block,) = blocks("json", "same-class-neighbours")
+    (block,) = blocks("json", "same-class-neighbours.md")
     parser = ConfigParser(json.loads(f"{{{block}}}"))
     names["in_a_bundle"] = parser.get_parsed_content("loss")
     z = torch.randn(1, 3, 12, 12, 20, requires_grad=True)
