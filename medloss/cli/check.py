@@ -19,6 +19,7 @@ from medloss.cli.preflight import (
 )
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
+from medloss.offers.folders import as_if_installed
 from medloss.offers.host import Offer
 from medloss.offers.records import KINDS, Kind, Reader
 from medloss.runtime.progress import work
@@ -37,7 +38,7 @@ _SECTIONS = {
 
 
 @click.command("check", cls=SectionedCommand, sections=_SECTIONS)
-@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completed(*KINDS))
+@click.argument("names", metavar="[NAME | FOLDER]...", nargs=-1, shell_complete=completed(*KINDS))
 @click.option("--plugin", help="Everything that this plugin or distribution offers.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only one of these kinds.")
 @click.option(
@@ -60,6 +61,8 @@ def check_command(
     preflight: PreflightOptions,
 ) -> None:
     """Hold what is called NAME, or all that a plugin offers, to the contract.
+
+    FOLDER is that of a plugin with a pyproject.toml, "." for example, which need not be installed.
 
     Each is built with the options of its record's example and must be finite, differentiable,
     symmetric, indifferent to what is masked, and usable in MONAI; its options are crossed with each
@@ -84,14 +87,33 @@ def check_command(
         context.exit(1 if report.defects else 0)
     preflight.refuse_alone()
     if bool(names) == bool(plugin):
-        raise click.UsageError("expected a NAME or --plugin NAME")
+        raise click.UsageError("expected a NAME, a FOLDER or --plugin NAME")
+    folders = [name for name in names if _is_folder(name)]
+    if folders and [*names] != folders[:1]:
+        raise click.UsageError(f"expected the folder {folders[0]!r} alone, got {' '.join(names)}")
+    if folders:
+        try:
+            plugin = context.with_resource(as_if_installed(Path(folders[0])))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     offers = _chosen(names, plugin, kind)
+    for remark in with_own_readers().remarks(offers):
+        say(f"Remark: {remark}", err=True)
     if sample is not None and not any(isinstance(each.record, Reader) for each in offers):
         raise click.UsageError("--sample is a file for a reader, and none is to be checked")
     checked = _checked(offers, seconds=seconds, sample=sample)
     outcomes = _print_json(checked) if as_json else _print_tables(checked)
     if any(outcome.verdict == "failed" for outcome in outcomes):
         context.exit(1)
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a folder is meant: a name of medloss has no separator."""
+    return (
+        Path(name, "pyproject.toml").is_file()
+        or name in (".", "..")
+        or any(sign in name for sign in "/\\")
+    )
 
 
 def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> list[Offer[Any]]:

@@ -16,7 +16,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 _SECTIONS = {
-    "What is compared": ("losses", "losses_file", "baseline", "metrics"),
+    "What is compared": ("losses", "losses_file", "baseline", "metrics", "tune_by"),
     "How it is trained": (*("seeds", "folds", "epochs", "budget", "bundle_config", "override"),),
     "Who does the work": ("device", "workers", "scheduler"),
     "What comes out": ("output", "dry_run", "report_only", "force"),
@@ -40,7 +40,9 @@ _SECTIONS = {
     shell_complete=completed("loss", several=True),
     help="Losses of 'medloss list', with options as eval takes them; '+' joins terms, as in "
     "dice+0.5*focal:gamma=1. One that cannot train alone is added to dice_ce with weight 0.1, "
-    "and named so.  [default: dice_ce, dice, cross_entropy, dice_focal, dice_topk, tversky]",
+    "and named so. Of values with '|' between them, as in tversky:fn_weight=0.5|0.7 or "
+    "dice+0.1|1*focal, one is chosen on cases that are not reported.  [default: dice_ce, dice, "
+    "cross_entropy, dice_focal, dice_topk, tversky]",
 )
 @click.option(
     "--losses-file",
@@ -50,6 +52,12 @@ _SECTIONS = {
 )
 @click.option(
     "--baseline", metavar="NAME", help="What the others are compared with.  [default: first]"
+)
+@click.option(
+    "--tune-by",
+    metavar="METRIC",
+    shell_complete=completed("metric"),
+    help="Metric that chooses among values with '|' between them, one of -m.  [default: first]",
 )
 @click.option(
     "--seeds",

@@ -14,7 +14,7 @@ import inspect
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,7 @@ import pluggy
 
 from medloss.offers import records
 from medloss.offers.isolation import IsolatedError, apart, isolated
+from medloss.offers.mistakes import SEEMS_OURS, check_hooks, unknown_family, wrong_group
 from medloss.offers.records import API, GROUP, Detection, Loss, Metric, Profile, Reader, Record
 
 R = TypeVar("R", bound=Record)
@@ -301,6 +302,18 @@ class Host:
             raise PluginError(f"{' and '.join(map(str, found))}: nothing is offered")
         return offers
 
+    def remarks(self, offers: Iterable[Offer[Any]] | None = None) -> list[str]:
+        """What is no fault of offers, all of them by default, but may not be meant.
+
+        A family that medloss does not have is one: mistyped, or the author's own.
+        """
+        families = {offer.record.family for offer in self if offer.plugin.distribution == OURS}
+        found = [
+            (offer, unknown_family(offer.record.family, families))
+            for offer in (self if offers is None else offers)
+        ]
+        return [f"{offer.full_name}: {remark}" for offer, remark in found if remark]
+
     def _add(self, plugin: Plugin, api: int, entry: metadata.EntryPoint | None) -> Plugin:
         """Load one plugin whole, or not at all."""
         if self.disabled & {plugin.name, f"{plugin.distribution}:{plugin.name}"}:
@@ -347,13 +360,18 @@ def _offers(
     # Of its own, so that nothing is left behind in the manager of others if anything fails.
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(records)
-    manager.register(entry.load(), name=plugin.name)
-    manager.check_pending()
+    module = entry.load()
+    check_hooks(module, [_hook(kind) for kind in kinds])
+    manager.register(module, name=plugin.name)
     return [[Offer(r, plugin) for r in _yielded(manager, kind)] for kind in kinds]
 
 
+def _hook(kind: type[Record]) -> str:
+    return kind.module.replace(".", "_")
+
+
 def _yielded(manager: pluggy.PluginManager, kind: type[R]) -> list[R]:
-    hook = kind.module.replace(".", "_")
+    hook = _hook(kind)
     found: list[R] = []
     for result in getattr(manager.hook, hook)():
         for record in result:
@@ -391,25 +409,28 @@ def _entry_points() -> Iterator[_Entry]:
         except IsolatedError as failure:
             found += _unreadable(distribution, str(failure))
     # The same distribution can be on sys.path twice (an editable install beside its source).
-    unique = {(p.distribution, p.name, api): (p, api, e) for p, api, e in reversed(found)}
+    unique = {(p.distribution, p.name, api, p.state): (p, api, e) for p, api, e in reversed(found)}
     yield from (unique[key] for key in sorted(unique))
 
 
 def _of_distribution(distribution: metadata.Distribution) -> list[_Entry]:
-    if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+    if not SEEMS_OURS.search(distribution.read_text("entry_points.txt") or ""):
         return []  # read twice as fast as it is parsed
-    entries = [
-        (entry, int(group[1] or 1))
-        for entry in distribution.entry_points
-        if (group := re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group))
-    ]
+    entries: list[tuple[metadata.EntryPoint, int, str]] = []
+    for entry in distribution.entry_points:
+        if group := re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group):
+            entries.append((entry, int(group[1] or 1), ""))
+        elif reason := wrong_group(entry.group):
+            entries.append((entry, API, reason))
     if not entries:  # else nobody asks for the metadata, which take longer to read
         return []
     path = _path(distribution)
     name, version = _name_and_version(distribution, path)
     return [
         (Plugin(entry.name, entry.value, name, version, path=path), api, entry)
-        for entry, api in entries
+        if not reason
+        else (Plugin(entry.name, entry.value, name, version, "refused", reason, path), api, None)
+        for entry, api, reason in entries
     ]
 
 

@@ -35,6 +35,12 @@ def medloss_losses() -> Iterator[Loss]:
         example={"softmax": True, "include_background": False, "iterations": 3},
     )
     yield loss(
+        name="cb_dice",
+        target="medloss_topology.cb_dice:CbDiceLoss",
+        alone=False,
+        example={"softmax": True, "include_background": False},
+    )
+    yield loss(
         name="skeleton_recall",
         target="medloss_topology.skeleton_recall:SkeletonRecallLoss",
         needs=("skeleton",),

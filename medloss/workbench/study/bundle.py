@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ NEEDED = (
     "validate#dataset#transform",
     "validate#inferer",
 )
+
+TUNING_PART = 4
+"""One training case of so many is held out to choose a candidate by."""
 
 BundleCase = Mapping[str, Any]
 BundleSplit = tuple[list[BundleCase], list[BundleCase]]
@@ -104,30 +107,49 @@ class StudyBundle:
         found = read_postprocessing(self.folder, reader.optional("postprocessing", None))
         return found.activation or "softmax"
 
-    def split(self, fold: int) -> BundleSplit | None:
+    def split(self, fold: int, *, tuning: bool = False) -> BundleSplit | None:
         """Cases that train and cases held out; None for the bundle's own split.
 
-        Fold k holds out every case whose place in the training list is k modulo the folds.
+        Fold k holds out every case whose place in the training list is k modulo the folds. For
+        tuning those are left aside, and the first of every four that remain is held out instead.
 
         Raises:
             ValueError: the training list cannot be divided so.
         """
         folds = self.conditions.folds
-        if not folds:
+        if not folds and not tuning:
             return None
-        cases = self.build(self.parser(), f"{DATASET}#data")
-        texts = [json.dumps(case, sort_keys=True, default=str) for case in cases]
+        cases = list(self.build(self.parser(), f"{DATASET}#data"))
+        texts = _texts(cases)
         if len(set(texts)) < len(texts):
             raise ValueError(
-                f"{self.folder}: {DATASET}#data lists a case more than once; --folds would put it "
-                f"on both sides"
+                f"{self.folder}: {DATASET}#data lists a case more than once; "
+                f"{'--folds' if folds else 'tuning'} would put it on both sides"
             )
+        train, held_out = self._folded(cases, fold) if folds else (cases, None)
+        if not tuning:
+            return train, held_out or []
+        reported = held_out or list(self.build(self.parser(), "validate#dataset#data"))
+        if both := {*_texts(train)} & {*_texts(reported)}:
+            raise ValueError(
+                f"{self.folder}: {len(both)} cases are in {DATASET}#data and in "
+                f"validate#dataset#data, so that a loss would be tuned on cases that are reported; "
+                f"--folds divides the training list instead"
+            )
+        if len(train) < 2:
+            raise ValueError(
+                f"{self.folder}: tuning needs at least 2 training cases, there is {len(train)}"
+            )
+        return [x for n, x in enumerate(train) if n % TUNING_PART], train[::TUNING_PART]
+
+    def _folded(self, cases: list[BundleCase], fold: int) -> BundleSplit:
+        folds = self.conditions.folds
         if len(cases) < 2 * folds:
             raise ValueError(
                 f"{self.folder}: {folds} folds need at least {2 * folds} training cases, "
                 f"{DATASET}#data has {len(cases)}"
             )
-        return [x for n, x in enumerate(cases) if n % folds != fold], list(cases[fold::folds])
+        return [x for n, x in enumerate(cases) if n % folds != fold], cases[fold::folds]
 
     def changes(self, run: StudyRun, folder: Path, split: BundleSplit | None) -> dict[str, Any]:
         """What a run changes in the configuration, beyond the overrides of the study."""
@@ -166,6 +188,11 @@ class StudyBundle:
             return None
         found: dict[int | str, str] = {n: name for n, name in sorted(named.items()) if n > 0}
         return found or None
+
+
+def _texts(cases: Sequence[BundleCase]) -> list[str]:
+    """What tells cases apart."""
+    return [json.dumps(case, sort_keys=True, default=str) for case in cases]
 
 
 def _has(parser: ConfigParser, entry: str) -> bool:

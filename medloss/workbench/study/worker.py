@@ -36,9 +36,9 @@ PILOT_CASES, PILOT_STEPS = 3, 8
 
 @dataclass
 class Fold:
-    """What the runs of a fold share."""
+    """What the runs of a fold share; those that tune have other cases."""
 
-    number: int = -1
+    key: tuple[int, bool] = (-1, False)
     split: BundleSplit | None = None
     dataset: Any = None
     inference: BundleInference | None = None
@@ -159,8 +159,8 @@ class Worker:
 
     def _shared(self, run: StudyRun, folder: Path) -> Fold:
         """What the runs of a fold share; the last fold is remembered."""
-        if self._fold.number != run.fold:
-            self._fold = Fold(run.fold, self.bundle.split(run.fold))
+        if self._fold.key != (key := (run.fold, run.tuning)):
+            self._fold = Fold(key, self.bundle.split(run.fold, tuning=run.tuning))
             parser = self.bundle.parser()
             parser.update(self.bundle.changes(run, folder, self._fold.split))
             self._fold.dataset = self.bundle.build(parser, DATASET)
