@@ -36,11 +36,13 @@ SECTIONS = {
         "demo": "Train a bundle, infer, and score: minutes, no download.",
         "study": "Train a bundle with several losses and compare them.",
         "nnunet-trainer": "Write an nnU-Net v2 trainer.",
+        "demo": "Train a bundle, infer, and score: minutes, no download.",
     },
     "This machine, and plugins": {
         "doctor": "Say what works here, and what does not.",
         "warmup": "Compile now what would be compiled at the first use.",
         "bench": "Measure time and memory of losses beside others.",
+        "new-plugin": "Write a plugin to begin from.",
         "check": "Hold losses and metrics to the contract, or try a loss on a batch.",
         "new-plugin": "Write a plugin to begin from.",
     },
