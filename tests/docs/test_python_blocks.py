@@ -37,6 +37,7 @@ ELSEWHERE = {
     "notebooks.md": "tests/docs/test_profiles_pages.py",
     "partial-labels.md": "tests/docs/test_partial_and_deep_pages.py",
     "preflight.md": "tests/workbench/preflight/test_preflight_page.py",
+    "same-class-neighbours.md": "tests/docs/test_topology_page.py",
     "start.md": "tests/docs/test_site.py",
     "topology.md": "tests/docs/test_topology_page.py",
     "torch-compile.md": "tests/base/test_under_compile.py",
