@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +184,11 @@ _OPTIONS = (
         "--json-file", metavar="FILE", type=PATH, help="Write the findings on a batch as JSON."
     ),
 )
+
+PREFLIGHT_OPTIONS = tuple(
+    field.name for field in dataclasses.fields(PreflightOptions) if field.name != "json_file"
+)
+"""That say what is tried, in the order of the help."""
 
 preflight_options = grouped("preflight", PreflightOptions, _OPTIONS)
 """Gives a command the options above, as one argument ``preflight``."""

@@ -16,6 +16,7 @@ from medloss.evaluation.records import (
     ResultTable,
     ScoredLabel,
 )
+from medloss.evaluation.requests import named_columns, split_requests
 
 SPACING_TOLERANCE = 0.001
 """Largest difference of the voxel sizes of one case in two runs, as a share."""
@@ -180,8 +181,9 @@ def _measures(run: ComparedRun, wanted: Sequence[str]) -> list[Measure]:
     if not wanted:
         return list(run.table.measures)
     found = []
-    for name in dict.fromkeys(wanted):
-        mine = [m for m in run.table.measures if name in (m.name, m.name.partition("[")[0])]
+    for name in (part for text in wanted for part in split_requests(text)):
+        columns, _ = named_columns(name, [measure.name for measure in run.table.measures])
+        mine = [measure for measure in run.table.measures if measure.name in columns]
         if not mine:
             has = ", ".join(measure.name for measure in run.table.measures)
             raise CompareError(f"{run.name} has no metric {name!r}; it has {has or 'none'}")

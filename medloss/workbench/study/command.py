@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.requests import parse_request
-from medloss.integrations.bundle.choice import bundle_to_train
+from medloss.evaluation.requests import named_columns, parse_request, parse_requests, resolve
 from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
+from medloss.runtime.progress import work
 from medloss.work.jobs import Crew
 from medloss.workbench.demo import demo_bundle
 from medloss.workbench.study import plan
@@ -130,7 +130,7 @@ class StudyOptions:
         Raises:
             ValueError: it is no metric of the study, or there is nothing to choose.
         """
-        columns = [parse_request(text).column for text in conditions.metrics]
+        columns = [resolve(each).column for each in parse_requests(conditions.metrics)]
         if not any(loss.candidates for loss in losses):
             if self.tune_by:
                 raise ValueError(
@@ -140,12 +140,13 @@ class StudyOptions:
             return None
         if not self.tune_by:
             return columns[0]
-        column = parse_request(self.tune_by).column
-        if column not in columns:
+        column = resolve(parse_request(self.tune_by)).column
+        named, _ = named_columns(column, columns)
+        if len(named) != 1:
             raise ValueError(
                 f"--tune-by: expected a metric of the study ({', '.join(columns)}), got {column}"
             )
-        return column
+        return named[0]
 
     def crew(self, conditions: StudyConditions, runs: int) -> Crew:
         """Who trains.
@@ -186,9 +187,6 @@ def run_study(options: StudyOptions, say: Say) -> int:
         raise ValueError("--epochs says how long a run is and --budget plans it; give one of them")
     seeds = options.seed_list()
     conditions = options.conditions()
-    bundle_to_train(
-        Path(conditions.bundle), configs=conditions.configs, overrides=conditions.overrides
-    )
     from medloss.evaluation.score import check_options
     from medloss.workbench.study.bundle import StudyBundle  # MONAI
     from medloss.workbench.study.evaluate import plan_of
@@ -282,8 +280,10 @@ def _trained(
         failed += facts["status"] == "failed"
         what = facts.get("message") or f"{facts.get('seconds_training', 0):.0f} s"
         say(f"[{count}/{left}] {run.name}: {facts['status']}, {what}")
+        training.step()
 
-    execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
+    with work("runs", left) as training:
+        execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
     return failed
 
 
