@@ -2,10 +2,10 @@
 
     python docs/examples/compare_decisions.py OUT NAME=PROBABILITIES,LABELS ...
 
-writes OUT/cases.csv, a row for each case, label, metric and decision, and OUT/gains.csv, what each
-decision changes against the likeliest class: the mean of the paired differences and its 95 %
-interval. Thresholds are found for Dice on the other cases: each fifth of the cases is decided by
-those of the other four fifths, so that a set of one case has none.
+writes OUT/cases.csv (and .gz), a row for each case, label, metric and decision, and OUT/gains.csv,
+what each decision changes against the likeliest class: the mean of the paired differences and its
+95 % interval. Thresholds are found for Dice on the other cases: each fifth of the cases is decided
+by those of the other four fifths, so that a set of one case has none.
 
     python docs/examples/compare_decisions.py --table
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gzip
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -121,6 +122,8 @@ def main() -> None:
         rows += decided(name, Path(predictions), Path(references))
     Path(out).mkdir(parents=True, exist_ok=True)
     write_rows(Path(out, "cases.csv"), [CASES, *rows])
+    text = Path(out, "cases.csv").read_bytes()
+    Path(out, "cases.csv.gz").write_bytes(gzip.compress(text, mtime=0))
     write_rows(Path(out, "gains.csv"), [GAINS, *gains(rows)])
     with Path(out, "gains.csv").open() as file:
         print(table(csv.DictReader(file)))

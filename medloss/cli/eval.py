@@ -110,6 +110,8 @@ def eval_command(
         pairs = shown.find(pairs)
         plan = outputs.extend(said.plan(found), pairs, said.definition)
         plan = predicted.extend(plan) if predicted else plan
+        if plan.inputs.decode and (told := plan.inputs.decode.fitted_to(p.name for p in pairs)):
+            say(f"Warning: {told}.", err=True)
         thresholds = outputs.thresholds(plan)
         outputs.checked(plan)
         context.with_resource(outputs.prepared())

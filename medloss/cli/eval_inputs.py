@@ -159,21 +159,6 @@ _VALUES = (
     click.option("--remap-prediction", metavar="OLD=NEW,...", help="Only in predictions."),
     click.option("--remap-reference", metavar="OLD=NEW,...", help="Only in references."),
     click.option(
-        "--threshold",
-        metavar="P",
-        type=Number(0, 1, min_open=True),
-        help="A class of its own is where its probability is at least this; fractions without an "
-        "axis of classes are read as such a probability.  [default: 0.5, and such fractions fail]",
-    ),
-    click.option(
-        "--decode",
-        metavar="argmax|dice|FILE",
-        help="How labels are made of predicted probabilities: the likeliest class; the largest "
-        "expected Dice (dice:least_chance=0.5 leaves out a class that is nowhere as probable); or "
-        "a threshold for each channel, from a file of 'medloss thresholds'. Predictions that are "
-        "labels fail.  [default: argmax, and 0.5 for classes of their own]",
-    ),
-    click.option(
         "--instances",
         is_flag=True,
         help="Each value of a map is an object of one class, label 1: metrics of lesions, instances"
@@ -213,6 +198,24 @@ _VALUES = (
         metavar="NAME",
         help="A reader of 'medloss list --kind reader' that reads every file it claims, such as a "
         "plugin's of a format that medloss reads itself.",
+    ),
+)
+
+_DECISION = (
+    click.option(
+        "--threshold",
+        metavar="P",
+        type=Number(0, 1, min_open=True),
+        help="A class of its own is where its probability is at least this; fractions without an "
+        "axis of classes are read as such a probability.  [default: 0.5, and such fractions fail]",
+    ),
+    click.option(
+        "--decode",
+        metavar="argmax|dice|FILE",
+        help="How labels are made of predicted probabilities: the likeliest class; the largest "
+        "expected Dice (dice:least_chance=0.5 leaves out a class that is nowhere as probable); or "
+        "a threshold for each channel, from a file of 'medloss thresholds'. Predictions that are "
+        "labels fail.  [default: argmax, and 0.5 for classes of their own]",
     ),
 )
 
@@ -300,7 +303,9 @@ _BUNDLE = (
     OVERRIDE,
 )
 
-input_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES))
+undecided_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES))
+input_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES, *_DECISION))
 definition_options = grouped("definition", Definition, _DEFINITION)
 bundle_options = grouped("bundle", BundleOptions, _BUNDLE)
-"""Give a command the options above, as the arguments of these names."""
+"""Give a command the options above, as the arguments of these names; ``undecided_options`` without
+those that say where a class is."""

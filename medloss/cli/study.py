@@ -16,7 +16,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 _SECTIONS = {
-    "What is compared": ("losses", "losses_file", "baseline", "metrics"),
+    "What is compared": ("losses", "losses_file", "baseline", "metrics", "tune_by"),
     "How it is trained": (*("seeds", "folds", "epochs", "budget", "bundle_config", "override"),),
     "Who does the work": ("device", "workers", "scheduler"),
     "What comes out": ("output", "dry_run", "report_only", "force"),
@@ -56,6 +56,7 @@ _SECTIONS = {
 @click.option(
     "--tune-by",
     metavar="METRIC",
+    shell_complete=completed("metric"),
     help="Metric that chooses among values with '|' between them, one of -m.  [default: first]",
 )
 @click.option(

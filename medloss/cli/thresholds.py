@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.eval_inputs import FILE_OPTIONS, VALUE_OPTIONS, input_options
+from medloss.cli.eval_inputs import FILE_OPTIONS, VALUE_OPTIONS, undecided_options
 from medloss.cli.exits import FAILED
 from medloss.cli.options import FILE, PATH, SectionedCommand, check_outputs, usage_errors
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.planning import Definition, make_plan
-from medloss.evaluation.settings import InputSettings, refuse_given
+from medloss.evaluation.settings import InputSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _SECTIONS = {
     "What is found": ("metric", "folds", "output", "force"),
     "Which files belong together": FILE_OPTIONS,
-    "What their values mean": VALUE_OPTIONS,
+    "What their values mean": [
+        name for name in VALUE_OPTIONS if name not in ("threshold", "decode")
+    ],
 }
 
 
@@ -47,7 +49,7 @@ _SECTIONS = {
 )
 @click.option("--output", metavar="FILE", type=FILE, required=True, help="Write a JSON file.")
 @click.option("--force", is_flag=True, help="Replace the file.")
-@input_options
+@undecided_options
 @click.pass_context
 def thresholds_command(
     context: click.Context,
@@ -71,7 +73,6 @@ def thresholds_command(
     from medloss.evaluation.thresholds import find_thresholds
 
     with usage_errors():
-        refuse_given(inputs, ("decode", "threshold"), "says where a class is, which is found here")
         check_outputs(output, force=force)
         if not output.name.lower().endswith(".json"):
             raise ValueError(f"--output: expected a file .json, by which it is known, got {output}")

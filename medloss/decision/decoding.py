@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,6 +22,8 @@ LEAST_CHANCE = 0.1
 expected Dice of such a class is below twice that, and without a limit the noise of an absent class
 would fill the volume, as any voxel of it is better than none."""
 
+_NAMED = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
@@ -35,16 +37,20 @@ class Decoding:
             none; 0.5 suits a score of 1 where prediction and reference are both empty.
         thresholds: of ``"thresholds"``, one for each channel; of exclusive classes the first is the
             background's, and not used.
+        channels: that they are for, ``"exclusive"`` or ``"independent"``; empty if nobody said.
         file: that they were read from.
         sha256: of its content.
+        cases: names of those that they were found on.
     """
 
     kind: Kind
     method: Method = "auto"
     least_chance: float = LEAST_CHANCE
     thresholds: tuple[float, ...] = ()
+    channels: str = ""
     file: str = ""
     sha256: str = ""
+    cases: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -55,6 +61,8 @@ class Decoding:
             raise ValueError(f"least_chance: expected 0 to 1, got {self.least_chance!r}")
         if (self.kind == "thresholds") != bool(self.thresholds):
             raise ValueError(f"thresholds: expected one for each channel, got {self.thresholds!r}")
+        if self.channels not in ("", "exclusive", "independent"):
+            raise ValueError(f"channels: expected exclusive or independent, got {self.channels!r}")
         for each in self.thresholds:
             if not _is_chance(each):
                 raise ValueError(f"thresholds: expected numbers from 0 to 1, got {each!r}")
@@ -97,6 +105,12 @@ class Decoding:
                 f"{self.file or 'thresholds'} has thresholds for {len(self.thresholds)} channels, "
                 f"and there are {len(channels)}"
             )
+        own = "exclusive" if exclusive else "independent"
+        if self.channels not in ("", own) and len(channels) > 1:
+            raise ValueError(
+                f"{self.file or 'thresholds'} has thresholds for {self.channels} channels, and "
+                f"these are {own}"
+            )
         if not all(self.thresholds[1 if exclusive and len(channels) > 1 else 0 :]):
             raise ValueError(
                 f"{self.file or 'thresholds'} has a threshold of 0, which every voxel is above"
@@ -112,7 +126,7 @@ class Decoding:
         """
         own = {
             "dice": ("method", "least_chance"),
-            "thresholds": ("thresholds", "file", "sha256"),
+            "thresholds": ("thresholds", "channels", "file", "sha256"),
         }.get(self.kind, ())
         said = asdict(self)
         return {"kind": self.kind} | {name: said[name] for name in own if said[name] != ""}
@@ -124,7 +138,7 @@ class Decoding:
         Raises:
             ValueError: it holds something else.
         """
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)} - {"cases"}
         if lost := [name for name in record if name not in known]:
             raise ValueError(f"expected {', '.join(sorted(known))}, got {lost[0]}")
         given = dict(record)
@@ -143,7 +157,29 @@ class Decoding:
         """
         found = read_thresholds(path)
         return cls(
-            kind="thresholds", thresholds=found.thresholds, file=path.name, sha256=found.sha256
+            kind="thresholds",
+            thresholds=found.thresholds,
+            channels=str(found.content.get("channels", "")),
+            file=path.name,
+            sha256=found.sha256,
+            cases=tuple(map(str, found.content.get("case_names", ()))),
+        )
+
+    def fitted_to(self, names: Iterable[str]) -> str:
+        """What has to be said where cases are scored that thresholds were found on; else empty.
+
+        Example:
+            >>> decoding = Decoding(kind="thresholds", thresholds=(0, 0.4), cases=("a", "b"))
+            >>> decoding.fitted_to(["b", "c"])
+            'the thresholds were found on 1 of these cases, which flatters them: b'
+        """
+        both = [name for name in names if name in set(self.cases)]
+        if not both:
+            return ""
+        more = ", ..." if len(both) > _NAMED else ""
+        return (
+            f"the thresholds were found on {len(both)} of these cases, which flatters them: "
+            f"{', '.join(both[:_NAMED])}{more}"
         )
 
     def sentence(self) -> str:

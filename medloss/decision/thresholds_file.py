@@ -57,6 +57,8 @@ def read_thresholds(path: Path) -> FoundThresholds:
             f"{path} holds no thresholds: expected {{'thresholds': [0, 0.4, ...]}}, a number from "
             f"0 to 1 for each channel (medloss thresholds finds them)"
         )
+    if (made := content.get("medloss_thresholds", FORMAT)) != FORMAT:
+        raise ValueError(f"{path} is of format {made!r}, and this version reads {FORMAT}")
     said = content.get("sha256")
     own = _sha256({name: value for name, value in content.items() if name != "sha256"})
     if said is not None and said != own:

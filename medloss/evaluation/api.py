@@ -174,6 +174,9 @@ def _evaluate(given: dict[str, Any]) -> Evaluation:
         check_options(plan)
     for sentence in said.inputs.overruled(found):
         warnings.warn(sentence, stacklevel=4)
+    decode = plan.inputs.decode
+    if decode and (told := decode.fitted_to(pair.name for pair in found.pairs)):
+        warnings.warn(told, stacklevel=4)
     workers = given["workers"]
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers: expected a number of at least 1, got {workers!r}")

@@ -15,6 +15,7 @@ and :class:`FindThresholds` in that place on validation data writes the file.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.networks.utils import one_hot
@@ -372,29 +374,30 @@ class FindThresholds(MapTransform):  # type: ignore[misc]
         engine.add_event_handler(Events.COMPLETED, lambda _: self.write())
 
     def write(self) -> tuple[float, ...]:
-        """Write the file; the thresholds, one for each channel.
+        """Write the file, of the items of all ranks; the thresholds, one for each channel.
 
         Raises:
             ValueError: no item came, or no reference has one of the classes.
         """
-        if not self.tried:
+        tried = _of_all_ranks(self.tried)
+        if not tried:
             raise ValueError("FindThresholds: expected items before the end, got none")
-        for each in self.tried:
+        for each in tried:
             if not any(each.present):
                 raise ValueError(
                     f"{self.label_key}: expected the label {each.label} in some item, got it in "
                     f"none, so that no threshold can be found for it"
                 )
         exclusive = self.channels == "exclusive"
-        thresholds = [each.best() for each in self.tried]
+        thresholds = [each.best() for each in tried]
         content = {
-            "thresholds": [0.0] * self.tried[0].channel + thresholds,
-            **described(
-                self.tried, self.metric, EmptyPolicy(), DEFAULT_PRESET, exclusive=exclusive
-            ),
-            "cases": len(self.tried[0].present),
+            "thresholds": [0.0] * tried[0].channel + thresholds,
+            **described(tried, self.metric, EmptyPolicy(), DEFAULT_PRESET, exclusive=exclusive),
+            "cases": len(tried[0].present),
         }
-        return write_thresholds(self.path, content).thresholds
+        if not _has_ranks() or dist.get_rank() == 0:
+            write_thresholds(self.path, content)
+        return tuple(content["thresholds"])
 
     def _reference(
         self, label: Any, channels: int, shape: tuple[int, ...]
@@ -418,3 +421,23 @@ class FindThresholds(MapTransform):  # type: ignore[misc]
         if isinstance(label, MetaTensor):
             return affine_spacing([label.pixdim.tolist()], batch=1, axes=axes)[0]
         return None
+
+
+def _of_all_ranks(tried: Sequence[Tried]) -> list[Tried]:
+    """What every rank has tried, in one; all ranks call it."""
+    if not _has_ranks():
+        return [*tried]
+    ranks: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(ranks, [*tried])
+    seen = [own for own in ranks if own]
+    found = copy.deepcopy(seen[0]) if seen else []
+    for own in seen[1:]:
+        for mine, theirs in zip(found, own, strict=True):
+            mine.present += theirs.present
+            for threshold, values in theirs.values.items():
+                mine.values[threshold] += values
+    return [*found]
+
+
+def _has_ranks() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

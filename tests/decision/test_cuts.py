@@ -121,6 +121,9 @@ def test_a_file_holds_what_was_written_and_tells_changes(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="was changed after its thresholds were found"):
         read_thresholds(path)
+    path.write_text('{"thresholds": [0, 0.5], "medloss_thresholds": 2}')
+    with pytest.raises(ValueError, match="is of format 2, and this version reads 1"):
+        read_thresholds(path)
     path.write_text('{"thresholds": [0, 0.5]}')
     assert Decoding.of_file(path).thresholds == (0, 0.5)
 
@@ -153,6 +156,7 @@ def test_what_is_no_file_of_thresholds(tmp_path, text):
         ({"kind": "thresholds"}, "thresholds: expected one for each channel"),
         ({"kind": "dice", "thresholds": [0.5]}, "thresholds: expected one for each channel"),
         ({"kind": "thresholds", "thresholds": [-1]}, "from 0 to 1, got -1"),
+        ({"kind": "thresholds", "thresholds": [0.5], "channels": "x"}, "channels: expected excl"),
         ({"kind": "dice", "pruning_prob": 0.5}, "got pruning_prob"),
         ({}, "expected kind"),
     ],

@@ -272,7 +272,12 @@ def test_the_command_finds_thresholds_and_what_they_gain_elsewhere(cases):
     row = content["labels"][0]
     assert row["low"] <= row["threshold"] <= row["high"]
     assert row["present"] == 4
-    run("p", "r", "-m", "dice", "--decode", "t.json", "--json", "out.json")
+    said = run("p", "r", "-m", "dice", "--decode", "t.json", "--json", "out.json")
+    assert "found on 4 of these cases, which flatters them: a, b, c, ..." in said
+    with pytest.warns(UserWarning, match="found on 4 of these cases"):
+        medloss.evaluate("p", "r", metrics="dice", decode=Path("t.json"))
+    words = ("p", "r", "-m", "dice", "--decode", "t.json", "--channels", "independent")
+    assert "thresholds for exclusive channels, and these are independent" in run(*words, code=1)
     assert np.mean([v for (_, label), v in values().items() if label == "1"]) > 0
     said = run("p", "r", "--output", "t.json", code=2, command="thresholds")
     assert "exists" in said
@@ -305,7 +310,8 @@ def test_a_metric_of_surfaces_refines_its_grid(cases):
     ("words", "said"),
     [
         (["-m", "auroc"], "auroc is of probabilities, which no threshold changes"),
-        (["--decode", "dice"], "--decode says where a class is, which is found here"),
+        (["--decode", "dice"], "No such option"),
+        (["--labels", "1", "--instances"], "holds probabilities and no objects"),
         (["--labels", "1,2,3"], "no case can be used: a: "),
         (["--labels", "both=1+2"], "has no channel for both"),
     ],

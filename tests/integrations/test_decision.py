@@ -210,6 +210,34 @@ def test_thresholds_of_channels_and_metrics_of_surfaces(tmp_path):
         empty.write()
 
 
+def test_ranks_find_the_thresholds_of_all_items(tmp_path, monkeypatch):
+    rng = np.random.default_rng(4)
+    items = []
+    for _ in range(4):
+        truth = torch.tensor(rng.integers(0, 2, (1, 5, 4)))
+        p = torch.tensor(0.5 * rng.random(truth.shape) + 0.4 * truth.numpy())
+        items.append({"pred": torch.cat([1 - p, p]), "label": truth})
+    whole = FindThresholds("pred", "label", tmp_path / "whole.json")
+    ranks = [FindThresholds("pred", "label", tmp_path / f"{n}.json") for n in range(3)]
+    for number, item in enumerate(items):
+        whole(item)
+        ranks[number % 2](item)  # the third has no item
+    wanted = whole.write()
+
+    def gather(found, _):
+        found[:] = [rank.tried for rank in ranks]
+
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 3)
+    monkeypatch.setattr("torch.distributed.all_gather_object", gather)
+    for number, rank in enumerate(ranks):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda number=number: number)
+        assert rank.write() == wanted
+    assert [rank.path.exists() for rank in ranks] == [True, False, False]
+    assert read_thresholds(ranks[0].path).content["cases"] == 4
+    assert len(ranks[0].tried[0].present) == 2
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     monkeypatch.chdir(tmp_path)
