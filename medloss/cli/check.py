@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.options import PATH
-from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
+from medloss.cli.options import PATH, Number, SectionedCommand, completed
+from medloss.cli.preflight import (
+    PREFLIGHT_OPTIONS,
+    PreflightOptions,
+    preflight_options,
+    show_report,
+)
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.folders import as_if_installed
 from medloss.offers.host import Offer
 from medloss.offers.records import KINDS, Kind, Reader
+from medloss.runtime.progress import work
 
 if TYPE_CHECKING:
     from medloss.testing import Outcome
@@ -24,13 +30,20 @@ if TYPE_CHECKING:
 STYLE = {"passed": "green", "failed": "bold red", "exempt": "yellow"}
 
 
-@click.command("check")
-@click.argument("names", metavar="[NAME | FOLDER]...", nargs=-1)
+_SECTIONS = {
+    "The contract": ("plugin", "kind", "seconds", "sample"),
+    "A loss on a real batch": PREFLIGHT_OPTIONS,
+    "What comes out": ("as_json", "json_file"),
+}
+
+
+@click.command("check", cls=SectionedCommand, sections=_SECTIONS)
+@click.argument("names", metavar="[NAME | FOLDER]...", nargs=-1, shell_complete=completed(*KINDS))
 @click.option("--plugin", help="Everything that this plugin or distribution offers.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only one of these kinds.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="For each check that crosses the options of a loss; 2 by default.",
 )
 @click.option("--sample", type=PATH, help="A file of the format that a reader NAME reads.")
@@ -88,7 +101,7 @@ def check_command(
         say(f"Remark: {remark}", err=True)
     if sample is not None and not any(isinstance(each.record, Reader) for each in offers):
         raise click.UsageError("--sample is a file for a reader, and none is to be checked")
-    checked = _checked(offers, seconds=seconds, sample=sample, quiet=as_json)
+    checked = _checked(offers, seconds=seconds, sample=sample)
     outcomes = _print_json(checked) if as_json else _print_tables(checked)
     if any(outcome.verdict == "failed" for outcome in outcomes):
         context.exit(1)
@@ -113,21 +126,21 @@ def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> li
 
 
 def _checked(
-    offers: Iterable[Offer[Any]], *, seconds: float | None, sample: Path | None, quiet: bool
+    offers: Iterable[Offer[Any]], *, seconds: float | None, sample: Path | None
 ) -> Iterator[tuple[Offer[Any], list[Outcome]]]:
-
     from medloss.testing import contract_checks
 
-    console = make_console(stderr=True, quiet=quiet)
     for offer in offers:
         outcomes = []
         given: dict[str, Any] = (
             {"sample": sample} if sample and isinstance(offer.record, Reader) else {}
         )
-        with console.status(offer.full_name) as status:
-            for check in contract_checks(offer, seconds=seconds, **given):
-                status.update(f"{offer.full_name}: {check.check}")
+        checks = contract_checks(offer, seconds=seconds, **given)
+        with work(offer.full_name, len(checks)) as checking:
+            for check in checks:
+                checking.says(f"{offer.full_name}: {check.check}")
                 outcomes.append(check.outcome())
+                checking.step()
         yield offer, outcomes
 
 

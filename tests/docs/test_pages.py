@@ -44,16 +44,18 @@ def _pages_below(nav: Any) -> list[str]:
 
 
 def test_every_page_is_of_one_kind() -> None:
-    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    nav = {key: value for entry in yaml.safe_load(config)["nav"] for key, value in entry.items()}
-    assert set(nav) == {"medloss", *KINDS}
+    config = (DOCS / "nav.yml").read_text(encoding="utf-8")
+    nav = {key: value for entry in yaml.safe_load(config) for key, value in entry.items()}
+    assert (*nav,) == KINDS
     listed = [page for pages in nav.values() for page in _pages_below(pages)]
     for page in PAGES:
+        if page.name == "index.md":  # the home page is of no kind
+            continue
         assert listed.count(page.name) == 1, page.name
 
 
 def test_moved_sections_are_where_old_links_lead() -> None:
-    moved = json.loads((DOCS / "hooks" / "moved_anchors.json").read_text(encoding="utf-8"))
+    moved = json.loads((DOCS / "redirects.json").read_text(encoding="utf-8"))
     assert moved
 
     def anchors(page: str) -> set[str]:
@@ -65,7 +67,7 @@ def test_moved_sections_are_where_old_links_lead() -> None:
         page, _, anchor = new.partition("#")
         assert not anchor or anchor in anchors(page), new
         old_page, _, old_anchor = old.partition("#")
-        assert old_anchor not in anchors(old_page), f"{old} is still there"
+        assert not old_anchor or old_anchor not in anchors(old_page), f"{old} is still there"
 
 
 def _slug(head: str) -> str:

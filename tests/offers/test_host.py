@@ -233,9 +233,26 @@ def test_a_typo_gets_the_nearest_name() -> None:
         medloss.detection.CIoULos  # noqa: B018
 
 
-def test_a_name_like_nothing_gets_all_names() -> None:
-    with pytest.raises(medloss.PluginError, match=r"there are: .*boundary, .*tversky"):
-        medloss.loss("zzz")
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("zzz", "loss", "no loss is called 'zzz'; 'medloss list --kind loss' shows all"),
+        ("zzz", "profile", "no profile is called 'zzz'; there are: autopet, brats2023, "),
+        ("zzz", None, "nothing is called 'zzz'; 'medloss list' shows all"),
+        ("NSD", "metric", "no metric is called 'NSD'; did you mean nsd (normalized_surface_dice)?"),
+        ("Boundary-IoU", "metric", "did you mean boundary_iou?"),
+        ("focal_tverski", None, "nothing is called 'focal_tverski'; did you mean focal_tversky"),
+        ("dice_ce", "metric", "'dice_ce' is a loss and no metric"),
+        ("nsd", "loss", "'nsd' is a metric and no loss"),
+    ],
+)
+def test_a_name_that_nothing_has_is_told_in_one_sentence(
+    name: str, kind: str | None, words: str
+) -> None:
+    with pytest.raises(medloss.PluginError) as refused:
+        host().find(name, kind)
+    assert str(refused.value).startswith(words) or words in str(refused.value)
+    assert ". " not in str(refused.value)
 
 
 def test_a_mistyped_option_gets_the_nearest_option() -> None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.requests import parse_request
+from medloss.evaluation.requests import named_columns, parse_request, parse_requests, resolve
+from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
+from medloss.runtime.progress import work
 from medloss.work.jobs import Crew
 from medloss.workbench.demo import demo_bundle
 from medloss.workbench.study import plan
@@ -90,8 +92,6 @@ class StudyOptions:
         Raises:
             ValueError: there is no such bundle.
         """
-        from medloss.integrations.bundle.files import config_files, digest  # MONAI
-
         bundle, overrides = self.bundle, self.overrides
         if bundle is None:
             bundle, overrides = demo_bundle(), {**DEMO_OVERRIDES, **overrides}
@@ -130,7 +130,7 @@ class StudyOptions:
         Raises:
             ValueError: it is no metric of the study, or there is nothing to choose.
         """
-        columns = [parse_request(text).column for text in conditions.metrics]
+        columns = [resolve(each).column for each in parse_requests(conditions.metrics)]
         if not any(loss.candidates for loss in losses):
             if self.tune_by:
                 raise ValueError(
@@ -140,12 +140,13 @@ class StudyOptions:
             return None
         if not self.tune_by:
             return columns[0]
-        column = parse_request(self.tune_by).column
-        if column not in columns:
+        column = resolve(parse_request(self.tune_by)).column
+        named, _ = named_columns(column, columns)
+        if len(named) != 1:
             raise ValueError(
                 f"--tune-by: expected a metric of the study ({', '.join(columns)}), got {column}"
             )
-        return column
+        return named[0]
 
     def crew(self, conditions: StudyConditions, runs: int) -> Crew:
         """Who trains.
@@ -279,8 +280,10 @@ def _trained(
         failed += facts["status"] == "failed"
         what = facts.get("message") or f"{facts.get('seconds_training', 0):.0f} s"
         say(f"[{count}/{left}] {run.name}: {facts['status']}, {what}")
+        training.step()
 
-    execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
+    with work("runs", left) as training:
+        execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
     return failed
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.requests import OfferRequest, parse_request, split_requests
+from medloss.evaluation.requests import OfferRequest, parse_request, resolve, split_requests
 from medloss.offers.host import host
 from medloss.runtime.config_text import parse_json, parse_yaml
 
@@ -157,8 +157,6 @@ def _loss(text: str, activation: str, *, alone: bool = False) -> StudyLoss:
             return StudyLoss(request.column, _block(request, activation))
         terms = [(1.0, OfferRequest(BASELINE)), (ADDED_WEIGHT, request)]
         note = f"{request.name} cannot train alone, so it is added to {BASELINE}"
-    for _, request in terms:
-        host().losses.find(request.name)  # an unknown name is refused here
     names = [
         f"{'' if weight == 1 else f'{weight:g}*'}{request.column}" for weight, request in terms
     ]
@@ -177,7 +175,7 @@ def _term(part: str, text: str) -> tuple[float, OfferRequest]:
     if found is None:
         raise ValueError(f"{text!r}: a term is missing beside a '+'")
     weight = float(found["weight"] or 1)
-    return weight, parse_request(found["loss"].strip())
+    return weight, resolve(parse_request(found["loss"].strip()), host().losses)
 
 
 def _block(request: OfferRequest, activation: str) -> dict[str, Any]:
