@@ -33,9 +33,9 @@ SECTIONS = {
         "list": "List every loss, metric and part of a detector on offer.",
         "info": "Show the card of a loss, metric or part of a detector.",
         "suggest": "Propose a loss for label maps, from what they are like.",
-        "demo": "Train a bundle, infer, and score: minutes, no download.",
         "study": "Train a bundle with several losses and compare them.",
         "nnunet-trainer": "Write an nnU-Net v2 trainer.",
+        "demo": "Train a bundle, infer, and score: minutes, no download.",
     },
     "This machine, and plugins": {
         "doctor": "Say what works here, and what does not.",

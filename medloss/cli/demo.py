@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from medloss.cli.exits import FAILED
-from medloss.cli.options import usage_errors
+from medloss.cli.options import Whole, usage_errors
 from medloss.cli.terminal import say
 
 
@@ -21,7 +21,7 @@ from medloss.cli.terminal import say
     show_default=True,
     help="Of data, weights, predictions and scores.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Of the training.  [default: 10]")
+@click.option("--epochs", type=Whole(min=1), help="Of the training.  [default: 10]")
 @click.option("--force", is_flag=True, help="Run again in the folder of an earlier demo.")
 @click.pass_context
 def demo_command(context: click.Context, output: Path, epochs: int | None, force: bool) -> None:

@@ -93,7 +93,8 @@ OVERRIDE = click.option(
     "--override",
     metavar="ID=VALUE",
     multiple=True,
-    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
+    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.  The value "
+    "is JSON, a Python literal, an expression ($, @) or text.",
 )
 
 SPACING = click.option(

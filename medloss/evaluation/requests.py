@@ -34,6 +34,7 @@ Spurious = Literal["count", "exclude"]
 _QUANTITY = re.compile(
     r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%|[a-z\u00b5\u03bc]+[3\u00b3]?)", re.IGNORECASE
 )
+_NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?\s*(?:%|[a-z]{0,3}\d?)", re.IGNORECASE)
 _UNITS = {
     "mm": "a number of millimetres",
     "mm3": "a number of cubic millimetres",
@@ -151,7 +152,7 @@ def split_requests(text: str) -> list[str]:
             if not found:
                 raise ValueError(f"{part.strip()!r} has no name before it: NAME:option=value")
             found[-1] += f",{part}"
-        elif re.match(r"\s*[\d.+-]", part):
+        elif _NUMBER.fullmatch(part.strip()):
             raise ValueError(
                 f"{part.strip()!r} in {text!r} is no name: decimals have a point, as in 1.5, and "
                 f"several values brackets, as in [1,5]"

@@ -330,6 +330,8 @@ def _plugins() -> Iterator[Finding]:
         what = f"{plugin.name or plugin.module} ({plugin.distribution} {plugin.version})"
         told = said if plugin.state == "ok" else f"{plugin.state}: {said}"
         yield Finding(what, told, states.get(plugin.state, "broken"))
+    for remark in found.remarks():
+        yield Finding("remark", remark, "note")
 
 
 def _offers() -> Iterator[Finding]:

@@ -116,8 +116,8 @@ def plugin(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "medloss-mylab"
     text = (DOCS / "tutorial-plugin.md").read_text(encoding="utf-8")
     for name, code in re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL):
-        assert (folder / name).exists(), name
-        (folder / name).write_text(code, encoding="utf-8")
+        assert (tmp_path / name).exists(), name
+        (tmp_path / name).write_text(code, encoding="utf-8")
     with as_if_installed(folder):
         yield folder
     for module in [name for name in sys.modules if name.startswith("medloss_mylab")]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.requests import parse_requests, resolve
-from medloss.integrations.bundle.choice import bundle_to_train
+from medloss.evaluation.requests import named_columns, parse_request, parse_requests, resolve
 from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
 from medloss.runtime.progress import work
@@ -131,7 +130,7 @@ class StudyOptions:
         Raises:
             ValueError: it is no metric of the study, or there is nothing to choose.
         """
-        columns = [each.column for each in map(resolve, parse_requests(conditions.metrics))]
+        columns = [resolve(each).column for each in parse_requests(conditions.metrics)]
         if not any(loss.candidates for loss in losses):
             if self.tune_by:
                 raise ValueError(
@@ -141,13 +140,13 @@ class StudyOptions:
             return None
         if not self.tune_by:
             return columns[0]
-        by = [each.column for each in map(resolve, parse_requests([self.tune_by]))]
-        if len(by) > 1 or by[0] not in columns:
+        column = resolve(parse_request(self.tune_by)).column
+        named, _ = named_columns(column, columns)
+        if len(named) != 1:
             raise ValueError(
-                f"--tune-by: expected a metric of the study ({', '.join(columns)}), "
-                f"got {', '.join(by)}"
+                f"--tune-by: expected a metric of the study ({', '.join(columns)}), got {column}"
             )
-        return by[0]
+        return named[0]
 
     def crew(self, conditions: StudyConditions, runs: int) -> Crew:
         """Who trains.
@@ -188,9 +187,6 @@ def run_study(options: StudyOptions, say: Say) -> int:
         raise ValueError("--epochs says how long a run is and --budget plans it; give one of them")
     seeds = options.seed_list()
     conditions = options.conditions()
-    bundle_to_train(
-        Path(conditions.bundle), configs=conditions.configs, overrides=conditions.overrides
-    )
     from medloss.evaluation.score import check_options
     from medloss.workbench.study.bundle import StudyBundle  # MONAI
     from medloss.workbench.study.evaluate import plan_of
