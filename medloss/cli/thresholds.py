@@ -11,7 +11,15 @@ import click
 
 from medloss.cli.eval_inputs import FILE_OPTIONS, VALUE_OPTIONS, undecided_options
 from medloss.cli.exits import FAILED
-from medloss.cli.options import FILE, PATH, SectionedCommand, check_outputs, usage_errors
+from medloss.cli.options import (
+    FILE,
+    PATH,
+    SectionedCommand,
+    Whole,
+    check_outputs,
+    completed,
+    usage_errors,
+)
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.planning import Definition, make_plan
 from medloss.evaluation.settings import InputSettings
@@ -34,6 +42,7 @@ _SECTIONS = {
 @click.option(
     "-m",
     "--metric",
+    shell_complete=completed("metric"),
     metavar="NAME[:option=value,...]",
     default="dice",
     show_default=True,
@@ -41,7 +50,7 @@ _SECTIONS = {
 )
 @click.option(
     "--folds",
-    type=click.IntRange(min=0),
+    type=Whole(0),
     default=5,
     show_default=True,
     help="Parts of the cases that are decided by the thresholds of the other parts, to tell what "
