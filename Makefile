@@ -3,18 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .venv-uv/bin/uv
+SPELLED := README.md CHANGELOG.md CONTRIBUTING.md docs medloss plugins bundles
 CHECKED := medloss plugins tests docs bundles conftest.py
 # In the order of the folders: what takes longest is not at the end. Who goes where: conftest.py
 SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test check lint format unit docs wheel kernels resolve lowest clean
+.PHONY: help demo test check lint format unit docs pictures wheel kernels resolve lowest clean
 help:
 	@echo "make demo   train a bundle, infer the held-out half, score it (a few minutes on 2 cores)"
 	@echo "make test   lint, types, tests, and the wheel in a clean environment"
 	@echo "make check  lint, types, and the tests of what changed since main"
 	@echo "make lint   ruff, mypy, and which way imports point; make format applies what ruff can"
 	@echo "make kernels  compile the GPU kernels on the triton of every supported torch; needs no GPU"
-	@echo "make docs   the documentation as a site: open site/index.html"
+	@echo "make docs   the documentation as a site: open site/index.html; links and spelling are checked"
 	@echo "make resolve   every extra on every Python, from the package registry alone"
 	@echo "make lowest    the tests with the lowest versions that pyproject.toml admits"
 
@@ -57,6 +58,11 @@ kernels: $(VENV)/.installed
 docs: $(VENV)/.installed
 	PYTHONWARNINGS=ignore::DeprecationWarning $(BIN)/python docs/hooks/build_site.py site
 	$(BIN)/python docs/hooks/check_site.py site
+	$(BIN)/codespell $(SPELLED)
+
+# Of the README and the site; it takes Chromium to photograph a report.
+pictures: $(VENV)/.installed
+	$(BIN)/python docs/hooks/pictures.py
 
 # The wheel and the editable install follow different rules, so the wheel is installed and used.
 wheel: $(VENV)/.installed

@@ -246,7 +246,7 @@ def main() -> None:
     shutil.rmtree(site, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         lay_out(Path(folder, "pages"))
-        options = ["--fail-on-warning", "--quiet", "--conf-dir", here]
+        options = ["--fail-on-warning", "--quiet", "--jobs", "auto", "--conf-dir", here]
         status = build_main([*options, "-d", f"{folder}/doctrees", f"{folder}/pages", str(site)])
     for name in ("examples", "study"):  # files that pages link to, at the addresses that they have
         hidden = shutil.ignore_patterns("__pycache__", "conftest.py", "*.md")

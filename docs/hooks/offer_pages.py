@@ -115,7 +115,7 @@ def _facts(offer: Offer[Any]) -> str:
     else:
         rows += [("class", f"``medloss.detection.{record.attribute}``")]
         rows += [("role", record.role.replace("_", " "))]
-    return table(("", ""), rows)
+    return table(rows[0], rows[1:])
 
 
 def _formula(offer: Offer[Any], card: Card) -> str:

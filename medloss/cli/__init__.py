@@ -27,6 +27,7 @@ SECTIONS = {
         "compare": "Compare several runs on the same cases.",
         "report": "Write the page of a study again.",
         "sample-size": "Say how many cases a study needs.",
+        "thresholds": "Find the threshold of each class on validation cases.",
     },
     "Choose a loss and train": {
         "list": "List every loss, metric and part of a detector on offer.",
@@ -40,8 +41,8 @@ SECTIONS = {
         "doctor": "Say what works here, and what does not.",
         "warmup": "Compile now what would be compiled at the first use.",
         "bench": "Measure time and memory of losses beside others.",
-        "new-plugin": "Write a plugin to begin from.",
         "check": "Hold losses and metrics to the contract, or try a loss on a batch.",
+        "new-plugin": "Write a plugin to begin from.",
     },
 }
 COMMANDS = {name: summary for section in SECTIONS.values() for name, summary in section.items()}

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.records import CaseResult, ResultTable
     from medloss.evaluation.score import EvalPlan
-    from medloss.integrations.bundle import BundleCases
+    from medloss.integrations.bundle.evaluate import BundleCases
 
 _FEW_CASES = 10
 _DECIDING = {
@@ -110,6 +110,8 @@ def eval_command(
         pairs = shown.find(pairs)
         plan = outputs.extend(said.plan(found), pairs, said.definition)
         plan = predicted.extend(plan) if predicted else plan
+        if plan.inputs.decode and (told := plan.inputs.decode.fitted_to(p.name for p in pairs)):
+            say(f"Warning: {told}.", err=True)
         thresholds = outputs.thresholds(plan)
         outputs.checked(plan)
         context.with_resource(outputs.prepared())

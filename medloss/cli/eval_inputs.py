@@ -25,7 +25,7 @@ from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from medloss.cli.eval_outputs import OutputOptions
-    from medloss.integrations.bundle import BundleCases
+    from medloss.integrations.bundle.evaluate import BundleCases
 
 _PREDICTIONS = "predictions"
 
@@ -70,14 +70,21 @@ class BundleOptions:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
         overrides = parse_overrides(self.override)
 
-        from medloss.integrations.bundle import BundleCases, bundle_pairs, read_bundle  # MONAI
+        from medloss.integrations.bundle.choice import bundle_to_predict
 
-        bundle = read_bundle(
+        roles = bundle_to_predict(
             self.bundle,
             configs=self.bundle_config,
             checkpoint=self.checkpoint,
             overrides=overrides,
         )
+
+        from medloss.integrations.bundle.evaluate import BundleCases, bundle_pairs  # MONAI
+        from medloss.integrations.bundle.settings import open_bundle
+
+        bundle = open_bundle(roles, self.checkpoint)
+        if (decoding := inputs.decoding()) is not None:
+            bundle = dataclasses.replace(bundle, decision=bundle.decision.by(decoding))
         predictions = None if outputs.folder is None else outputs.folder / _PREDICTIONS
         source = (
             *bundle.source,
@@ -152,13 +159,6 @@ _VALUES = (
     click.option("--remap-prediction", metavar="OLD=NEW,...", help="Only in predictions."),
     click.option("--remap-reference", metavar="OLD=NEW,...", help="Only in references."),
     click.option(
-        "--threshold",
-        metavar="P",
-        type=Number(0, 1, min_open=True),
-        help="A class of its own is where its probability is at least this; fractions without an "
-        "axis of classes are read as such a probability.  [default: 0.5, and such fractions fail]",
-    ),
-    click.option(
         "--instances",
         is_flag=True,
         help="Each value of a map is an object of one class, label 1: metrics of lesions, instances"
@@ -201,6 +201,24 @@ _VALUES = (
     ),
 )
 
+_DECISION = (
+    click.option(
+        "--threshold",
+        metavar="P",
+        type=Number(0, 1, min_open=True),
+        help="A class of its own is where its probability is at least this; fractions without an "
+        "axis of classes are read as such a probability.  [default: 0.5, and such fractions fail]",
+    ),
+    click.option(
+        "--decode",
+        metavar="argmax|dice|FILE",
+        help="How labels are made of predicted probabilities: the likeliest class; the largest "
+        "expected Dice (dice:least_chance=0.5 leaves out a class that is nowhere as probable); or "
+        "a threshold for each channel, from a file of 'medloss thresholds'. Predictions that are "
+        "labels fail.  [default: argmax, and 0.5 for classes of their own]",
+    ),
+)
+
 _DEFINITION = (
     click.option(
         "--profile",
@@ -216,7 +234,8 @@ _DEFINITION = (
         multiple=True,
         shell_complete=completed("metric", several=True),
         metavar="NAME[:option=value,...]",
-        help="A metric of 'medloss list'; repeatable.  [default: dice, sensitivity, specificity, "
+        help="Metrics of 'medloss list', by name or alias (nsd, hd95 ...), several between commas; "
+        "repeatable. Results have the full names.  [default: dice, sensitivity, specificity, "
         "hausdorff95, average_symmetric_surface_distance, normalized_surface_dice]",
     ),
     click.option(
@@ -225,7 +244,7 @@ _DEFINITION = (
         multiple=True,
         shell_complete=completed("loss", several=True),
         metavar="NAME[:option=value,...]",
-        help="A loss of 'medloss list', computed on each whole case; repeatable.",
+        help="Losses of 'medloss list', likewise, computed on each whole case; repeatable.",
     ),
     click.option(
         "--missed",
@@ -285,7 +304,9 @@ _BUNDLE = (
     OVERRIDE,
 )
 
-input_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES))
+undecided_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES))
+input_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES, *_DECISION))
 definition_options = grouped("definition", Definition, _DEFINITION)
 bundle_options = grouped("bundle", BundleOptions, _BUNDLE)
-"""Give a command the options above, as the arguments of these names."""
+"""Give a command the options above, as the arguments of these names; ``undecided_options`` without
+those that say where a class is."""

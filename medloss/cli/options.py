@@ -93,7 +93,8 @@ OVERRIDE = click.option(
     "--override",
     metavar="ID=VALUE",
     multiple=True,
-    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
+    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.  The value "
+    "is JSON, a Python literal, an expression ($, @) or text.",
 )
 
 SPACING = click.option(
@@ -129,13 +130,16 @@ Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]
 def grouped(
     argument: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]
 ) -> Callable[[Command], Command]:
-    """Give a command these options, as one argument: a dataclass with a field for each."""
+    """Give a command these options, as one argument: a dataclass with a field for each.
+
+    A field without an option keeps its default.
+    """
     names = [field.name for field in dataclasses.fields(kind)]
 
     def give(command: Command) -> Command:
         @functools.wraps(command)
         def with_group(*args: Any, **given: Any) -> Any:
-            group = kind(**{name: given.pop(name) for name in names})
+            group = kind(**{name: given.pop(name) for name in names if name in given})
             return command(*args, **{argument: group}, **given)
 
         for option in reversed(options):

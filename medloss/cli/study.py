@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from medloss.cli.exits import FAILED, InterruptedCommand, stops
-from medloss.cli.options import Number, SectionedCommand, Whole, completed, usage_errors
+from medloss.cli.options import OVERRIDE, Number, SectionedCommand, Whole, completed, usage_errors
 from medloss.cli.terminal import say
 from medloss.runtime.config_text import parse_overrides
 
@@ -96,12 +96,7 @@ _SECTIONS = {
     multiple=True,
     help="File in the bundle's configs; repeatable, later ones win.  [default: train]",
 )
-@click.option(
-    "--override",
-    metavar="ID=VALUE",
-    multiple=True,
-    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
-)
+@OVERRIDE
 @click.option(
     "--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: the bundle's choice]"
 )
@@ -130,13 +125,20 @@ def study_command(
     Exit code: 0 when every run has ended, 1 when one failed, 2 for a wrong command, 4 when the
     machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
+    with usage_errors():
+        overrides, bundle = parse_overrides(override), given["bundle"]
+        if bundle is not None and not given["report_only"]:
+            from medloss.integrations.bundle.choice import bundle_to_train
+
+            bundle_to_train(bundle, configs=given["bundle_config"], overrides=overrides)
+
     from medloss.work.engine import Interrupted
     from medloss.workbench.study.command import StudyOptions, run_study
 
     again = f"The same command goes on with {output}."
     with usage_errors(), stops(again):
         try:
-            options = StudyOptions(output=output, overrides=parse_overrides(override), **given)
+            options = StudyOptions(output=output, overrides=overrides, **given)
             failed = run_study(options, say)
         except Interrupted as interrupt:
             kept = f"{interrupt.done} of {interrupt.of} runs are kept"

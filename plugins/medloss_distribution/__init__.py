@@ -58,6 +58,15 @@ def medloss_losses() -> Iterator[Loss]:
         target="medloss_distribution.logit_penalty:MarginLabelSmoothingLoss",
         exempt={"forbidden_classes_cost_nothing": _OF_LOGITS},
     )
+    yield loss(
+        name="l1_ace",
+        target="medloss_distribution.calibration:L1ACELoss",
+        also=(
+            "medloss_distribution.calibration:HardL1ACELoss",
+            "medloss_distribution.calibration:SoftL1ACELoss",
+        ),
+        alone=False,
+    )
 
 
 @hookimpl

@@ -48,6 +48,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(name="jaccard_metric", target="medloss_region.dice_semimetric:JaccardMetricLoss")
     yield loss(name="mcc", target="medloss_region.correlation:MCCLoss", alone=False)
     yield loss(name="tvmf_dice", target="medloss_region.correlation:TvMFDiceLoss", alone=False)
+    yield loss(name="region_size", target="medloss_region.region_size:RegionSizeLoss", alone=False)
     yield loss(name="lovasz_softmax", target="medloss_region.lovasz:LovaszSoftmaxLoss")
     yield loss(name="lovasz_hinge", target="medloss_region.lovasz:LovaszHingeLoss")
 

@@ -51,11 +51,8 @@ def test_a_shell_is_answered_without_torch() -> None:
         "try: main(prog_name='medloss')\n"
         "finally: assert not {'torch', 'monai', 'numba', 'rich'} & {*sys.modules}, sys.modules\n"
     )
-    asked = {
-        "_MEDLOSS_COMPLETE": "zsh_complete",
-        "COMP_WORDS": "medloss eval -m ns",
-        "COMP_CWORD": "3",
-    }
+    words = {"COMP_WORDS": "medloss eval -m ns", "COMP_CWORD": "3"}
+    asked = {"_MEDLOSS_COMPLETE": "zsh_complete", **words}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import json
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -269,6 +270,24 @@ def test_files_that_texts_name_are_there() -> None:
     }
     assert found
     assert not [name for name in sorted(found) if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "index.md"], ids=lambda p: p.name)
+def test_the_first_example_runs(page: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert [*names["loss"].breakdown()] == ["dice", "cross_entropy", "boundary"]
+    assert names["logits"].grad.abs().max() > 0
+
+
+def test_the_bundle_block_of_the_readme_builds_its_loss() -> None:
+    from monai.bundle import ConfigParser
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
+    loss = ConfigParser(json.loads(f"{{{block}}}")).get_parsed_content("loss")
+    assert type(loss).__name__ == "FocalTverskyLoss"
 
 
 @pytest.mark.parametrize("page", ["start.md"])

@@ -231,8 +231,11 @@ def _definitions_apart(
     made = [(s.get("profile") or {}) for s in settings]
     for key in ("name", "sha256", "changed"):
         yield from differ(f"the profile's {key}", made[0].get(key), made[1].get(key))
-    # which cases there are, and which are missing, is told by the cases
-    told = dict.fromkeys(("left_out", "passed_over", "unscored", "beside", "only", "layout"))
+    # which cases there are, and which are missing, is told by the cases; how probabilities became
+    # labels is of the model, as its weights are
+    told = dict.fromkeys(
+        ("left_out", "passed_over", "unscored", "beside", "only", "layout", "decode")
+    )
     done = [{**run.table.inputs, **told} for run in (first, second)]
     for key in sorted(done[0].keys() | done[1].keys()):
         yield from differ(f"{key} of the inputs", done[0].get(key), done[1].get(key))

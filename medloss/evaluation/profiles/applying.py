@@ -24,7 +24,7 @@ from medloss.offers.host import PluginError
 
 _BESIDE = (
     *("labels", "ignore_label", "remap", "remap_prediction", "remap_reference", "threshold"),
-    *("instances", "resample", "channels", "contours", "missed", "both_empty", "preset"),
+    *("decode", "instances", "resample", "channels", "contours", "missed", "both_empty", "preset"),
 )
 """Options that decide about numbers."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss.evaluation.requests import named_columns, parse_request, parse_requests, resolve
+from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
 from medloss.runtime.progress import work
 from medloss.work.jobs import Crew
@@ -91,8 +92,6 @@ class StudyOptions:
         Raises:
             ValueError: there is no such bundle.
         """
-        from medloss.integrations.bundle.files import config_files, digest  # MONAI
-
         bundle, overrides = self.bundle, self.overrides
         if bundle is None:
             bundle, overrides = demo_bundle(), {**DEMO_OVERRIDES, **overrides}

@@ -20,8 +20,8 @@ from medloss.evaluation.reading.images import Image, read_image
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import choose_metric, parse_requests
 from medloss.evaluation.score import EvalPlan, attempt, complete, evaluate_case_pair
-from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle
-from medloss.integrations.bundle.settings import ConfigReader, read_inference
+from medloss.integrations.bundle.evaluate import bundle_pairs, evaluate_bundle
+from medloss.integrations.bundle.settings import BundleInference, ConfigReader, read_inference
 from medloss.workbench.study.bundle import StudyBundle
 
 
@@ -45,8 +45,8 @@ def inference_of(bundle: StudyBundle, parser: ConfigParser, network: nn.Module) 
     Raises:
         ValueError: an entry is missing, or cannot be used.
     """
-    reader = ConfigReader(bundle.folder, parser, "validate#")
-    found = read_inference(reader, network, ())
+    reader = ConfigReader(bundle.config, parser)
+    found = read_inference(reader, bundle.held_out, network, ())
     return dataclasses.replace(found, transform=_Remembered(found.transform))
 
 
@@ -58,7 +58,10 @@ def plan_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> Ev
         ValueError: a metric has no such option.
     """
     metrics = tuple(map(choose_metric, parse_requests(bundle.conditions.metrics)))
-    return EvalPlan(metrics=metrics, labels=bundle.labels(), source=source)
+    classes = bundle.classes()
+    return EvalPlan(
+        metrics=metrics, labels=classes.names or None, regions=classes.regions, source=source
+    )
 
 
 def score(
