@@ -44,6 +44,8 @@ html_theme_options: dict[str, Any] = {
 }
 copybutton_prompt_text = ">>> |... |$ "
 copybutton_prompt_is_regexp = True
+add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 80
 smartquotes = False
 suppress_warnings = ["ref.python"]  # a type in a signature whose bare name two modules have
