@@ -45,7 +45,6 @@ _SECTIONS = {
     metavar="NAME[:option=value,...]",
     default="dice",
     show_default=True,
-    shell_complete=completed("metric"),
     help="What is to be as good as possible: a metric of 'medloss list'.",
 )
 @click.option(
