@@ -41,10 +41,10 @@ _SECTIONS = {
 @click.option(
     "-m",
     "--metric",
+    shell_complete=completed("metric"),
     metavar="NAME[:option=value,...]",
     default="dice",
     show_default=True,
-    shell_complete=completed("metric"),
     help="What is to be as good as possible: a metric of 'medloss list'.",
 )
 @click.option(
