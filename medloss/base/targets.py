@@ -56,6 +56,10 @@ class Extras:
     components: Tensor | None = None
 
 
+class ShapeError(ValueError, AssertionError):
+    """Input and target do not fit each other; MONAI's losses raise an AssertionError there."""
+
+
 EXTRAS = tuple(field.name for field in fields(Extras))  # a compiler does not ask a dataclass
 _NOTHING_MORE = Extras()
 
@@ -178,7 +182,7 @@ def prepare(
 
     Args:
         input: (B, C, *spatial), any number of spatial axes; without one, an axis of 1 is added.
-        target: label tensor or mapping.
+        target: label tensor or mapping; integers may be without their channel, (B, *spatial).
         extras: given as keywords; the same name in the mapping too is an error.
         activation: a name, or a function that yields probabilities.
         to_onehot_y: the target is declared to hold class indices.
@@ -193,6 +197,7 @@ def prepare(
     label, extras = _split(target, extras)
     meta = label, input
     input, label = plain_tensor(input, "input"), plain_tensor(label, "target").to(input.device)
+    label = with_channel(label, input)
     _check_shapes(input, label, to_onehot_y)
     if input.ndim == 2:
         input, label, extras = input[..., None], label[..., None], _with_an_axis(extras)
@@ -265,6 +270,13 @@ def _with_an_axis(extras: Extras) -> Extras:
     return Extras(**given)
 
 
+def with_channel(label: Tensor, input: Tensor) -> Tensor:
+    """Integers (B, *spatial), as torch's cross entropy has them, as (B, 1, *spatial)."""
+    bare = label.ndim == input.ndim - 1 and label.shape[:1] == input.shape[:1]
+    bare = bare and not (label.is_floating_point() or label.is_complex())
+    return label[:, None] if bare and label.shape[1:] == input.shape[2:] else label
+
+
 def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:
     if input.ndim < 2:
         raise ValueError(f"input: expected (B, C, *spatial), got {list(input.shape)}")
@@ -287,7 +299,7 @@ def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:
     if not fits:
         expected = " or ".join(str([batch, n, *spatial]) for n in channels)
         why = " (to_onehot_y=True)" if to_onehot_y else ""
-        raise ValueError(
+        raise ShapeError(
             f"target: expected {expected} to match input {list(input.shape)}{why}, "
             f"got {list(label.shape)}"
         )
