@@ -3,21 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .venv-uv/bin/uv
-DEMO := $(CURDIR)/demo
-BUNDLE := bundles/brain_tissue_mr
-RUN := cd $(BUNDLE) && $(CURDIR)/$(BIN)/python -m monai.bundle run
+SPELLED := README.md CHANGELOG.md CONTRIBUTING.md docs medloss plugins bundles
 CHECKED := medloss plugins tests docs bundles conftest.py
 # In the order of the folders: what takes longest is not at the end. Who goes where: conftest.py
 SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test check lint format unit docs wheel kernels resolve lowest clean
+.PHONY: help demo test check lint format unit docs pictures wheel kernels resolve lowest clean
 help:
 	@echo "make demo   train a bundle, infer the held-out half, score it (a few minutes on 2 cores)"
 	@echo "make test   lint, types, tests, and the wheel in a clean environment"
 	@echo "make check  lint, types, and the tests of what changed since main"
 	@echo "make lint   ruff, mypy, and which way imports point; make format applies what ruff can"
 	@echo "make kernels  compile the GPU kernels on the triton of every supported torch; needs no GPU"
-	@echo "make docs   the documentation as a site: open site/index.html"
+	@echo "make docs   the documentation as a site: open site/index.html; links and spelling are checked"
 	@echo "make resolve   every extra on every Python, from the package registry alone"
 	@echo "make lowest    the tests with the lowest versions that pyproject.toml admits"
 
@@ -30,12 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt tests/tritons.py
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(RUN) --config_file configs/train.json --dataset_dir $(DEMO)/data --ckpt_dir $(DEMO)/models
-	$(RUN) --config_file configs/inference.json --dataset_dir $(DEMO)/data --ckpt_dir $(DEMO)/models \
-	    --output_dir $(DEMO)/predictions
-	$(BIN)/medloss eval $(DEMO)/predictions $(DEMO)/data/labelsTs --labels "1=grey matter,2=white matter" \
-	    --output $(DEMO)/scores --force
-	@echo "Weights and predictions are in demo/; open demo/scores/report.html for the scores."
+	$(BIN)/python -m medloss demo --output demo --force
 
 test: lint unit docs wheel
 
@@ -61,10 +54,15 @@ unit: $(VENV)/.installed
 kernels: $(VENV)/.installed
 	$(BIN)/python docs/examples/compile_on_every_triton.py $(VENV)/triton
 
-# A warning is an error (strict in mkdocs.yml). torch and mkdocs announce what does not concern us.
+# A warning is an error. torch announces what does not concern us.
 docs: $(VENV)/.installed
-	NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore::DeprecationWarning $(BIN)/mkdocs build --quiet
+	PYTHONWARNINGS=ignore::DeprecationWarning $(BIN)/python docs/hooks/build_site.py site
 	$(BIN)/python docs/hooks/check_site.py site
+	$(BIN)/codespell $(SPELLED)
+
+# Of the README and the site; it takes Chromium to photograph a report.
+pictures: $(VENV)/.installed
+	$(BIN)/python docs/hooks/pictures.py
 
 # The wheel and the editable install follow different rules, so the wheel is installed and used.
 wheel: $(VENV)/.installed
@@ -74,6 +72,8 @@ wheel: $(VENV)/.installed
 	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
 	cd dist && ../.venv-wheel/bin/medloss list && ../.venv-wheel/bin/medloss info dice --kind loss > /dev/null
 	cd dist && ../.venv-wheel/bin/python -c "import medloss; print(medloss.losses.DiceCELoss(softmax=True))"
+	cd dist && ../.venv-wheel/bin/python -c "from medloss.workbench.demo import demo_bundle; print(demo_bundle())"
+	cd dist && ../.venv-wheel/bin/medloss new-plugin medloss-wheel --out ../.venv-wheel > /dev/null
 	rm -rf .venv-wheel
 
 # uv resolves in seconds what pip would download first; it has an environment of its own.

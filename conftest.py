@@ -8,6 +8,9 @@ import pytest
 
 from medloss.testing import BoundCheck
 
+# What a new plugin begins as: its tests are run where it is installed, in tests/docs.
+collect_ignore = ["medloss/workbench/new_plugin/template/tests"]
+
 # Where triton is not installed its kernels cannot be imported.
 collect_ignore_glob = (
     []

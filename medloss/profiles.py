@@ -1,4 +1,4 @@
-"""Definitions as files: those on offer, and how one is read. ``docs/profiles.md`` has the form."""
+"""Definitions as files: those on offer, and how one is read (``docs/write-a-profile.md``)."""
 
 from __future__ import annotations
 

@@ -12,6 +12,9 @@ import medloss
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "lovasz_softmax by histogram": ("lovasz_softmax", {"softmax": True, "method": "histogram"}),
     "hausdorff_erosion as it is": ("hausdorff_erosion", {"softmax": True, "normalize": False}),
+    "l1_ace in soft bins": ("l1_ace", {"softmax": True, "binning": "soft"}),
+    "region_size as divergence": ("region_size", {"softmax": True, "difference": "kl"}),
+    "cells by inverse size": ("cc_dice_ce", {"softmax": True, "size_exponent": 0.5}),
     "topk of the batch": ("topk_cross_entropy", {"sigmoid": True, "batch": True}),
     "blob of another loss": ("blob", {"softmax": True, "loss": "cl_dice"}),
     "compound of much": (

@@ -1,4 +1,4 @@
-"""What only a GPU can show, under pytest; ``docs/engine.md`` has the command for a bare machine."""
+"""What only a GPU can show, under pytest; ``docs/triton.md`` has the command for a bare machine."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Compiles the kernels for the arguments of real launches, with the tiles that would be chosen, and
 takes the machine code apart with the tools that triton brings along.
 
-python docs/examples/compile_kernels.py            # registers and instructions: docs/engine.md
+python docs/examples/compile_kernels.py            # registers, instructions: docs/triton.md
 python docs/examples/compile_kernels.py dice_ce    # those of one set of terms
 python docs/examples/compile_kernels.py others     # fused head, log p, histograms
 python docs/examples/compile_kernels.py --check    # every variant, for every kind of GPU

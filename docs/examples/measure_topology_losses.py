@@ -88,6 +88,15 @@ def monai_cl_dice() -> Tensor:
     return value
 
 
+def pooled_neighbours() -> Tensor:
+    """dice_ce on worst neighbours by torch's pooling, as the authors' class has it."""
+    g = torch.cat([labels == c for c in range(CLASSES)], 1).float()
+    worst = -F.max_pool3d(-(logits * g + 9999 * (1 - g)), 3, 1, 1)
+    largest = F.max_pool3d(logits * (1 - g) - 9999 * g, 3, 1, 1)
+    value: Tensor = DICE_CE(worst * g + largest * (1 - g), labels)
+    return value
+
+
 def ours(name: str, extras: Callable[[], dict[str, Any]] = dict, **options: Any) -> Any:
     """A loss of medloss, its extras made beforehand."""
     loss, given = medloss.loss(name, **{"softmax": True, **options}), extras()
@@ -111,6 +120,7 @@ def components() -> dict[str, Tensor]:
     return {"components": torch.stack([make({"label": label})["components"] for label in labels])}
 
 
+DICE_CE = medloss.loss("dice_ce", softmax=True)
 RECALL = ["dice", "cross_entropy", "skeleton_recall"]
 MM = {"spacing_mm": 1.0}
 ENTRANTS: dict[str, Callable[[], Callable[[], Tensor]]] = {
@@ -123,6 +133,10 @@ ENTRANTS: dict[str, Callable[[], Callable[[], Tensor]]] = {
     "cl_dice, 10 iterations": lambda: ours("cl_dice", iterations=10, **foreground),
     "plain torch clDice, 3 iterations": lambda: plain_cl_dice,
     "MONAI SoftclDiceLoss, 3 iterations": lambda: monai_cl_dice,
+    "scnp around dice_ce": lambda: ours("scnp"),
+    "scnp by pooling of torch": lambda: pooled_neighbours,
+    "cb_dice": lambda: ours("cb_dice", **foreground, **MM),
+    "cb_dice, ready skeletons": lambda: ours("cb_dice", skeletons, **foreground, **MM),
     "blob of dice_ce": lambda: ours("blob"),
     "blob of dice_ce, ready components": lambda: ours("blob", components),
     "cc_dice_ce": lambda: ours("cc_dice_ce", **MM),

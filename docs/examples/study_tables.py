@@ -1,4 +1,4 @@
-"""Write the tables of docs/study.md again, from the results that are stored beside it.
+"""Write the tables of docs/study-results.md again, from the results that are stored beside it.
 
 python docs/examples/study_tables.py
 """
@@ -15,7 +15,7 @@ from medloss.workbench.study.results import read_results
 from medloss.workbench.study.tables import Tables, make_tables
 
 DOCS = Path(__file__).resolve().parents[1]
-PAGE, RESULTS = DOCS / "study.md", DOCS / "study"
+PAGE, RESULTS = DOCS / "study-results.md", DOCS / "study"
 BLOCK = re.compile(r"(<!-- (table|beside) (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 BESIDE = "hippocampus"
 """The study that published tables are set beside."""

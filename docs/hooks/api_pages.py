@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, ForwardRef
 
-from card_html import example, inline, paragraphs, span, table
+from card_text import example, inline, paragraphs, span, table
 
 from medloss.offers.cards import argument_help, read_card
 
@@ -59,7 +59,6 @@ def path_of(module: str) -> str:
 def index() -> str:
     """The list of modules."""
     parts = [
-        "---\ntitle: API reference\n---",
         "# API reference",
         "Signatures and docstrings of the public modules. Losses, metrics and parts of detectors "
         "have pages of their own; every name there is an attribute of `medloss.losses`, "
@@ -75,9 +74,9 @@ def index() -> str:
 def page_of(module: str) -> str:
     """The page of a module."""
     found = _import(module)
-    parts = [f"---\ntitle: {module}\n---", f"# `{module}`", _text(found)]
+    parts = [f"# `{module}`", _text(found)]
     for name, member in public(module):
-        parts += _object(f"{module}.{name}", name, member)
+        parts.append(_object(f"{module}.{name}", name, member))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -102,17 +101,21 @@ def _summary(module: str) -> str:
     return inline((inspect.getdoc(_import(module)) or "").partition("\n")[0])
 
 
-def _object(path: str, name: str, member: Any) -> list[str]:
-    kind = "class " if inspect.isclass(member) else ""
-    parts = [f"## `{name}` {{ #{path} }}"]
-    parts += [f"```python\n{kind}{name}{signature(member)}\n```", _text(member)]
-    if inspect.isclass(member):
-        for method, function in _methods(member):
-            parts.append(f"### `{name}.{method}` {{ #{path}.{method} }}")
-            if inspect.isroutine(function):
-                parts.append(f"```python\n{method}{signature(function)}\n```")
-            parts.append(_text(function))
-    return parts
+def _object(path: str, name: str, member: Any) -> str:
+    if not inspect.isclass(member):
+        return _described("function", f"{path}{signature(member)}", [_text(member)])
+    parts = [_text(member)]
+    for method, function in _methods(member):
+        routine = inspect.isroutine(function)
+        shown = f"{method}{signature(function)}" if routine else method
+        parts.append(_described("method" if routine else "property", shown, [_text(function)]))
+    return _described("class", f"{path}{signature(member)}", parts)
+
+
+def _described(kind: str, shown: str, parts: list[str]) -> str:
+    """An entry that Sphinx indexes; its fence is longer than those inside."""
+    fence = "`" * (6 if kind in ("class", "function") else 5)
+    return "\n\n".join([f"{fence}{{py:{kind}}} {shown}", *filter(None, parts), fence])
 
 
 def _methods(member: type) -> Iterator[tuple[str, Any]]:
@@ -125,7 +128,7 @@ def _methods(member: type) -> Iterator[tuple[str, Any]]:
 
 
 def signature(member: Any) -> str:
-    """Arguments with annotations and defaults, a line for each where they are many."""
+    """Arguments with annotations and defaults."""
     try:
         found = inspect.signature(member)
     except (TypeError, ValueError):
@@ -136,8 +139,7 @@ def signature(member: Any) -> str:
         parts.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
     returned = found.return_annotation
     after = "" if returned is found.empty or inspect.isclass(member) else f" -> {_type(returned)}"
-    line = f"({', '.join(parts)}){after}"
-    return line if len(line) < 80 else "(\n    " + ",\n    ".join(parts) + f",\n){after}"
+    return f"({', '.join(parts)}){after}"
 
 
 def _argument(parameter: inspect.Parameter) -> str:

@@ -1,13 +1,20 @@
-"""What mkdocs calls while it builds the site: adds the generated pages, and links that lead out.
+"""Lays out all pages of the site, and has Sphinx build it.
+
+python docs/hooks/build_site.py site
 
 Pages that a reader of the repository sees as files stay as they are; what only the site can have is
-made here: a page for everything on offer, the API reference, and pages of files outside of docs/.
+made here: a page for everything on offer, the API reference, pages of files outside of docs/, and
+the navigation of docs/nav.yml.
 """
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,23 +22,30 @@ from typing import Any
 
 import api_pages
 import offer_pages
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+import yaml
 
 ROOT = Path(__file__).parents[2]
-_LINK = re.compile(r"(\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?\)")
+DOCS = ROOT / "docs"
+_LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?\)")
 _FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\|.*$", re.MULTILINE)
 
+Group = tuple[str, list[tuple[str, str]]]
+"""A caption, and the pages below it with the names that the navigation gives them."""
+
 _NAMES_LEAD_TO = {
     "losses.md": ("losses",),
+    "losses-monai.md": ("losses",),
+    "seed-losses.md": ("losses",),
     "topology.md": ("losses", "metrics"),
     "metrics.md": ("metrics",),
+    "metrics-lesions.md": ("metrics",),
+    "metrics-challenges.md": ("metrics",),
+    "metrics-probabilities.md": ("metrics",),
     "detection.md": ("detection",),
     "choosing.md": ("losses", "metrics"),
     "suggest.md": ("losses", "metrics"),
-    "study.md": ("losses", "metrics"),
+    "study-results.md": ("losses", "metrics"),
 }
 """Pages in whose tables names are links, and where these look first."""
 
@@ -46,29 +60,23 @@ INCLUDED = {
 }
 """Pages of the repository outside of docs/, and what they are called on the site."""
 
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Fill in the generated parts of the navigation, and add pages that it forgets."""
-    config.nav = _filled(config.nav)
-    named = str(config.nav)
-    others = [page.name for page in sorted((ROOT / "docs").glob("*.md"))]
-    more = [page for page in others if f"'{page}'" not in named]
-    if more:
-        config.nav.append({"More": more})
-    return config
+_KINDS = {
+    "Tutorials": "Lessons from nothing to a result, each to be followed from top to bottom.",
+    "How to": "Recipes for one task each; they expect that you know what you want.",
+    "Reference": "What there is and what exactly it does, to look up.",
+    "Explanations": "How things work, why they are so, and what was measured.",
+}
+"""The parts of the navigation, and what the page of each says first."""
 
 
-def _filled(nav: Any) -> Any:
-    """Each entry of the form ``"<losses>"`` becomes the pages of that kind."""
-    if isinstance(nav, str):
-        there = (ROOT / "docs" / nav).exists() or nav in INCLUDED.values() or nav in _generated()
-        return nav if there or "://" in nav else None
-    if isinstance(nav, dict):
-        ((title, value),) = nav.items()
-        kind = re.fullmatch(r"<(\w+)>", value) if isinstance(value, str) else None
-        value = _listed(kind[1]) if kind else _filled(value)
-        return {title: value} if value else None
-    return [each for each in map(_filled, nav) if each]
+def pages() -> dict[str, Callable[[], str]]:
+    """Every page of the site as Markdown, and what makes it; its links are those of the site."""
+    files = [path for path in sorted(DOCS.rglob("*.md")) if "hooks" not in path.parts]
+    sources = {f"docs/{path.relative_to(DOCS)}": str(path.relative_to(DOCS)) for path in files}
+    return {
+        **_generated(),
+        **{path: partial(_read, source, path) for source, path in (sources | INCLUDED).items()},
+    }
 
 
 def _generated() -> dict[str, Callable[[], str]]:
@@ -83,55 +91,29 @@ def _generated() -> dict[str, Callable[[], str]]:
     }
 
 
+@functools.cache
+def _names() -> frozenset[str]:
+    return frozenset(_generated())
+
+
 def _modules() -> list[str]:
     return [module for modules in api_pages.MODULES.values() for module in modules]
 
 
-def _listed(kind: str) -> list[Any]:
-    """Pages of a kind for the navigation, by family or group."""
-    if kind == "bundles":
-        return [path for path in INCLUDED.values() if path.startswith("bundles/")]
-    if kind == "api":
-        return [
-            {group: [{name: api_pages.path_of(name)} for name in modules]}
-            for group, modules in api_pages.MODULES.items()
-        ]
-    grouped: dict[str, list[Any]] = {}
-    for offer in offer_pages.offers():
-        path = offer_pages.path_of(offer)
-        if path.startswith(f"{kind}/"):
-            grouped.setdefault(offer.record.family, []).append({offer.record.name: path})
-    return [{family: pages} for family, pages in grouped.items()]
-
-
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages and those from outside of docs/."""
-    for path, make in _generated().items():
-        files.append(File.generated(config, path, content=make()))
-    for source, path in INCLUDED.items():
-        text = (ROOT / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, path, content=_moved(text, source, path)))
-    return files
-
-
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links out of docs/ lead to pages of the site; names in tables lead to their pages."""
-    path = page.file.src_uri
-    if page.file.generated_by:
-        return markdown
-    markdown = _moved(markdown, f"docs/{path}", path)
+def _read(source: str, path: str) -> str:
+    """A file of the repository, whose links lead to pages and whose tables' names are links."""
+    text = _moved((ROOT / source).read_text(encoding="utf-8"), source, path)
     if path in _NAMES_LEAD_TO:
-        markdown = _ROW.sub(lambda row: _linked_names(row[0], path), markdown)
-    return markdown
+        text = _ROW.sub(lambda row: _linked_names(row[0], path), text)
+    return text
 
 
 def _linked_names(row: str, path: str) -> str:
     """A row of a table whose names lead to their pages."""
-    known = _generated()
 
     def link(name: re.Match[str]) -> str:
         targets = (f"{folder}/{name[1]}.md" for folder in _NAMES_LEAD_TO[path])
-        target = next((each for each in targets if each in known), None)
+        target = next((each for each in targets if each in _names()), None)
         return f"[`{name[1]}`]({target})" if target else name[0]
 
     return re.sub(r"(?<!\[)`(\w+)`", link, row)
@@ -151,10 +133,126 @@ def _link(link: re.Match[str], source: str, path: str) -> str:
     leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
     if (ROOT / leads_to).is_dir() and (ROOT / leads_to / "README.md").exists():
         leads_to += "/README.md"
-    if leads_to.startswith("docs/"):
-        leads_to = leads_to.removeprefix("docs/")
-    elif leads_to in INCLUDED:
+    name = head.lstrip("!")[1:-2]
+    if leads_to in INCLUDED:
         leads_to = INCLUDED[leads_to]
+    elif leads_to.startswith("docs/"):
+        leads_to = leads_to.removeprefix("docs/")
     else:  # a file of the repository that is no page: its name says enough
-        return f"{head[1:-2]} (`{leads_to}`)" if (ROOT / leads_to).exists() else link[0]
-    return f"{head}{posixpath.relpath(leads_to, posixpath.dirname(path) or '.')}{anchor})"
+        return f"{name} (`{leads_to}`)" if (ROOT / leads_to).exists() else link[0]
+    there = posixpath.relpath(leads_to, posixpath.dirname(path) or ".")
+    if not head.startswith("!") and not leads_to.endswith(".md"):  # a file beside the pages
+        return f'<a href="{there}">{name}</a>'
+    return f"{head}{there}{anchor})"
+
+
+def navigation() -> dict[str, Any]:
+    """The kinds of pages in docs/nav.yml, and the entries of each."""
+    kinds = yaml.safe_load((DOCS / "nav.yml").read_text(encoding="utf-8"))
+    return {name: entries for kind in kinds for name, entries in kind.items()}
+
+
+def with_contents(texts: dict[str, str]) -> dict[str, str]:
+    """The pages, those of the navigation's kinds among them, each with what lies below it."""
+    below: dict[str, list[Group]] = {"index.md": [("", [(k, part_of(k)) for k in navigation()])]}
+    texts = {**texts, **{part_of(kind): f"# {kind}\n\n{_KINDS[kind]}\n" for kind in navigation()}}
+    for kind, entries in navigation().items():
+        alone = [entry for entry in entries if not isinstance(_named(entry)[1], list)]
+        captions = [_named(entry) for entry in entries if entry not in alone]
+        groups = [(name, _entries(each, below)) for name, each in [("", alone), *captions] if each]
+        below[part_of(kind)] = groups
+        texts[part_of(kind)] += "".join(_listed(*group, texts) for group in groups)
+    for page, groups in below.items():
+        texts[page] += "".join(_toctree(*group, texts) for group in groups)
+    return texts
+
+
+def part_of(kind: str) -> str:
+    """The page of a part of the navigation."""
+    return f"{kind.lower().replace(' ', '-')}.md"
+
+
+def _named(entry: Any) -> tuple[str, Any]:
+    """The name that the navigation gives, and what it stands for."""
+    ((name, what),) = entry.items() if isinstance(entry, dict) else (("", entry),)
+    return name, what
+
+
+def _entries(entries: list[Any], below: dict[str, list[Group]]) -> list[tuple[str, str]]:
+    """The named pages of a group; pages of a kind are noted below the page before, if any."""
+    found: list[tuple[str, str]] = []
+    for name, page in map(_named, entries):
+        pages = [("", each) for each in _made(page[1:-1])] if "<" in page else [(name, page)]
+        if "<" in page and found:
+            below[found[-1][1]] = [("", pages)]
+        else:
+            found += pages
+    return found
+
+
+def _made(kind: str) -> list[str]:
+    """The pages of a kind that is made here, losses and metrics by family."""
+    if kind == "bundles":
+        return [path for path in INCLUDED.values() if path.startswith("bundles/")]
+    if kind == "api":
+        return [api_pages.path_of(name) for name in _modules()]
+    offers = sorted(offer_pages.offers(), key=lambda offer: offer.record.family)
+    return [path for path in map(offer_pages.path_of, offers) if path.startswith(f"{kind}/")]
+
+
+def _listed(caption: str, pages: list[tuple[str, str]], texts: dict[str, str]) -> str:
+    """A caption, and the pages below it with what they say first."""
+    head = f"\n## {caption}\n\n" if caption else "\n"
+    return head + "".join(
+        f"* [{name or _title(texts[page])}]({page}): {_first(texts[page])}\n"
+        for name, page in pages
+    )
+
+
+def _toctree(caption: str, pages: list[tuple[str, str]], texts: dict[str, str]) -> str:
+    """The same for the side bar."""
+    rows = [f"{name or _title(texts[p])} </{p.removesuffix('.md')}>\n" for name, p in pages]
+    head = f":caption: {caption}\n" if caption else ""
+    return f"\n```{{toctree}}\n{head}:hidden:\n\n{''.join(rows)}```\n"
+
+
+def _title(text: str) -> str:
+    found = re.search(r"^# (.+)$", text, re.MULTILINE)
+    if not found:
+        raise ValueError(f"expected a page with a heading, got {text[:80]!r}")
+    return found[1].replace("`", "")
+
+
+def _first(text: str) -> str:
+    """The first sentence below the heading of a page."""
+    found = re.search(r"^# .+\n+([^\n|`#<*].*(?:\n.+)*)", text)
+    sentence = re.split(r"(?<=[.:]) ", " ".join(found[1].split()))[0] if found else ""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", sentence)
+
+
+def lay_out(folder: Path) -> None:
+    """Write all that Sphinx reads."""
+    for path, text in with_contents({path: make() for path, make in pages().items()}).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    shutil.copytree(DOCS / "pictures", folder / "pictures")
+
+
+def main() -> None:
+    """Build the site in the folder that is named; a warning is an error."""
+    from sphinx.cmd.build import build_main
+
+    here, site = str(Path(__file__).parent), Path(sys.argv[1])
+    shutil.rmtree(site, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder:
+        lay_out(Path(folder, "pages"))
+        options = ["--fail-on-warning", "--quiet", "--jobs", "auto", "--conf-dir", here]
+        status = build_main([*options, "-d", f"{folder}/doctrees", f"{folder}/pages", str(site)])
+    for name in ("examples", "study"):  # files that pages link to, at the addresses that they have
+        hidden = shutil.ignore_patterns("__pycache__", "conftest.py", "*.md")
+        shutil.copytree(DOCS / name, site / name, ignore=hidden, dirs_exist_ok=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Checks a built site: every link leads somewhere, and nothing is fetched from elsewhere.
+"""Checks a built site: links lead somewhere, so do addresses of old, and nothing is fetched.
 
 python docs/hooks/check_site.py site
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from redirects import redirects
+
+_CSS_FETCHES = re.compile(r"(?:url\(|@import\s)['\"\s]*(https?:[^)'\"]+)")
 _FETCHED = {"script": "src", "link": "href", "img": "src", "image": "href", "iframe": "src"}
 
 
@@ -37,7 +40,9 @@ class _Page(HTMLParser):
 def problems(folder: Path) -> Iterator[str]:
     """One sentence for each link or address that is wrong."""
     pages = {
-        path: _Page(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.html"))
+        path: _Page(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.rglob("*.html"))
+        if "_static" not in path.relative_to(folder).parts  # of the theme: no page
     }
     for path, page in pages.items():
         where = path.relative_to(folder)
@@ -57,14 +62,32 @@ def problems(folder: Path) -> Iterator[str]:
             elif target.suffix == ".html" and unquote(parts.fragment) not in pages[target].anchors:
                 yield f"{where} links to {link}, which has no such anchor"
     for path in sorted(folder.rglob("*.css")):
-        for address in re.findall(r"url\(['\"]?(https?:[^)'\"]+)|@import", path.read_text("utf-8")):
-            yield f"{path.relative_to(folder)} fetches {address or 'by @import'}"
+        for address in _CSS_FETCHES.findall(path.read_text("utf-8")):
+            yield f"{path.relative_to(folder)} fetches {address}"
+
+
+def lost(
+    folder: Path, addresses: Iterable[str], moved: Mapping[str, dict[str, str]]
+) -> Iterator[str]:
+    """One sentence for each address that the site had and that leads nowhere now."""
+    pages: dict[str, set[str]] = {}
+    for address in [*addresses, *(new for ways in moved.values() for new in ways.values())]:
+        page, _, anchor = address.partition("#")
+        if page not in pages:
+            path = folder / page
+            found = _Page(path.read_text(encoding="utf-8")).anchors if path.exists() else set()
+            pages[page] = found | {*moved.get(page, {})}
+        if anchor not in pages[page] and "" not in moved.get(page, {}):
+            yield f"{address} is gone: say in docs/redirects.json where its readers shall go"
 
 
 def main() -> None:
     """Check the folder that is named and tell the first 50 problems; exit status 1 if any."""
-    folder = Path(sys.argv[1]).resolve()
-    found = [*problems(folder)]
+    folder, docs = Path(sys.argv[1]).resolve(), Path(__file__).parents[1]
+    found = [
+        *problems(folder),
+        *lost(folder, (docs / "urls.txt").read_text("utf-8").split(), redirects(docs)),
+    ]
     print(*found[:50], sep="\n", file=sys.stderr)
     pages = len([*folder.rglob("*.html")])
     print(

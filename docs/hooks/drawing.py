@@ -75,8 +75,8 @@ def push_svg(scene: Scene, push: np.ndarray, name: str) -> str:
     parts = [
         f'<image width="{WIDTH}" height="{HEIGHT}" image-rendering="pixelated" '
         f'href="data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"/>',
-        f'<path class="target" d="{_outline(mask_of(scene.depth))}"/>',
-        f'<path class="prediction" d="{_outline(mask_of(scene.shown))}"/>',
+        f'<path class="target" d="{outline(mask_of(scene.depth))}"/>',
+        f'<path class="prediction" d="{outline(mask_of(scene.shown))}"/>',
     ]
     return _svg(WIDTH, HEIGHT, f"direction of descent of {name} at each voxel", parts)
 
@@ -99,7 +99,7 @@ def png(pixels: np.ndarray) -> bytes:
     )
 
 
-def _outline(mask: np.ndarray) -> str:
+def outline(mask: np.ndarray) -> str:
     """The edges between voxels inside and outside."""
     wide = np.pad(mask, 1)
     rows, columns = np.nonzero(wide[1:] != wide[:-1])

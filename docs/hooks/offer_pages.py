@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import html
 import inspect
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from card_html import example, inline, lines, paragraphs, span, table
-from card_html import formula as set_formula
+from card_text import example, paragraphs, span, table
 from curves import Drawn, NotDrawnError, curves_of
 from drawing import curve_svg, push_svg
 
@@ -20,6 +21,7 @@ from medloss.offers.records import Kind
 from medloss.testing.behaviour import behaviour
 
 FOLDERS: dict[Kind, str] = {"loss": "losses", "metric": "metrics", "detection": "detection"}
+FORMULAS = Path(__file__).parents[1] / "formulas.toml"
 _SKIPPED = ("Args", "Example", "Returns", "Raises", "Formula", "Notes", "Source")
 
 
@@ -38,11 +40,11 @@ def path_of(offer: Offer[Any]) -> str:
 
 
 def page_of(offer: Offer[Any]) -> str:
-    """The page in Markdown, with HTML where a card's text must not be read as Markdown."""
+    """The page in Markdown, with its pictures as HTML."""
     record, target, kind = offer.record, offer.load(), offer.record.kind
     card = read_card(target)
-    parts = [f"---\ntitle: {record.name}\n---", f"# `{record.name}`", paragraphs(card.summary)]
-    parts += [_facts(offer), "## Formula", _formula(card), "## Picture", _pictures(offer)]
+    parts = [f"# `{record.name}`", paragraphs(card.summary), _facts(offer)]
+    parts += ["## Formula", _formula(offer, card), "## Picture", _pictures(offer)]
     parts += ["## Behaviour", *_sections(card, kind), _corners(offer, target)]
     options = _options(target, keyword_only=kind == "metric")
     if options:
@@ -58,7 +60,6 @@ def page_of(offer: Offer[Any]) -> str:
 def gallery() -> str:
     """All losses by family, each with its pictures."""
     parts = [
-        "---\ntitle: All losses at a glance\nhide: [toc]\n---",
         "# All losses at a glance",
         "What each loss is while a prediction leaves its target, and where one step of descent "
         "pushes the prediction: orange up, blue down, stronger colours for larger gradients. Solid "
@@ -114,15 +115,23 @@ def _facts(offer: Offer[Any]) -> str:
     else:
         rows += [("class", f"``medloss.detection.{record.attribute}``")]
         rows += [("role", record.role.replace("_", " "))]
-    items = "".join(f"<dt>{name}</dt><dd>{inline(value)}</dd>" for name, value in rows)
-    return f'<dl class="facts">{items}</dl>'
+    return table(rows[0], rows[1:])
 
 
-def _formula(card: Card) -> str:
-    notes = card.sections.get("Notes", "")
-    formula = card.sections.get("Formula", "See the source.")
-    shown = "".join(f"<p>{set_formula(line)}</p>" for line in lines(formula))
-    return f'<div class="formula">{shown}</div>\n\n{paragraphs(notes)}'
+def _formula(offer: Offer[Any], card: Card) -> str:
+    """The formula, typeset where docs/formulas.toml has it and as the card writes it, and notes."""
+    typeset = _typeset().get(FOLDERS[offer.record.kind], {}).get(offer.record.name)
+    parts = [f"$$\n{typeset.strip()}\n$$"] if typeset else []
+    parts += [paragraphs(card.sections.get("Formula", "See the source."))]
+    shown = "\n\n".join(parts)
+    notes = paragraphs(card.sections.get("Notes", ""))
+    return f"```{{container}} formula\n{shown}\n```\n\n{notes}"
+
+
+@functools.cache
+def _typeset() -> dict[str, Any]:
+    """LaTeX by folder and name."""
+    return tomllib.loads(FORMULAS.read_text(encoding="utf-8")) if FORMULAS.exists() else {}
 
 
 def _pictures(offer: Offer[Any]) -> str:

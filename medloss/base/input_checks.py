@@ -291,9 +291,14 @@ def _out_of_range(highest: int, why: str, came: torch.dtype) -> Judge:
     def judge(low: float, high: float) -> str | None:
         if low >= 0 and high <= highest:
             return None
+        logits = came.is_floating_point and not (low.is_integer() and high.is_integer())
         return (
             f"target: expected labels from 0 to {highest} ({why}), got {told(low, high, came)}; "
-            f"pass ignore_index for voxels to leave out"
+            + (
+                "input comes first and target second: loss(input, target)"
+                if logits
+                else "pass ignore_index for voxels to leave out"
+            )
         )
 
     return judge

@@ -198,6 +198,8 @@ def prepare(
     meta = label, input
     input, label = plain_tensor(input, "input"), plain_tensor(label, "target").to(input.device)
     label = with_channel(label, input)
+
+    _check_order(input, label, activation)
     _check_shapes(input, label, to_onehot_y)
     if input.ndim == 2:
         input, label, extras = input[..., None], label[..., None], _with_an_axis(extras)
@@ -277,6 +279,56 @@ def with_channel(label: Tensor, input: Tensor) -> Tensor:
     return label[:, None] if bare and label.shape[1:] == input.shape[2:] else label
 
 
+_LOOKED_AT = 256
+"""Voxels that tell whether an input may be a label."""
+
+
+def _check_order(
+    input: Tensor, label: Tensor, activation: Activation | Callable[[Tensor], Tensor]
+) -> None:
+    """Raise if input and target are surely exchanged, as libraries with another order have them.
+
+    Raises:
+        ValueError: the target alone has a gradient; or the input holds labels and the target none.
+    """
+    learns = torch.is_grad_enabled() and label.requires_grad and not input.requires_grad
+    if learns:
+        why = "the target has a gradient and the input has none"
+    elif not input.is_floating_point() and label.is_floating_point():
+        why = f"the input holds {input.dtype}, as labels do, and the target {label.dtype}"
+    elif (
+        label.is_floating_point()
+        and input.shape == label.shape
+        and not callable(activation)
+        and activation != "probabilities"
+        and input.device.type == "cpu"  # elsewhere looking would wait
+        and not torch.compiler.is_compiling()
+        and _are_labels(input)
+        and not _are_labels(label)
+    ):
+        why = "the input holds nothing but 0 and 1 where logits belong, and the target fractions"
+    else:
+        return
+    raise ValueError(
+        f"input and target are exchanged: {why}; expected loss(input, target), with what the "
+        f"network gives as input and the label as target"
+    )
+
+
+def _are_labels(values: Tensor) -> bool:
+    """Whether these are one-hot labels, or a mask; a few values tell most that are not."""
+    if not values.numel() or values.ndim < 3:
+        return False
+    some = values.detach().flatten(2)[:1, :, :_LOOKED_AT]
+    if not bool(((some == 0) | (some == 1)).all()):
+        return False
+    whole = values.detach()
+    one_hot = whole.sum(1) == 1 if values.shape[1] > 1 else whole == 1
+    return bool(((whole == 0) | (whole == 1)).all()) and bool(
+        one_hot.all() if values.shape[1] > 1 else one_hot.any()
+    )
+
+
 def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:
     if input.ndim < 2:
         raise ValueError(f"input: expected (B, C, *spatial), got {list(input.shape)}")
@@ -299,7 +351,9 @@ def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:
     if not fits:
         expected = " or ".join(str([batch, n, *spatial]) for n in channels)
         why = " (to_onehot_y=True)" if to_onehot_y else ""
+        first = "; input comes first and target second: loss(input, target)"
+        may_be_exchanged = label.is_floating_point() and label.shape[1:2] > input.shape[1:2]
         raise ShapeError(
             f"target: expected {expected} to match input {list(input.shape)}{why}, "
-            f"got {list(label.shape)}"
+            f"got {list(label.shape)}{first if may_be_exchanged else ''}"
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -12,13 +11,18 @@ import click
 
 from medloss.cli.options import (
     FILE,
+    Number,
+    SectionedCommand,
+    Whole,
     check_outputs,
+    completed,
     grouped,
     read_shapes,
     tell_written,
     usage_errors,
 )
 from medloss.cli.terminal import make_console, say
+from medloss.runtime.progress import work
 
 if TYPE_CHECKING:
     from medloss.workbench.bench.results import BenchReport
@@ -182,7 +186,14 @@ def _sources(context: click.Context, parameter: click.Parameter, text: str) -> t
 
 
 _OPTIONS = (
-    click.option("--loss", "more", metavar="LOSS", multiple=True, help="The same; repeatable."),
+    click.option(
+        "--loss",
+        "more",
+        metavar="LOSS",
+        multiple=True,
+        shell_complete=completed("loss"),
+        help="The same; repeatable.",
+    ),
     click.option(
         "--shape",
         "shapes",
@@ -200,17 +211,21 @@ _OPTIONS = (
         help="Of the logits; repeatable. [default: float32; on CUDA also bfloat16]",
     ),
     click.option(
-        "--labels-dtype", type=click.Choice(["int64", "uint8"]), default="int64", show_default=True
+        "--labels-dtype",
+        type=click.Choice(["int64", "uint8"]),
+        default="int64",
+        show_default=True,
+        help="Of the targets.",
     ),
     click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=Whole(min=1),
         multiple=True,
         help="For all; repeatable. [default: torch's]",
     ),
     click.option(
         "--rounds",
-        type=click.IntRange(min=1),
+        type=Whole(min=1),
         help=f"Of time measurements. [default: {_ROUNDS['cpu']}; on CUDA {_ROUNDS['cuda']}; "
         f"with --small {_SMALL_ROUNDS}]",
     ),
@@ -226,10 +241,16 @@ _OPTIONS = (
     click.option(
         "--compiled", is_flag=True, help="Also torch.compile of plain dice_ce and cross_entropy."
     ),
-    click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+    click.option(
+        "--device",
+        type=click.Choice(["cpu", "cuda"]),
+        default="cpu",
+        show_default=True,
+        help="Where all run.",
+    ),
     click.option(
         "--spread",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=4.0,
         show_default=True,
         help="Standard deviation of the logits.",
@@ -285,8 +306,16 @@ _OPTIONS = (
 )
 
 
-@click.command("bench")
-@click.argument("names", metavar="[LOSS]...", nargs=-1)
+_SECTIONS = {
+    "What is measured": ("more", "metrics", "distances", "small", "cases", "sources", "compiled"),
+    "On what": ("shapes", "dtypes", "labels_dtype", "spread", "seed"),
+    "How": ("device", "threads", "rounds", "memory", "warm_heap", "quick"),
+    "What comes out": ("source", "json_path", "markdown_path", "plot_path", "force"),
+}
+
+
+@click.command("bench", cls=SectionedCommand, sections=_SECTIONS)
+@click.argument("names", metavar="[LOSS]...", nargs=-1, shell_complete=completed("loss"))
 @grouped("options", BenchOptions, _OPTIONS)
 @click.pass_context
 def bench_command(context: click.Context, names: tuple[str, ...], options: BenchOptions) -> None:
@@ -324,8 +353,8 @@ def bench_command(context: click.Context, names: tuple[str, ...], options: Bench
             if options.warm_heap:
                 _restart_warm()
     if options.source is None:
-        with _status() as tell:
-            report = measured(tell)
+        with work("measuring") as measuring:
+            report = measured(measuring.says)
     _show(report)
     _write(report, options)
     if report.wrong:
@@ -390,10 +419,3 @@ def _write(report: BenchReport, options: BenchOptions) -> None:
     if options.plot_path:
         save_plot(report, options.plot_path)
     tell_written(options.json_path, options.markdown_path, options.plot_path)
-
-
-@contextlib.contextmanager
-def _status() -> Iterator[Callable[[str], None]]:
-    """What is being done, on a terminal; nothing in a log file."""
-    with make_console(stderr=True).status("") as status:
-        yield status.update

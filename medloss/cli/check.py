@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.options import PATH
-from medloss.cli.preflight import PreflightOptions, preflight_options, show_report
+from medloss.cli.options import PATH, Number, SectionedCommand, completed
+from medloss.cli.preflight import (
+    PREFLIGHT_OPTIONS,
+    PreflightOptions,
+    preflight_options,
+    show_report,
+)
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
+from medloss.offers.folders import as_if_installed
 from medloss.offers.host import Offer
 from medloss.offers.records import KINDS, Kind, Reader
+from medloss.runtime.progress import work
 
 if TYPE_CHECKING:
     from medloss.testing import Outcome
@@ -23,13 +30,20 @@ if TYPE_CHECKING:
 STYLE = {"passed": "green", "failed": "bold red", "exempt": "yellow"}
 
 
-@click.command("check")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+_SECTIONS = {
+    "The contract": ("plugin", "kind", "seconds", "sample"),
+    "A loss on a real batch": PREFLIGHT_OPTIONS,
+    "What comes out": ("as_json", "json_file"),
+}
+
+
+@click.command("check", cls=SectionedCommand, sections=_SECTIONS)
+@click.argument("names", metavar="[NAME | FOLDER]...", nargs=-1, shell_complete=completed(*KINDS))
 @click.option("--plugin", help="Everything that this plugin or distribution offers.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only one of these kinds.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="For each check that crosses the options of a loss; 2 by default.",
 )
 @click.option("--sample", type=PATH, help="A file of the format that a reader NAME reads.")
@@ -47,6 +61,8 @@ def check_command(
     preflight: PreflightOptions,
 ) -> None:
     """Hold what is called NAME, or all that a plugin offers, to the contract.
+
+    FOLDER is that of a plugin with a pyproject.toml, "." for example, which need not be installed.
 
     Each is built with the options of its record's example and must be finite, differentiable,
     symmetric, indifferent to what is masked, and usable in MONAI; its options are crossed with each
@@ -71,14 +87,33 @@ def check_command(
         context.exit(1 if report.defects else 0)
     preflight.refuse_alone()
     if bool(names) == bool(plugin):
-        raise click.UsageError("expected a NAME or --plugin NAME")
+        raise click.UsageError("expected a NAME, a FOLDER or --plugin NAME")
+    folders = [name for name in names if _is_folder(name)]
+    if folders and [*names] != folders[:1]:
+        raise click.UsageError(f"expected the folder {folders[0]!r} alone, got {' '.join(names)}")
+    if folders:
+        try:
+            plugin = context.with_resource(as_if_installed(Path(folders[0])))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     offers = _chosen(names, plugin, kind)
+    for remark in with_own_readers().remarks(offers):
+        say(f"Remark: {remark}", err=True)
     if sample is not None and not any(isinstance(each.record, Reader) for each in offers):
         raise click.UsageError("--sample is a file for a reader, and none is to be checked")
-    checked = _checked(offers, seconds=seconds, sample=sample, quiet=as_json)
+    checked = _checked(offers, seconds=seconds, sample=sample)
     outcomes = _print_json(checked) if as_json else _print_tables(checked)
     if any(outcome.verdict == "failed" for outcome in outcomes):
         context.exit(1)
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a folder is meant: a name of medloss has no separator."""
+    return (
+        Path(name, "pyproject.toml").is_file()
+        or name in (".", "..")
+        or any(sign in name for sign in "/\\")
+    )
 
 
 def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> list[Offer[Any]]:
@@ -91,21 +126,21 @@ def _chosen(names: tuple[str, ...], plugin: str | None, kind: Kind | None) -> li
 
 
 def _checked(
-    offers: Iterable[Offer[Any]], *, seconds: float | None, sample: Path | None, quiet: bool
+    offers: Iterable[Offer[Any]], *, seconds: float | None, sample: Path | None
 ) -> Iterator[tuple[Offer[Any], list[Outcome]]]:
-
     from medloss.testing import contract_checks
 
-    console = make_console(stderr=True, quiet=quiet)
     for offer in offers:
         outcomes = []
         given: dict[str, Any] = (
             {"sample": sample} if sample and isinstance(offer.record, Reader) else {}
         )
-        with console.status(offer.full_name) as status:
-            for check in contract_checks(offer, seconds=seconds, **given):
-                status.update(f"{offer.full_name}: {check.check}")
+        checks = contract_checks(offer, seconds=seconds, **given)
+        with work(offer.full_name, len(checks)) as checking:
+            for check in checks:
+                checking.says(f"{offer.full_name}: {check.check}")
                 outcomes.append(check.outcome())
+                checking.step()
         yield offer, outcomes
 
 

@@ -10,14 +10,36 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from medloss.cli.options import CSV_SAFE, FILE, check_outputs, tell_written, usage_errors
+from medloss.cli.options import (
+    CSV_SAFE,
+    FILE,
+    SectionedCommand,
+    Whole,
+    check_outputs,
+    completed,
+    tell_written,
+    usage_errors,
+)
 from medloss.cli.terminal import make_console
 
 if TYPE_CHECKING:
     from medloss.evaluation.compare.paired import Missing
 
 
-@click.command("compare", short_help="Compare output folders of eval on the same cases.")
+_SECTIONS = {
+    "What is compared": (
+        *("names", "metrics", "common_cases", "common_labels", "common_metrics"),
+        *("allow_different_definitions", "profile", "agreement"),
+    ),
+    "Statistics": (*("cluster", "by", "margins", "primary", "missing", "resamples", "seed"),),
+    "What comes out": (
+        *("csv_path", "csv_safe", "ranking_path", "json_path", "html_path", "methods_path"),
+        "force",
+    ),
+}
+
+
+@click.command("compare", cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("folders", metavar="FOLDER FOLDER...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--name",
@@ -32,11 +54,13 @@ if TYPE_CHECKING:
     "metrics",
     metavar="NAME",
     multiple=True,
+    shell_complete=completed("metric", several=True),
     help="Compare by this one; repeatable.  [default: all]",
 )
 @click.option(
     "--profile",
     metavar="NAME|FILE",
+    shell_complete=completed("profile"),
     help="Also rank as this profile says in its [ranking]: what counts, by which weights, what a "
     "missing case costs; with a map of significance. Of more than 8 runs the differences are those "
     "with the first.",
@@ -93,8 +117,14 @@ if TYPE_CHECKING:
     help="What a case counts that failed in one run, or a label that it missed and a policy left "
     "out: the worst value, with the complete cases beside it, or nothing.",
 )
-@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--resamples",
+    type=Whole(min=100),
+    default=2000,
+    show_default=True,
+    help="Of the bootstrap.",
+)
+@click.option("--seed", type=Whole(min=0), default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--csv", "csv_path", metavar="FILE", type=FILE, help="Every difference.")
 @CSV_SAFE
 @click.option(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -29,6 +28,7 @@ from medloss.cli.options import PATH, SectionedCommand, usage_errors
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.planning import Definition, Settings
 from medloss.evaluation.settings import InputSettings
+from medloss.runtime.progress import work
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from medloss.evaluation.outputs.thresholds import Threshold
     from medloss.evaluation.records import CaseResult, ResultTable
     from medloss.evaluation.score import EvalPlan
-    from medloss.integrations.bundle import BundleCases
+    from medloss.integrations.bundle.evaluate import BundleCases
 
 _FEW_CASES = 10
 _DECIDING = {
@@ -110,6 +110,8 @@ def eval_command(
         pairs = shown.find(pairs)
         plan = outputs.extend(said.plan(found), pairs, said.definition)
         plan = predicted.extend(plan) if predicted else plan
+        if plan.inputs.decode and (told := plan.inputs.decode.fitted_to(p.name for p in pairs)):
+            say(f"Warning: {told}.", err=True)
         thresholds = outputs.thresholds(plan)
         outputs.checked(plan)
         context.with_resource(outputs.prepared())
@@ -180,9 +182,19 @@ def _evaluate(
     from medloss.evaluation.score import evaluate
     from medloss.work.engine import Interrupted
 
-    folder = outputs.folder
+    folder, total = outputs.folder, len(pairs)
+
+    def begin(kept: int, outdated: int, damaged: int) -> None:
+        # Less to do, rather than done at once: the time left is that of the others.
+        cases.expects(total - kept)
+        if kept or outdated or damaged:
+            changed = f"; files of {outdated} others have changed, which are scored anew"
+            lost = f"; {damaged} lines of the journal are damaged, and those cases scored anew"
+            said = f"{changed if outdated else ''}{lost if damaged else ''}"
+            say(f"{kept} of {total} cases were scored before{said}.", err=True)
+
     try:
-        with _progress(len(pairs)) as (begin, advance):
+        with work("cases", total) as cases:
             return evaluate_all(
                 pairs,
                 plan,
@@ -191,7 +203,7 @@ def _evaluate(
                 evaluator=bundle.evaluate if bundle else evaluate,
                 journal=None if folder is None else folder / JOURNAL,
                 on_begin=begin,
-                on_case=advance,
+                on_case=lambda _: cases.step(),
             )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -285,34 +297,3 @@ def _verdict(table: ResultTable, thresholds: Sequence[Threshold]) -> int:
 def _listed(paths: Sequence[Path]) -> str:
     *most, last = map(str, paths)
     return f"{', '.join(most)} and {last}" if most else last
-
-
-_Begin = Callable[[int, int, int], None]
-_Advance = Callable[[Any], None]
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[tuple[_Begin, _Advance]]:
-    """A bar on a terminal, and nothing in a log file."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = make_console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        "cases", *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("", total=total)
-
-        def begin(kept: int, outdated: int, damaged: int) -> None:
-            # Less to do, rather than done at once: the time left is that of the others.
-            progress.update(task, total=total - kept)
-            if kept or outdated or damaged:
-                changed = f"; files of {outdated} others have changed, which are scored anew"
-                lost = f"; {damaged} lines of the journal are damaged, and those cases scored anew"
-                said = f"{changed if outdated else ''}{lost if damaged else ''}"
-                say(f"{kept} of {total} cases were scored before{said}.", err=True)
-
-        def advance(_: CaseResult) -> None:
-            progress.advance(task)
-
-        yield begin, advance

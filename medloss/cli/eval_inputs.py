@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import AXES, OVERRIDE, PATH, SPACING, grouped
+from medloss.cli.options import (
+    AXES,
+    OVERRIDE,
+    PATH,
+    SPACING,
+    Number,
+    Whole,
+    completed,
+    grouped,
+)
 from medloss.evaluation.planning import Definition
 from medloss.evaluation.settings import OF_FOLDERS, InputSettings, refuse_given
 from medloss.runtime.config_text import parse_overrides
 
 if TYPE_CHECKING:
     from medloss.cli.eval_outputs import OutputOptions
-    from medloss.integrations.bundle import BundleCases
+    from medloss.integrations.bundle.evaluate import BundleCases
 
 _PREDICTIONS = "predictions"
 
@@ -61,14 +70,21 @@ class BundleOptions:
             raise ValueError("--bundle predicts in this process; drop --workers and --scheduler")
         overrides = parse_overrides(self.override)
 
-        from medloss.integrations.bundle import BundleCases, bundle_pairs, read_bundle  # MONAI
+        from medloss.integrations.bundle.choice import bundle_to_predict
 
-        bundle = read_bundle(
+        roles = bundle_to_predict(
             self.bundle,
             configs=self.bundle_config,
             checkpoint=self.checkpoint,
             overrides=overrides,
         )
+
+        from medloss.integrations.bundle.evaluate import BundleCases, bundle_pairs  # MONAI
+        from medloss.integrations.bundle.settings import open_bundle
+
+        bundle = open_bundle(roles, self.checkpoint)
+        if (decoding := inputs.decoding()) is not None:
+            bundle = dataclasses.replace(bundle, decision=bundle.decision.by(decoding))
         predictions = None if outputs.folder is None else outputs.folder / _PREDICTIONS
         source = (
             *bundle.source,
@@ -132,7 +148,7 @@ _VALUES = (
     click.option(
         "--ignore-label",
         metavar="LABEL",
-        type=click.IntRange(min=0),
+        type=Whole(min=0),
         help="Voxels that have this label in the reference do not count.",
     ),
     click.option(
@@ -143,13 +159,6 @@ _VALUES = (
     click.option("--remap-prediction", metavar="OLD=NEW,...", help="Only in predictions."),
     click.option("--remap-reference", metavar="OLD=NEW,...", help="Only in references."),
     click.option(
-        "--threshold",
-        metavar="P",
-        type=click.FloatRange(0, 1, min_open=True),
-        help="A class of its own is where its probability is at least this; fractions without an "
-        "axis of classes are read as such a probability.  [default: 0.5, and such fractions fail]",
-    ),
-    click.option(
         "--instances",
         is_flag=True,
         help="Each value of a map is an object of one class, label 1: metrics of lesions, instances"
@@ -158,7 +167,7 @@ _VALUES = (
     click.option(
         "--label-divisor",
         metavar="N",
-        type=click.IntRange(min=2),
+        type=Whole(min=2),
         help="With --instances: a value is its class times N plus a number, such as 3012 for "
         "object 12 of class 3 with N 1000.",
     ),
@@ -185,15 +194,35 @@ _VALUES = (
     ),
     click.option(
         "--reader",
+        shell_complete=completed("reader"),
         metavar="NAME",
         help="A reader of 'medloss list --kind reader' that reads every file it claims, such as a "
         "plugin's of a format that medloss reads itself.",
     ),
 )
 
+_DECISION = (
+    click.option(
+        "--threshold",
+        metavar="P",
+        type=Number(0, 1, min_open=True),
+        help="A class of its own is where its probability is at least this; fractions without an "
+        "axis of classes are read as such a probability.  [default: 0.5, and such fractions fail]",
+    ),
+    click.option(
+        "--decode",
+        metavar="argmax|dice|FILE",
+        help="How labels are made of predicted probabilities: the likeliest class; the largest "
+        "expected Dice (dice:least_chance=0.5 leaves out a class that is nowhere as probable); or "
+        "a threshold for each channel, from a file of 'medloss thresholds'. Predictions that are "
+        "labels fail.  [default: argmax, and 0.5 for classes of their own]",
+    ),
+)
+
 _DEFINITION = (
     click.option(
         "--profile",
+        shell_complete=completed("profile"),
         metavar="NAME|FILE",
         help="A definition of 'medloss list --kind profile', such as nnunet or brats2026:mets, or "
         "a TOML or JSON file: labels, metrics and all below; what it says is not overruled.",
@@ -203,6 +232,7 @@ _DEFINITION = (
         "--metric",
         "metrics",
         multiple=True,
+        shell_complete=completed("metric", several=True),
         metavar="NAME[:option=value,...]",
         help="A metric of 'medloss list'; repeatable.  [default: dice, sensitivity, specificity, "
         "hausdorff95, average_symmetric_surface_distance, normalized_surface_dice]",
@@ -211,6 +241,7 @@ _DEFINITION = (
         "--loss",
         "losses",
         multiple=True,
+        shell_complete=completed("loss", several=True),
         metavar="NAME[:option=value,...]",
         help="A loss of 'medloss list', computed on each whole case; repeatable.",
     ),
@@ -272,7 +303,9 @@ _BUNDLE = (
     OVERRIDE,
 )
 
-input_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES))
+undecided_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES))
+input_options = grouped("inputs", InputSettings, (*_FILES, *_VALUES, *_DECISION))
 definition_options = grouped("definition", Definition, _DEFINITION)
 bundle_options = grouped("bundle", BundleOptions, _BUNDLE)
-"""Give a command the options above, as the arguments of these names."""
+"""Give a command the options above, as the arguments of these names; ``undecided_options`` without
+those that say where a class is."""

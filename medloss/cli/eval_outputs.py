@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.options import CSV_SAFE, PATH, check_outputs, grouped
+from medloss.cli.options import CSV_SAFE, PATH, Whole, check_outputs, grouped
 
 if TYPE_CHECKING:
     from medloss.evaluation.inputs.pairing import Pair
@@ -308,7 +308,7 @@ _OPTIONS = (
     ACCEPT,
     click.option(
         "--workers",
-        type=click.IntRange(min=1),
+        type=Whole(min=1),
         metavar="N",
         help="Processes that score; 1 is this one.  [default: one for each processor, 1 for a "
         "study of a few MB and with --device cuda]",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from medloss.cli.options import completed
 from medloss.cli.terminal import make_console
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
@@ -16,51 +17,24 @@ from medloss.offers.records import KINDS, Profile, Reader
 
 
 @click.command("info")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completed(*KINDS))
 @click.option("--kind", type=click.Choice(KINDS), help="Where several have the name.")
-@click.option("--env", is_flag=True, help="Show versions, machine, and what sums classes where.")
+@click.option("--env", is_flag=True, hidden=True)
 def info_command(name: str | None, kind: str | None, env: bool) -> None:
     """Show the card of the loss, metric, part of a detector, reader or profile NAME.
 
     The card has the formula, range, source, every option with its default, what the loss is at a
     perfect, an all-wrong and an empty case (computed on the spot), and the bundle block.
     """
-    if (name is None) != env:
-        raise click.UsageError("expected either the NAME of a loss or metric, or --env")
+    if env:
+        raise click.UsageError("--env: 'medloss doctor' shows versions, machine and backends")
     if name is None:
-        _print_environment()
-        return
+        raise click.UsageError("expected the NAME of a loss, metric, reader or profile")
     for offer in with_own_readers().find(name, kind):
         if isinstance(offer.record, Profile):
             _print_profile(offer)
         else:
             _print_card(offer)
-
-
-def _print_environment() -> None:
-    import torch
-    from rich.markup import escape
-    from rich.table import Table
-
-    from medloss.sums import backends, chosen_backend
-    from medloss.sums.choice import refusal
-    from medloss.workbench.bench.environment import environment
-
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for what, value in environment().items():
-        table.add_row(what, escape(value))
-    devices = ["cpu"] + ["cuda"] * torch.cuda.is_available()
-    for device in devices:
-        logits = torch.empty(1, 2, 1, 1, device=device)
-        for dtype in (torch.float32, torch.bfloat16):
-            choice = chosen_backend(logits.to(dtype))
-            which = f"class sums, {device}, {str(dtype).removeprefix('torch.')}"
-            table.add_row(which, f"{choice.name}: {escape(choice.why)}")
-        for name in backends():
-            if why_not := refusal(name, logits):
-                table.add_row(f"not {name}, {device}", escape(why_not))
-    table.add_row("class-sums backends", ", ".join(backends()))
-    make_console().print(table)
 
 
 def _print_card(offer: Offer[Any]) -> None:
@@ -75,6 +49,8 @@ def _print_card(offer: Offer[Any]) -> None:
         f"[bold]{record.name}[/] ({record.family} {record.noun}, {offer.plugin.distribution}"
         f" {offer.plugin.version}, {record.target})"
     )
+    if record.aliases:
+        console.print(f"also found as {', '.join(record.aliases)}")
     console.print(escape(card.summary) + "\n")
     for title, text in card.sections.items():
         if title not in ("Args", "Example", "Returns", "Raises"):

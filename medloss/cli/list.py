@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,31 +10,44 @@ from typing import Any
 
 import click
 
+from medloss.cli.options import completed
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.bundle import bundle_block
-from medloss.offers.host import Host, Offer
-from medloss.offers.records import KINDS, Profile, Reader
+from medloss.offers.host import OURS, Host, Offer
+from medloss.offers.records import KINDS, Profile, Reader, Record
+
+_NAMES = 36
+"""Columns for names; a longer one pushes its summary to the right."""
 
 _WIDE = 110
 """Columns of a terminal from which on summaries stand in a table."""
 
 
 @click.command("list")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completed(*KINDS))
 @click.option("--kind", type=click.Choice(KINDS), help="Only one of these kinds.")
 @click.option("--family", help="Only this family, for example region.")
+@click.option("--long", is_flag=True, help="With whole summaries, plugins and their versions.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--bundle", is_flag=True, help="Print blocks to paste into a MONAI bundle config.")
 def list_command(
-    names: tuple[str, ...], kind: str | None, family: str | None, as_json: bool, bundle: bool
+    names: tuple[str, ...],
+    kind: str | None,
+    family: str | None,
+    long: bool,
+    as_json: bool,
+    bundle: bool,
 ) -> None:
     """List every loss, metric, part of a detector, reader and profile on offer, or only NAMES.
 
-    Plugins that cannot be used are listed too, with the reason.
+    Aliases stand in brackets behind a name, and what is not of medloss itself has the name of its
+    distribution before its own. 'medloss info NAME' shows all of one. Plugins that cannot be used
+    are listed too, with the reason.
     """
-    if as_json and bundle:
-        raise click.UsageError("--json and --bundle: expected one of them")
+    given = {"--long": long, "--json": as_json, "--bundle": bundle}
+    if len(asked := [option for option, on in given.items() if on]) > 1:
+        raise click.UsageError(f"{' and '.join(asked)}: expected one of them")
     found = with_own_readers()
     offers = _chosen(found, names, kind, family)
     if as_json:
@@ -45,7 +59,8 @@ def list_command(
             say(f"# {offer.record.noun} {offer.full_name}: {offer.record.summary}")
             say(bundle_block(offer) + "\n")
     else:
-        _print_tables(offers, found)
+        (_print_tables if long else _print_lines)(offers, found)
+        _print_unusable(found)
 
 
 def _chosen(
@@ -81,6 +96,45 @@ def _by_kind(offers: list[Offer[Any]], host: Host) -> Iterator[tuple[str, list[O
         yield plural, [each for each in offers if isinstance(each.record, catalogue.kind)]
 
 
+def _print_lines(offers: list[Offer[Any]], host: Host) -> None:
+    """A line for each, which a terminal cuts at its edge, and a pipe does not."""
+    from rich.text import Text
+
+    console = make_console()
+    groups = itertools.groupby(
+        (offer for _, chosen in _by_kind(offers, host) for offer in chosen), key=_heading
+    )
+    for heading, group in groups:
+        rows = [(_called(offer), _in_short(offer.record)) for offer in group]
+        width = min(max(len(called) for called, _ in rows), _NAMES)
+        console.print(f"[bold]{heading}[/]")
+        for called, summary in rows:
+            line = f"  {called:{width}}  {summary}"
+            if console.is_terminal:
+                console.print(Text(line), no_wrap=True, overflow="ellipsis")
+            else:
+                say(line)
+
+
+def _heading(offer: Offer[Any]) -> str:
+    kind, family = offer.record.kind, offer.record.family
+    own = {"loss": f"{family} losses", "metric": f"{family} metrics"}
+    heading = own.get(kind, "parts of detectors" if kind == "detection" else f"{kind}s")
+    return heading[0].upper() + heading[1:].replace("_", " ")
+
+
+def _called(offer: Offer[Any]) -> str:
+    record = offer.record
+    name = record.name if offer.plugin.distribution == OURS else offer.full_name
+    return f"{name} ({', '.join(record.aliases)})" if record.aliases else name
+
+
+def _in_short(record: Record) -> str:
+    """The summary, before which a reader has the ends of the names of its files."""
+    files = ", ".join(record.suffixes) if isinstance(record, Reader) else ""
+    return f"{files}: {record.summary}" if files else record.summary
+
+
 def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
     from rich.markup import escape
     from rich.padding import Padding
@@ -111,6 +165,12 @@ def _print_tables(offers: list[Offer[Any]], host: Host) -> None:
             console.print(table)
         if chosen:
             console.print()
+
+
+def _print_unusable(host: Host) -> None:
+    from rich.markup import escape
+
+    console = make_console()
     for plugin in host.plugins:
         if plugin.state != "ok":
             console.print(f"[bold red]{plugin.state}[/]: {escape(f'{plugin}: {plugin.reason}')}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from medloss.cli.options import usage_errors
+from medloss.cli.options import completed, usage_errors
 from medloss.cli.terminal import say
 
 
@@ -15,6 +15,7 @@ from medloss.cli.terminal import say
     "--loss",
     "loss",
     metavar="CONFIG",
+    shell_complete=completed("loss"),
     help="A JSON file (of the loss, or a bundle config that has one), JSON, or a name.  "
     "[default: nnU-Net's own loss]",
 )
@@ -23,6 +24,7 @@ from medloss.cli.terminal import say
     "--metric",
     "metrics",
     multiple=True,
+    shell_complete=completed("metric", several=True),
     metavar="NAME[:option=value,...]",
     help="A metric of 'medloss list' that nnU-Net's validation reports too, in summary.json and "
     "in its log; repeatable.",

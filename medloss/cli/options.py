@@ -8,7 +8,7 @@ import errno
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -16,14 +16,85 @@ from medloss.cli.exits import Stopped
 from medloss.cli.terminal import say
 from medloss.offers.host import PluginError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 FILE = click.Path(path_type=Path, dir_okay=False)
 PATH = click.Path(path_type=Path)
+
+
+class Number(click.FloatRange):
+    """A number without a unit, of which a share may be ``50%``; ends as of click's."""
+
+    name = "number"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """As the help shows it."""
+        return "X"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it."""
+        if not isinstance(value, str):
+            return float(value)
+        from medloss.evaluation.requests import read_number
+
+        try:
+            number = read_number(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(number, param, ctx)
+
+
+def completed(*kinds: str, also: Sequence[str] = (), several: bool = False) -> Complete:
+    """What completes names of what is on offer, in a shell; it imports no torch.
+
+    Args:
+        kinds: of records, such as ``"metric"``.
+        also: words beside the names.
+        several: whether names stand between commas.
+    """
+
+    def complete(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from medloss.evaluation.reading.formats import with_own_readers
+
+        before, comma, begun = incomplete.rpartition(",") if several else ("", "", incomplete)
+        offers = [offer for offer in with_own_readers() if offer.record.kind in kinds]
+        names = dict.fromkeys(also, "") | {
+            name: offer.record.summary
+            for offer in offers
+            for name in (offer.record.name, *offer.record.aliases)
+        }
+        return [
+            CompletionItem(f"{before}{comma}{name}", help=summary)
+            for name, summary in names.items()
+            if name.startswith(begun)
+        ]
+
+    return complete
+
+
+class Whole(click.IntRange):
+    """A whole number; ends as of click's."""
+
+    name = "whole number"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """As the help shows it."""
+        return "N"
+
 
 OVERRIDE = click.option(
     "--override",
     metavar="ID=VALUE",
     multiple=True,
-    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
+    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.  The value "
+    "is JSON, a Python literal, an expression ($, @) or text.",
 )
 
 SPACING = click.option(
@@ -53,18 +124,22 @@ _OF_THE_MACHINE = (
 """Errors of a full disk, a broken one, or too little of anything."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 
 def grouped(
     argument: str, kind: type[Any], options: Sequence[Callable[[Any], Any]]
 ) -> Callable[[Command], Command]:
-    """Give a command these options, as one argument: a dataclass with a field for each."""
+    """Give a command these options, as one argument: a dataclass with a field for each.
+
+    A field without an option keeps its default.
+    """
     names = [field.name for field in dataclasses.fields(kind)]
 
     def give(command: Command) -> Command:
         @functools.wraps(command)
         def with_group(*args: Any, **given: Any) -> Any:
-            group = kind(**{name: given.pop(name) for name in names})
+            group = kind(**{name: given.pop(name) for name in names if name in given})
             return command(*args, **{argument: group}, **given)
 
         for option in reversed(options):
@@ -78,7 +153,7 @@ class SectionedCommand(click.Command):
     """A command whose help lists its options by what they are about.
 
     Args:
-        sections: names of options by the heading above them; an option of none of them comes last.
+        sections: names of all options by the heading above them.
     """
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **given: Any) -> None:
@@ -90,12 +165,12 @@ class SectionedCommand(click.Command):
         records = {
             param.name: record
             for param in self.get_params(ctx)
-            if (record := param.get_help_record(ctx))
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx))
         }
         for heading, names in self.sections.items():
             with formatter.section(heading):
                 formatter.write_dl([records.pop(name) for name in names])
-        with formatter.section("Other"):
+        with formatter.section("Other"):  # --help
             formatter.write_dl([*records.values()])
 
 

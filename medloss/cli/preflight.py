@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,16 +69,20 @@ class PreflightOptions:
     def _of_bundle(self, names: tuple[str, ...]) -> Report:
         if names or self.config or self.batch or self.prediction or self.label:
             raise ValueError("--bundle brings its own loss and batch; drop the others")
-        from medloss.workbench.preflight import preflight
-        from medloss.workbench.preflight.bundle import first_step
+        from medloss.integrations.bundle.choice import bundle_to_train
 
-        step = first_step(
+        overrides = parse_overrides(self.override)
+        roles = bundle_to_train(
             self.bundle or Path(),
             configs=self.bundle_config,
             checkpoint=self.checkpoint,
-            overrides=parse_overrides(self.override),
-            seed=self.seed,
+            overrides=overrides,
         )
+
+        from medloss.workbench.preflight import preflight  # MONAI
+        from medloss.workbench.preflight.bundle import step_of
+
+        step = step_of(roles, checkpoint=self.checkpoint, overrides=overrides, seed=self.seed)
         return preflight(step.loss, step.input, step.target, around=step.around, source=step.source)
 
     def _of_files(self, names: tuple[str, ...]) -> Report:
@@ -179,6 +184,11 @@ _OPTIONS = (
         "--json-file", metavar="FILE", type=PATH, help="Write the findings on a batch as JSON."
     ),
 )
+
+PREFLIGHT_OPTIONS = tuple(
+    field.name for field in dataclasses.fields(PreflightOptions) if field.name != "json_file"
+)
+"""That say what is tried, in the order of the help."""
 
 preflight_options = grouped("preflight", PreflightOptions, _OPTIONS)
 """Gives a command the options above, as one argument ``preflight``."""

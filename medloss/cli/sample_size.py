@@ -6,46 +6,53 @@ from pathlib import Path
 
 import click
 
-from medloss.cli.options import PATH, usage_errors
+from medloss.cli.options import PATH, Number, SectionedCommand, completed, usage_errors
 from medloss.cli.terminal import say
 
+_SECTIONS = {
+    "What is to be shown": ("half_width", "share", "non_inferiority", "equivalence", "advantage"),
+    "What is known": ("metric", "sd", "cluster", "design_effect", "dropout"),
+    "Statistics": ("power", "alpha"),
+}
 
-@click.command("sample-size", short_help="Say how many cases a study needs.")
+
+@click.command("sample-size", cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("pilots", metavar="[PILOT [PILOT]]", nargs=-1, type=PATH)
 @click.option(
     "-m",
     "--metric",
     metavar="METRIC[LABEL]",
+    shell_complete=completed("metric"),
     help="Whose spread counts.  [default: the only one of the pilot]",
 )
 @click.option(
     "--sd",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="S",
     help="The standard deviation, instead of a pilot: of the metric for --half-width, of the "
     "paired differences for a margin.",
 )
 @click.option(
     "--half-width",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="H",
     help="The 95% interval of a mean is to reach so far to either side; of a share with --share.",
 )
 @click.option(
     "--non-inferiority",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="MARGIN",
     help="A run is to be shown not worse than another by this.",
 )
 @click.option(
     "--equivalence",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="MARGIN",
     help="Two runs are to be shown alike within this.",
 )
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     metavar="P",
     help="With --half-width: the expected share of acceptable cases.",
 )
@@ -59,13 +66,14 @@ from medloss.cli.terminal import say
 )
 @click.option(
     "--power",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.9,
     show_default=True,
+    help="Chance to show it where it is so.",
 )
 @click.option(
     "--alpha",
-    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    type=Number(0, 0.5, min_open=True, max_open=True),
     help="One-sided level of each test.  [default: 0.025 for non-inferiority, 0.05 for "
     "equivalence]",
 )
@@ -77,13 +85,13 @@ from medloss.cli.terminal import say
 )
 @click.option(
     "--design-effect",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="DE",
     help="How many times as many cases clusters need.  [default: of --cluster, else 1]",
 )
 @click.option(
     "--dropout",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Number(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     help="Share of cases that will be lost.",

@@ -8,14 +8,22 @@ from typing import Any
 import click
 
 from medloss.cli.exits import FAILED, InterruptedCommand, stops
-from medloss.cli.options import usage_errors
+from medloss.cli.options import OVERRIDE, Number, SectionedCommand, Whole, completed, usage_errors
 from medloss.cli.terminal import say
 from medloss.runtime.config_text import parse_overrides
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
-@click.command("study", short_help="Train a bundle with several losses and compare them.")
+_SECTIONS = {
+    "What is compared": ("losses", "losses_file", "baseline", "metrics", "tune_by"),
+    "How it is trained": (*("seeds", "folds", "epochs", "budget", "bundle_config", "override"),),
+    "Who does the work": ("device", "workers", "scheduler"),
+    "What comes out": ("output", "dry_run", "report_only", "force"),
+}
+
+
+@click.command("study", cls=SectionedCommand, sections=_SECTIONS)
 @click.argument("bundle", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-o",
@@ -29,9 +37,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--losses",
     metavar="A,B,C",
+    shell_complete=completed("loss", several=True),
     help="Losses of 'medloss list', with options as eval takes them; '+' joins terms, as in "
     "dice+0.5*focal:gamma=1. One that cannot train alone is added to dice_ce with weight 0.1, "
-    "and named so.  [default: dice_ce, dice, cross_entropy, dice_focal, dice_topk, tversky]",
+    "and named so. Of values with '|' between them, as in tversky:fn_weight=0.5|0.7 or "
+    "dice+0.1|1*focal, one is chosen on cases that are not reported.  [default: dice_ce, dice, "
+    "cross_entropy, dice_focal, dice_topk, tversky]",
 )
 @click.option(
     "--losses-file",
@@ -42,25 +53,38 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--baseline", metavar="NAME", help="What the others are compared with.  [default: first]"
 )
-@click.option("--seeds", metavar="N,N", default="0,1,2", show_default=True)
+@click.option(
+    "--tune-by",
+    metavar="METRIC",
+    shell_complete=completed("metric"),
+    help="Metric that chooses among values with '|' between them, one of -m.  [default: first]",
+)
+@click.option(
+    "--seeds",
+    metavar="N,N",
+    default="0,1,2",
+    show_default=True,
+    help="Each loss is trained once with each.",
+)
 @click.option(
     "--folds",
     metavar="N",
-    type=click.IntRange(min=2),
+    type=Whole(min=2),
     default=None,
     help="Cross-validate over the bundle's training list.  [default: the bundle's own split]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Of every run.  [default: the bundle's]")
+@click.option("--epochs", type=Whole(min=1), help="Of every run.  [default: the bundle's]")
 @click.option(
     "--budget",
     metavar="MINUTES",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Plan the epochs, equal for all runs, so that the whole study fits.",
 )
 @click.option(
     "-m",
     "--metric",
     "metrics",
+    shell_complete=completed("metric", several=True),
     metavar="NAME[:option=value,...]",
     multiple=True,
     help="Repeatable.  [default: dice, sensitivity, specificity, hausdorff95, "
@@ -72,18 +96,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     multiple=True,
     help="File in the bundle's configs; repeatable, later ones win.  [default: train]",
 )
-@click.option(
-    "--override",
-    metavar="ID=VALUE",
-    multiple=True,
-    help="Entry of the bundle's configuration, such as dataset_dir=/data; repeatable.",
-)
+@OVERRIDE
 @click.option(
     "--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: the bundle's choice]"
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     help="Processes.  [default: one for each processor, or 1 on a GPU]",
 )
 @click.option(
@@ -106,13 +125,20 @@ def study_command(
     Exit code: 0 when every run has ended, 1 when one failed, 2 for a wrong command, 4 when the
     machine failed or medloss itself did, 130 after Ctrl-C or SIGTERM.
     """
+    with usage_errors():
+        overrides, bundle = parse_overrides(override), given["bundle"]
+        if bundle is not None and not given["report_only"]:
+            from medloss.integrations.bundle.choice import bundle_to_train
+
+            bundle_to_train(bundle, configs=given["bundle_config"], overrides=overrides)
+
     from medloss.work.engine import Interrupted
     from medloss.workbench.study.command import StudyOptions, run_study
 
     again = f"The same command goes on with {output}."
     with usage_errors(), stops(again):
         try:
-            options = StudyOptions(output=output, overrides=parse_overrides(override), **given)
+            options = StudyOptions(output=output, overrides=overrides, **given)
             failed = run_study(options, say)
         except Interrupted as interrupt:
             kept = f"{interrupt.done} of {interrupt.of} runs are kept"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from medloss.cli.options import AXES, PATH, SPACING, usage_errors
+from medloss.cli.options import AXES, PATH, SPACING, Whole, usage_errors
 from medloss.cli.terminal import make_console, say
+from medloss.runtime.progress import tracked
 
 
 @click.command("suggest")
@@ -23,7 +23,7 @@ from medloss.cli.terminal import make_console, say
 )
 @click.option(
     "--cases",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=50,
     show_default=True,
     help="Measure at most so many, evenly spread over their names.",
@@ -72,7 +72,7 @@ def suggest_command(
                 raise ValueError(f"{name!r} has no number: write 1={names[-1]}, by the label")
         found = find_label_maps(paths)
     measured, failed = [], []
-    for path in _progress(sample(found, cases)):
+    for path in tracked(sample(found, cases), "label maps"):
         try:
             measured.append(read_case(path, classes, told))
         except CaseError as error:
@@ -103,15 +103,6 @@ def suggest_command(
         print_facts(console, facts)
         print_advice(console, advice)
     context.exit(1 if failed else 0)
-
-
-def _progress(paths: Sequence[Path]) -> Iterable[Path]:
-    from rich.progress import track
-
-    console = make_console(stderr=True)
-    return track(
-        paths, "measuring", console=console, transient=True, disable=not console.is_terminal
-    )
 
 
 def _parse_patch(text: str) -> tuple[int, ...]:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from medloss.cli.options import read_shapes
+from medloss.cli.options import completed, read_shapes
 from medloss.cli.terminal import make_console
+from medloss.runtime.progress import work
 
 if TYPE_CHECKING:
     from medloss.workbench.warmup import WarmupCall
 
 
 @click.command("warmup")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument(
+    "names",
+    metavar="[NAME]...",
+    nargs=-1,
+    shell_complete=completed("loss", "metric", also=("all", "eval")),
+)
 @click.option(
     "--bundle",
     metavar="DIR",
@@ -88,12 +94,15 @@ def warmup_command(
         steps = list(_passes(names, device, shapes, dtypes or ("float32",)))
     else:
         steps = list(_steps(names, bundle))
-    for step in _progress(steps):
-        try:
-            step.run()
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            failed = True
-            console.print(f"[bold red]{escape(step.name)}:[/] {escape(str(error))}")
+    with work("", len(steps)) as compiling:
+        for step in steps:
+            compiling.says(step.name)
+            try:
+                step.run()
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                failed = True
+                console.print(f"[bold red]{escape(step.name)}:[/] {escape(str(error))}")
+            compiling.step()
     done = record()
     if device == "cuda":
         took_s = time.perf_counter() - started
@@ -157,18 +166,3 @@ def _passes(
             for shape in shapes:
                 for dtype in dtypes:
                     yield warmup.of_training_step(offer, device, shape, getattr(torch, dtype))
-
-
-def _progress(steps: list[WarmupCall]) -> Iterable[WarmupCall]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = make_console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("", total=len(steps))
-        for step in steps:
-            progress.update(task, description=step.name)
-            yield step
-            progress.advance(task)

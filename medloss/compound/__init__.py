@@ -25,7 +25,7 @@ Example:
 """
 
 from medloss.compound.breakdown import TermValue, as_columns
-from medloss.compound.inner_loss import adopt_inner_loss, build_inner_loss
+from medloss.compound.inner_loss import adopt_any_loss, adopt_inner_loss, build_inner_loss, value_of
 from medloss.compound.schedules import (
     SCHEDULES,
     Constant,
@@ -52,8 +52,10 @@ __all__ = [
     "TermValue",
     "Weight",
     "WeightedSum",
+    "adopt_any_loss",
     "adopt_inner_loss",
     "as_columns",
     "build_inner_loss",
     "parse_weight",
+    "value_of",
 ]

@@ -49,25 +49,39 @@ def build_inner_loss(
 def adopt_inner_loss(
     outer: SegmentationLoss, given: str | Mapping[str, Any] | nn.Module, *, knows: str
 ) -> SegmentationLoss:
-    """The loss inside, with the options that every loss has: those serve inside and outside.
+    """A loss of medloss inside, with the options that every loss has.
 
     Args:
-        outer: what wraps it; takes over those options of a loss that is built already.
-        given: as :func:`build_inner_loss` takes it.
+        outer: as :func:`adopt_any_loss` takes it.
+        given: likewise.
         knows: what it has to know, for errors.
 
     Raises:
         TypeError: it is no loss of medloss.
     """
-    defaults = {f.name: f.default for f in fields(SegmentationLoss)}
-    options = {k: getattr(outer, k) for k in defaults if getattr(outer, k) is not defaults[k]}
-    inside = build_inner_loss(given, options)
+    inside = adopt_any_loss(outer, given)
     if not isinstance(inside, SegmentationLoss):
         raise TypeError(
             f"loss: expected a loss of medloss, which knows {knows}, got {type(inside).__name__}"
         )
-    for name in defaults:
-        setattr(outer, name, getattr(inside, name))
+    return inside
+
+
+def adopt_any_loss(
+    outer: SegmentationLoss, given: str | Mapping[str, Any] | nn.Module
+) -> nn.Module:
+    """The loss inside; the options that every loss of medloss has serve inside and outside.
+
+    Args:
+        outer: what wraps it; takes over those options of a loss that is built already.
+        given: as :func:`build_inner_loss` takes it.
+    """
+    defaults = {f.name: f.default for f in fields(SegmentationLoss)}
+    options = {k: getattr(outer, k) for k in defaults if getattr(outer, k) is not defaults[k]}
+    inside = build_inner_loss(given, options)
+    if isinstance(inside, SegmentationLoss):
+        for name in defaults:
+            setattr(outer, name, getattr(inside, name))
     return inside
 
 
@@ -106,7 +120,11 @@ def value_of(name: str, loss: nn.Module, prepared: Prepared) -> Tensor:
             f"{name}: {type(loss).__name__}{_whose(loss)} knows no mask, present or "
             f"ignore_index; leave them out, or this term"
         )
-    value = loss(prepared.raw, prepared.label)
+    _ = prepared.input  # which a fused head refuses: its raw input is no more than a shape
+    label = prepared.label
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and prepared.is_index:
+        label = label.squeeze(1).long()  # torch's class indices have no axis of channels
+    value = loss(prepared.raw, label)
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected one tensor, got {type(value).__name__}")
     return value

@@ -60,6 +60,7 @@ def evaluate(
     remap_prediction: str | Mapping[int, int] | None = None,
     remap_reference: str | Mapping[int, int] | None = None,
     threshold: float | None = None,
+    decode: str | Path | Mapping[str, Any] | None = None,
     instances: bool = False,
     label_divisor: int | None = None,
     resample: bool = False,
@@ -107,6 +108,7 @@ def evaluate(
         remap_prediction: see there.
         remap_reference: see there.
         threshold: see there.
+        decode: see there; a mapping ``{"thresholds": [0, 0.4]}`` too.
         instances: see there.
         label_divisor: see there.
         resample: see there.
@@ -172,6 +174,9 @@ def _evaluate(given: dict[str, Any]) -> Evaluation:
         check_options(plan)
     for sentence in said.inputs.overruled(found):
         warnings.warn(sentence, stacklevel=4)
+    decode = plan.inputs.decode
+    if decode and (told := decode.fitted_to(pair.name for pair in found.pairs)):
+        warnings.warn(told, stacklevel=4)
     workers = given["workers"]
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers: expected a number of at least 1, got {workers!r}")
@@ -200,6 +205,8 @@ def _evaluate(given: dict[str, Any]) -> Evaluation:
 def _inputs(given: Mapping[str, Any]) -> InputSettings:
     names = [field.name for field in dataclasses.fields(InputSettings) if field.name in given]
     said = {name: given[name] for name in names}
+    if isinstance(given["decode"], PathLike):
+        said["decode"] = str(given["decode"])
     for name, check in INPUTS.items():
         if said[name] is not None and (expected := check(said[name])):
             raise ValueError(f"{name}: expected {expected}, got {said[name]!r}")

@@ -18,6 +18,7 @@ from medloss.evaluation.outputs.lesions import lesion_entries
 from medloss.evaluation.outputs.results import csv_columns, rows, summary_entry
 from medloss.evaluation.profiles.telling import profile_sentences
 from medloss.evaluation.records import CaseResult, ResultTable, label_key
+from medloss.evaluation.requests import named_columns
 from medloss.runtime.files import check_output
 
 _IN_PAGE = ("mean", "median", "min", "max")
@@ -63,16 +64,17 @@ class Evaluation:
         """The mean of a metric over the cases.
 
         Args:
-            metric: its column, or its name where that is one column.
+            metric: its column, or its name or an alias where that is one column.
             label: number or name; not needed where there is one.
 
         Raises:
             ValueError: there is no such value, or several.
         """
+        columns, _ = named_columns(metric, [line.column.name for line in self.table.lines])
         lines = [
             line
             for line in self.table.lines
-            if metric in (line.column.name, line.column.name.partition("[")[0])
+            if line.column.name in columns
             and label in (None, line.label, *self._called(line.label))
         ]
         if len(lines) != 1:

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloss.evaluation.inputs.case_pair import CaseOptions, make_case_pair, one_file, read_side
+from medloss.evaluation.inputs.case_pair import (
+    CaseOptions,
+    decided,
+    make_case_pair,
+    one_file,
+    read_side,
+)
 from medloss.evaluation.inputs.pairing import FoundCases, Pair, Structures
 from medloss.evaluation.reading.images import Image, case_name, make_image
 from medloss.evaluation.reading.settled import settled
@@ -141,18 +147,21 @@ def _image(
 ) -> Image:
     if not is_array(side):
         files = pair.prediction if word == "prediction" else pair.reference
-        return read_side(one_file(pair, files), inputs, changes)
+        return read_side(one_file(pair, files), inputs, changes, predicted=word == "prediction")
     called = Path(f"the {word} of {pair.name}")
     # Labels beside probabilities have no axis of classes.
     axes = inputs.axes if len(side.shape) == len(inputs.axes) else inputs.axes.replace("c", "")
-    return make_image(
+    decode = inputs.decode if word == "prediction" else None
+    image = make_image(
         called,
         settled(called, _stored(called, side, axes), dataclasses.replace(inputs.told, axes=axes)),
         channels=inputs.channels,
         threshold=inputs.threshold,
+        fractions=decode is not None,
         signed=bool(changes),
         instances=inputs.instances,
     )
+    return image if decode is None else decided(image, decode)
 
 
 def _stored(called: Path, side: Side, axes: str) -> Stored:

@@ -12,7 +12,7 @@ import torch
 import medloss
 from medloss.evaluation.reading.images import Image
 from medloss.evaluation.reading.stored import CaseError
-from medloss.evaluation.requests import OfferRequest
+from medloss.evaluation.requests import OfferRequest, resolve
 from medloss.offers.host import host
 from medloss.offers.records import Loss
 
@@ -44,6 +44,7 @@ def choose_loss(request: OfferRequest) -> LossChoice:
         PluginError: there is no such loss, or it cannot be imported.
         ValueError: it refuses its options, or one of them is an activation.
     """
+    request = resolve(request, host().losses)
     options = dict(request.options)
     for option in _ACTIVATIONS:
         if option in options:

@@ -98,7 +98,7 @@ class Settings:
 
     def _plan(self, found: FoundCases | None) -> EvalPlan:
         from medloss.evaluation.inputs.structures import by_structure
-        from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_request
+        from medloss.evaluation.requests import DEFAULT_METRICS, choose_metric, parse_requests
         from medloss.evaluation.score import EvalPlan, check_options
         from medloss.scoring import EmptyPolicy
         from medloss.scoring.presets import DEFAULT_PRESET
@@ -108,17 +108,13 @@ class Settings:
         if said.losses:
             from medloss.evaluation.losses import choose_loss  # torch
 
-            losses = tuple(choose_loss(parse_request(text)) for text in said.losses)
+            losses = tuple(map(choose_loss, parse_requests(said.losses)))
         if losses and found is not None and any(map(by_structure, found.pairs)):
             raise ValueError("--loss needs one file a side, and here each structure is a file")
         classes = inputs.classes(found)
         preset = said.preset or DEFAULT_PRESET
-        requests = (
-            parse_request(asked) if isinstance(asked, str) else asked
-            for asked in said.metrics or DEFAULT_METRICS
-        )
         plan = EvalPlan(
-            metrics=tuple(map(choose_metric, requests)),
+            metrics=tuple(map(choose_metric, parse_requests(said.metrics or DEFAULT_METRICS))),
             losses=losses,
             labels=None if classes is None else classes.names,
             regions={} if classes is None else classes.regions,

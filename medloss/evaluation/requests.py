@@ -1,16 +1,21 @@
-"""What ``NAME:option=value,...`` on the command line asks for, and the metric that it names."""
+"""What ``NAME:option=value,...`` on the command line asks for, and the metric that it names.
+
+Aliases end here: what comes out of :func:`resolve` and :func:`named_columns` has the own name of a
+metric, and so have all results.
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from medloss.evaluation.inputs.labels import Label, same_name
-from medloss.offers.host import Offer, host
+from medloss.offers.host import Catalogue, Offer, PluginError, host
 from medloss.offers.records import Metric
 from medloss.runtime.config_text import DuplicateKeyError
 from medloss.scoring.inputs import takes_number
@@ -25,6 +30,22 @@ DEFAULT_METRICS = (
 )
 
 Spurious = Literal["count", "exclude"]
+
+_QUANTITY = re.compile(
+    r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%|[a-z\u00b5\u03bc]+[3\u00b3]?)", re.IGNORECASE
+)
+_NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?\s*(?:%|[a-z]{0,3}\d?)", re.IGNORECASE)
+_UNITS = {
+    "mm": "a number of millimetres",
+    "mm3": "a number of cubic millimetres",
+    "%": "a number of percent",
+    "": "a number",
+}
+_FACTORS = {
+    "mm": {"cm": 10.0, "m": 1000.0, "um": 0.001, "\u00b5m": 0.001, "\u03bcm": 0.001},
+    "mm3": {"cm3": 1000.0, "ml": 1000.0},
+}
+"""What a number in another unit is in that which is wanted."""
 
 _WORDS = {"true": True, "false": False, "none": None}
 _OPENING = {"(": ")", "[": "]", "{": "}"}
@@ -95,13 +116,30 @@ def parse_request(text: str) -> OfferRequest:
     return OfferRequest(name, tuple(options.items()))
 
 
+def parse_requests(asked: Iterable[str | OfferRequest]) -> tuple[OfferRequest, ...]:
+    """Read texts, each of one request or of several between commas; requests stay as they are.
+
+    Raises:
+        ValueError: one has another form.
+
+    Example:
+        >>> [request.column for request in parse_requests(["dice,nsd:tolerance_mm=2", "hd95"])]
+        ['dice', 'nsd[tolerance_mm=2]', 'hd95']
+    """
+    found: list[OfferRequest] = []
+    for each in asked:
+        parts = map(parse_request, split_requests(each)) if isinstance(each, str) else [each]
+        found += parts
+    return tuple(found)
+
+
 def split_requests(text: str) -> list[str]:
     """Split ``NAME,NAME:option=value,option=value,NAME`` at the commas between requests.
 
     A part of the form ``option=value`` belongs to the request before it.
 
     Raises:
-        ValueError: a request is empty, or an option stands first.
+        ValueError: a request is empty, or an option stands first, or a number without a name.
 
     Example:
         >>> split_requests("dice,tversky:fp_weight=0.3,fn_weight=0.7,focal")
@@ -112,8 +150,13 @@ def split_requests(text: str) -> list[str]:
         head, equals, _ = part.partition("=")
         if equals and ":" not in head:
             if not found:
-                raise ValueError(f"{part.strip()!r} is an option of no name in {text!r}")
+                raise ValueError(f"{part.strip()!r} has no name before it: NAME:option=value")
             found[-1] += f",{part}"
+        elif _NUMBER.fullmatch(part.strip()):
+            raise ValueError(
+                f"{part.strip()!r} in {text!r} is no name: decimals have a point, as in 1.5, and "
+                f"several values brackets, as in [1,5]"
+            )
         elif part.strip():
             found.append(part.strip())
         else:
@@ -275,6 +318,7 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
         Traceback (most recent call last):
         ValueError: normalized_surface_dice has no option 'tolerance'; it has tolerance_mm
     """
+    request = resolve(request)
     offer, parameters = _found(request.name)
     function, options = offer.load(), dict(request.options)
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -310,6 +354,113 @@ def choose_metric(request: OfferRequest) -> MetricChoice:
     )
 
 
+def resolve(request: OfferRequest, catalogue: Catalogue[Any] | None = None) -> OfferRequest:
+    """The request under the own name of what it names, and its numbers without their units.
+
+    Args:
+        request: by a name or an alias; values such as ``2mm`` or ``95%`` are texts yet.
+        catalogue: that has the name; by default the metrics.
+
+    Raises:
+        PluginError: nothing has the name, or it cannot be imported.
+        ValueError: a number in another unit than that of its option.
+
+    Example:
+        >>> resolve(parse_request("nsd:tolerance_mm=2 mm")).column
+        'normalized_surface_dice[tolerance_mm=2]'
+        >>> resolve(parse_request("nsd:tolerance_mm=2cm"))
+        Traceback (most recent call last):
+        ValueError: nsd: tolerance_mm: expected a number of millimetres, got '2cm'; write 20
+    """
+    catalogue = host().metrics if catalogue is None else catalogue
+    head, colon, rest = request.name.rpartition(":")
+    if colon and not catalogue.named(request.name) and catalogue.named(head):
+        raise ValueError(f"{request.name!r}: expected {head}:option=value, got {rest!r} behind it")
+    name = catalogue.own_name(request.name)
+    if not request.options:
+        return replace(request, name=name)
+    parameters = inspect.signature(catalogue.find(name).load()).parameters
+    options = tuple(
+        (option, _without_unit(f"{request.name}: {option}", option, value))
+        if option in parameters and takes_number(parameters[option].annotation)
+        else (option, value)
+        for option, value in request.options
+    )
+    return replace(request, name=name, options=options)
+
+
+def read_number(text: str, unit: str = "") -> float:
+    """A finite number, perhaps with its unit behind it; a percentage of no unit is a share.
+
+    Args:
+        text: such as ``2``, ``2 mm`` or ``95%``.
+        unit: ``mm``, ``mm3``, ``%`` or none.
+
+    Raises:
+        ValueError: it is none, or has another unit.
+
+    Example:
+        >>> read_number("2 mm", "mm"), read_number("95%", "%"), read_number("95%")
+        (2, 95, 0.95)
+        >>> read_number("2cm", "mm")
+        Traceback (most recent call last):
+        ValueError: expected a number of millimetres, got '2cm'; write 20
+    """
+    found = _QUANTITY.fullmatch(text.strip())
+    number, given = (found[1], found[2]) if found else (text.strip(), "")
+    given = given.lower().replace("\u00b3", "3")
+    value = parse_value(number)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected {_UNITS[unit]}, got {text!r}")
+    if given in ("", unit):
+        return value
+    if (given, unit) == ("%", ""):
+        return value / 100
+    factor = _FACTORS.get(unit, {}).get(given)
+    way_out = f"; write {value * factor:g}" if factor else ""
+    raise ValueError(f"expected {_UNITS[unit]}, got {text!r}{way_out}")
+
+
+def named_columns(text: str, columns: Iterable[str]) -> tuple[tuple[str, ...], str]:
+    """The columns that ``METRIC`` or ``METRIC[LABEL]`` names, and the label.
+
+    METRIC is a column as it stands, or the name or an alias of a metric with any options.
+
+    Returns:
+        None, one or several columns; number or name of the label, empty where none is named.
+
+    Example:
+        >>> there = "dice", "normalized_surface_dice[tolerance_mm=2]"
+        >>> named_columns("nsd[liver]", there)
+        (('normalized_surface_dice[tolerance_mm=2]',), 'liver')
+        >>> named_columns("dsc", there), named_columns("hd95", there)
+        ((('dice',), ''), ((), ''))
+    """
+    known, text = tuple(dict.fromkeys(columns)), text.strip()
+    head, _, label = text[:-1].rpartition("[") if text.endswith("]") else ("", "", "")
+    for name, of in ((text, ""), (head.strip(), label)):
+        if name in known:
+            return (name,), of
+        own = own_column(name)
+        if found := tuple(each for each in known if own in (each, each.partition("[")[0])):
+            return found, of
+    return (), ""
+
+
+def own_column(column: str) -> str:
+    """The column with the own name of its metric, where an alias stands.
+
+    Example:
+        >>> own_column("nsd[tolerance_mm=2]"), own_column("dice_loss")
+        ('normalized_surface_dice[tolerance_mm=2]', 'dice_loss')
+    """
+    name, bracket, rest = column.partition("[")
+    try:
+        return f"{host().metrics.own_name(name)}{bracket}{rest}"
+    except PluginError:
+        return column
+
+
 def options_of(name: str) -> tuple[str, ...]:
     """Names of the options of a metric.
 
@@ -342,16 +493,31 @@ def _by_label(what: str, values: Mapping[Any, Any]) -> dict[Label, Any]:
     return found
 
 
+def _without_unit(what: str, option: str, value: Any) -> Any:
+    """A number behind which its unit stood; what is none is left for others to refuse."""
+    if isinstance(value, Mapping):
+        return {key: _without_unit(what, option, each) for key, each in value.items()}
+    ends = (unit for unit in ("mm3", "mm") if option.endswith(f"_{unit}"))
+    unit = "%" if "percent" in option else next(ends, "")
+    if not unit or not isinstance(value, str) or not _QUANTITY.fullmatch(value.strip()):
+        return value
+    try:
+        return read_number(value, unit)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
+
+
 def _check_kind(what: str, value: Any, annotation: Any) -> None:
     """Refuse what is no number or no flag where the function says that it takes nothing else."""
-    kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    if kind not in ("int", "float", "bool"):
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    kind = text.removesuffix(" | None")
+    if kind not in ("int", "float", "bool") or (value is None and kind != text):
         return
-    flag = kind == "bool"
-    if isinstance(value, bool) != flag or not isinstance(value, int | float):
-        raise ValueError(
-            f"{what}: expected {'true or false' if flag else 'a number'}, got {value!r}"
-        )
+    expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[kind]
+    flag = isinstance(value, bool)
+    good = flag if kind == "bool" else isinstance(value, int | float) and not flag
+    if not good or (kind == "int" and not float(value).is_integer()):
+        raise ValueError(f"{what}: expected {expected}, got {value!r}")
 
 
 def _parts(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from medloss.evaluation.inputs.pairing import Pair
 from medloss.evaluation.outputs.results import CASES, CSV_COLUMNS
 from medloss.evaluation.outputs.statistics import sample_size as sizes
 from medloss.evaluation.outputs.statistics.clusters import design_effect, likeness
+from medloss.evaluation.requests import named_columns
 from medloss.runtime.config_text import read_text
 
 LEAST_PILOT = 3
@@ -216,14 +217,12 @@ class _Pilot:
         Raises:
             ValueError: there is none such, or several.
         """
-        name, label = (asked or "").strip(), ""
-        known = {metric for metric, _, _ in self.rows}
-        if name not in known and name.endswith("]"):
-            name, _, label = name[:-1].rpartition("[")
+        known = [metric for metric, _, _ in self.rows]
+        columns, label = (known, "") if asked is None else named_columns(asked, known)
         fitting = [
             (metric, key)
             for metric, key, title in self.rows
-            if name in ("", metric, metric.partition("[")[0]) and label in ("", key, title)
+            if metric in columns and label in ("", key, title)
         ]
         if len(fitting) != 1:
             there = ", ".join(f"{metric}[{title or key}]" for metric, key, title in self.rows)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medloss.decision import Decoding
     from medloss.evaluation.inputs.case_pair import CaseOptions
     from medloss.evaluation.inputs.labels import Classes
     from medloss.evaluation.inputs.layouts import Layout
@@ -43,6 +44,7 @@ class InputSettings:
     remap_prediction: str | None = None
     remap_reference: str | None = None
     threshold: float | None = None
+    decode: str | Mapping[str, Any] | None = None
     instances: bool = False
     label_divisor: int | None = None
     resample: bool = False
@@ -210,10 +212,26 @@ class InputSettings:
             spacing_from="plans.json" if assumed else "",
             axes=told.axes,
             threshold=self.threshold,
+            decode=self.decoding(),
             instances=self.instances,
             label_divisor=self.label_divisor,
             **rest,
         )
+
+    def decoding(self) -> Decoding | None:
+        """How labels are decided from probabilities, where somebody says so.
+
+        Raises:
+            ValueError: it cannot be read, or contradicts something else.
+        """
+        if self.decode is None:
+            return None
+        from medloss.evaluation.decoding import parse_decoding
+
+        refuse_given(self, ("instances",), "takes labels as they are, and --decode makes them")
+        if self.threshold is not None:
+            raise ValueError("--threshold and --decode both say where a class is; drop one of them")
+        return parse_decoding(self.decode)
 
 
 def _is_file(labels: str | Mapping[str, Any] | None) -> bool:

@@ -140,10 +140,10 @@ class _Sides:
 
 def _classes(image: Image, ignored: NDArray[np.bool_] | None) -> _Classes:
     if image.independent:
-        channels = {n + 1: image.array[..., n] for n in range(image.array.shape[-1])}
+        channels = range(1, image.array.shape[-1] + 1)
 
         def channel(label: int) -> NDArray[np.bool_]:
-            mask = values.likely(channels[label]).view(bool)
+            mask = image.mask(label - 1).view(bool)
             return mask if ignored is None else mask & ~ignored
 
         counted = {label: int(np.count_nonzero(channel(label))) for label in channels}

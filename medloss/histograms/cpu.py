@@ -49,7 +49,7 @@ def histograms(
 ) -> Tensor:
     """(B, C, 2, bins + 1), from tensors with one axis of voxels."""
     batch, classes, _ = input.shape
-    work = _Work(input, target, mask, activation)
+    work = Work(input, target, mask, activation)
     parts = np.zeros((batch * BLOCKS, classes, 2, bins + 1))
 
     add: Kernel = _count
@@ -67,7 +67,7 @@ def slopes(
     input: Tensor, target: Tensor, mask: Tensor | None, activation: str, table: Tensor, out: Tensor
 ) -> None:
     """Write to ``out`` the gradient by the input, from derivatives by the errors of each cell."""
-    work = _Work(input, target, mask, activation)
+    work = Work(input, target, mask, activation)
     by_cell = table.detach().numpy().astype(work.dtype)
     written = stored(use_large_pages(out).flatten(2), work.dtype)
 
@@ -80,7 +80,7 @@ def slopes(
     run(len(input) * BLOCKS, look_up)
 
 
-class _Work:
+class Work:
     """What the kernels need, apart from where they write."""
 
     def __init__(self, input: Tensor, target: Tensor, mask: Tensor | None, activation: str) -> None:
@@ -124,7 +124,7 @@ def _count(
         n = min(size, end - s)
         weight_row(mask, b, s, w, n)
         target_labels(target, is_index, labels, b, s, classes, n)
-        _probabilities(x, b, mask, activation, s, both, rows, n)
+        probabilities(x, b, mask, activation, s, both, rows, n)
         for c in range(classes):
             target_row(target, is_index, labels, b, c, s, y, n)
             if len(mask):
@@ -150,7 +150,7 @@ def _slopes(
         n = min(size, end - s)
         weight_row(mask, b, s, w, n)
         target_labels(target, is_index, labels, b, s, classes, n)
-        _probabilities(x, b, mask, activation, s, both, rows, n)
+        probabilities(x, b, mask, activation, s, both, rows, n)
         fill(summed, ZERO, n)
         for c in range(classes):
             target_row(target, is_index, labels, b, c, s, y, n)
@@ -158,17 +158,17 @@ def _slopes(
                 clear_row(y, w, n)
             _place(tile[c], y, bins, cell, share, n)
             _look_up(table[c], cell, y, tile[c], slope[c], n)
-            _add_product(summed, tile[c], slope[c], n)
+            add_product(summed, tile[c], slope[c], n)
         for c in range(classes):
             if activation == SOFTMAX:
-                _through_softmax(slope[c], tile[c], summed, n)
+                through_softmax(slope[c], tile[c], summed, n)
             elif activation == SIGMOID:
-                _through_sigmoid(slope[c], tile[c], n)
+                through_sigmoid(slope[c], tile[c], n)
             store_to(out, b, c, s, slope[c], w, n)
 
 
 @part
-def _probabilities(
+def probabilities(
     x: Any, b: int, mask: Array, activation: int, s: int, both: Array, rows: Array, n: int
 ) -> None:
     """Into the first tile."""
@@ -238,18 +238,21 @@ def _look_up(table: Array, cell: Array, y: Array, p: Array, slope: Array, n: int
 
 
 @part
-def _add_product(summed: Array, a: Array, b: Array, n: int) -> None:
+def add_product(summed: Array, a: Array, b: Array, n: int) -> None:
+    """Add products."""
     for i in range(n):
         summed[i] += a[i] * b[i]
 
 
 @part
-def _through_softmax(slope: Array, p: Array, summed: Array, n: int) -> None:
+def through_softmax(slope: Array, p: Array, summed: Array, n: int) -> None:
+    """From the slope by a probability that by its logit, given Σ p times the slopes."""
     for i in range(n):
         slope[i] = p[i] * (slope[i] - summed[i])
 
 
 @part
-def _through_sigmoid(slope: Array, p: Array, n: int) -> None:
+def through_sigmoid(slope: Array, p: Array, n: int) -> None:
+    """Likewise."""
     for i in range(n):
         slope[i] *= p[i] * (ONE - p[i])

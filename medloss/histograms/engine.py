@@ -79,13 +79,13 @@ class HistogramForm:
     def value(self, *tensors: Any) -> Tensor:
         """HistogramForm (B, C, 2, bins + 1)."""
         own = import_module(self.module)
-        return plain.spread_nan(own.histograms(*_flat(*tensors), self.activation, self.bins))
+        return plain.spread_nan(own.histograms(*flat(*tensors), self.activation, self.bins))
 
     def slopes(self, gradient: Tensor, *tensors: Any) -> tuple[Tensor]:
         """Gradient by the input."""
         out = gradient_like(tensors[0])
         slopes, own = plain.table(gradient), import_module(self.module)
-        own.slopes(*_flat(*tensors), self.activation, slopes, out)
+        own.slopes(*flat(*tensors), self.activation, slopes, out)
         return (out,)
 
     def plain(self, *tensors: Any) -> Tensor:
@@ -98,7 +98,7 @@ class HistogramForm:
         return _histograms(*tensors, self.activation, self.bins, self.module)
 
 
-def _flat(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+def flat(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """With one axis of voxels."""
     return tuple(None if t is None else t.detach().flatten(2) for t in tensors)
 

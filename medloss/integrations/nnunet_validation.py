@@ -19,7 +19,7 @@ from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.nnunet_results import FoldResults
 from medloss.evaluation.planning import Definition, make_plan
 from medloss.evaluation.records import CaseResult
-from medloss.evaluation.requests import MetricChoice, choose_metric, parse_request
+from medloss.evaluation.requests import MetricChoice, choose_metric, parse_requests
 from medloss.evaluation.run import default_workers, evaluate_all
 from medloss.evaluation.score import EvalPlan, check_options, complete
 from medloss.evaluation.settings import InputSettings
@@ -92,7 +92,7 @@ def choose_metrics(texts: Sequence[str]) -> tuple[MetricChoice, ...]:
     """
     if isinstance(texts, str) or not texts:
         raise ValueError(f"validation_metrics: expected names of metrics, got {texts!r}")
-    chosen = tuple(choose_metric(parse_request(text)) for text in texts)
+    chosen = tuple(map(choose_metric, parse_requests(texts)))
     columns = [metric.column for metric in chosen]
     for metric in chosen:
         if columns.count(metric.column) > 1:

@@ -14,7 +14,7 @@ import inspect
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -24,10 +24,14 @@ import pluggy
 
 from medloss.offers import records
 from medloss.offers.isolation import IsolatedError, apart, isolated
+from medloss.offers.mistakes import SEEMS_OURS, check_hooks, unknown_family, wrong_group
 from medloss.offers.records import API, GROUP, Detection, Loss, Metric, Profile, Reader, Record
 
 R = TypeVar("R", bound=Record)
 State = Literal["ok", "broken", "disabled", "refused"]
+
+_FEW = 12
+"""Names that an error still lists."""
 
 OURS = "medloss"
 """The distribution whose names stay what they are, whoever else offers them too."""
@@ -100,11 +104,15 @@ class Catalogue(Generic[R]):
     Args:
         kind: the class of its records.
         plugins: all plugins of the host, for what it says of a name that is not there.
+        catalogues: all of the host, likewise.
     """
 
-    def __init__(self, kind: type[R], plugins: list[Plugin]) -> None:
+    def __init__(
+        self, kind: type[R], plugins: list[Plugin], catalogues: list[Catalogue[Any]]
+    ) -> None:
         self.kind = kind
         self._plugins = plugins
+        self._catalogues = catalogues
         self.classes: dict[str, list[tuple[Offer[R], str]]] = {}
         """Offers and targets behind each class name; one, unless plugins clash."""
         self._offers: list[Offer[R]] = []
@@ -120,24 +128,53 @@ class Catalogue(Generic[R]):
             for name, target in offer.record.classes().items():
                 self.classes.setdefault(name, []).append((offer, target))
 
+    @property
+    def noun(self) -> str:
+        """What each of them is, in words."""
+        return self.kind.builder.replace("_", " ")
+
+    def named(self, name: str) -> list[Offer[R]]:
+        """All that are called ``name`` or ``distribution:name``, else all that have it as alias."""
+        own = [o for o in self if name in (o.record.name, o.full_name)]
+        return own or [
+            o
+            for o in self
+            for alias in o.record.aliases
+            if name in (alias, f"{o.plugin.distribution}:{alias}")
+        ]
+
     def find(self, name: str) -> Offer[R]:
-        """What is called ``name`` or ``distribution:name``.
+        """What is called ``name`` or ``distribution:name``, or has such an alias.
 
         A name of medloss itself stays its own, with a warning where another plugin has it too.
 
         Raises:
             PluginError: there is none (the nearest names are told), or several.
         """
-        word = self.kind.builder.replace("_", " ")
-        found = [o for o in self if name in (o.record.name, o.full_name)]
-        if found:
-            return _the_one(word, name, found)
-        names = sorted({o.record.name for o in self})
-        near = difflib.get_close_matches(name.rpartition(":")[2], names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
-        broken = [p for p in self._plugins if p.state != "ok"]
-        unusable = "".join(f" ({p} is {p.state}: {p.reason})" for p in broken)
-        raise PluginError(f"no {word} is called {name!r}; {hint}{unusable}")
+        if found := self.named(name):
+            return _the_one(self.noun, name, found)
+        for other in self._catalogues:
+            if other.named(name):
+                raise PluginError(f"{name!r} is a {other.noun} and no {self.noun}")
+        raise PluginError(
+            f"no {self.noun} is called {name!r}; {_instead(name, [self], self._plugins)}"
+        )
+
+    def own_name(self, name: str) -> str:
+        """What results call it: an alias gives way to the name.
+
+        Raises:
+            PluginError: as :meth:`find`.
+
+        Example:
+            >>> host().metrics.own_name("nsd"), host().metrics.own_name("medloss:dice")
+            ('normalized_surface_dice', 'medloss:dice')
+        """
+        offer = self.find(name)
+        if name in (offer.record.name, offer.full_name):
+            return name
+        same = _preferred(self.named(offer.record.name)) == [offer]
+        return offer.record.name if same and ":" not in name else offer.full_name
 
     def build(
         self, name: str, options: dict[str, Any], load: Callable[[Offer[R]], Any] = Offer.load
@@ -201,14 +238,13 @@ class Host:
         self.strict = strict
         self.disabled = disabled
         self.plugins: list[Plugin] = []
-        self.losses = Catalogue(Loss, self.plugins)
-        self.metrics = Catalogue(Metric, self.plugins)
-        self.detection = Catalogue(Detection, self.plugins)
-        self.readers = Catalogue(Reader, self.plugins)
-        self.profiles = Catalogue(Profile, self.plugins)
-        self.catalogues: list[Catalogue[Any]] = [
-            each for each in vars(self).values() if isinstance(each, Catalogue)
-        ]
+        self.catalogues: list[Catalogue[Any]] = []
+        self.losses = Catalogue(Loss, self.plugins, self.catalogues)
+        self.metrics = Catalogue(Metric, self.plugins, self.catalogues)
+        self.detection = Catalogue(Detection, self.plugins, self.catalogues)
+        self.readers = Catalogue(Reader, self.plugins, self.catalogues)
+        self.profiles = Catalogue(Profile, self.plugins, self.catalogues)
+        self.catalogues += [each for each in vars(self).values() if isinstance(each, Catalogue)]
         with apart():
             for plugin, api, entry in _entry_points():
                 self.plugins.append(self._add(plugin, api, entry))
@@ -224,16 +260,20 @@ class Host:
         Raises:
             PluginError: there is none of the wanted kind.
         """
-        found: list[Offer[Any]] = []
-        errors = []
-        for catalogue in self.catalogues:
-            if kind in (None, catalogue.kind.kind):
-                try:
-                    found.append(catalogue.find(name))
-                except PluginError as error:
-                    errors.append(str(error))
+        asked = [each for each in self.catalogues if kind in (None, each.kind.kind)]
+        there = [each for each in asked if each.named(name)]
+        if not there and len(asked) == 1:
+            return [asked[0].find(name)]  # whose error it is
+        if not there:
+            raise PluginError(f"nothing is called {name!r}; {_instead(name, asked, self.plugins)}")
+        found, clashes = [], []
+        for catalogue in there:
+            try:
+                found.append(catalogue.find(name))
+            except PluginError as clash:
+                clashes.append(str(clash))
         if not found:
-            raise PluginError("; ".join(errors))
+            raise PluginError("; ".join(clashes))
         return found
 
     def of_plugin(self, name: str) -> list[Offer[Any]]:
@@ -261,6 +301,18 @@ class Host:
         if not offers:
             raise PluginError(f"{' and '.join(map(str, found))}: nothing is offered")
         return offers
+
+    def remarks(self, offers: Iterable[Offer[Any]] | None = None) -> list[str]:
+        """What is no fault of offers, all of them by default, but may not be meant.
+
+        A family that medloss does not have is one: mistyped, or the author's own.
+        """
+        families = {offer.record.family for offer in self if offer.plugin.distribution == OURS}
+        found = [
+            (offer, unknown_family(offer.record.family, families))
+            for offer in (self if offers is None else offers)
+        ]
+        return [f"{offer.full_name}: {remark}" for offer, remark in found if remark]
 
     def _add(self, plugin: Plugin, api: int, entry: metadata.EntryPoint | None) -> Plugin:
         """Load one plugin whole, or not at all."""
@@ -308,20 +360,25 @@ def _offers(
     # Of its own, so that nothing is left behind in the manager of others if anything fails.
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(records)
-    manager.register(entry.load(), name=plugin.name)
-    manager.check_pending()
+    module = entry.load()
+    check_hooks(module, [_hook(kind) for kind in kinds])
+    manager.register(module, name=plugin.name)
     return [[Offer(r, plugin) for r in _yielded(manager, kind)] for kind in kinds]
 
 
+def _hook(kind: type[Record]) -> str:
+    return kind.module.replace(".", "_")
+
+
 def _yielded(manager: pluggy.PluginManager, kind: type[R]) -> list[R]:
-    hook = kind.module.replace(".", "_")
+    hook = _hook(kind)
     found: list[R] = []
     for result in getattr(manager.hook, hook)():
         for record in result:
             if type(record) is not kind:  # nor a class of theirs, which may do anything later
                 raise TypeError(f"{hook}: expected medloss.{kind.__name__} records, got {record!r}")
             found.append(record)
-    names = [record.name for record in found]
+    names = [name for record in found for name in (record.name, *record.aliases)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{hook}: {', '.join(twice)} offered twice by the same plugin")
@@ -352,25 +409,28 @@ def _entry_points() -> Iterator[_Entry]:
         except IsolatedError as failure:
             found += _unreadable(distribution, str(failure))
     # The same distribution can be on sys.path twice (an editable install beside its source).
-    unique = {(p.distribution, p.name, api): (p, api, e) for p, api, e in reversed(found)}
+    unique = {(p.distribution, p.name, api, p.state): (p, api, e) for p, api, e in reversed(found)}
     yield from (unique[key] for key in sorted(unique))
 
 
 def _of_distribution(distribution: metadata.Distribution) -> list[_Entry]:
-    if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+    if not SEEMS_OURS.search(distribution.read_text("entry_points.txt") or ""):
         return []  # read twice as fast as it is parsed
-    entries = [
-        (entry, int(group[1] or 1))
-        for entry in distribution.entry_points
-        if (group := re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group))
-    ]
+    entries: list[tuple[metadata.EntryPoint, int, str]] = []
+    for entry in distribution.entry_points:
+        if group := re.fullmatch(rf"{GROUP}(?:\.(\d+))?", entry.group):
+            entries.append((entry, int(group[1] or 1), ""))
+        elif reason := wrong_group(entry.group):
+            entries.append((entry, API, reason))
     if not entries:  # else nobody asks for the metadata, which take longer to read
         return []
     path = _path(distribution)
     name, version = _name_and_version(distribution, path)
     return [
         (Plugin(entry.name, entry.value, name, version, path=path), api, entry)
-        for entry, api in entries
+        if not reason
+        else (Plugin(entry.name, entry.value, name, version, "refused", reason, path), api, None)
+        for entry, api, reason in entries
     ]
 
 
@@ -429,6 +489,27 @@ def _the_one(kind: str, name: str, found: list[Offer[R]]) -> Offer[R]:
                 stacklevel=4,
             )
     return chosen
+
+
+def _instead(name: str, catalogues: Sequence[Catalogue[Any]], plugins: Sequence[Plugin]) -> str:
+    """What may have been meant by a name that nothing has, and what cannot be used."""
+    own = {alias: o.record.name for c in catalogues for o in c for alias in o.record.aliases}
+    own |= {o.record.name: o.record.name for c in catalogues for o in c}
+    spelled = re.sub(r"[\s-]+", "_", name.rpartition(":")[2].strip().lower())
+    close = difflib.get_close_matches(spelled, own, n=3, cutoff=0.5)
+    close = [spelled] if spelled in own else close
+    near: dict[str, str] = {}
+    for word in close:
+        near.setdefault(own[word], word if own[word] == word else f"{word} ({own[word]})")
+    if near:
+        hint = f"did you mean {' or '.join(near.values())}?"
+    elif len(catalogues) == 1 and len(own) <= _FEW:
+        hint = f"there are: {', '.join(sorted({*own.values()}))}"
+    else:
+        kind = f" --kind {catalogues[0].kind.kind}" if len(catalogues) == 1 else ""
+        hint = f"'medloss list{kind}' shows all"
+    unusable = "".join(f" ({p} is {p.state}: {p.reason})" for p in plugins if p.state != "ok")
+    return f"{hint}{unusable}"
 
 
 def _clash(kind: str, name: str, found: list[Offer[R]]) -> str:

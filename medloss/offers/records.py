@@ -79,6 +79,8 @@ class Record:
         family: the group it is listed under, for example ``region``.
         summary: one line, equal to the first line of the target's docstring, from which it is read
             where it is not given.
+        aliases: other names that it is found by, as ``nsd``; results have its own. A name of
+            something else goes before an alias.
         cites: sources as ``"arXiv:..."`` or ``"doi:..."``; without a ``summary`` they are read from
             the section ``Source`` of that docstring.
         example: options of a typical bundle config, as JSON would hold them.
@@ -97,6 +99,7 @@ class Record:
     target: str
     family: str
     summary: str = ""
+    aliases: tuple[str, ...] = ()
     cites: tuple[str, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict, hash=False)
     exempt: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -109,6 +112,9 @@ class Record:
         pattern, words = self.form
         _check(bool(pattern.fullmatch(self.target)), "target", words, self.target)
         _check(bool(_NAME.fullmatch(self.family)), "family", "lower_case_words", self.family)
+        _check_strings("aliases", self.aliases)
+        for alias in self.aliases:
+            _check(bool(_NAME.fullmatch(alias)), "aliases", "lower_case_words", alias)
         if not self.summary:
             self._read_docstring()
         # A lone half of a character can be written nowhere.

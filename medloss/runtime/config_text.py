@@ -6,7 +6,9 @@ Which of the two is meant nobody knows, so it is an error that names the key.
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -118,7 +120,11 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """``ID=VALUE``, the value as JSON where it is, else as text.
+    """``ID=VALUE``, the value as MONAI's command line reads it, or as JSON.
+
+    A value is JSON, a Python literal, an expression of a bundle (``$``, ``@``, ``%``), or plain
+    text. Inside brackets a bare word is text. What begins like an object, a list or a quoted text
+    and is none, or like an expression and is no Python, is a slip, not a text.
 
     Raises:
         ValueError: it has another form.
@@ -126,16 +132,89 @@ def parse_override(text: str) -> tuple[str, Any]:
     Example:
         >>> parse_override("inferer#overlap=0.5"), parse_override("dataset_dir=/data")
         (('inferer#overlap', 0.5), ('dataset_dir', '/data'))
+        >>> parse_override("loss={'_target_': 'DiceLoss', 'softmax': True, 'batch': false}")
+        ('loss', {'_target_': 'DiceLoss', 'softmax': True, 'batch': False})
+        >>> parse_override("keys=[image, label]"), parse_override("amp=False")
+        (('keys', ['image', 'label']), ('amp', False))
     """
     name, equals, value = text.partition("=")
-    if not equals or not name.strip():
+    name, value = name.strip(), value.strip()
+    if not equals or not name:
         raise ValueError(f"--override: {text!r} is not of the form ID=VALUE")
     try:
-        return name.strip(), parse_json(value)
-    except DuplicateKeyError as error:
-        raise ValueError(f"--override: {name.strip()}: {error}") from error
+        return name, _override_value(value)
+    except (DuplicateKeyError, SyntaxError, ValueError) as error:
+        why = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ValueError(f"--override: {name}: {why}") from error
+
+
+def _override_value(text: str) -> Any:
+    try:
+        return parse_json(text)
+    except DuplicateKeyError:
+        raise
     except ValueError:
-        return name.strip(), value
+        pass
+    if text.startswith("$"):
+        _check_expression(text)
+    if text.startswith(("$", "@", "%")):
+        return text
+    try:
+        return _literal(text)
+    except DuplicateKeyError:
+        raise
+    except (SyntaxError, ValueError, RecursionError) as error:
+        if text.startswith(("{", "[", "(", "'", '"')):
+            raise ValueError(f"expected JSON or a Python literal, got {text!r}") from error
+        return text
+
+
+def _check_expression(text: str) -> None:
+    """A Python expression with references, or an import."""
+    code = re.sub(r"@[\w#:]*", "_", text[1:]).strip()
+    try:
+        ast.parse(code, mode="exec" if code.startswith(("import ", "from ")) else "eval")
+    except SyntaxError as error:
+        raise ValueError(f"{text!r} is no Python expression: {error.msg}") from error
+
+
+_CONSTANTS = {"true": True, "false": False, "null": None}
+
+
+def _literal(text: str) -> Any:
+    """A Python literal, in which words are text, and JSON's constants are what they mean."""
+    tree = ast.parse(text, mode="eval")
+    if not isinstance(tree.body, ast.Name):
+
+        class Words(ast.NodeTransformer):
+            def visit_Name(self, node: ast.Name) -> ast.expr:
+                return ast.Constant(_CONSTANTS.get(node.id, node.id))
+
+            def visit_Dict(self, node: ast.Dict) -> ast.AST:
+                self.generic_visit(node)
+                keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+                for key in keys:
+                    if keys.count(key) > 1:
+                        raise DuplicateKeyError(str(key))
+                return node
+
+        tree = ast.fix_missing_locations(Words().visit(tree))
+    return _as_json(ast.literal_eval(tree))
+
+
+def _as_json(value: Any) -> Any:
+    """Lists for tuples, since what a file has are lists.
+
+    Raises:
+        ValueError: it is of a type that no configuration can hold.
+    """
+    if isinstance(value, list | tuple):
+        return [_as_json(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _as_json(each) for key, each in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"expected a value that JSON has, got {value!r}")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

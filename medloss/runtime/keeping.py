@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 from numba.core import caching
 
@@ -102,10 +102,14 @@ class Kept:
         what: it computes, to say so.
     """
 
+    every: ClassVar[list[Kept]] = []
+    """Those of all loops that have been imported."""
+
     def __init__(self, function: Callable[..., Any], what: str) -> None:
         self._what = what
         self._writable: _OnDisk | None = None
         self._places: list[_OnDisk] = []
+        self.every.append(self)
         for kind in (_OnDisk, _Shipped):
             try:
                 place = kind(function)
@@ -150,6 +154,20 @@ class Kept:
                 f"what was compiled cannot be kept in {self.cache_path} ({error.strerror}): every "
                 "process compiles again. NUMBA_CACHE_DIR names another folder",
             )
+
+    def counted(self) -> tuple[int, bool]:
+        """For how many types of arguments machine code is kept, and whether any is outdated."""
+        forms: set[Any] = set()
+        outdated = False
+        for place in self._places:
+            try:
+                found = place._cache_file._load_index()
+                written = Path(place._cache_file._index_path).exists()
+            except Exception:  # noqa: BLE001 - a damaged file holds anything
+                found, written = {}, True
+            forms |= found.keys()
+            outdated |= written and not found
+        return len(forms), outdated
 
     def flush(self) -> None:
         """Forget what is kept."""

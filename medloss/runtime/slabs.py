@@ -50,14 +50,14 @@ def slabs(batch: int, voxels: int, at_once: int) -> Iterator[Slab]:
             yield b, slice(begin, begin + at_once)
 
 
-def lots(p: Tensor, skip: int) -> Iterator[Lot]:
+def lots(p: Tensor, skip: int, size: AtOnce = VOXELS) -> Iterator[Lot]:
     r"""All volumes of (B, C, \*spatial) but those of the first ``skip`` classes.
 
     Example:
         >>> list(lots(torch.zeros(2, 3, 4, 4), skip=1))
         [(0, slice(1, 3, None)), (1, slice(1, 3, None))]
     """
-    at_once = max(1, VOXELS.on(p.device) // max(1, p.shape[2:].numel()))
+    at_once = max(1, size.on(p.device) // max(1, p.shape[2:].numel()))
     for b in range(p.shape[0]):
         for first in range(skip, p.shape[1], at_once):
             yield b, slice(first, min(first + at_once, p.shape[1]))

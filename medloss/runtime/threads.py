@@ -8,11 +8,14 @@ down, and its other layer aborts the process when two Python threads enter it at
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock, local
 from typing import TypeVar
 
@@ -32,9 +35,42 @@ _kept = local()
 
 def processors() -> int:
     """Processors that this process may use, or fewer if a limit says so."""
+    most = quota()
+    return _limited(allowed() if most is None else min(allowed(), math.ceil(most)))
+
+
+def allowed() -> int:
+    """Processors that this process may run on; macOS and Windows do not say."""
     if hasattr(os, "sched_getaffinity"):
-        return _limited(len(os.sched_getaffinity(0)))
-    return _limited(os.cpu_count() or 1)
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Processors' worth of time that a container is granted, where there is such a limit.
+
+    Args:
+        root: where the kernel tells it, by either version of its control groups.
+    """
+    for limit in ("cpu.max", "cpu/cpu.cfs_quota_us"):
+        try:
+            words = (root / limit).read_text().split()
+            if len(words) == 1:
+                words.append((root / "cpu" / "cpu.cfs_period_us").read_text())
+            most, period = float(words[0]), float(words[1])
+        except (OSError, ValueError, IndexError):  # none, or the word "max"
+            continue
+        if most > 0 and period > 0:
+            return most / period
+    return None
+
+
+def described() -> str:
+    """What limits the processors, in words."""
+    most = quota()
+    of_container = "" if most is None else f", of which a limit of the container leaves {most:g}"
+    return f"{allowed()} of {os.cpu_count()} may be used{of_container}"
 
 
 def count() -> int:

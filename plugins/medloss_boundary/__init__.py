@@ -59,16 +59,18 @@ def medloss_losses() -> Iterator[Loss]:
 def medloss_metrics() -> Iterator[Metric]:
     """Yield the surface metrics."""
     metric = partial(Metric, family="boundary", facts=("surfaces",), better="lower")
-    for name in (
-        "hausdorff",
-        "hausdorff95",
-        "average_surface_distance",
-        "average_symmetric_surface_distance",
-        "mean_average_surface_distance",
+    for name, alias in (
+        ("hausdorff", "hd"),
+        ("hausdorff95", "hd95"),
+        ("average_surface_distance", "asd"),
+        ("average_symmetric_surface_distance", "assd"),
+        ("mean_average_surface_distance", "masd"),
     ):
-        yield metric(name=name, target=f"medloss_boundary.metrics:{name}", unit="mm")
+        target = f"medloss_boundary.metrics:{name}"
+        yield metric(name=name, aliases=(alias,), target=target, unit="mm")
     yield metric(
         name="normalized_surface_dice",
+        aliases=("nsd", "surface_dice"),
         target="medloss_boundary.metrics:normalized_surface_dice",
         better="higher",
         example={"tolerance_mm": 1.0},
@@ -87,6 +89,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield Metric(
         name="added_path_length",
+        aliases=("apl",),
         target="medloss_boundary.metrics:added_path_length",
         family="boundary",
         facts=("contours",),

@@ -7,6 +7,8 @@ from functools import partial
 
 from medloss import Loss, hookimpl
 
+_PLACE = "a voxel's neighbours along a line are others than those in a volume"
+
 
 @hookimpl
 def medloss_losses() -> Iterator[Loss]:
@@ -67,6 +69,15 @@ def medloss_losses() -> Iterator[Loss]:
         exempt={
             "unannotated_classes_have_no_influence": "it penalises the prediction of such a class "
             "where another one is annotated",
+        },
+    )
+    yield loss(
+        name="scnp",
+        target="medloss_compound.same_class_neighbours:SCNPLoss",
+        example={"softmax": True, "loss": "dice_ce"},
+        exempt={
+            "any_number_of_axes": _PLACE,
+            "crossed_masks_equal_voxel_lists": _PLACE,
         },
     )
     yield loss(

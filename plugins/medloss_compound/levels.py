@@ -243,8 +243,8 @@ def term_at_level(loss: nn.Module, *, boundary: bool) -> nn.Module | None:
                 return None
     lower = copy.copy(loss)
     lower.__dict__["_modules"] = parts
-    lower.training = False
     if isinstance(lower, WeightedSum):
+        lower.training = False
         lower._seen = Passes()
     return lower
 

@@ -58,21 +58,31 @@ def medloss_losses() -> Iterator[Loss]:
         target="medloss_distribution.logit_penalty:MarginLabelSmoothingLoss",
         exempt={"forbidden_classes_cost_nothing": _OF_LOGITS},
     )
+    yield loss(
+        name="l1_ace",
+        target="medloss_distribution.calibration:L1ACELoss",
+        also=(
+            "medloss_distribution.calibration:HardL1ACELoss",
+            "medloss_distribution.calibration:SoftL1ACELoss",
+        ),
+        alone=False,
+    )
 
 
 @hookimpl
 def medloss_metrics() -> Iterator[Metric]:
     """Yield the metrics of probabilities."""
     metric = partial(Metric, family="distribution", facts=("probabilities",))
-    for name in (
-        "expected_calibration_error",
-        "average_calibration_error",
-        "maximum_calibration_error",
-        "brier_score",
-        "negative_log_likelihood",
+    for name, alias in (
+        ("expected_calibration_error", "ece"),
+        ("average_calibration_error", "ace"),
+        ("maximum_calibration_error", "mce"),
+        ("brier_score", "brier"),
+        ("negative_log_likelihood", "nll"),
     ):
         yield metric(
             name=name,
+            aliases=(alias,),
             target=f"medloss_distribution.metrics:{name}",
             better="lower",
             exempt={
@@ -80,12 +90,12 @@ def medloss_metrics() -> Iterator[Metric]:
                 "right or not like others",
             },
         )
-    for name in ("auroc", "average_precision"):
-        yield metric(
-            name=name, target=f"medloss_distribution.metrics_ranking:{name}", better="higher"
-        )
+    for name, alias in (("auroc", "auc"), ("average_precision", "ap")):
+        target = f"medloss_distribution.metrics_ranking:{name}"
+        yield metric(name=name, aliases=(alias,), target=target, better="higher")
     yield metric(
         name="lesion_froc",
+        aliases=("froc",),
         target="medloss_distribution.metrics_ranking:lesion_froc",
         facts=("candidates",),
         better="higher",

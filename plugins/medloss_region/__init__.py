@@ -51,6 +51,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(name="jaccard_metric", target="medloss_region.dice_semimetric:JaccardMetricLoss")
     yield loss(name="mcc", target="medloss_region.correlation:MCCLoss", alone=False)
     yield loss(name="tvmf_dice", target="medloss_region.correlation:TvMFDiceLoss", alone=False)
+    yield loss(name="region_size", target="medloss_region.region_size:RegionSizeLoss", alone=False)
     yield loss(name="lovasz_softmax", target="medloss_region.lovasz:LovaszSoftmaxLoss")
     yield loss(name="lovasz_hinge", target="medloss_region.lovasz:LovaszHingeLoss")
 
@@ -59,18 +60,23 @@ def medloss_losses() -> Iterator[Loss]:
 def medloss_metrics() -> Iterator[Metric]:
     """Yield the overlap metrics."""
     metric = partial(Metric, family="region", facts=("counts",), better="higher")
-    yield metric(name="dice", target="medloss_region.metrics:dice")
-    yield metric(name="sensitivity", target="medloss_region.metrics:sensitivity")
+    yield metric(name="dice", aliases=("dsc",), target="medloss_region.metrics:dice")
+    yield metric(
+        name="sensitivity",
+        aliases=("recall", "tpr"),
+        target="medloss_region.metrics:sensitivity",
+    )
     yield metric(
         name="specificity",
+        aliases=("tnr",),
         target="medloss_region.metrics:specificity",
         exempt={
             "in_neither_map_is_undefined": _LEFT_ALONE,
             "missed_and_spurious_are_not_perfect": _LEFT_ALONE,
         },
     )
-    yield metric(name="jaccard", target="medloss_region.metrics:jaccard")
-    yield metric(name="precision", target="medloss_region.metrics:precision")
+    yield metric(name="jaccard", aliases=("iou",), target="medloss_region.metrics:jaccard")
+    yield metric(name="precision", aliases=("ppv",), target="medloss_region.metrics:precision")
     yield metric(
         name="accuracy",
         target="medloss_region.metrics:accuracy",
@@ -91,6 +97,7 @@ def medloss_metrics() -> Iterator[Metric]:
     )
     yield metric(
         name="relative_volume_error",
+        aliases=("ravd",),
         target="medloss_region.metrics:relative_volume_error",
         better="lower",
         exempt={"worse_when_moved": _VOLUME_ONLY},

@@ -35,6 +35,12 @@ def medloss_losses() -> Iterator[Loss]:
         example={"softmax": True, "include_background": False, "iterations": 3},
     )
     yield loss(
+        name="cb_dice",
+        target="medloss_topology.cb_dice:CbDiceLoss",
+        alone=False,
+        example={"softmax": True, "include_background": False},
+    )
+    yield loss(
         name="skeleton_recall",
         target="medloss_topology.skeleton_recall:SkeletonRecallLoss",
         needs=("skeleton",),
@@ -122,11 +128,14 @@ def medloss_metrics() -> Iterator[Metric]:
                 "missed_and_spurious_are_not_perfect": missing,
             },
         )
-    for name in (
-        *("panoptic_quality", "recognition_quality", "segmentation_quality"),
-        "part_panoptic_quality",
+    for name, alias in (
+        ("panoptic_quality", "pq"),
+        ("recognition_quality", "rq"),
+        ("segmentation_quality", "sq"),
+        ("part_panoptic_quality", "part_pq"),
     ):
-        yield metric(name=name, target=f"medloss_topology.metrics_overlap:{name}")
+        target = f"medloss_topology.metrics_overlap:{name}"
+        yield metric(name=name, aliases=(alias,), target=target)
     cells = partial(Metric, family="topology", facts=("cells",))
     target = "medloss_topology.metrics_cells:per_component_"
     for of in ("dice", "jaccard"):
@@ -152,6 +161,7 @@ def medloss_metrics() -> Iterator[Metric]:
         )
     yield metric(
         name="cl_dice",
+        aliases=("cldice",),
         target="medloss_topology.metrics_overlap:cl_dice",
         facts=("skeletons",),
         exempt={

@@ -20,7 +20,7 @@ from medloss.objects.spacing import SpacingLike
 from medloss.runtime.eager import as_array, is_transformed, outside_graphs
 from medloss.sums import ClassSums, Term, work_dtype
 from medloss.sums.numeric import ratio
-from medloss_topology.region_sums import is_on_sums, values_on_sums
+from medloss_topology.region_sums import SizeWeights, is_on_sums, values_on_sums
 
 TOTALS = (Term("value"), Term("samples"))
 
@@ -38,6 +38,8 @@ class InstancesLoss(SegmentationLoss):
         connectivity: of objects that are looked for here.
         spacing_mm: size of a voxel where the call does not say it.
         max_components: of a class in a sample, where the loss is evaluated for each of them.
+        size_exponent: of the inverse size that voxels of a region weigh by; 0 for not at all.
+        max_size_weight: largest of these weights.
     """
 
     spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
@@ -47,9 +49,20 @@ class InstancesLoss(SegmentationLoss):
     connectivity: int | None = None
     spacing_mm: SpacingLike | None = None
     max_components: int = 100
+    size_exponent: float = 0.0
+    max_size_weight: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.size_exponent >= 0:
+            raise ValueError(f"size_exponent: expected at least 0, got {self.size_exponent!r}")
+        if self.max_size_weight is not None and not (
+            self.size_exponent > 0 and self.max_size_weight >= 1
+        ):
+            raise ValueError(
+                f"max_size_weight: expected at least 1, beside a size_exponent above 0, "
+                f"got {self.max_size_weight!r}"
+            )
         if self.regions not in REGIONS:
             raise ValueError(f"regions: expected one of {REGIONS}, got {self.regions!r}")
         if not isinstance(self.max_components, int) or self.max_components < 1:
@@ -79,10 +92,11 @@ class InstancesLoss(SegmentationLoss):
             for c in range(first, classes):
                 if bool(annotated[b, c - first]):
                     numbers, count = objects(prepared, given, b, c, self.connectivity)
+                    sizes = self._sizes(numbers > 0)
                     if count and self.regions == "cells":
                         numbers = cells(numbers, voxel_size(prepared, self.spacing_mm)[b])
                     if count:
-                        found[c] = numbers, count
+                        found[c] = numbers, count, sizes
             values.append(self._sample(prepared, input[b : b + 1], b, first, found))
         value = torch.where(annotated, torch.cat(values), 0)
         value = ratio(value.sum(1, keepdim=True), annotated.sum(1, keepdim=True).to(value))
@@ -100,16 +114,18 @@ class InstancesLoss(SegmentationLoss):
         input: Tensor,
         sample: int,
         first: int,
-        found: dict[int, tuple[Tensor, int]],
+        found: dict[int, tuple[Tensor, int, SizeWeights | None]],
     ) -> Tensor:
         """Value of each class of a sample, weighted; in the backward pass it is made again."""
         nothing = input.flatten()[:0].sum()  # 0, with a way back to the input
         values = [nothing] * (input.shape[1] - first)
         weight = self._buffers["class_weight"]
-        for c, (regions, count) in found.items():
+        for c, of in found.items():
 
-            def of_class(input: Tensor, c: int = c, r: Tensor = regions, k: int = count) -> Tensor:
-                return self._objects(_single(prepared, input, sample, c), r, k).mean()
+            def of_class(
+                input: Tensor, c: int = c, of: tuple[Tensor, int, SizeWeights | None] = of
+            ) -> Tensor:
+                return self._objects(_single(prepared, input, sample, c), *of).mean()
 
             value = _again(of_class, input)
             if weight is not None:  # of all classes, or of those that count: the last are the same
@@ -118,13 +134,20 @@ class InstancesLoss(SegmentationLoss):
             values[c - first] = value
         return torch.stack(values)[None]
 
-    def _objects(self, one: Prepared, regions: Tensor, count: int) -> Tensor:
+    def _sizes(self, objects: Tensor) -> SizeWeights | None:
+        if not self.size_exponent:
+            return None
+        return SizeWeights(objects, self.size_exponent, self.max_size_weight)
+
+    def _objects(
+        self, one: Prepared, regions: Tensor, count: int, sizes: SizeWeights | None
+    ) -> Tensor:
         """Value of each object, (K,)."""
         loss = self.loss
         loss.check(one)
         shared = self.regions == "blob"
         if is_on_sums(loss):
-            return values_on_sums(loss, one, regions, count, shared=shared)
+            return values_on_sums(loss, one, regions, count, shared=shared, sizes=sizes)
         if count > self.max_components:
             raise ValueError(
                 f"components: expected at most max_components={self.max_components} objects of a "
@@ -132,12 +155,21 @@ class InstancesLoss(SegmentationLoss):
                 f"{count}; raise max_components, remove small objects from the label, or take a "
                 f"loss on class sums, such as dice_ce, whose cost does not grow with their number"
             )
-        each = [_of_region(loss, one, regions, k, shared=shared) for k in range(1, count + 1)]
+        each = [
+            _of_region(loss, one, regions, k, shared=shared, sizes=sizes)
+            for k in range(1, count + 1)
+        ]
         return torch.stack(each)
 
 
 def _of_region(
-    loss: SegmentationLoss, one: Prepared, regions: Tensor, number: int, *, shared: bool
+    loss: SegmentationLoss,
+    one: Prepared,
+    regions: Tensor,
+    number: int,
+    *,
+    shared: bool,
+    sizes: SizeWeights | None,
 ) -> Tensor:
     """The loss with the voxels beyond a region masked, or cut off where they are on the outside."""
     inside = regions == number
@@ -149,13 +181,20 @@ def _of_region(
         box = tuple(slice(int(first), int(end)) for first, end in ends)
     cut = (slice(None), slice(None), *box)
     mask = inside[box][None, None].to(work_dtype(one.values))
+    if one.mask is not None:
+        mask = mask * one.mask[cut]
+    if sizes is not None:
+        objects = sizes.objects[box][None, None]
+        counted = mask.double()
+        weights = sizes.of((counted * objects).sum(), (counted * ~objects).sum())
+        mask = mask * torch.where(objects, *weights).to(mask)
     extras = one.extras
     part = replace(
         one,
         target=one.target[cut],
         raw=one.raw[cut],
         label=one.label[cut],
-        mask=mask if one.mask is None else mask * one.mask[cut],
+        mask=mask,
         extras=replace(
             extras,
             distance_map=None if extras.distance_map is None else extras.distance_map[cut],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,13 @@ def is_on_sums(loss: SegmentationLoss) -> bool:
 
 
 def values_on_sums(
-    loss: SegmentationLoss, one: Prepared, regions: Tensor, count: int, *, shared: bool
+    loss: SegmentationLoss,
+    one: Prepared,
+    regions: Tensor,
+    count: int,
+    *,
+    shared: bool,
+    sizes: SizeWeights | None = None,
 ) -> Tensor:
     """The loss in each region, (K,).
 
@@ -41,10 +49,59 @@ def values_on_sums(
         regions: number of the region of each voxel, from 1 on.
         count: of regions, K.
         shared: whether voxels of 0 belong to every region, rather than to none.
+        sizes: what object and background of a region weigh; None for 1.
     """
-    sums = sums_of_regions(one, as_terms(_terms(loss)), regions, count)
-    values = sums.values[1:] + sums.values[:1] if shared else sums.values[1:]
+    terms = as_terms(_terms(loss))
+    if sizes is None:
+        sums = sums_of_regions(one, terms, regions, count)
+        values = sums.values[1:] + sums.values[:1] if shared else sums.values[1:]
+    else:  # the voxels of an object and the others of its region apart
+        both = regions * 2 + sizes.objects
+        sums = sums_of_regions(one, as_terms([*terms, "v"]), both, 2 * count + 1)
+        on_object, beside = sums.values[3::2], sums.values[:1] if shared else sums.values[2::2]
+        voxels = [ClassSums(s, sums.terms).v[:, None] for s in (on_object, beside)]
+        inside, outside = sizes.of(voxels[0], voxels[1])
+        values = inside * on_object + outside * beside
     return _value(loss, ClassSums(values, sums.terms), one)[:, 0]
+
+
+@dataclass(frozen=True)
+class SizeWeights:
+    r"""Weights of voxels by the size of what they belong to, an object or the rest of its region.
+
+    In a region of N voxels with C of the object each of them weighs N C^−γ / (C^(1−γ) + R^(1−γ)),
+    each of the R others N R^−γ / (C^(1−γ) + R^(1−γ)), so that all of them weigh N: with γ = 1 an
+    object weighs as much as its background, with γ = 0 each voxel weighs 1.
+
+    Args:
+        objects: which voxels belong to one, (\*spatial).
+        exponent: γ.
+        most: larger weights are cut off there.
+    """
+
+    objects: Tensor
+    exponent: float
+    most: float | None = None
+
+    def of(self, inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight of a voxel of the object and of the rest.
+
+        Args:
+            inside: voxels of the object.
+            outside: voxels of the rest, which may be none.
+
+        Example:
+            >>> SizeWeights(torch.ones(1), 1.0).of(torch.tensor(1.0), torch.tensor(14.0))
+            (tensor(7.5000), tensor(0.5357))
+        """
+        inside, outside = inside.detach(), outside.detach()
+        # Of nothing the weight is of no use, but has to be a number.
+        raised = [torch.where(n > 0, n, 1) ** -self.exponent for n in (inside, outside)]
+        share = ratio(inside + outside, inside * raised[0] + outside * raised[1])
+        found = [share * each for each in raised]
+        if self.most is not None:
+            found = [each.clamp_max(self.most) for each in found]
+        return found[0], found[1]
 
 
 def sums_of_regions(

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from bundles.tiny import SMALL, Bundle
+from click.testing import CliRunner
 from monai.bundle import (
     ConfigParser,
     ConfigWorkflow,
@@ -25,6 +26,7 @@ from monai.bundle import (
     verify_net_in_out,
 )
 
+from medloss.cli import main
 from medloss.losses import FocalTverskyLoss
 
 METRICS = ("val_mean_dice", "val_hd95_mm", "val_nsd_1mm")
@@ -104,9 +106,31 @@ def test_evaluation_writes_every_case_of_every_metric(bundle: Bundle) -> None:
 
 
 @pytest.mark.usefixtures("trained")
+def test_a_folder_of_images_is_predicted_without_labels(bundle: Bundle, tmp_path: Path) -> None:
+    images, predictions = tmp_path / "images", tmp_path / "predictions"
+    shutil.copytree(bundle.data / "imagesTs", images)
+    (images / "._hidden.nii.gz").write_bytes(b"as macOS leaves them")
+    names = sorted(path.name for path in (bundle.data / "imagesTs").iterdir())
+    folders = {"images_dir": str(images), "output_dir": str(predictions)}
+    bundle.workflow("inference", kind="infer", dataset_dir="/nowhere", **folders).run()
+    assert sorted(path.name for path in predictions.iterdir()) == names
+    scores = ["eval", str(predictions), str(bundle.data / "labelsTs"), "-m", "dice"]
+    done = CliRunner().invoke(main, scores)
+    assert "1 of 1 cases scored" in done.output, done.output
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_folder_without_images_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError) as refused:
+        bundle.workflow("inference", kind="infer", images_dir=str(tmp_path)).run()
+    assert f"{tmp_path} holds no image" in str(refused.value.__cause__)
+
+
+@pytest.mark.usefixtures("trained")
 def test_predictions_pair_with_the_labels_by_name_and_grid(bundle: Bundle) -> None:
     predictions = bundle.out / "predictions"
-    bundle.workflow("inference", kind="infer", output_dir=str(predictions)).run()
+    cases = {"cases": "@held_out"} if bundle.label_folder == "labelsTr" else {}
+    bundle.workflow("inference", kind="infer", output_dir=str(predictions), **cases).run()
     assert sorted(path.name for path in predictions.iterdir()) == sorted(bundle.held_out)
     for name in bundle.held_out:
         prediction = nib.load(predictions / name)

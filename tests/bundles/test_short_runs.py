@@ -14,7 +14,12 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monai.utils import set_determinism
 
-NAMES = ("brain_tissue_mr", "hippocampus_mr", "small_lesions_synthetic")
+NAMES = (
+    "brain_tissue_mr",
+    "hippocampus_mr",
+    "small_lesions_synthetic",
+    "thin_tubes_synthetic",
+)
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def made(
     """A bundle, and the entries that give it two tiny cases."""
     data = tmp_path / "data"
     for seed, name in enumerate(("a", "b")):
-        write_case(data, "Tr", name, seed, labels=1 if "lesions" in request.param else 2)
+        write_case(data, "Tr", name, seed, labels=1 if "synthetic" in request.param else 2)
     cases = [
         {kind: str(data / f"{kind}sTr" / f"{name}.nii.gz") for kind in ("image", "label")}
         for name in ("a", "b")

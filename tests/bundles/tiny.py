@@ -76,6 +76,7 @@ def hippocampus(folder: Path) -> tuple[tuple[str, ...], str]:
         for name in names
     ]
     (folder / "dataset.json").write_text(json.dumps({"training": listed}))
+    write_case(folder, "Ts", "hippocampus_002", seed=7)
     return ("hippocampus_001.nii.gz", "hippocampus_009.nii.gz"), "labelsTr"
 
 

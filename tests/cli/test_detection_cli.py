@@ -22,13 +22,14 @@ def run(*arguments: str) -> Result:
 
 
 def test_they_have_a_section_of_their_own() -> None:
-    told = run("list", "--kind", "detection").output
+    assert run("list", "--kind", "detection").output.startswith("Parts of detectors\n  ciou ")
+    told = run("list", "--long", "--kind", "detection").output
     rows = [line.split() for line in told.splitlines()]
     assert rows[0] == ["Detection"]
     for offer in OFFERS:
         (row,) = [row for row in rows if row[:1] == [offer.record.name]]
         assert row[1:4] == [offer.record.family, "medloss", __version__]
-    titles = [line.strip() for line in run("list").output.splitlines()]
+    titles = [line.strip() for line in run("list", "--long").output.splitlines()]
     assert [t for t in titles if t in ("Losses", "Metrics", "Detection")][-1] == "Detection"
 
 

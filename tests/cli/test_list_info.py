@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from medloss._version import __version__
-from medloss.cli import COMMANDS, main
+from medloss.cli import COMMANDS, SECTIONS, main
+from medloss.cli.options import SectionedCommand
+from medloss.evaluation.reading.formats import with_own_readers
 from medloss.offers.cards import argument_help, read_card
 from medloss.offers.host import host
 
@@ -39,7 +43,7 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(("kind", "offer"), OFFERS, ids=[f"{k}-{o.record.name}" for k, o in OFFERS])
 def test_list_shows_name_family_plugin_version_and_summary(kind: str, offer: Any) -> None:
     record = offer.record
-    lines = [line.split() for line in run("list", "--kind", kind).output.splitlines()]
+    lines = [line.split() for line in run("list", "--long", "--kind", kind).output.splitlines()]
     (row,) = [line for line in lines if line[:1] == [record.name]]
     assert row[1:4] == [record.family, "medloss", __version__]
     assert row[4:7] == record.summary.split()[:3]
@@ -86,6 +90,47 @@ def test_list_filters(arguments: list[str], expected: set[str]) -> None:
     assert {row["name"] for row in told["losses"] + told["metrics"]} == expected
 
 
+def test_list_is_a_line_for_each_under_its_family() -> None:
+    lines = run("list").output.splitlines()
+    families = {(o.record.kind, o.record.family) for _, o in OFFERS}
+    assert len(lines) <= len([*with_own_readers()]) + len(families) + 3
+    assert lines[0] == "Boundary losses"
+    (nsd,) = [line for line in lines if line.startswith("  normalized_surface_dice ")]
+    summary = host().metrics.find("nsd").record.summary
+    assert nsd == f"  normalized_surface_dice (nsd, surface_dice)  {summary}"
+    metrics = run("list", "--kind", "metric", "--family", "region").output.splitlines()
+    assert metrics[0] == "Region metrics"
+    assert [line.split()[0] for line in metrics[1:]] == sorted(
+        o.record.name for o in host().metrics if o.record.family == "region"
+    )
+
+
+def test_a_terminal_cuts_the_lines_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["list", "--kind", "loss"])
+    lines = re.sub(r"\x1b\[[\d;]*m", "", done.output).splitlines()
+    assert max(map(len, lines)) == 80
+    assert any(line.endswith("\N{HORIZONTAL ELLIPSIS}") for line in lines)
+
+
+def test_help_is_in_groups() -> None:
+    """A command of more than a dozen options has all of them under headings, --help last."""
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+        assert all(option.help for option in options), name
+        grouped = isinstance(command, SectionedCommand)
+        assert grouped or len(options) <= 12, name
+        if grouped:
+            placed = [option for names in command.sections.values() for option in names]
+            assert sorted(placed) == sorted(option.name for option in options), name
+    told = run("--help").output
+    assert re.findall(r"^(\w.*):$", told, re.MULTILINE) == ["Options", *SECTIONS]
+    assert len(COMMANDS) == sum(map(len, SECTIONS.values()))
+
+
 def test_list_json_tells_plugins_too() -> None:
     told = json.loads(run("list", "--json").output)
     assert {p["name"] for p in told["plugins"]} >= {"region", "compound"}
@@ -106,8 +151,10 @@ def test_list_bundle_prints_the_block() -> None:
         (["list", "--json", "--bundle"], "expected one of them"),
         (["list", "--kind", "lss"], "'loss', 'metric'"),
         (["info", "dcie"], "did you mean dice"),
-        (["info"], "expected either the NAME of a loss or metric, or --env"),
-        (["lits"], f"no command is called 'lits'; there are: {', '.join(COMMANDS)}"),
+        (["info"], "expected the NAME of a loss, metric, reader or profile"),
+        (["info", "--env"], "--env: 'medloss doctor' shows versions, machine and backends"),
+        (["lits"], "no command is called 'lits'; did you mean list?"),
+        (["zzz"], f"no command is called 'zzz'; there are: {', '.join(COMMANDS)}"),
     ],
 )
 def test_usage_errors_are_one_sentence(arguments: list[str], words: str) -> None:
@@ -195,14 +242,3 @@ def test_cards_are_read_from_docstrings() -> None:
     assert card.sections["Formula"] == "a = b + c;\nd = e."
     assert card.sections["Notes"] == "A paragraph that goes on.\nAfter the sections."
     assert argument_help(documented) == {"x": "one and more."}
-
-
-def test_info_tells_the_environment_and_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MEDLOSS_BACKEND", raising=False)
-    told = run("info", "--env").output
-    assert f"medloss                    {__version__}" in told
-    assert "class sums, cpu, bfloat16  numba: compiled loops on the CPU" in told
-    monkeypatch.setenv("MEDLOSS_BACKEND", "chunked")
-    assert "float32   chunked: MEDLOSS_BACKEND says so" in run("info", "--env").output
-    for arguments in (("info",), ("info", "dice", "--env")):
-        assert "either the NAME of a loss or metric, or --env" in run(*arguments).output

@@ -1,4 +1,4 @@
-"""The plugin that the documentation walks through: installed as a user would, then found."""
+"""The plugin that the documentation walks through, and a new one: installed as a user would."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import venv
 from pathlib import Path
 
 import pytest
+
+from medloss.workbench.new_plugin import write_plugin
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "medloss-topk"
@@ -33,7 +35,7 @@ print([round(loss(z, y).item(), 6) for loss in losses])
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A throw-away environment that sees this one's packages and has the example installed."""
+    """A throw-away environment that sees this one's packages and has both plugins installed."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
@@ -43,8 +45,11 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "parent.pth").write_text(f"import site; site.addsitedir({here!r})\n")
     # pip leaves a build folder beside the source: build from a copy
     source = shutil.copytree(EXAMPLE, folder / "medloss-topk")
+    write_plugin("medloss-my-lab", folder)
     command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run([*command, str(source)], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, str(source), str(folder / "medloss-my-lab")], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return python
 
@@ -72,6 +77,20 @@ def test_medloss_info_shows_its_card(python: Path) -> None:
 
 def test_a_bundle_config_reaches_it_in_three_ways(python: Path) -> None:
     assert run(python, "-c", IN_A_BUNDLE).splitlines()[-1] == "[0.8922, 0.8922, 0.8922]"
+
+
+def test_a_new_plugin_meets_the_contract_as_it_is(python: Path) -> None:
+    told = run(python, "-m", "medloss", "check", "--plugin", "medloss-my-lab", "--seconds", "0")
+    assert " 0 failed" in told
+    assert "loss medloss-my-lab:my_lab_dice" in told
+    assert "metric medloss-my-lab:my_lab_f_score" in told
+
+
+def test_the_tests_of_a_new_plugin_pass(python: Path) -> None:
+    tests = python.parents[1] / "medloss-my-lab" / "tests"
+    few = "values or finite or card"  # of the contract, which has just been held to whole
+    told = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), "-k", few)
+    assert " passed" in told
 
 
 def test_it_is_not_installed_here() -> None:

@@ -1,4 +1,4 @@
-"""The examples of docs/profiles.md and docs/notebooks.md run as they stand."""
+"""The examples of the pages on profiles, and of docs/notebooks.md, run as they stand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_profile_of_the_page_is_one(tmp_path: Path) -> None:
-    (text,) = blocks("profiles.md", "toml")
+    (text,) = blocks("write-a-profile.md", "toml")
     path = tmp_path / "liver_trial.toml"
     path.write_text(text)
     for asked in (str(path), f"{path}:small"):
@@ -47,7 +47,8 @@ def test_the_profile_of_the_page_is_one(tmp_path: Path) -> None:
 
 
 def test_every_key_and_every_shipped_profile_is_told() -> None:
-    page = (DOCS / "profiles.md").read_text()
+    pages = ("profiles.md", "write-a-profile.md", "challenges.md")
+    page = "".join((DOCS / name).read_text() for name in pages)
     ranking = PROFILE.keys["ranking"]
     assert isinstance(ranking, Keys)
     keys = {*PROFILE.keys, *ranking.keys, *CHANGEABLE} - {"weights"}

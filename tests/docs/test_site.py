@@ -5,12 +5,12 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import json
 import re
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ OFFERS = [*host().losses, *host().metrics, *host().detection]
 
 @pytest.fixture(scope="module")
 def hooks() -> Iterator[Any]:
-    """The modules beside each other in docs/hooks, as mkdocs imports them."""
+    """The modules beside each other in docs/hooks, as they import each other."""
     sys.path.insert(0, str(DOCS / "hooks"))
     try:
         yield importlib.import_module
@@ -61,23 +61,60 @@ def test_a_page_says_what_the_card_says(hooks: Any, kind: str, name: str) -> Non
     "offer", OFFERS, ids=lambda offer: f"{offer.record.family}-{offer.full_name}"
 )
 def test_every_card_is_whole(hooks: Any, offer: Any) -> None:
-    """Of every page the parts that need no picture: they are quick."""
-    pages = hooks("offer_pages")
+    """The text of every card reads on its page as it was written."""
     card = read_card(offer.load())
     assert card.summary == offer.record.summary
-    for text in (pages._formula(card), pages._facts(offer), *pages._sections(card, "loss")):
-        ET.fromstring(f"<div>{re.sub(r'&(?!#|amp|lt|gt)', '&amp;', text)}</div>")
+    sections = (text for title, text in card.sections.items() if title not in ("Args", "Example"))
+    for text in (*sections, *map(str, vars(offer.record).values())):
+        assert _read_back(hooks("card_text").paragraphs(text)) == _plain(text)
+
+
+def _plain(text: str) -> str:
+    """A text of a card without what it marks as code and without its line breaks."""
+    text = re.sub(r":(?:func|class|data|meth|mod|attr):(?=`)", "", text).replace("\\*", "*")
+    return "".join(text.replace("`", "").split())
+
+
+def _read_back(markdown: str) -> str:
+    """What a reader of the page sees."""
+    from markdown_it import MarkdownIt
+
+    inlines = [token for token in MarkdownIt().enable("table").parse(markdown) if token.children]
+    return "".join("".join(c.content for c in token.children or ()) for token in inlines).replace(
+        " ", ""
+    )
 
 
 def test_text_of_cards_is_not_read_as_markdown(hooks: Any) -> None:
-    inline = hooks("card_html").inline
-    assert inline("a*b_c [d]") == "a&#42;b&#95;c &#91;d&#93;"
-    assert inline("``x < y``, `z`") == "<code>x &lt; y</code>, <code>z</code>"
-    assert inline("Ma 2021, doi:10.1016/j.media.2021.102035.").count("<a href") == 1
-    assert 'href="https://arxiv.org/abs/1812.07032"' in inline("K 2019, arXiv:1812.07032.")
+    text = hooks("card_text")
+    hard = "1. a*b_c* [d](e) <f> ~g~ $h$ | i # j & k! \\ l"
+    assert _read_back(text.inline(hard)) == _plain(hard)
+    assert text.inline("``x < y``, `z`") == "`x < y`, `z`"
+    assert _read_back(text.table(("n",), [("``a | b`` c | d",)])) == "na|bc|d"
+    assert "[arXiv:1812.07032](https://arxiv.org/abs/1812.07032)." in text.inline(
+        "K 2019, arXiv:1812.07032."
+    )
+    both = text.inline("doi:10.1016/j.media.2021.102035, arXiv:1606.04797 (a_b)")
+    assert both.count("](https://") == 2
+    assert both.endswith(r" (a\_b)")
 
 
-@pytest.mark.parametrize("module", ["card_html", "check_site"])
+def test_a_formula_is_typeset_where_there_is_one(
+    hooks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pages = hooks("offer_pages")
+    offer = host().losses.find("dice")
+    (tmp_path / "formulas.toml").write_text("[losses]\ndice = '1 - D'\n")
+    monkeypatch.setattr(pages, "FORMULAS", tmp_path / "formulas.toml")
+    pages._typeset.cache_clear()
+    assert "\n$$\n1 - D\n$$\n" in pages._formula(offer, read_card(offer.load()))
+    monkeypatch.setattr(pages, "FORMULAS", tmp_path / "none.toml")
+    pages._typeset.cache_clear()
+    assert "$$" not in pages._formula(offer, read_card(offer.load()))
+    pages._typeset.cache_clear()
+
+
+@pytest.mark.parametrize("module", ["card_text", "check_site"])
 def test_doctests(hooks: Any, module: str) -> None:
     assert doctest.testmod(hooks(module)).failed == 0
 
@@ -85,8 +122,8 @@ def test_doctests(hooks: Any, module: str) -> None:
 def test_a_page_of_the_reference(hooks: Any) -> None:
     api = hooks("api_pages")
     page = api.page_of("medloss.sums")
-    assert "## `class_sums` { #medloss.sums.class_sums }" in page
-    assert "<td><code>tp</code></td><td>p y</td>" in page  # a ruled table of the docstring
+    assert "{py:function} medloss.sums.class_sums(" in page
+    assert "| `tp` | p y |" in page  # a ruled table of the docstring
     assert api.signature(api.signature) == "(member: Any) -> str"
     names = [name for name, _ in api.public("medloss.workbench.suggest.cases")]
     assert names == ["CaseFacts", "find_label_maps", "sample", "read_case"]
@@ -184,16 +221,34 @@ def test_links_out_of_the_docs_lead_somewhere(hooks: Any) -> None:
     assert moved(fenced, "README.md", "about/readme.md") == fenced
 
 
-def test_every_page_is_in_the_navigation(hooks: Any) -> None:
-    import yaml
+def test_every_page_is_in_the_navigation_once(hooks: Any) -> None:
+    build = hooks("build_site")
+    texts = {path: f"# A page\n\nAbout [{path}](x.md). More.\n" for path in build.pages()}
+    made = build.with_contents(texts)
+    listed = [
+        f"{path}.md"
+        for text in made.values()
+        for block in re.findall(r"```{toctree}\n(.*?)```", text, flags=re.DOTALL)
+        for path in re.findall(r"</(\S+)>", block)
+    ]
+    assert sorted(listed) == sorted({*made} - {"index.md"})
+    assert "* [Start in five minutes](start.md): About start.md.\n" in made["tutorials.md"]
 
-    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    filled = str(hooks("build_site").on_config(SimpleNamespace(nav=config["nav"])).nav)
-    for page in DOCS.glob("*.md"):
-        assert f"'{page.name}'" in filled
-    assert "<" not in filled
-    for offer in OFFERS:
-        assert f"'{offer.record.name}':" in filled
+
+def test_addresses_that_the_site_had_are_kept(hooks: Any, tmp_path: Path) -> None:
+    check, lines = hooks("check_site"), '{"old.html": "new.html", "old.html#a": "new.html#b"}'
+    (tmp_path / "redirects.json").write_text(lines)
+    (tmp_path / "new.html").write_text('<h1 id="b">b</h1>')
+    moved = hooks("redirects").redirects(tmp_path)
+    assert moved == {"old.html": {"": "new.html", "a": "new.html#b"}}
+    had = ["new.html", "new.html#b", "old.html", "old.html#z", "new.html#gone", "gone.html"]
+    where = "say in docs/redirects.json where its readers shall go"
+    assert [*check.lost(tmp_path, had, moved)] == [
+        f"new.html#gone is gone: {where}",
+        f"gone.html is gone: {where}",
+    ]
+    moved["old.html"]["a"] = "new.html#c"
+    assert [*check.lost(tmp_path, [], moved)] == [f"new.html#c is gone: {where}"]
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
@@ -215,6 +270,24 @@ def test_files_that_texts_name_are_there() -> None:
     }
     assert found
     assert not [name for name in sorted(found) if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "index.md"], ids=lambda p: p.name)
+def test_the_first_example_runs(page: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert [*names["loss"].breakdown()] == ["dice", "cross_entropy", "boundary"]
+    assert names["logits"].grad.abs().max() > 0
+
+
+def test_the_bundle_block_of_the_readme_builds_its_loss() -> None:
+    from monai.bundle import ConfigParser
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
+    loss = ConfigParser(json.loads(f"{{{block}}}")).get_parsed_content("loss")
+    assert type(loss).__name__ == "FocalTverskyLoss"
 
 
 @pytest.mark.parametrize("page", ["start.md"])

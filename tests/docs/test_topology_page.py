@@ -15,11 +15,12 @@ from monai.data import MetaTensor
 from medloss.integrations.nnunet import TargetsOfNnunet, loss_of_dataset
 from medloss.integrations.nnunet_file import write_trainer
 
-PAGE = (Path(__file__).parents[2] / "docs" / "topology.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+def blocks(language: str, page: str = "topology.md") -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def thin_label() -> MetaTensor:
@@ -34,7 +35,7 @@ def test_python_examples_give_losses_that_train() -> None:
     for code in blocks("python"):
         exec(code, names)
     z = torch.randn(1, 3, 12, 12, 20, requires_grad=True)
-    for name in ("loss", "cells", "preset"):
+    for name in ("loss", "cells", "preset", "loss_in_mm"):
         value = names[name](z, {"label": thin_label()[None], "spacing_mm": (1.0, 1.0, 2.0)})
         value.backward()
         assert value.isfinite()
@@ -64,6 +65,23 @@ def test_the_bundle_config_trains_on_skeletons() -> None:
     assert logits.grad.isfinite().all()
     assert list(loss.breakdown()) == ["dice", "cross_entropy", "skeleton_recall"]
     assert loss.breakdown()["skeleton_recall"].value > 0
+
+
+def test_examples_of_the_worst_neighbour_train() -> None:
+    names: dict[str, Any] = {}
+    for code in blocks("python", "same-class-neighbours.md"):
+        exec(code, names)
+    (block,) = blocks("json", "same-class-neighbours.md")
+    parser = ConfigParser(json.loads(f"{{{block}}}"))
+    names["in_a_bundle"] = parser.get_parsed_content("loss")
+    z = torch.randn(1, 3, 12, 12, 20, requires_grad=True)
+    label = thin_label().as_tensor()[None]
+    found = [names[name](z, label) for name in ("loss", "around_monai", "thick_slices", "both")]
+    found.append(names["in_a_bundle"](z, label))
+    for value in found:
+        assert value > 0
+        (slope,) = torch.autograd.grad(value, z)
+        assert slope.isfinite().all()
 
 
 @pytest.mark.parametrize("regions", [False, True])

@@ -213,7 +213,7 @@ def test_brats_2023_policy_counts_an_empty_region_as_perfect(save, tmp_path):
 
 
 def test_a_bundle_keeps_no_probabilities():
-    from medloss.integrations.bundle import check_losses
+    from medloss.integrations.bundle.evaluate import check_losses
 
     with pytest.raises(ValueError, match=f"{ECE} needs the probabilities of a whole volume"):
         check_losses(None, EvalPlan(metrics("dice", ECE)))

@@ -81,7 +81,9 @@ def offer(monkeypatch):
             better="higher",
         )
         found = SimpleNamespace(record=record, load=lambda: function)
-        catalogue = SimpleNamespace(find=lambda name: found)
+        catalogue = SimpleNamespace(
+            find=lambda name: found, own_name=lambda name: name, named=lambda name: [found]
+        )
         monkeypatch.setattr(requests, "host", lambda: SimpleNamespace(metrics=catalogue))
 
     return make
@@ -120,13 +122,13 @@ def test_a_function_that_takes_anything_gets_it(offer):
 
 @pytest.mark.parametrize("value", ["95%", "2mm", "true", "[1]", "null"])
 def test_a_number_is_one(offer, value):
-    def function(counts, *, percent: float = 95, way: float | str = 1.0, flag: bool = False):
+    def function(counts, *, share: float = 95, way: float | str = 1.0, flag: bool = False):
         return 0.0
 
     offer(function)
-    with pytest.raises(ValueError, match=r"mine\[percent=.*\]: percent: expected a number, got "):
-        choose(f"mine:percent={value}")
-    assert choose("mine:percent=2,way=far,flag=true").options["way"] == "far"
+    with pytest.raises(ValueError, match=r"mine\[share=.*\]: share: expected a number, got "):
+        choose(f"mine:share={value}")
+    assert choose("mine:share=2,way=far,flag=true").options["way"] == "far"
     with pytest.raises(ValueError, match="flag: expected true or false, got 1"):
         choose("mine:flag=1")
 

@@ -78,8 +78,8 @@ def test_a_difference_that_rounding_hides_is_shown():
     ("text", "side", "message"),
     [
         ("dice", "under", "form METRIC=number"),
-        ("dice=high", "under", "form METRIC=number"),
-        ("dice=nan", "under", "form METRIC=number"),
+        ("dice=high", "under", "expected a number, got .high"),
+        ("dice=nan", "under", "expected a number, got .nan"),
         ("jaccard=0.5", "under", "'jaccard' is not computed; there are dice, hausdorff95"),
         ("hausdorff95=5", "under", "lower is better; use --fail-over"),
         ("dice=0.5", "over", "higher is better; use --fail-under"),

@@ -22,7 +22,8 @@ from medloss.evaluation.losses import choose_loss
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan
-from medloss.integrations.bundle import bundle_pairs, evaluate_bundle, read_bundle
+from medloss.integrations.bundle.evaluate import bundle_pairs, evaluate_bundle
+from medloss.integrations.bundle.settings import read_bundle
 
 SOFTMAX = {"_target_": "Activationsd", "softmax": True}
 SIGMOID = {"_target_": "Activationsd", "sigmoid": True}

@@ -89,7 +89,20 @@ BREAKAGES = {
         "mute_losses:ShinyLoss cannot be read",
     ),
     "twice": (GOOD + GOOD.split("medloss_losses():")[1], "twice offered twice"),
-    "unknown_hook": (GOOD.replace("medloss_losses", "medloss_loses"), "unknown hook"),
+    "unknown_hook": (
+        GOOD.replace("medloss_losses", "medloss_loses"),
+        "unknown hook 'medloss_loses'; did you mean medloss_losses?",
+    ),
+    "unmarked": (GOOD.replace("@hookimpl", ""), "medloss_losses has no @hookimpl"),
+    "marked_by_others": (
+        GOOD.replace("@hookimpl", "import pluggy\n@pluggy.HookimplMarker('monai')"),
+        "medloss_losses has no @hookimpl",
+    ),
+    "unmarked_beside": (
+        GOOD + GOOD.replace("@hookimpl", "").replace("medloss_losses", "medloss_metric"),
+        "medloss_metric is no hook and has no @hookimpl; did you mean @hookimpl on medloss_metrics",
+    ),
+    "no_hook": ("losses = []", "it has no hook: expected one of medloss_losses, medloss_metrics"),
     "arguments": (GOOD.replace("medloss_losses()", "medloss_losses(x)"), "argument"),
     "not_iterable": (GOOD.split("yield")[0] + "return 3", "'int' object is not iterable"),
 }
@@ -105,6 +118,45 @@ def test_a_broken_plugin_is_told_and_breaks_nothing(add_plugin: AddPlugin, kind:
     assert plugin(found, good).state == "ok"
     assert everything_else_works(found)
     assert not [o for o in found.losses if o.plugin.distribution == broken], "half registered"
+
+
+def test_helpers_with_names_like_hooks_are_no_mistake(add_plugin: AddPlugin) -> None:
+    helper = "\n\ndef medloss_losses_of():\n    return ()\n"
+    named = GOOD.replace("@hookimpl", "@hookimpl(specname='medloss_losses')")
+    first = add_plugin("helped", GOOD + helper)
+    second = add_plugin("named", named.replace("def medloss_losses", "def offered"))
+    found = Host()
+    assert [plugin(found, each).state for each in (first, second)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    "group",
+    ["medloss_plugins", "medloss.losses", "medloss-plugins", "Medloss", "medlos", "medloss.v1"],
+)
+def test_a_group_that_nobody_reads_is_told(add_plugin: AddPlugin, group: str) -> None:
+    distribution = add_plugin("lost", "raise RuntimeError('imported')", group=group)
+    found = Host()
+    assert plugin(found, distribution).state == "refused"
+    assert f"group {group!r} is not read: a plugin stands in 'medloss'" in (
+        plugin(found, distribution).reason
+    )
+    with pytest.raises(medloss.PluginError, match="is not read"):
+        found.of_plugin(distribution)
+    assert everything_else_works(found)
+
+
+@pytest.mark.parametrize("group", ["medloss_viewer.tools", "medlossy", "medlogs"])
+def test_the_groups_of_other_packages_are_theirs(add_plugin: AddPlugin, group: str) -> None:
+    distribution = add_plugin("other", "raise RuntimeError('imported')", group=group)
+    assert distribution not in {each.distribution for each in Host().plugins}
+
+
+def test_a_family_that_nobody_has_is_remarked(add_plugin: AddPlugin) -> None:
+    add_plugin("typo", GOOD.replace('"region"', '"regoin"'))
+    add_plugin("fine")
+    assert Host().remarks() == [
+        "medloss-typo:typo: family 'regoin': nobody else has it; did you mean region?"
+    ]
 
 
 def test_strict_mode_raises_and_names_plugin_and_distribution(add_plugin: AddPlugin) -> None:
@@ -181,9 +233,26 @@ def test_a_typo_gets_the_nearest_name() -> None:
         medloss.detection.CIoULos  # noqa: B018
 
 
-def test_a_name_like_nothing_gets_all_names() -> None:
-    with pytest.raises(medloss.PluginError, match=r"there are: .*boundary, .*tversky"):
-        medloss.loss("zzz")
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("zzz", "loss", "no loss is called 'zzz'; 'medloss list --kind loss' shows all"),
+        ("zzz", "profile", "no profile is called 'zzz'; there are: autopet, brats2023, "),
+        ("zzz", None, "nothing is called 'zzz'; 'medloss list' shows all"),
+        ("NSD", "metric", "no metric is called 'NSD'; did you mean nsd (normalized_surface_dice)?"),
+        ("Boundary-IoU", "metric", "did you mean boundary_iou?"),
+        ("focal_tverski", None, "nothing is called 'focal_tverski'; did you mean focal_tversky"),
+        ("dice_ce", "metric", "'dice_ce' is a loss and no metric"),
+        ("nsd", "loss", "'nsd' is a metric and no loss"),
+    ],
+)
+def test_a_name_that_nothing_has_is_told_in_one_sentence(
+    name: str, kind: str | None, words: str
+) -> None:
+    with pytest.raises(medloss.PluginError) as refused:
+        host().find(name, kind)
+    assert str(refused.value).startswith(words) or words in str(refused.value)
+    assert ". " not in str(refused.value)
 
 
 def test_a_mistyped_option_gets_the_nearest_option() -> None:

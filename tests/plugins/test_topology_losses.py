@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -433,3 +433,107 @@ def test_nothing_is_kept_for_the_backward_pass_of_cl_dice() -> None:
         medloss.loss("cl_dice", softmax=True, iterations=20)(z, y)
     large = {t.data_ptr() for t in kept if t.is_floating_point() and t.numel() >= z.numel()}
     assert len(large) <= 2
+
+
+class TestInverseSizes:
+    """Weights inside the region of each object."""
+
+    CELLS: ClassVar[dict[str, Any]] = {
+        "lambda_global": 0,
+        "spacing_mm": 1.0,
+        "sigmoid": True,
+        **EXACT,
+    }
+
+    def test_worked_values(self) -> None:
+        p, g, _ = lesions()
+        ce = medloss.loss("cc_dice_ce", lambda_dice=0, size_exponent=1, **self.CELLS)
+        z = p.logit().requires_grad_()
+        value = ce(z, g)
+        value.backward()
+        assert z.grad is not None
+        assert float(value.detach()) == pytest.approx(0.643079432169, abs=1e-12)
+        assert float(z.grad[..., 1, 1]) == pytest.approx(-0.225, abs=1e-12)
+        assert float(z.grad[..., 5, 0]) == pytest.approx(0.0107142857143, abs=1e-12)
+        dice = medloss.loss("cc_dice_ce", lambda_ce=0, size_exponent=1, **self.CELLS)
+        expected = (0.831831831832 + 0.076923076923) / 2
+        assert float(dice(p.logit(), g)) == pytest.approx(expected, abs=1e-12)
+
+    @pytest.mark.parametrize("regions", ["blob", "cells"])
+    @pytest.mark.parametrize("options", [{"size_exponent": 1.0}, {"size_exponent": 0.4}])
+    def test_they_are_a_mask_with_these_weights(
+        self, regions: str, options: dict[str, float]
+    ) -> None:
+        """Of each object the loss inside, by a mask made here."""
+        p, g, numbers = lesions()
+        near = torch.ones_like(numbers)
+        for y, x in np.ndindex(6, 8):
+            far = [(numbers[0, 0] == k).nonzero() - torch.tensor([y, x]) for k in (1, 2)]
+            near[..., y, x] = 1 + int((far[1] ** 2).sum(1).min() < (far[0] ** 2).sum(1).min())
+        power = options["size_exponent"]
+        expected = []
+        inner = {"name": "dice_ce", **EXACT}
+        for k in (1, 2):
+            object_ = numbers == k
+            region = object_ | (numbers == 0) if regions == "blob" else near == k
+            sizes = [int((region & which).sum()) for which in (object_, ~object_)]
+            weight = torch.where(object_, sizes[0] ** -power, sizes[1] ** -power).double() * region
+            weight /= weight.max()  # of a mask; a mean has the scale twice
+            expected.append(medloss.loss("dice_ce", **EXACT)(p, g, mask=weight))
+        loss = medloss.loss(
+            "blob", loss=inner, regions=regions, lambda_global=0, spacing_mm=1.0, **options
+        )
+        torch.testing.assert_close(loss(p, g), torch.stack(expected).mean())
+
+    def test_a_loss_that_is_on_no_sums_has_the_same_weights(self) -> None:
+        p, g, _ = lesions()
+        options = {"lambda_global": 0, "spacing_mm": 1.0, "size_exponent": 0.7}
+        for regions in ("blob", "cells"):
+            values = [
+                float(medloss.loss("blob", loss=each, regions=regions, **options)(p, g))
+                for each in (
+                    "dice",
+                    {"name": "compound", "terms": ["dice", TWICE], "weights": [1, 0]},
+                )
+            ]
+            assert values[0] == pytest.approx(values[1])
+
+    def test_false_positives_of_a_small_object_become_cheap(self) -> None:
+        """Weighted Dice is 1 − 2 TP / (2 TP + FN + (w_R / w_C) FP)."""
+        p, g, _ = lesions()
+        tp, fn, fp = (float((x * y).sum()) for x, y in ((p, g), (1 - p, g), (p, 1 - g)))
+        one = g.long()
+        loss = medloss.loss(
+            "blob", loss={"name": "dice", **EXACT}, lambda_global=0, size_exponent=1
+        )
+        share = float(g.sum() / (1 - g).sum())
+        found = float(loss(p, g, components=one))
+        assert found == pytest.approx(1 - 2 * tp / (2 * tp + fn + share * fp))
+
+    def test_the_largest_weight_may_be_bounded(self) -> None:
+        p, g, _ = lesions()
+        ce = {"lambda_dice": 0, "size_exponent": 1, **self.CELLS}
+        free = float(medloss.loss("cc_dice_ce", **ce)(p.logit(), g))
+        assert float(medloss.loss("cc_dice_ce", max_size_weight=8, **ce)(p.logit(), g)) == free
+        cut = float(medloss.loss("cc_dice_ce", max_size_weight=2, **ce)(p.logit(), g))
+        # Only the first cell has more: 15 voxels, one of them the object.
+        object_, rest = 2 * -np.log(0.1), 15 / 28 * (-13 * np.log(0.95) - np.log(0.4))
+        first = (object_ + rest) / (2 + 7.5)
+        assert cut == pytest.approx((first + 0.078326905023) / 2)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"size_exponent": -1}, "size_exponent: expected at least 0"),
+            ({"max_size_weight": 10}, "beside a size_exponent above 0"),
+            ({"size_exponent": 1, "max_size_weight": 0.5}, "max_size_weight: expected at least 1"),
+        ],
+    )
+    def test_contradictions_are_refused(self, options: dict[str, Any], message: str) -> None:
+        for name in ("blob", "cc_dice_ce"):
+            with pytest.raises(ValueError, match=message):
+                medloss.loss(name, **options)
+
+
+TWICE = {"name": "cl_dice"}
+"""A term of weight 0 that is no function of class sums."""

@@ -13,7 +13,7 @@ from medloss.evaluation.inputs.labels import read_labels
 from medloss.evaluation.inputs.manifest import read_manifest
 from medloss.evaluation.outputs.results import FolderError, read_folder
 from medloss.evaluation.requests import parse_request
-from medloss.integrations.bundle.files import config_files
+from medloss.integrations.bundle.config import read_bundle_config
 from medloss.integrations.nnunet_file import read_config
 from medloss.runtime.config_text import (
     DuplicateKeyError,
@@ -82,13 +82,13 @@ def losses_yaml(path: Path) -> None:
 def configuration(path: Path) -> None:
     (path.parent / "configs").mkdir()
     path.rename(path.parent / "configs" / "train.json")
-    config_files(path.parent, ["train"])
+    read_bundle_config(path.parent, ["train"])
 
 
 def configuration_yaml(path: Path) -> None:
     (path.parent / "configs").mkdir()
     path.rename(path.parent / "configs" / "train.yaml")
-    config_files(path.parent, ["train"])
+    read_bundle_config(path.parent, ["train"])
 
 
 def study(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,8 @@ def test_a_failure_says_what_was_demanded_and_what_came(plugin: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "expected a NAME or --plugin NAME"),
-        (["dice", "--plugin", "region"], "expected a NAME or --plugin NAME"),
+        ([], "expected a NAME, a FOLDER or --plugin NAME"),
+        (["dice", "--plugin", "region"], "expected a NAME, a FOLDER or --plugin NAME"),
         (["dise"], "did you mean dice"),
         (["--plugin", "regoin"], "no plugin or distribution is called 'regoin'; there are: "),
         (["--plugin", "compound", "--kind", "metric"], "'compound' offers no metric"),
@@ -106,3 +107,60 @@ def test_a_broken_plugin_is_2_with_its_reason(plugin: str, monkeypatch: Any) -> 
     done = run("--plugin", plugin)
     assert done.exit_code == 2
     assert "is disabled: listed in MEDLOSS_DISABLE" in " ".join(done.stderr.split())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A plugin that is not installed, with a family of its own."""
+    source = PLUGIN.replace("region", "overlap").replace("good_overlap", "own_overlap")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "medloss_uninstalled.py").write_text(
+        source.partition('    yield Metric(name="bad')[0]
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "medloss-uninstalled"\nversion = "0.3"\n'
+        '[project.entry-points.medloss]\nown = "medloss_uninstalled"\n'
+    )
+    return tmp_path
+
+
+def test_a_folder_is_checked_that_is_not_installed(folder: Path) -> None:
+    path = [*sys.path]
+    done = run(str(folder), "--json")
+    assert done.exit_code == 0, done.output
+    assert [row["name"] for row in json.loads(done.stdout)["checked"]] == [
+        "medloss-uninstalled:own_overlap"
+    ]
+    assert "Remark: medloss-uninstalled:own_overlap: family 'overlap': nobody else" in done.stderr
+    assert sys.path == path
+    assert "medloss-uninstalled" not in {each.distribution for each in host().plugins}
+
+
+PROJECTS = {
+    "": "expected a folder with a pyproject.toml",
+    "[project": "cannot be read",
+    "[tool.ruff]": "expected a name in [project]",
+    '[project]\nname = "../up"': "expected a name in [project]",
+    '[project]\nname = "mine"': "expected entry points, [project.entry-points.medloss]",
+    '[project]\nname = "mine"\n[project.entry-points.medloss]\na = 3': "no table of texts",
+    '[project]\nname = "mine"\n[project.entry-points.medloss]\na = "nowhere"': (
+        "No module named 'nowhere'"
+    ),
+    '[project]\nname = "mine"\n[project.entry-points."medloss.losses"]\na = "b"': "is not read",
+    '[tool.poetry]\nname = "mine"\n[tool.poetry.plugins.medloss_plugins]\na = "b"': "is not read",
+}
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_folder_that_is_no_plugin_is_refused_in_words(tmp_path: Path, project: str) -> None:
+    if project:
+        (tmp_path / "pyproject.toml").write_text(project)
+    done = run(str(tmp_path))
+    assert done.exit_code == 2
+    assert PROJECTS[project] in done.output
+
+
+def test_a_folder_comes_alone(folder: Path) -> None:
+    done = run(str(folder), "dice")
+    assert done.exit_code == 2
+    assert "alone" in done.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,18 +139,8 @@ def test_it_runs_without_pytest_and_is_imported_without_torch() -> None:
         assert done.stdout.split() == expected.split(), done.stderr
 
 
-def test_the_contract_of_the_example_plugin_passes_under_pytest(tmp_path: Path) -> None:
-    shutil.copytree(EXAMPLE, tmp_path / "plugin")
-    (tmp_path / "plugin" / "tests" / "conftest.py").unlink(missing_ok=True)
-    info = tmp_path / "plugin" / "medloss_topk-1.0.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: medloss-topk\nVersion: 1.0.0\n")
-    (info / "entry_points.txt").write_text("[medloss]\ntopk = medloss_topk\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path / "plugin",  # python -m puts it on the path
-    )
+def test_the_example_plugin_meets_the_contract_without_an_installation() -> None:
+    command = [sys.executable, "-m", "medloss", "check", str(EXAMPLE), "--seconds", "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout
+    assert "loss medloss-topk:hardest_voxels (1.0.0)" in done.stdout

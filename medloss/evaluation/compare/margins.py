@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from medloss.evaluation.records import Measure, ScoredLabel
+from medloss.evaluation.requests import named_columns, read_number
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,11 @@ class Target:
             >>> Target("dice", "liver").fits(dice, liver)
             True
         """
-        named = self.metric in (measure.name, measure.name.partition("[")[0])
-        return named and self.label in ("", label.key, label.name)
+        return self.metric_is(measure) and self.label in ("", label.key, label.name)
+
+    def metric_is(self, measure: Measure) -> bool:
+        """Whether it is this metric, with any options where none are named."""
+        return self.metric in (measure.name, measure.name.partition("[")[0])
 
     def __str__(self) -> str:
         return f"{self.metric}[{self.label}]" if self.label else self.metric
@@ -44,17 +47,15 @@ def parse_target(
     Raises:
         ValueError: there is no such metric or label.
     """
-    name, label = text.strip(), ""
-    known = {each for m in measures for each in (m.name, m.name.partition("[")[0])}
-    if name not in known and name.endswith("]"):
-        name, _, label = name[:-1].rpartition("[")
-    if name not in known:
-        there = ", ".join(measure.name for measure in measures)
-        raise ValueError(f"{option}: {name!r} is not compared; there are {there}")
+    columns = [measure.name for measure in measures]
+    found, label = named_columns(text, columns)
+    if not found:
+        raise ValueError(f"{option}: {text!r} is not compared; there are {', '.join(columns)}")
     all_labels = list(labels)
     if label and not any(label in (each.key, each.name) for each in all_labels):
         there = ", ".join(each.title for each in all_labels)
         raise ValueError(f"{option}: there is no label {label!r}; there are {there}")
+    name = found[0] if len(found) == 1 else found[0].partition("[")[0]
     return Target(name, label)
 
 
@@ -67,16 +68,18 @@ def parse_margin(
         ValueError: another form, or a margin that is not above 0.
     """
     head, equals, number = text.rpartition("=")
+    target = parse_target("--margin", head, measures, labels) if equals else None
+    units = {measure.unit for measure in measures if target and target.metric_is(measure)}
     try:
-        margin = float(number)
-    except ValueError:
-        margin = math.nan
-    if not equals or not 0 < margin < math.inf:
+        margin = read_number(number, *units) if len(units) == 1 else 0
+    except ValueError as error:
+        raise ValueError(f"--margin: {text!r}: {error}") from error
+    if target is None or margin <= 0:
         raise ValueError(
             f"--margin: expected METRIC=number or METRIC[LABEL]=number with a number above 0, in "
             f"the unit of the metric, such as dice=0.02, got {text!r}"
         )
-    return parse_target("--margin", head, measures, labels), margin
+    return target, margin
 
 
 @dataclass(frozen=True)

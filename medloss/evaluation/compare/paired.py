@@ -33,6 +33,7 @@ from medloss.evaluation.outputs.statistics.paired_tests import (
 )
 from medloss.evaluation.outputs.subgroups import subgroup_tables
 from medloss.evaluation.records import Measure, Result, ScoredLabel, SubgroupTable
+from medloss.runtime.progress import tracked
 
 Missing = Literal["worst", "leave-out"]
 
@@ -197,6 +198,7 @@ def differences(
     if decisions.baseline is not None:
         base = names.index(decisions.baseline)
         pairs = [(base, other) for other in range(len(names)) if other != base]
+    every = [*itertools.product(compared.grid(), pairs)]
     sizes = diagonals([run.table.cases for run in compared.runs])
     found = [
         difference(
@@ -208,8 +210,7 @@ def differences(
             diagonal=sizes,
             missed=compared.missed,
         )
-        for label, measure, values in compared.grid()
-        for i, j in pairs
+        for (label, measure, values), (i, j) in tracked(every, "differences")
     ]
     adjusted = holm([each.p if each.primary else math.nan for each in found])
     return tuple(replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True))

@@ -22,6 +22,7 @@ from scipy.stats import rankdata
 from medloss.evaluation.compare.runs import ComparedTable
 from medloss.evaluation.outputs.statistics import Bootstrap, levels, slack_of
 from medloss.evaluation.records import Measure, Result, ScoredLabel
+from medloss.runtime.progress import tracked
 
 Floats = NDArray[np.float64]
 
@@ -177,7 +178,7 @@ def drawn_weights(index: NDArray[np.intp], bootstrap: Bootstrap) -> Iterator[Flo
     generator = np.random.default_rng(bootstrap.seed)
     count = int(index.max()) + 1
     rows = max(1, _DRAWS_AT_ONCE // len(index))
-    for start in range(0, bootstrap.resamples, rows):
+    for start in tracked(range(0, bootstrap.resamples, rows), "resamples"):
         size = min(rows, bootstrap.resamples - start)
         drawn = generator.multinomial(count, np.full(count, 1 / count), size=size)
         yield drawn[:, index].astype(float)

@@ -16,6 +16,7 @@ from medloss.evaluation.records import (
     ResultTable,
     ScoredLabel,
 )
+from medloss.evaluation.requests import named_columns, split_requests
 
 SPACING_TOLERANCE = 0.001
 """Largest difference of the voxel sizes of one case in two runs, as a share."""
@@ -180,8 +181,9 @@ def _measures(run: ComparedRun, wanted: Sequence[str]) -> list[Measure]:
     if not wanted:
         return list(run.table.measures)
     found = []
-    for name in dict.fromkeys(wanted):
-        mine = [m for m in run.table.measures if name in (m.name, m.name.partition("[")[0])]
+    for name in (part for text in wanted for part in split_requests(text)):
+        columns, _ = named_columns(name, [measure.name for measure in run.table.measures])
+        mine = [measure for measure in run.table.measures if measure.name in columns]
         if not mine:
             has = ", ".join(measure.name for measure in run.table.measures)
             raise CompareError(f"{run.name} has no metric {name!r}; it has {has or 'none'}")
@@ -229,8 +231,11 @@ def _definitions_apart(
     made = [(s.get("profile") or {}) for s in settings]
     for key in ("name", "sha256", "changed"):
         yield from differ(f"the profile's {key}", made[0].get(key), made[1].get(key))
-    # which cases there are, and which are missing, is told by the cases
-    told = dict.fromkeys(("left_out", "passed_over", "unscored", "beside", "only", "layout"))
+    # which cases there are, and which are missing, is told by the cases; how probabilities became
+    # labels is of the model, as its weights are
+    told = dict.fromkeys(
+        ("left_out", "passed_over", "unscored", "beside", "only", "layout", "decode")
+    )
     done = [{**run.table.inputs, **told} for run in (first, second)]
     for key in sorted(done[0].keys() | done[1].keys()):
         yield from differ(f"{key} of the inputs", done[0].get(key), done[1].get(key))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.decision import Decoding
 from medloss.evaluation.inputs.geometry import check_same_grid, covering, united, unknown_place
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import Layer, make_layers
@@ -43,6 +44,8 @@ class CaseOptions:
         axes: the order of axes of files that do not say it; see there.
         threshold: from which probability on a class of its own is there; ``None`` is 0.5, and
             refuses fractions without an axis of classes.
+        decode: how labels are decided from the probabilities of predictions; ``None`` is the
+            likeliest class, or the threshold for classes of their own.
         instances: whether each value of a map is an object.
         label_divisor: its class is the value divided by this, without the rest; ``None`` where
             all are of one class.
@@ -69,6 +72,7 @@ class CaseOptions:
     spacing_from: str = ""
     axes: str = ""
     threshold: float | None = None
+    decode: Decoding | None = None
     instances: bool = False
     label_divisor: int | None = None
     layout: tuple[str, ...] = ()
@@ -92,6 +96,7 @@ class CaseOptions:
             for name, value in vars(self).items()
         }
         # 0 is a label like any other.
+        asked["decode"] = {} if self.decode is None else self.decode.record()
         asked["contours"] = "" if self.contours == "inclusive" else self.contours
         if self.spacing_from:  # nobody asked: the cases say where it was needed
             del asked["spacing_mm"], asked["spacing_from"]
@@ -179,12 +184,12 @@ def read_case_pair(pair: Pair, inputs: CaseOptions) -> CasePair:
         reference = read_side(one_file(pair, pair.reference), inputs, inputs.remap_reference)
     except NeedsGridError:  # shapes without an image of their own: on the prediction's grid
         path = one_file(pair, pair.prediction)
-        prediction = read_side(path, inputs, inputs.remap_prediction)
+        prediction = read_side(path, inputs, inputs.remap_prediction, predicted=True)
         path = one_file(pair, pair.reference)
         reference = read_side(path, inputs, inputs.remap_reference, prediction)
     else:
         path = one_file(pair, pair.prediction)
-        prediction = read_side(path, inputs, inputs.remap_prediction, reference)
+        prediction = read_side(path, inputs, inputs.remap_prediction, reference, predicted=True)
     return make_case_pair(prediction, reference, inputs)
 
 
@@ -202,7 +207,12 @@ def one_file(pair: Pair, side: Files | None) -> Path:
 
 
 def read_side(
-    path: Path, inputs: CaseOptions, changes: dict[int, int], grid: Image | None = None
+    path: Path,
+    inputs: CaseOptions,
+    changes: dict[int, int],
+    grid: Image | None = None,
+    *,
+    predicted: bool = False,
 ) -> Image:
     """Read a file as the user says what its values mean; labels are not changed yet.
 
@@ -211,20 +221,42 @@ def read_side(
         inputs: what was said.
         changes: of its labels, which may be of negative ones.
         grid: where it lies if it does not say so itself.
+        predicted: it is a prediction, whose labels are decided as the user says.
 
     Raises:
         CaseError: it cannot be used.
     """
-    return read_image(
+    decode = inputs.decode if predicted else None
+    image = read_image(
         path,
         channels=inputs.channels,
         grid=grid,
         reader=inputs.reader,
         told=inputs.told,
         threshold=inputs.threshold,
+        fractions=decode is not None,
         signed=any(old < 0 for old in changes),
         instances=inputs.instances,
     )
+    return image if decode is None else decided(image, decode)
+
+
+def decided(image: Image, decode: Decoding) -> Image:
+    """A prediction with the cuts that its labels are made by: those of all its own voxels.
+
+    Raises:
+        CaseError: it holds labels, or other channels than there are thresholds for.
+    """
+    if not image.probabilities:
+        raise CaseError(
+            f"{image.path} holds labels, which are decided already; --decode needs probabilities, "
+            f"with the classes as the last axis (nnU-Net's .npz is taken with --probabilities)"
+        )
+    try:
+        cuts = decode.cuts(image.channels, exclusive=not image.independent)
+    except ValueError as error:
+        raise CaseError(f"{image.path}: --decode {decode.kind}: {error}") from error
+    return dataclasses.replace(image, cuts=cuts)
 
 
 def make_case_pair(prediction: Image, reference: Image, inputs: CaseOptions) -> CasePair:
@@ -341,7 +373,12 @@ def _as_map(image: Image, inputs: CaseOptions) -> Image:
         )
     labels = np.zeros(image.shape, dtype=np.min_scalar_type(max(inputs.region_order)), order="F")
     for channel, label in enumerate(inputs.region_order):
-        labels[image.array[..., channel] > image.threshold] = label
+        own = (
+            image.array[..., channel] > image.threshold
+            if image.cuts is None
+            else image.mask(channel)
+        )
+        labels[own != 0] = label
     return dataclasses.replace(image, array=labels, probabilities=False, independent=False)
 
 

@@ -115,7 +115,8 @@ def make_layers(
         maps = prediction.labels(), reference.labels()
         if labels is None:
             for image, one in zip(sides, maps, strict=True):
-                values.check_labels(image.path, one)
+                if not image.decided:
+                    values.check_labels(image.path, one)
             found = {label for one in maps for label in values.present_labels(one)}
             found |= set(channel_labels(prediction)) if probabilities else set()
             plain: dict[Label, int] = {label: label for label in sorted(found - {without})}
@@ -255,7 +256,7 @@ def _mask(
     mask = np.zeros(image.shape, dtype=np.uint8, order="F")
     for channel in wanted:
         if channel < channels:
-            mask |= values.likely(image.array[..., channel], image.threshold)
+            mask |= image.mask(channel)
     return mask
 
 
@@ -263,7 +264,7 @@ def _present(image: Image) -> set[int]:
     if not image.independent:
         return set(values.present_labels(image.labels()))
     channels = range(image.array.shape[-1])
-    return {n + 1 for n in channels if float(image.array[..., n].max()) >= image.threshold}
+    return {n + 1 for n in channels if image.mask(n).any()}
 
 
 def _check_sides(
@@ -278,7 +279,7 @@ def _check_sides(
         return
     likely = np.zeros(stack.shape, dtype=np.uint16, order="F")
     for channel in range(stack.array.shape[-1]):
-        likely += values.likely(stack.array[..., channel], stack.threshold)
+        likely += stack.mask(channel)
     if likely.max() > 1:
         raise CaseError(
             f"the channels of {stack.path} overlap, which the labels of {other.path} cannot; say "

@@ -157,6 +157,9 @@ class _Side:
         self, word: str, files: Files, inputs: CaseOptions, changes: dict[int, int]
     ) -> None:
         self._word, self._inputs, self._changes = word, inputs, changes
+        self._predicted = word == "prediction"
+        decided = self._predicted and inputs.decode is not None
+        self._soft = decided or inputs.threshold is not None
         self._files = files
         self._paths = dict(files.files) if isinstance(files, Structures) else {}
         self._by_word = {folded(name): path for name, path in self._paths.items()}
@@ -217,7 +220,7 @@ class _Side:
             return self._of_whole(self._whole, [n for n in places if isinstance(n, int)])
         images = [self._structure(path) for path in places if isinstance(path, Path)]
         if not images:
-            soft = self._inputs.threshold is not None and not self._inputs.instances
+            soft = self._soft and not self._inputs.instances
             empty = np.zeros((*grid.shape, 1)[: None if soft else -1], np.uint8, order="F")
             return dataclasses.replace(
                 grid,
@@ -246,7 +249,7 @@ class _Side:
         return found.pop() if found else None
 
     def _read(self, path: Path, grid: Image | None = None) -> Image:
-        image = read_side(path, self._inputs, self._changes, grid)
+        image = read_side(path, self._inputs, self._changes, grid, predicted=self._predicted)
         return changed(image, self._inputs, self._changes)
 
     def _structure(self, path: Path) -> Image:
@@ -279,7 +282,7 @@ class _Side:
             for number in numbers:
                 if not 1 <= number <= image.array.shape[-1]:
                     raise CaseError(f"{image.path} has no channel for label {number}")
-                mask |= values.likely(image.array[..., number - 1], image.threshold)
+                mask |= image.mask(number - 1)
         return dataclasses.replace(
             image, array=mask, probabilities=False, independent=False, names={}, codes={}
         )

@@ -12,11 +12,12 @@ from medloss.evaluation.outputs.names import briefly, called, unit_of
 from medloss.evaluation.outputs.statistics import SHARE
 from medloss.evaluation.outputs.statistics.intervals import share_interval
 from medloss.evaluation.records import WHOLE_CASE, Measure, ResultTable, ScoredLabel
+from medloss.evaluation.requests import named_columns, read_number
 from medloss.objects.spacing import at_least, within
 
 ALL = "all"
 _FORM = re.compile(
-    r"(?P<label>.+?)\s*:\s*(?P<metric>[^<>=\s][^<>]*?)\s*(?P<sign>>=|<=|>|<)\s*(?P<value>\S+)"
+    r"(?P<label>.+?)\s*:\s*(?P<metric>[^<>=\s][^<>]*?)\s*(?P<sign>>=|<=|>|<)\s*(?P<value>\S+(?:\s+mm[3\u00b3]?)?)"
     r"(?:\s+in\s+(?P<share>[\d.]+\s*%?)(?:\s+of(?:\s+the)?\s+cases)?)?\s*"
 )
 _SIGNS = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}"}
@@ -205,29 +206,26 @@ def _parse(
             f"behind it or not"
         )
     given = parts.groupdict()
-    value = _number(text, given["value"])
     share = _share(text, given["share"])
     measure = _measure(text, given["metric"], measures)
+    value = _number(text, given["value"], measure.unit)
     if measure.better != _BETTER[given["sign"][0]]:
         raise ValueError(f"--accept: {text!r}: of {measure.name}, {measure.better} is better")
     for label in _labels(text, given["label"], labels, found=found):
         yield Limit(text, label, measure, given["sign"], value, share)
 
 
-def _number(text: str, given: str) -> float:
+def _number(text: str, given: str, unit: str = "") -> float:
     try:
-        value = float(given)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"--accept: {text!r}: expected a number, got {given!r}")
-    return value
+        return read_number(given, unit)
+    except ValueError as error:
+        raise ValueError(f"--accept: {text!r}: {error}") from error
 
 
 def _share(text: str, given: str | None) -> float | None:
     if given is None:
         return None
-    share = _number(text, given.removesuffix("%").strip()) / (100 if given.endswith("%") else 1)
+    share = _number(text, given)
     if not 0 < share <= 1:
         raise ValueError(
             f"--accept: {text!r}: expected a share of cases such as 0.9 or 90%, got {given}"
@@ -237,8 +235,10 @@ def _share(text: str, given: str | None) -> float | None:
 
 def _measure(text: str, given: str, measures: Sequence[Measure]) -> Measure:
     """By the name of its column, or as a page calls it, or by its name where that is one metric."""
+    columns, label = named_columns(given, [measure.name for measure in measures])
+    if len(columns) == 1 and not label:
+        return next(measure for measure in measures if measure.name == columns[0])
     for names in (
-        [measure.name for measure in measures],
         [called(measure).casefold() for measure in measures],
         [measure.name.partition("[")[0] for measure in measures],
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from medloss.decision import Decoding
 from medloss.evaluation.inputs.geometry import REORIENTED, RESAMPLED
 from medloss.evaluation.records import CaseResult
 
@@ -33,6 +34,8 @@ def preparation(inputs: Mapping[str, Any]) -> Iterator[str]:
         yield "Each channel of a stack is a class of its own"
     if (least := inputs.get("threshold")) is not None:
         yield f"A class of its own is where its probability is at least {least:g}"
+    if decode := inputs.get("decode"):
+        yield Decoding.of_record(decode).sentence()
     if order := inputs.get("region_order"):
         yield f"Channels of regions write the labels {', '.join(map(str, order))}, one over another"
     if inputs.get("instances"):

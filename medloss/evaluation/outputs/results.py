@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from medloss.decision import Decoding
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.pairing import Files, Pair, Structures
 from medloss.evaluation.outputs.acceptance import acceptance_entries
@@ -367,6 +368,8 @@ def _table(path: Path, content: dict[str, Any]) -> ResultTable:
     for name, value in settings.get("inputs", {}).items():
         if name in ("left_out", "passed_over") and not isinstance(value, list):
             raise ValueError(f"{name}: expected list, got {value!r}")
+        if name == "decode":
+            Decoding.of_record(value)
     values, errors = _read_csv(path, safe=content.get(_CSV_SAFE) is True)
     names = [str(entry["case"]) for entry in content["cases"]]
     failed = {str(x["case"]) for x in content["cases"] if x["status"] == "failed"}

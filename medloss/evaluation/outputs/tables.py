@@ -31,6 +31,7 @@ from medloss.evaluation.records import (
     Summary,
 )
 from medloss.evaluation.score import EvalPlan, complete, offering, plan_labels
+from medloss.runtime.progress import tracked
 from medloss.scoring import EmptyPolicy, Status
 from medloss.scoring.presets import PRESETS, BothEmpty, Missed, find_preset
 from medloss.work.devices import device_name
@@ -100,11 +101,15 @@ def summarise(cases: Sequence[CaseResult], plan: EvalPlan) -> tuple[Summary, ...
     failed = sum(bool(case.error) for case in cases)
     clusters = plan.grouping.clusters([case.pair for case in cases])
     labels: tuple[Label | None, ...] = (*plan_labels(cases, plan), None)
-    return tuple(
-        _summary(label, column, found[label, column.name], failed, clusters)
+    lines = [
+        (label, column)
         for column in columns(plan)
         for label in labels
         if (label, column.name) in found
+    ]
+    return tuple(
+        _summary(label, column, found[label, column.name], failed, clusters)
+        for label, column in tracked(lines, "means")
     )
 
 

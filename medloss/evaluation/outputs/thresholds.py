@@ -11,6 +11,7 @@ from medloss.evaluation.outputs.acceptance import meets
 from medloss.evaluation.outputs.formats import number
 from medloss.evaluation.outputs.tables import columns
 from medloss.evaluation.records import WHOLE_CASE, Measure, ResultTable
+from medloss.evaluation.requests import named_columns, read_number
 from medloss.evaluation.score import EvalPlan
 
 Side = Literal["under", "over"]
@@ -44,19 +45,18 @@ def parse_threshold(text: str, side: Side, plan: EvalPlan) -> Threshold:
     """
     option = f"--fail-{side}"
     name, equals, value_text = text.rpartition("=")
-    try:
-        value = float(value_text)
-    except ValueError:
-        value = math.nan
-    if not equals or math.isnan(value):
+    if not equals:
         raise ValueError(f"{option}: {text!r} is not of the form METRIC=number")
     known = {column.name: column for column in columns(plan)}
-    name, label = name.strip(), ""
-    if name not in known and name.endswith("]"):
-        name, _, label = name[:-1].rpartition("[")
-    if name not in known:
-        raise ValueError(f"{option}: {name!r} is not computed; there are {', '.join(known)}")
-    column = known[name]
+    found, label = named_columns(name, known)
+    if len(found) != 1:
+        wrong = f"names {' and '.join(found)}" if found else "is not computed"
+        raise ValueError(f"{option}: {name!r} {wrong}; there are {', '.join(known)}")
+    column = known[name := found[0]]
+    try:
+        value = read_number(value_text, column.unit)
+    except ValueError as error:
+        raise ValueError(f"{option}: {text!r}: {error}") from error
     if column.better != _BETTER[side]:
         other = "over" if side == "under" else "under"
         raise ValueError(f"{option}: of {name}, {column.better} is better; use --fail-{other}")

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from medloss.evaluation.profiles.reading import ReadProfile, read_profile
-from medloss.evaluation.requests import OfferRequest, options_of, parse_request
+from medloss.evaluation.requests import (
+    OfferRequest,
+    options_of,
+    parse_request,
+    parse_requests,
+    resolve,
+)
 from medloss.evaluation.settings import InputSettings, option_text
 
 _BESIDE = (
     *("labels", "ignore_label", "remap", "remap_prediction", "remap_reference", "threshold"),
-    *("instances", "resample", "channels", "contours", "missed", "both_empty", "preset"),
+    *("decode", "instances", "resample", "channels", "contours", "missed", "both_empty", "preset"),
 )
 """Options that decide about numbers."""
 
@@ -117,11 +123,11 @@ def apply_profile(
         elif theirs is None and name not in _GROUPS:
             changed.append(f"{name} is {_shown(mine)}, of which the profile says nothing")
     theirs_requests = _requests(profile)
-    asked = [(x.name, x.options) for x in theirs_requests]  # an option may be a mapping: no set
+    asked_for = [(x.name, x.options) for x in theirs_requests]  # an option may be a mapping: no set
     more = tuple(
         request
-        for request in (x if isinstance(x, OfferRequest) else parse_request(x) for x in metrics)
-        if (request.name, request.options) not in asked
+        for request in map(resolve, parse_requests(metrics))
+        if (request.name, request.options) not in asked_for
     )
     if theirs_requests and more:
         changed.append(f"beside its metrics: {', '.join(request.column for request in more)}")
@@ -140,7 +146,7 @@ def _requests(profile: ReadProfile) -> tuple[OfferRequest, ...]:
     matching, used = profile.part("matching"), set[str]()
     tolerance = _tolerance(profile)
     for entry in profile.content.get("metrics", ()):
-        request = parse_request(entry) if isinstance(entry, str) else _request(entry)
+        request = resolve(parse_request(entry) if isinstance(entry, str) else _request(entry))
         known = set(options_of(request.name))
         options = {name: value for name, value in matching.items() if name in known}
         used |= options.keys()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss.evaluation.profiles.schema import SHORT, TEXTS, WrongKeyError, check_profile, line_of
+from medloss.evaluation.requests import own_column
 from medloss.offers.host import PluginError, host
 from medloss.runtime.config_text import parse_json, read_text
 
@@ -134,12 +135,33 @@ def _profile(
             hint = f"did you mean {' or '.join(near)}?" if near else has
             raise ValueError(f"{name}: no variant is called {variant!r}; {hint}")
         content = _over(content, offered[variant])
+    _say_own_names(content)
     return ReadProfile(
         ":".join((name, *variants)),
         content,
         origin,
         tuple((each, str(own.get("summary", ""))) for each, own in offered.items()),
     )
+
+
+def _say_own_names(content: dict[str, Any]) -> None:
+    """Put the names that results have in the place of aliases, where columns are named."""
+    entries = [entry for entry in content.get("metrics", ()) if isinstance(entry, Mapping)]
+    called = {str(entry["column"]) for entry in entries if "column" in entry}
+
+    def own(column: str) -> str:
+        return column if column in called else own_column(column)
+
+    ranking = content.get("ranking", {})
+    weights = ranking.get("weights", {})
+    for table in (*content.get("averages", ()), ranking):
+        if "metrics" in table:
+            table["metrics"] = [own(name) for name in table["metrics"]]
+    for table, key in ((weights, "metrics"), (ranking, "penalties")):
+        if key in table:
+            table[key] = {own(name): value for name, value in table[key].items()}
+    if "tie_break" in ranking:
+        ranking["tie_break"] = own(ranking["tie_break"])
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,6 +182,11 @@ def _labels(value: Any) -> str:
     return "" if good else "a label, a list of labels (a region), or a list of names"
 
 
+def _decoding(value: Any) -> str:
+    good = not _text(value) or (isinstance(value, Mapping) and bool(value))
+    return "" if good else "argmax, dice, a file of thresholds, or a table of them"
+
+
 def _plain(value: Any) -> str:
     return "" if isinstance(value, str | int | float) else "a text, a number, true or false"
 
@@ -198,7 +203,16 @@ def _option(value: Any) -> str:
 
 CHANGEABLE = (
     *("labels", "preset", "missed", "both_empty"),
-    *("ignore_label", "remap", "threshold", "instances", "resample", "channels", "contours"),
+    *(
+        "ignore_label",
+        "remap",
+        "threshold",
+        "decode",
+        "instances",
+        "resample",
+        "channels",
+        "contours",
+    ),
     *("cluster", "by", "accept"),
 )
 """What a profile may let a command say otherwise: names of its options."""
@@ -206,6 +220,7 @@ CHANGEABLE = (
 INPUTS: dict[str, Check] = {
     "ignore_label": lambda value: "" if type(value) is int and value >= 0 else "a label",
     "threshold": _probability,
+    "decode": _decoding,
     "instances": _flag,
     "resample": _flag,
     "channels": _one_of("exclusive", "independent"),

@@ -173,9 +173,10 @@ def own_readers() -> list[Offer[Reader]]:
 def with_own_readers() -> Host:
     """The host, with medloss's own readers among those of plugins."""
     found = copy.copy(host())
-    found.readers = Catalogue(Reader, found.plugins)
+    found.catalogues = [*found.catalogues]
+    found.readers = Catalogue(Reader, found.plugins, found.catalogues)
     found.readers.add([*own_readers(), *host().readers])
-    found.catalogues = [found.readers if each.kind is Reader else each for each in found.catalogues]
+    found.catalogues[found.catalogues.index(host().readers)] = found.readers
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.decision import Cuts
 from medloss.evaluation.reading import values
 from medloss.evaluation.reading.foreign import way_out
 from medloss.evaluation.reading.formats import PROBABILITIES, SUFFIXES, Match, matches
@@ -57,6 +58,9 @@ class Image:
         codes: of labels in a terminology, likewise.
         cropped: whether outside of the array is background.
         threshold: from which probability on a class of its own is there.
+        decided: whether the labels were decided by this process, not read from a file.
+        cuts: where each class is, if that was decided otherwise than by the likeliest class or one
+            threshold for all.
     """
 
     path: Path
@@ -71,6 +75,8 @@ class Image:
     codes: Mapping[int, str] = field(default_factory=dict)
     cropped: bool = False
     threshold: float = values.THRESHOLD
+    decided: bool = False
+    cuts: Cuts | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,7 +93,20 @@ class Image:
             raise CaseError(f"{self.path} holds classes of their own, not one label map")
         if not self.probabilities:
             return self.array
+        if self.cuts is not None:
+            return self.cuts.labels(self.channels)
         return values.most_likely(self.array, self.threshold)
+
+    @property
+    def channels(self) -> list[NDArray[Any]]:
+        """The probabilities of each class."""
+        return [self.array[..., channel] for channel in range(self.array.shape[-1])]
+
+    def mask(self, channel: int) -> NDArray[np.uint8]:
+        """Where the class of a channel is, which is one of its own."""
+        if self.cuts is not None:
+            return self.cuts.mask(self.array[..., channel], channel)
+        return values.likely(self.array[..., channel], self.threshold)
 
 
 def read_image(
@@ -98,6 +117,7 @@ def read_image(
     reader: str | None = None,
     told: Told = NOTHING_TOLD,
     threshold: float | None = None,
+    fractions: bool = False,
     signed: bool = False,
     instances: bool = False,
 ) -> Image:
@@ -112,6 +132,7 @@ def read_image(
         told: what the user says of a file that does not say it itself.
         threshold: from which probability on a class of its own is there; ``None`` if nobody said,
             and then fractions without an axis of classes are no probabilities.
+        fractions: whether they are all the same.
         signed: whether labels may be negative, which are changed later.
         instances: whether each value is an object, and not a class.
 
@@ -125,6 +146,7 @@ def read_image(
             read_stored(path, grid, reader, told),
             channels=channels,
             threshold=threshold,
+            fractions=fractions,
             signed=signed,
             instances=instances,
         )
@@ -264,6 +286,7 @@ def make_image(
     *,
     channels: Channels | None = None,
     threshold: float | None = None,
+    fractions: bool = False,
     signed: bool = False,
     instances: bool = False,
 ) -> Image:
@@ -274,6 +297,7 @@ def make_image(
         stored: what the file holds.
         channels: as :func:`read_image`; what the file itself says counts first.
         threshold: and the others: as :func:`read_image`.
+        fractions: see there.
         signed: see there.
         instances: see there.
 
@@ -296,7 +320,8 @@ def make_image(
     stacked = array.ndim > dimensions
     if stacked and own_channels is None and array.shape[-1] == 1 and values.is_whole(array):
         array, stacked = array[..., 0], False  # a label map that was saved with one more axis
-    if not stacked and threshold is not None and values.is_chance(array, low, high):
+    fractions = fractions or threshold is not None
+    if not stacked and fractions and values.is_chance(array, low, high):
         array, stacked = array[..., None], True
     exclude, rounded = True, ""
     if stacked:

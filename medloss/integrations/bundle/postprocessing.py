@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from monai.transforms import (
 )
 from torch import Tensor
 
+from medloss.decision import Decoding
+from medloss.evaluation.reading.stored import Channels
+from medloss.integrations.decision import DecideLabelsd
+
 PREDICTION = "pred"
 """MONAI's key of a prediction."""
 
@@ -32,12 +37,32 @@ class Decision:
             the class of the largest value.
         nearest: labels are brought to the grid of the image file, not probabilities.
         after: transforms of the label map on that grid.
+        decoding: labels are decided by this, of the probabilities of the whole volume on that grid.
     """
 
     activation: Literal["softmax", "sigmoid"] | None = None
     threshold: float | None = None
     nearest: bool = False
     after: tuple[Any, ...] = ()
+    decoding: Decoding | None = None
+
+    @property
+    def channels(self) -> Channels:
+        """Whether one class excludes the others."""
+        return "exclusive" if self.threshold is None else "independent"
+
+    def by(self, decoding: Decoding) -> Decision:
+        """The same with other labels.
+
+        Raises:
+            ValueError: the values are no probabilities.
+        """
+        if self.activation is None:
+            raise ValueError(
+                "--decode needs probabilities; postprocessing has no Activationsd with softmax or "
+                "sigmoid"
+            )
+        return dataclasses.replace(self, decoding=decoding)
 
     def activate(self, values: Tensor) -> Tensor:
         """Values of the classes, (B, C, *spatial)."""
@@ -49,8 +74,9 @@ class Decision:
 def read_postprocessing(folder: Path, transform: Any) -> Decision:
     """Understand a bundle's postprocessing.
 
-    Known are, in this order: ``Activationsd``, ``Invertd``, ``AsDiscreted``, and behind those any
-    transforms of the label map; ``Invertd`` may stand behind ``AsDiscreted`` too. What saves files
+    Known are, in this order: ``Activationsd``, ``Invertd``, ``AsDiscreted`` (or ``DiceOptimald``,
+    ``AsDiscreteByThresholdsd``), and behind those any transforms of the label map; ``Invertd`` may
+    stand behind ``AsDiscreted`` too. What saves files
     is left out.
 
     Args:
@@ -62,6 +88,7 @@ def read_postprocessing(folder: Path, transform: Any) -> Decision:
     """
     activation: Literal["softmax", "sigmoid"] | None = None
     threshold: float | None = None
+    decoding: Decoding | None = None
     discrete, inverted, nearest = False, False, False
     after: list[Any] = []
     for step in _steps(transform):
@@ -81,6 +108,11 @@ def read_postprocessing(folder: Path, transform: Any) -> Decision:
         elif isinstance(step, AsDiscreted) and not discrete:
             threshold = _threshold(folder, step)
             discrete = True
+        elif isinstance(step, DecideLabelsd) and not discrete:
+            _check_decided(folder, step)
+            decoding = step.decide.decoding
+            threshold = None if step.decide.channels == "exclusive" else 0.5
+            discrete = True
         elif discrete:
             after.append(step)
         else:
@@ -92,7 +124,8 @@ def read_postprocessing(folder: Path, transform: Any) -> Decision:
         raise ValueError(
             f"{folder}: postprocessing has a sigmoid; expected a threshold in AsDiscreted, got none"
         )
-    return Decision(activation, threshold, nearest, tuple(after))
+    decision = Decision(activation, threshold, nearest, tuple(after))
+    return decision if decoding is None else decision.by(decoding)
 
 
 def _steps(transform: Any) -> Iterator[Any]:
@@ -118,6 +151,19 @@ def _activation(folder: Path, step: Any) -> Literal["softmax", "sigmoid"] | None
     if _of_prediction(step, step.softmax):
         return "softmax"
     return "sigmoid" if _of_prediction(step, step.sigmoid) else None
+
+
+def _check_decided(folder: Path, step: Any) -> None:
+    if step.mask_key is not None:
+        raise ValueError(
+            f"{folder}: postprocessing has {type(step).__name__} with a mask_key, which "
+            f"--bundle does not read"
+        )
+    if list(step.keys) != [PREDICTION]:
+        raise ValueError(
+            f"{folder}: postprocessing has {type(step).__name__} for {list(step.keys)}, expected "
+            f"[{PREDICTION!r}]"
+        )
 
 
 def _threshold(folder: Path, step: Any) -> float | None:

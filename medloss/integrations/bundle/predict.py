@@ -20,6 +20,7 @@ from medloss.evaluation.reading.stored import PATIENT, CaseError
 from medloss.integrations.bundle.postprocessing import PREDICTION, Decision
 from medloss.integrations.bundle.regrid import GridPiece, OntoGrid
 from medloss.integrations.bundle.settings import BundleInference
+from medloss.integrations.decision import decide_array
 from medloss.integrations.sliding_window.labels import decide
 
 
@@ -98,6 +99,7 @@ def predict(
             f"{list(losses.target.shape)}"
         )
     labels: Tensor | None = None
+    decoding = bundle.decision.decoding
     for piece in _pieces(bundle, image, affine, shape):
         if losses is not None:
             if bundle.decision.threshold is not None and len(piece.values) > 1:
@@ -106,18 +108,27 @@ def predict(
                     f"{len(piece.values)} channels of this bundle are independent; leave out --loss"
                 )
             losses.add(piece)
-        found = decide(piece.values[None], threshold=bundle.decision.threshold)[0]
+        if decoding is None:
+            found = decide(piece.values[None], threshold=bundle.decision.threshold)[0]
+        else:  # which needs all voxels of the volume
+            found = piece.values.float()
         if labels is None:
             labels = torch.zeros((found.shape[0], *shape), dtype=found.dtype)
         labels[(slice(None), *piece.where)] = found.cpu()
     if labels is None:
         raise CaseError(f"{path}: the image has no voxels")
+    if decoding is not None:
+        try:
+            decided = decide_array(labels.numpy(), decoding, bundle.decision.channels)
+            labels = torch.from_numpy(decided)
+        except ValueError as error:
+            raise CaseError(f"{path}: {error}") from error
     labels = _after(bundle.decision, labels, affine, image)
     whole = to_affine_nd(3, affine)
     spacing_mm = tuple(float(size) for size in np.linalg.norm(whole[:3, :axes], axis=0))
     space = _space(image)
     if len(labels) == 1:
-        return Image(path, labels[0].numpy(), spacing_mm, whole, space=space)
+        return Image(path, labels[0].numpy(), spacing_mm, whole, space=space, decided=True)
     channels = labels.movedim(0, -1).numpy()
     return Image(
         path, channels, spacing_mm, whole, probabilities=True, independent=True, space=space

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from medloss.distance import chosen_distance_backend, edt
 from medloss.objects.spacing import parse_spacing
+from medloss.runtime.progress import tracked
 from medloss.workbench.bench.contest import (
     OURS,
     Bench,
@@ -92,7 +93,7 @@ def run(plan: DistancePlan, device: Device, tell: Tell = lambda text: None) -> B
         "distances",
         plan,
         device,
-        lambda bench: (_table(shape, plan, bench) for shape in plan.shapes),
+        lambda bench: (_table(shape, plan, bench) for shape in tracked(plan.shapes, "shapes")),
         packages=(*PACKAGES, *DISTANCE_PACKAGES),
         tell=tell,
     )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import medloss
+from medloss.runtime.progress import tracked
 from medloss.sums import chosen_backend
 from medloss.workbench.bench.contest import (
     OURS,
@@ -181,7 +182,7 @@ def _table(plan: LossPlan, bench: Bench, inputs: LossInputs, threads: int) -> Ta
         notes.append(f"memory was not measured: {device.no_memory}")
 
     def contests() -> Iterator[Contest]:
-        for name in plan.losses:
+        for name in tracked(plan.losses, "losses"):
             every = [rival for rival in rivals().get(name, ()) if rival.source in plan.rivals]
             variants = {rival.variant.name: rival.variant for rival in every} or {"": DEFAULT}
             for variant in variants.values():  # ours once for each definition

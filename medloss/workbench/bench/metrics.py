@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medloss.runtime.progress import tracked
 from medloss.workbench.bench import component_rivals, lesion_rivals
 from medloss.workbench.bench.contest import (
     OURS,
@@ -78,7 +79,7 @@ def run(plan: MetricPlan, tell: Tell = lambda text: None) -> BenchReport:
             "metrics",
             plan,
             CPU(),
-            lambda bench: (_table(name, plan, bench) for name in plan.cases),
+            lambda bench: (_table(name, plan, bench) for name in tracked(plan.cases, "cases")),
             packages=packages,
             tell=tell,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from medloss.integrations.bundle.files import config_files, load_weights
-from medloss.integrations.bundle.settings import ConfigReader, parse_configs, reason
+from medloss.integrations.bundle.choice import bundle_to_train
+from medloss.integrations.bundle.config import BundleConfig, read_bundle_config
+from medloss.integrations.bundle.roles import Roles, training_roles
+from medloss.integrations.bundle.settings import (
+    ConfigReader,
+    OtherKindError,
+    located,
+    make_parser,
+    reason,
+    refuse_prompted_class,
+    refuse_prompts,
+)
+from medloss.integrations.bundle.weights import load_weights
 from medloss.workbench.preflight.batch import mapped, plain, tensors
+from medloss.workbench.preflight.fractions import explain_fractions
 from medloss.workbench.preflight.trial import Surroundings
-
-_TRAINER = "train#trainer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,30 +76,43 @@ def first_step(
     Raises:
         ValueError: a file or an entry is missing, or cannot be used; says which.
     """
-    files = config_files(folder, configs or ("train",))
+    roles = bundle_to_train(folder, configs=configs, checkpoint=checkpoint, overrides=overrides)
+    return step_of(roles, checkpoint=checkpoint, overrides=overrides, seed=seed)
+
+
+def step_of(
+    roles: Roles,
+    *,
+    checkpoint: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> FirstStep:
+    """The same of roles that are known already."""
+    folder = roles.config.folder
     with _imports_from(folder), torch.random.fork_rng():
         torch.manual_seed(seed)
-        parser = parse_configs(folder, files, overrides)
-        _without_cache(parser.get())
-        entries = _TrainerReader(folder, parser, f"{_TRAINER}#")
-        loss, network = (
-            entries.module("loss_function", "loss"),
-            entries.module("network", "network"),
-        )
+        reader = TrainingReader(roles.config, make_parser(_without_cache(roles.config)))
+        refuse_prompted_class(roles.config, reader.parser, roles.need("network"))
+        reader.refuse_own_iteration(roles)
+        loss, network = (reader.module(roles, name) for name in ("loss_function", "network"))
         if checkpoint is not None:
             load_weights(network, checkpoint)
-        device = torch.device(entries.trainer("device", "device", "cpu"))
-        loader = entries.trainer("train_data_loader", "train#dataloader")
-        step = _Step(entries, network.to(device).train(), device)
+        device = torch.device(reader.role(roles, "device") or "cpu")
+        loader = reader.build(roles.need("train_data_loader"))
+        step = _Step(reader, roles, network.to(device).train(), device)
         try:
-            inputs, target = step.prepared(next(iter(loader)))
+            batch = next(iter(loader))
+            inputs, target = step.prepared(batch)
             output = step.forward(inputs)
+        except OtherKindError:
+            raise
         # A bundle's own code may raise anything.
         except Exception as error:
             raise ValueError(f"{folder}: no batch comes through: {reason(error)}") from error
+        _refuse_other_tasks(folder, output, target)
     source = {
         "bundle": str(folder),
-        "configuration": ", ".join(file.name for file in files),
+        "configuration": ", ".join(file.name for file in roles.config.files),
         **{f"override {name}": str(value) for name, value in (overrides or {}).items()},
         "weights": "as training begins" if checkpoint is None else str(checkpoint),
         "seed": str(seed),
@@ -98,6 +122,7 @@ def first_step(
         network_step=lambda: step.both_ways(inputs),
         amp=step.amp,
         amp_dtype=step.amp_dtype,
+        fractions=lambda: explain_fractions(loader, batch, target),
     )
     logits = mapped(output, lambda one: plain(one).detach().float())
     return FirstStep(loss, logits, target, around, source)
@@ -110,24 +135,27 @@ def bundle_loss(folder: Path) -> nn.Module:
         ValueError: the ``train`` configuration cannot be read, or has no loss that can be built.
     """
     with _imports_from(folder):
-        parser = parse_configs(folder, config_files(folder, ("train",)))
-        entries = _TrainerReader(folder, parser, f"{_TRAINER}#")
-        return entries.module("loss_function", "loss")
+        roles = training_roles(read_bundle_config(folder, ("train",)))
+        return TrainingReader(roles.config, make_parser(roles.config)).module(
+            roles, "loss_function"
+        )
 
 
 class _Step:
     """The trainer's way from a batch of its loader to the network's output."""
 
-    def __init__(self, entries: _TrainerReader, network: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, reader: TrainingReader, roles: Roles, network: nn.Module, device: torch.device
+    ) -> None:
         from monai.engines.utils import default_prepare_batch
         from monai.inferers import SimpleInferer
 
-        self.network, self.device = network, device
-        self.prepare = entries.trainer("prepare_batch", otherwise=default_prepare_batch)
-        self.inferer = entries.trainer("inferer", otherwise=None) or SimpleInferer()
-        self.to_kwargs = entries.trainer("to_kwargs", otherwise=None) or {}
-        self.amp = bool(entries.trainer("amp", otherwise=False))
-        amp_kwargs = entries.trainer("amp_kwargs", otherwise=None) or {}
+        self.folder, self.network, self.device = roles.config.folder, network, device
+        self.prepare = reader.role(roles, "prepare_batch") or default_prepare_batch
+        self.inferer = reader.role(roles, "inferer") or SimpleInferer()
+        self.to_kwargs = reader.role(roles, "to_kwargs") or {}
+        self.amp = bool(reader.role(roles, "amp"))
+        amp_kwargs = reader.role(roles, "amp_kwargs") or {}
         self.amp_dtype: torch.dtype = amp_kwargs.get("dtype", torch.float16)
         self.arguments: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
 
@@ -136,6 +164,7 @@ class _Step:
         made = self.prepare(batch, self.device, False, **self.to_kwargs)
         if len(made) == 4:
             self.arguments = made[2:]
+        refuse_prompts(self.folder, self.network, *self.arguments)
         return made[0], made[1]
 
     def forward(self, inputs: Any) -> Any:
@@ -152,33 +181,65 @@ class _Step:
         torch.autograd.backward(torch.stack(means).sum())
 
 
-class _TrainerReader(ConfigReader):
-    """Arguments of the trainer, or the entries that they are usually made of."""
+class TrainingReader(ConfigReader):
+    """Builds entries of a training."""
 
-    def trainer(self, name: str, fallback: str = "", otherwise: Any = ...) -> Any:
-        """Build an argument of the trainer; or another entry; or a default.
+    def module(self, roles: Roles, name: str) -> nn.Module:
+        """Build a torch module.
 
         Raises:
             ValueError: there is none, or it cannot be built.
         """
-        for entry in (self.prefix + name, fallback):
-            if entry and entry in self.parser:
-                return self.required(entry, plain=True)
-        if otherwise is ...:
-            raise ValueError(
-                f"{self.folder}: its configuration has neither {self.prefix}{name} nor {fallback}"
-            )
-        return otherwise
-
-    def module(self, name: str, fallback: str) -> nn.Module:
-        """Build a torch module."""
-        module = self.trainer(name, fallback)
+        id = roles.need(name)
+        module = self.build(id)
         if not isinstance(module, nn.Module):
             raise ValueError(
-                f"{self.folder}: {name} of the trainer is no torch module but a "
+                f"{self.config.folder}: {name} ({id}) is no torch module but a "
                 f"{type(module).__name__}"
             )
         return module
+
+    def refuse_own_iteration(self, roles: Roles) -> None:
+        """Refuse a trainer that calls network and loss in a way of its own.
+
+        Raises:
+            ValueError: it does, and nobody outside knows what with.
+        """
+        from monai.engines import SupervisedTrainer
+
+        if roles.engine is None or not self.config.target(roles.engine):
+            return
+        found = located(self.parser, self.config.get(roles.engine), roles.engine)
+        own = isinstance(found, type) and (
+            not issubclass(found, SupervisedTrainer)
+            or getattr(found, "_iteration", None) is not SupervisedTrainer._iteration
+        )
+        if own:
+            raise ValueError(
+                f"{self.config.folder}: its trainer {roles.engine} is a {found.__name__} with an "
+                f"iteration of its own, which decides what the network and the loss are called "
+                f"with; save the input and label of its loss in one step, and try a loss on "
+                f"them: medloss check NAME --batch FILE"
+            )
+
+
+def _refuse_other_tasks(folder: Path, output: Any, target: Any) -> None:
+    """Refuse what is no segmentation: classes of images, boxes, several answers by name."""
+    label = target.get("label") if isinstance(target, Mapping) else target
+    found = list(tensors(output))
+    reason = ""
+    if isinstance(target, Mapping) and not isinstance(label, torch.Tensor):
+        keys = ", ".join(map(str, target))
+        reason = f"the target of its loss is several things ({keys}) and no label"
+    elif not isinstance(label, torch.Tensor):
+        reason = f"the target of its loss is a {type(label).__name__}, not one label map"
+    elif not found:
+        reason = f"its network gives a {type(output).__name__} without a tensor"
+    elif found[0].ndim < 3 or label.ndim < 3:
+        shapes = f"{list(found[0].shape)} for a label of {list(label.shape)}"
+        reason = f"its network gives {shapes}: classes or numbers, not voxels"
+    if reason:
+        raise ValueError(f"{folder}: {reason}; a preflight is for segmentation")
 
 
 def _largest(output: Any) -> torch.Tensor | None:
@@ -187,15 +248,22 @@ def _largest(output: Any) -> torch.Tensor | None:
     return max(found, key=lambda one: one.numel()) if found else None
 
 
-def _without_cache(config: Any) -> None:
-    if isinstance(config, dict):
-        if str(config.get("_target_", "")).split(".")[-1] == "CacheDataset":
-            config["cache_rate"] = 0.0
-        for value in config.values():
-            _without_cache(value)
-    elif isinstance(config, list):
-        for value in config:
-            _without_cache(value)
+_CACHES = {
+    *("CacheDataset", "SmartCacheDataset", "PersistentDataset", "CacheNTransDataset"),
+    "LMDBDataset",
+}
+
+
+def _without_cache(config: BundleConfig) -> BundleConfig:
+    """The configuration with plain data sets: nothing is cached, on disk neither."""
+    content = copy.deepcopy(config.content)
+    found = BundleConfig(config.folder, config.files, content)
+    for _, block in [*found.components()]:
+        if str(block["_target_"]).rpartition(".")[2] in _CACHES and isinstance(block, dict):
+            plain = {key: block[key] for key in ("data", "transform") if key in block}
+            block.clear()
+            block |= {"_target_": "monai.data.Dataset", **plain}
+    return found
 
 
 @contextlib.contextmanager

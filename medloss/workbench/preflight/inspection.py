@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from medloss.base import SegmentationLoss
@@ -85,8 +86,9 @@ def preflight(
         raise TypeError(f"loss: expected a torch module, got {type(loss).__name__}")
     batch = Batch(input, target)
     rows = class_rows(batch)
-    findings = list(check_labels(loss, batch, rows))
-    trial = Trial(_independent(loss), batch, around or Surroundings())
+    around = around or Surroundings()
+    findings = list(check_labels(loss, batch, rows, around.fractions))
+    trial = Trial(_independent(loss), batch, around)
     report = _described(loss, trial, rows, source)
     spoiled = any(finding.severity == "defect" for finding in findings)
     # on CUDA a label that is no class ends the process's use of the device
@@ -101,7 +103,9 @@ def preflight(
                     "defect",
                     "refusal",
                     f"the loss cannot be called with this batch: {seen}",
-                    "read the message; the findings on the labels may tell the cause",
+                    "cast the label: CastToTyped(keys='label', dtype=torch.float32)"
+                    if batch.label.dtype == torch.bool
+                    else "read the message; the findings on the labels may tell the cause",
                 )
             )
         else:

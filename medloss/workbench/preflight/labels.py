@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from medloss.workbench.preflight.batch import Batch, plain
 from medloss.workbench.preflight.report import ClassRow, Finding
 
-_MANY = 10
+MANY = 10
+"""Of more classes than this a report names the first."""
 
 
 def class_rows(batch: Batch) -> list[ClassRow]:
@@ -22,8 +23,20 @@ def class_rows(batch: Batch) -> list[ClassRow]:
     return [ClassRow(n, *row) for n, row in enumerate(zip(shares, samples, strict=True))]
 
 
-def check_labels(loss: nn.Module, batch: Batch, rows: list[ClassRow]) -> Iterator[Finding]:
-    """Labels that are no classes, that were interpolated, or that lack a class."""
+def check_labels(
+    loss: nn.Module,
+    batch: Batch,
+    rows: list[ClassRow],
+    made_by: Callable[[], Sequence[str]] | None = None,
+) -> Iterator[Finding]:
+    """Labels that are no classes, that were interpolated, or that lack a class.
+
+    Args:
+        loss: that is given them.
+        batch: with the labels.
+        rows: of :func:`class_rows`.
+        made_by: names what makes fractions of them, where that can be found out.
+    """
     label = plain(batch.label).detach()
     yield from _check_size(batch)
     counted = _counted(label, batch, _ignored(loss))
@@ -36,7 +49,7 @@ def check_labels(loss: nn.Module, batch: Batch, rows: list[ClassRow]) -> Iterato
         )
         return
     highest = batch.classes - 1 if batch.is_index else 1
-    wrong = [*_check_range(counted, highest, batch), *_check_fractions(counted, batch)]
+    wrong = [*_check_range(counted, highest, batch), *_check_fractions(counted, batch, made_by)]
     yield from wrong
     if wrong:
         return
@@ -89,7 +102,7 @@ def _check_range(counted: Tensor, highest: int, batch: Batch) -> Iterator[Findin
     outside = counted[(counted < 0) | (counted > highest)]
     if not outside.numel():
         return
-    values = [float(one) for one in torch.unique(outside)[:_MANY].tolist()]
+    values = [float(one) for one in torch.unique(outside)[:MANY].tolist()]
     shown = ", ".join(f"{value:g}" for value in values)
     channels = f"the input has {batch.classes} channel{'s' * (batch.classes > 1)}"
     evidence: dict[str, Any] = {"voxels": outside.numel(), "values": values, "highest": highest}
@@ -103,19 +116,24 @@ def _check_range(counted: Tensor, highest: int, batch: Batch) -> Iterator[Findin
     )
 
 
-def _check_fractions(counted: Tensor, batch: Batch) -> Iterator[Finding]:
+def _check_fractions(
+    counted: Tensor, batch: Batch, made_by: Callable[[], Sequence[str]] | None
+) -> Iterator[Finding]:
     fractions = counted[counted != counted.round()] if counted.is_floating_point() else counted[:0]
     if not fractions.numel():
         return
     share = fractions.numel() / counted.numel()
+    by = [*made_by()] if made_by else []
     yield Finding(
         "defect" if batch.is_index else "warning",
         "labels",
         f"{share:.2%} of the labels are fractions, such as {float(fractions[0]):.3g}"
-        + ("" if batch.is_index else ": soft labels, or interpolated ones"),
-        "resample labels with mode='nearest' (Spacingd, RandAffined, Resized)"
+        + (": " + "; ".join(by) if by else "")
+        + ("" if by or batch.is_index else ": soft labels, or interpolated ones"),
+        "change labels by the nearest voxel alone"
+        + ("" if by else ": mode='nearest' (Spacingd, RandZoomd, RandAffined, Rand3DElasticd)")
         + ("" if batch.is_index else ", unless they are meant to be soft"),
-        evidence={"share": share, "example": float(fractions[0])},
+        evidence={"share": share, "example": float(fractions[0]), "made_by": by},
     )
 
 
@@ -136,14 +154,14 @@ def _check_absent(batch: Batch, rows: list[ClassRow]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "classes",
-            f"class {', '.join(map(str, absent))} is in none of the {count} samples",
+            f"class {shortened(map(str, absent))} is in none of the {count} samples",
             "check with another batch (--seed); if it stays absent, the network has a channel "
             "without a label, or cropping misses the class (RandCropByLabelClassesd)",
             evidence={"absent": absent},
         )
     partly = {row.index: row.samples for row in foreground if 0 < row.samples < count}
     if partly:
-        shown = ", ".join(f"class {index} in {n} of {count}" for index, n in partly.items())
+        shown = shortened(f"class {index} in {n} of {count}" for index, n in partly.items())
         yield Finding(
             "note",
             "classes",
@@ -151,6 +169,18 @@ def _check_absent(batch: Batch, rows: list[ClassRow]) -> Iterator[Finding]:
             "a mean over the classes of each sample counts absent ones too; see batch=True",
             evidence={"samples": partly},
         )
+
+
+def shortened(words: Iterable[str]) -> str:
+    """The first of many, and how many more there are.
+
+    Example:
+        >>> shortened(map(str, range(3))), shortened(map(str, range(105)))
+        ('0, 1, 2', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 95 more')
+    """
+    found = [*words]
+    more = f" and {len(found) - MANY} more" if len(found) > MANY else ""
+    return ", ".join(found[:MANY]) + more
 
 
 def _name(dtype: torch.dtype) -> str:

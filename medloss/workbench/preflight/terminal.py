@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from medloss.workbench.preflight.report import Over, Report, Severity, TermRow
+from medloss.workbench.preflight.labels import MANY, shortened
+from medloss.workbench.preflight.report import ClassRow, Over, Report, Severity, TermRow
 
 STYLE: dict[Severity, str] = {"defect": "bold red", "warning": "yellow", "note": "cyan"}
 _OVER: dict[Over, str] = {"mean": "mean", "sum": "sum", "pooled": "pooled", "untold": "?"}
@@ -31,8 +32,11 @@ def show(report: Report, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    classes = ", ".join(f"{row.index}: {row.share:.2%}" for row in report.classes)
-    console.print(f"[bold]classes[/] {classes} of the voxels", highlight=False, soft_wrap=True)
+    rows = report.classes if len(report.classes) <= MANY else _present(report.classes)
+    classes = shortened(f"{row.index}: {row.share:.2%}" for row in rows) + " of the voxels"
+    if len(report.classes) > MANY:
+        classes += f"; {len(rows)} of {len(report.classes)} classes are there"
+    console.print(f"[bold]classes[/] {classes}", highlight=False, soft_wrap=True)
     if report.terms:
         console.print()
         console.print(_terms(report.terms))
@@ -49,6 +53,11 @@ def show(report: Report, console: Console) -> None:
         console.print(Padding(f"[dim]{escape(finding.advice)}[/]", (0, 0, 0, 4)), highlight=False)
     told = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in report.counts().items())
     console.print(f"[bold]{told}[/]", highlight=False)
+
+
+def _present(rows: Sequence[ClassRow]) -> list[ClassRow]:
+    """The classes that are there, the largest first."""
+    return sorted((row for row in rows if row.share), key=lambda row: -row.share)
 
 
 def _terms(rows: Sequence[TermRow]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -88,12 +88,14 @@ class Surroundings:
         network_step: the network forward and backward, to compare the cost with.
         amp: whether training runs in mixed precision.
         amp_dtype: which.
+        fractions: names the transforms that make fractions of whole labels.
     """
 
     raw_output: torch.Tensor | None = None
     network_step: Callable[[], object] | None = None
     amp: bool = False
     amp_dtype: torch.dtype = torch.float16
+    fractions: Callable[[], Sequence[str]] | None = None
 
 
 class Trial:

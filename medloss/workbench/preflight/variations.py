@@ -148,11 +148,7 @@ def check_precision(trial: Trial, name: str, rows: dict[str, HalfRow] | str) -> 
     if not bad:
         return
     where = "under autocast" if trial.batch.logits.is_cuda else "outside autocast"
-    told = ", ".join(
-        f"{term} {row.value:.4g} (value off by {row.value_error:.1%}, gradient "
-        + ("not finite)" if math.isnan(row.gradient_error) else f"by {row.gradient_error:.1%})")
-        for term, row in bad.items()
-    )
+    told = ", ".join(f"{term} {row.value:.4g} ({_off(row)})" for term, row in bad.items())
     yield Finding(
         "defect" if trains_so and trial.batch.logits.is_cuda else "warning",
         "precision",
@@ -165,6 +161,14 @@ def check_precision(trial: Trial, name: str, rows: dict[str, HalfRow] | str) -> 
             for term, row in bad.items()
         },
     )
+
+
+def _off(row: HalfRow) -> str:
+    if not math.isfinite(row.value):
+        return "value not finite"
+    gradient = row.gradient_error
+    told = f"by {gradient:.1%}" if math.isfinite(gradient) else "not finite"
+    return f"value off by {row.value_error:.1%}, gradient {told}"
 
 
 def _half_row(term: TriedTerm, reference: TriedTerm, name: str) -> HalfRow:

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medloss.evaluation.requests import named_columns, parse_request, parse_requests, resolve
+from medloss.integrations.bundle.config import config_files, digest
 from medloss.runtime import threads
+from medloss.runtime.progress import work
 from medloss.work.jobs import Crew
+from medloss.workbench.demo import demo_bundle
 from medloss.workbench.study import plan
 from medloss.workbench.study.folder import StudyFolder, check_same
-from medloss.workbench.study.run import Facts, execute, pilot
+from medloss.workbench.study.run import Facts, execute, pilot, write_failed
 from medloss.workbench.study.runs import (
     DEFAULT_LOSSES,
     METRICS,
@@ -27,8 +31,8 @@ from medloss.workbench.study.runs import (
     parse_losses,
     read_losses,
 )
+from medloss.workbench.study.tuning import Tuning, settled, write_tuning
 
-DEMO = Path(__file__).parents[3] / "bundles" / "brain_tissue_mr"
 DEMO_OVERRIDES: dict[str, Any] = {
     "steps_per_epoch": 5,
     "network_def#channels": [16, 32, 64, 128],
@@ -51,6 +55,7 @@ class StudyOptions:
     losses: str | None
     losses_file: Path | None
     baseline: str | None
+    tune_by: str | None
     seeds: str
     folds: int | None
     epochs: int | None
@@ -87,17 +92,9 @@ class StudyOptions:
         Raises:
             ValueError: there is no such bundle.
         """
-        from medloss.integrations.bundle.files import config_files, digest  # MONAI
-
         bundle, overrides = self.bundle, self.overrides
         if bundle is None:
-            if not DEMO.is_dir():
-                raise ValueError(
-                    "BUNDLE is needed: bundles come with a checkout of medloss, not with its "
-                    "wheel; name the folder of a MONAI bundle, or clone the repository and call "
-                    "this there"
-                )
-            bundle, overrides = DEMO, {**DEMO_OVERRIDES, **overrides}
+            bundle, overrides = demo_bundle(), {**DEMO_OVERRIDES, **overrides}
         configs = self.bundle_config or ("train",)
         folder = Path(os.path.abspath(bundle))
         return StudyConditions(
@@ -126,6 +123,30 @@ class StudyOptions:
             losses += read_losses(self.losses_file, activation)
         check_names(losses)
         return losses
+
+    def tuned_by(self, losses: Sequence[StudyLoss], conditions: StudyConditions) -> str | None:
+        """Column of the metric that chooses among candidates; None where there are none.
+
+        Raises:
+            ValueError: it is no metric of the study, or there is nothing to choose.
+        """
+        columns = [resolve(each).column for each in parse_requests(conditions.metrics)]
+        if not any(loss.candidates for loss in losses):
+            if self.tune_by:
+                raise ValueError(
+                    "--tune-by chooses among values such as tversky:fn_weight=0.5|0.7, and no "
+                    "loss has any"
+                )
+            return None
+        if not self.tune_by:
+            return columns[0]
+        column = resolve(parse_request(self.tune_by)).column
+        named, _ = named_columns(column, columns)
+        if len(named) != 1:
+            raise ValueError(
+                f"--tune-by: expected a metric of the study ({', '.join(columns)}), got {column}"
+            )
+        return named[0]
 
     def crew(self, conditions: StudyConditions, runs: int) -> Crew:
         """Who trains.
@@ -181,31 +202,69 @@ def run_study(options: StudyOptions, say: Say) -> int:
         raise ValueError(
             f"--baseline: {baseline} is none of {', '.join(loss.name for loss in losses)}"
         )
+    tuned_by = options.tuned_by(losses, conditions)
     runs = all_runs(losses, seeds, conditions.folds)
     crew = options.crew(conditions, len(runs))
     goes_on = folder.begun and not options.force
+    tuning_seed = seeds[0]
     if goes_on:
         there = folder.read()
-        check_same(folder.path, there, conditions, losses)
+        check_same(folder.path, there, conditions, losses, tuned_by)
         conditions = dataclasses.replace(conditions, epochs=there["conditions"]["epochs"])
+        tuning_seed = (there.get("tuning") or {"seed": tuning_seed})["seed"]
+    tuning = Tuning(losses, tuned_by, tuning_seed, conditions.folds) if tuned_by else None
+    if tuning:
+        for fold in range(max(conditions.folds, 1)):
+            trained.split(fold, tuning=True)  # a list that cannot be divided is refused here
     if not conditions.epochs and not options.budget:
         conditions = dataclasses.replace(conditions, epochs=trained.own_epochs())
     held = contextlib.nullcontext() if options.dry_run else folder.prepared(force=options.force)
     with held:
-        left = [run for run in runs if not (goes_on and folder.done(run))]
-        conditions = _planned(conditions, runs, left, losses, crew, options, say)
+        both = [*(tuning.runs if tuning else ()), *runs]
+        left = [run for run in both if not (goes_on and folder.done(run))]
+        conditions = _planned(conditions, both, left, losses, crew, options, say)
         if options.dry_run:
             return 0
-        folder.write(conditions, losses, seeds, {"baseline": baseline, "budget": options.budget})
-        failed = _trained(folder, runs, len(left), conditions, crew, seeds[0], say)
+        facts: dict[str, Any] = {"baseline": baseline, "budget": options.budget}
+        if tuning:
+            facts["tuning"] = {"metric": tuning.metric, "seed": tuning.seed}
+        folder.write(conditions, losses, seeds, facts)
+        failed = 0
+        ready = runs
+        if tuning:
+            failed += _trained(folder, tuning.runs, conditions, crew, seeds[0], say)
+            ready, without = _settled(folder, runs, tuning, say)
+            failed += without
+        failed += _trained(folder, ready, conditions, crew, seeds[0], say)
         _write(folder, runs, baseline, say)
     return failed
+
+
+def _settled(
+    folder: StudyFolder, runs: Sequence[StudyRun], tuning: Tuning, say: Say
+) -> tuple[list[StudyRun], int]:
+    """The runs with the candidates that were chosen, and how many have none and failed."""
+    lines = tuning.lines(folder)
+    write_tuning(folder.path, lines)
+    for line in lines:
+        if line.chosen:
+            fold = f", fold {line.fold}" if tuning.folds else ""
+            say(f"{line.loss}{fold}: {line.candidate}, {line.metric} {line.value:.4g}")
+    ready, failed = [], 0
+    for run in runs:
+        found = settled(run, lines)
+        if isinstance(found, StudyRun):
+            ready.append(found)
+            continue
+        failed += 1
+        write_failed(run, folder, found)
+        say(f"{run.name}: failed, {found}")
+    return ready, failed
 
 
 def _trained(
     folder: StudyFolder,
     runs: Sequence[StudyRun],
-    left: int,
     conditions: StudyConditions,
     crew: Crew,
     pictures_of: int,
@@ -213,6 +272,7 @@ def _trained(
 ) -> int:
     """Train what is left; how many runs failed."""
     count, failed = 0, 0
+    left = sum(not folder.done(run) for run in runs)
 
     def tell(run: StudyRun, facts: Facts) -> None:
         nonlocal count, failed
@@ -220,8 +280,10 @@ def _trained(
         failed += facts["status"] == "failed"
         what = facts.get("message") or f"{facts.get('seconds_training', 0):.0f} s"
         say(f"[{count}/{left}] {run.name}: {facts['status']}, {what}")
+        training.step()
 
-    execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
+    with work("runs", left) as training:
+        execute(folder, runs, conditions, crew, pictures_of=pictures_of, on_done=tell)
     return failed
 
 
@@ -247,16 +309,18 @@ def _planned(
             epochs = plan.epochs_within(room, left, timings, crew.workers)
             conditions = dataclasses.replace(conditions, epochs=epochs)
     parts = f"{conditions.folds} folds" if conditions.folds else "the bundle's own split"
-    seeds = len({run.seed for run in runs})
+    tuning = sum(run.tuning for run in runs)
+    seeds = len({run.seed for run in runs if not run.tuning})
+    tunes = f" and {tuning} of candidates on other cases" if tuning else ""
     who = crew.scheduler or f"{crew.workers} processes of {crew.threads} threads"
     say(
-        f"{len(runs)} runs: {len(losses)} losses x {seeds} seeds x {parts}, "
+        f"{len(runs) - tuning} runs: {len(losses)} losses x {seeds} seeds x {parts}{tunes}, "
         f"{conditions.epochs} epochs each, by {who}; {len(left)} are left."
     )
     if options.dry_run:
         for loss in losses:
             step = f"{timings[loss.name].step:.3f} s a step; " if timings else ""
-            say(f"  {loss.name}: {step}{dict(loss.block)}")
+            say(f"  {loss.name}: {step}{loss.as_json()}")
     if timings:
         took = plan.seconds(left, timings, conditions.epochs, crew.workers)
         say(f"Estimated: {took / 60:.1f} minutes.")

@@ -18,10 +18,10 @@ from medloss.evaluation.outputs.folder import write_tables
 from medloss.evaluation.outputs.tables import make_table, with_origin
 from medloss.evaluation.reading.images import Image, read_image
 from medloss.evaluation.records import CaseResult
-from medloss.evaluation.requests import choose_metric, parse_request
+from medloss.evaluation.requests import choose_metric, parse_requests
 from medloss.evaluation.score import EvalPlan, attempt, complete, evaluate_case_pair
-from medloss.integrations.bundle import BundleInference, bundle_pairs, evaluate_bundle
-from medloss.integrations.bundle.settings import ConfigReader, read_inference
+from medloss.integrations.bundle.evaluate import bundle_pairs, evaluate_bundle
+from medloss.integrations.bundle.settings import BundleInference, ConfigReader, read_inference
 from medloss.workbench.study.bundle import StudyBundle
 
 
@@ -45,8 +45,8 @@ def inference_of(bundle: StudyBundle, parser: ConfigParser, network: nn.Module) 
     Raises:
         ValueError: an entry is missing, or cannot be used.
     """
-    reader = ConfigReader(bundle.folder, parser, "validate#")
-    found = read_inference(reader, network, ())
+    reader = ConfigReader(bundle.config, parser)
+    found = read_inference(reader, bundle.held_out, network, ())
     return dataclasses.replace(found, transform=_Remembered(found.transform))
 
 
@@ -57,8 +57,11 @@ def plan_of(bundle: StudyBundle, source: tuple[tuple[str, str], ...] = ()) -> Ev
         PluginError: there is no such metric.
         ValueError: a metric has no such option.
     """
-    metrics = tuple(choose_metric(parse_request(text)) for text in bundle.conditions.metrics)
-    return EvalPlan(metrics=metrics, labels=bundle.labels(), source=source)
+    metrics = tuple(map(choose_metric, parse_requests(bundle.conditions.metrics)))
+    classes = bundle.classes()
+    return EvalPlan(
+        metrics=metrics, labels=classes.names or None, regions=classes.regions, source=source
+    )
 
 
 def score(

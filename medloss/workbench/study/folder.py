@@ -19,13 +19,14 @@ from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun
 
 SETTINGS, JOURNAL, RUNS = "study.json", "journal.jsonl", "runs"
 RUN_TABLE, CASE_TABLE, SUMMARY = "study.csv", "cases.csv", "summary.json"
+TUNING_TABLE = "tuning.csv"
 REPORT, TABLES = "report.html", "tables.md"
 RESULT, CURVE, LOG, CONFIG = "result.json", "curve.csv", "log.txt", "config.json"
 WEIGHTS, EVALUATION, PREDICTIONS = "model.pt", "evaluation", "predictions"
 """Of a run, in a folder of its own."""
 
 FORMAT = 1
-_OWN = (SETTINGS, JOURNAL, RUN_TABLE, CASE_TABLE, SUMMARY, REPORT, TABLES)
+_OWN = (SETTINGS, JOURNAL, RUN_TABLE, CASE_TABLE, TUNING_TABLE, SUMMARY, REPORT, TABLES)
 
 
 class StudyFolder:
@@ -91,7 +92,7 @@ class StudyFolder:
             "format": FORMAT,
             "medloss": __version__,
             "conditions": conditions.as_json(),
-            "losses": {loss.name: dict(loss.block) for loss in losses},
+            "losses": {loss.name: loss.as_json() for loss in losses},
             "seeds": list(seeds),
             **facts,
         }
@@ -115,12 +116,17 @@ class StudyFolder:
         return found
 
     def done(self, run: StudyRun) -> bool:
-        """Whether a run has ended otherwise than by an error, which may be gone by now."""
+        """Whether a run has ended otherwise than by an error, which may be gone by now.
+
+        A run of a candidate that is no longer the chosen one has not.
+        """
         try:
             facts = self.facts(run)
         except (OSError, ValueError):
             return False
-        return facts is not None and facts.get("status") != "failed"
+        if facts is None or facts.get("status") == "failed":
+            return False
+        return run.loss.chosen in ("", facts.get("chosen"))
 
     def note(self, event: str, **facts: Any) -> None:
         """Append a line to the journal; it is on the disk when this returns."""
@@ -130,7 +136,11 @@ class StudyFolder:
 
 
 def check_same(
-    path: Path, there: Mapping[str, Any], conditions: StudyConditions, losses: Sequence[StudyLoss]
+    path: Path,
+    there: Mapping[str, Any],
+    conditions: StudyConditions,
+    losses: Sequence[StudyLoss],
+    tuned_by: str | None = None,
 ) -> None:
     """Refuse to go on with a study under other conditions.
 
@@ -141,6 +151,7 @@ def check_same(
         there: settings of the study that is there.
         conditions: of the command; with 0 epochs where the study's own are wanted.
         losses: of the command.
+        tuned_by: column of the metric that chooses; None where nothing is tuned.
 
     Raises:
         ValueError: says everything that differs.
@@ -149,7 +160,10 @@ def check_same(
     if not conditions.epochs:
         now["epochs"] = was.get("epochs")
     differ = [f"{name} is {both}" for name, both in differences(was, now)]
-    blocks = json.loads(json.dumps({loss.name: dict(loss.block) for loss in losses}))
+    by = (there.get("tuning") or {}).get("metric")
+    if by and tuned_by and by != tuned_by:
+        differ.append(f"--tune-by is {by} there, {tuned_by} now")
+    blocks = json.loads(json.dumps({loss.name: loss.as_json() for loss in losses}))
     known = there["losses"]
     shared = {name: block for name, block in blocks.items() if name in known}
     before = {name: known[name] for name in shared}

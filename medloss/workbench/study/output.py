@@ -19,6 +19,7 @@ from medloss.workbench.study.report import write_report
 from medloss.workbench.study.results import read_results, write_tables
 from medloss.workbench.study.runs import StudyRun
 from medloss.workbench.study.tables import LossRow, LossScore, Tables, make_tables
+from medloss.workbench.study.tuning import TuningLine, read_tuning
 
 
 def write_all(folder: StudyFolder, runs: Sequence[StudyRun], baseline: str) -> list[Path]:
@@ -37,7 +38,9 @@ def write_all(folder: StudyFolder, runs: Sequence[StudyRun], baseline: str) -> l
     written = list(write_tables(folder, runs)) if (folder.path / RUNS).is_dir() else []
     settings = folder.read()
     tables = make_tables(read_results(folder.path), baseline)
-    for name, text in ((SUMMARY, summary(tables, settings)), (TABLES, markdown(tables))):
+    tuning = read_tuning(folder.path)
+    texts = markdown(tables) + (f"\n{tuning_markdown(tuning)}" if tuning else "")
+    for name, text in ((SUMMARY, summary(tables, settings, tuning)), (TABLES, texts)):
         write_text(folder.path / name, text)
         written.append(folder.path / name)
     return [*written, write_report(folder, tables, settings)]
@@ -47,7 +50,7 @@ _OF_A_LOSS = ("loss", "place", "mean_rank", "broken", "step_seconds", "step_byte
 _OF_A_TEST = ("ci_low", "ci_high", "n", "p", "p_holm")
 
 
-def summary(tables: Tables, settings: Mapping[str, Any]) -> str:
+def summary(tables: Tables, settings: Mapping[str, Any], tuning: Sequence[TuningLine] = ()) -> str:
     """Everything in numbers, as JSON; NaN is null."""
     content = {
         "medloss": __version__,
@@ -65,6 +68,7 @@ def summary(tables: Tables, settings: Mapping[str, Any]) -> str:
             }
             for row in tables.rows
         ],
+        "tuning": [vars(line) for line in tuning],
         "friedman": [
             {"metric": p.measure.name, "n": p.n, "p": p.p, "critical_difference": p.critical}
             for p in tables.rank_plots
@@ -104,7 +108,7 @@ def markdown(tables: Tables) -> str:
             _line(
                 [
                     str(row.place),
-                    f"**{row.loss}**" if row.loss == tables.baseline else row.loss,
+                    _name(row.loss, tables.baseline),
                     f"{row.mean_rank:.2f}",
                     *(_score(row.scores[measure.name], measure) for measure in measures),
                     "baseline" if against is None else _difference(against),
@@ -116,6 +120,19 @@ def markdown(tables: Tables) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tuning_markdown(lines: Sequence[TuningLine]) -> str:
+    """What each candidate reached on the tuning cases; the chosen ones are bold."""
+    found = [_line(["loss", "fold", "candidate", lines[0].metric, "tuning cases"])]
+    found.append(_line(["---", "--:", "---", "--:", "--:"]))
+    for line in lines:
+        candidate = f"`{line.candidate}`"
+        candidate = f"**{candidate}**" if line.chosen else candidate
+        value = f"{line.value:.4g}" if line.value == line.value else line.status
+        loss = line.loss.replace("|", "\\|")
+        found.append(_line([f"`{loss}`", str(line.fold), candidate, value, str(line.cases)]))
+    return "\n".join(found) + "\n"
+
+
 def _head(measure: Measure) -> str:
     name, bracket, options = measure.name.partition("[")
     short = _SHORT.get(name, name.replace("_", " "))
@@ -123,6 +140,11 @@ def _head(measure: Measure) -> str:
     if tolerance and "tolerance_mm" in options:
         short += f" at {tolerance} mm"
     return f"{short} ({measure.unit})" if measure.unit else short
+
+
+def _name(loss: str, baseline: str) -> str:
+    shown = loss.replace("|", "\\|")  # of values to choose among; a table has bars of its own
+    return f"**{shown}**" if loss == baseline else shown
 
 
 def _score(score: LossScore, measure: Measure) -> str:

@@ -51,7 +51,7 @@ def seconds(
 
     Args:
         runs: that are left to do.
-        timings: by name of the loss.
+        timings: by name of the loss; of one that is tuned, of its slowest candidate.
         epochs: of every run.
         workers: that share the runs evenly.
     """
@@ -60,7 +60,7 @@ def seconds(
     work = sum(timings[run.loss.name].run_seconds(epochs) for run in runs)
     # Nobody can do part of a run: the last one may begin when the others end.
     longest = max(timings[run.loss.name].run_seconds(epochs) for run in runs)
-    folds = len({run.fold for run in runs})
+    folds = len({(run.fold, run.tuning) for run in runs})
     first = max(timing.first for timing in timings.values())
     busy = min(workers, len(runs))
     return START_S + folds * first + work / busy + longest * (busy - 1) / (2 * busy)

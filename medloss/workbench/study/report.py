@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from medloss.workbench.study import charts
 from medloss.workbench.study.folder import CURVE, EVALUATION, PREDICTIONS, REPORT, StudyFolder
 from medloss.workbench.study.results import Results, RunLine
 from medloss.workbench.study.tables import Tables
+from medloss.workbench.study.tuning import TuningLine, read_tuning
 
 _MOST_PICTURES = 8
 
@@ -29,6 +30,7 @@ def write_report(folder: StudyFolder, tables: Tables, settings: Mapping[str, Any
         settings: of the study.
     """
     results, ground = tables.results, tables.ground
+    tuning = read_tuning(folder.path)
     cases = len(ground.cases)
     several = cases > 1 and len(results.losses) > 1
     plots = tables.rank_plots if several else ()
@@ -65,7 +67,8 @@ def write_report(folder: StudyFolder, tables: Tables, settings: Mapping[str, Any
             )
         ],
         "pictures": _pictures(folder, tables),
-        "limits": limits(tables, settings),
+        "tuning": tuning,
+        "limits": limits(tables, settings, tuning),
         "policies": policies(tables),
         "definitions": _definitions(folder, results),
         "level": f"{100 * tables.bootstrap.level:g}%",
@@ -112,7 +115,9 @@ def _definitions(folder: StudyFolder, results: Results) -> list[tuple[str, str]]
     return definitions(found, intervals=False) if found else []
 
 
-def limits(tables: Tables, settings: Mapping[str, Any]) -> list[str]:
+def limits(
+    tables: Tables, settings: Mapping[str, Any], tuning: Sequence[TuningLine] = ()
+) -> list[str]:
     """What the study cannot tell."""
     results = tables.results
     steps = sorted({int(n) for run in results.runs if (n := run.number("steps")) == n})
@@ -127,6 +132,12 @@ def limits(tables: Tables, settings: Mapping[str, Any]) -> list[str]:
         "losses. None was tuned for any of them: a loss on another scale might want another "
         "learning rate."
     )
+    if tuning:
+        names = ", ".join(dict.fromkeys(line.loss for line in tuning))
+        found.append(
+            f"Options were chosen for {names}, by one training of each candidate on three quarters "
+            f"of the training cases; the other losses have the options of their name."
+        )
     found.append("Final weights are scored, without choosing a checkpoint by the held-out cases.")
     if len(results.seeds) < 3:
         found.append(

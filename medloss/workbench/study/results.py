@@ -22,7 +22,8 @@ from medloss.workbench.study.runs import StudyLoss, StudyRun
 
 RUN_COLUMNS = (
     *("loss", "fold", "seed", "status", "epochs", "steps", "cases", "last_loss", "step_seconds"),
-    *("step_bytes", "seconds_training", "seconds_scoring", "threads", "device", "message"),
+    *("step_bytes", "seconds_training", "seconds_scoring", "threads", "device", "chosen"),
+    "message",
 )
 CASE_COLUMNS = (
     *("loss", "fold", "seed", "case", "label", "name", "metric", "value", "unit", "status"),
@@ -264,8 +265,9 @@ def _write(path: Path, columns: Sequence[str], lines: Iterator[dict[str, Any]]) 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for row in lines:
-            writer.writerow(_cell(row.get(name)) for name in columns)
+            writer.writerow(number_text(row.get(name)) for name in columns)
 
 
-def _cell(value: Any) -> Any:
+def number_text(value: Any) -> Any:
+    """A cell: numbers with six digits, anything else as it is."""
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else value

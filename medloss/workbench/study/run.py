@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medloss.runtime.files import write_text
@@ -30,10 +29,15 @@ def pilot(
 ) -> dict[str, LossTiming]:
     """Time a few steps with every loss, by the processes that will train.
 
+    A loss that is tuned takes as long as its slowest candidate.
+
     Raises:
         ValueError: a loss cannot be trained in this bundle; says which and why.
     """
-    firsts = {run.loss.name: run for run in reversed(runs)}
+    tuned = dict.fromkeys(run.loss for run in runs if run.loss.candidates)
+    candidates = [StudyRun(one, runs[0].fold, runs[0].seed) for x in tuned for one in x.candidates]
+    untuned = [run for run in (*runs, *candidates) if not run.loss.candidates]
+    firsts = {run.loss.name: run for run in reversed(untuned)}
     timings: dict[str, LossTiming] = {}
     results = give_away(_job(conditions, _pilot), [*reversed(firsts.values())], crew)
     with contextlib.closing(results):
@@ -41,6 +45,9 @@ def pilot(
             if isinstance(times, Failed):
                 raise ValueError(f"{run.loss.name}: {times.reason}")
             timings[run.loss.name] = LossTiming(**times)
+    for loss in tuned:
+        own = [timings[one.name] for one in loss.candidates]
+        timings[loss.name] = max(own, key=lambda timing: timing.step)
     return timings
 
 
@@ -76,7 +83,7 @@ def execute(
     def keep(result: tuple[StudyRun, Facts | Failed]) -> None:
         run, facts = result
         if isinstance(facts, Failed):
-            facts = _failed(run, absolute.run(run), facts.reason)
+            facts = write_failed(run, absolute, facts.reason)
         folder.note(facts["status"], run=run.name)
         kept.add(run)
         on_done(run, facts)
@@ -127,12 +134,14 @@ def _pilot(worker: Worker, run: StudyRun) -> Facts:
 
 
 def _train(folder: StudyFolder, pictures_of: int, worker: Worker, run: StudyRun) -> Facts:
-    return worker.run(run, folder.run(run), pictures=run.seed == pictures_of)
+    pictures = run.seed == pictures_of and not run.tuning
+    return worker.run(run, folder.run(run), pictures=pictures)
 
 
-def _failed(run: StudyRun, path: Path, reason: str) -> Facts:
-    """The result of a run whose process could not write one."""
+def write_failed(run: StudyRun, folder: StudyFolder, reason: str) -> Facts:
+    """The result of a run whose process could not write one, or that cannot begin."""
     facts = {**run.facts(), "status": "failed", "message": reason}
+    path = folder.run(run)
     path.mkdir(parents=True, exist_ok=True)
     write_text(path / RESULT, json.dumps(facts, indent=1))
     return facts

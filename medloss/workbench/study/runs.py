@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medloss.evaluation.requests import OfferRequest, parse_request, split_requests
+from medloss.evaluation.requests import OfferRequest, parse_request, resolve, split_requests
 from medloss.offers.host import host
 from medloss.runtime.config_text import parse_json, parse_yaml
 
@@ -19,6 +20,8 @@ ADDED_WEIGHT = 0.1
 """Weight of a loss that cannot train alone, beside the baseline's weight of 1."""
 
 _PLUS = re.compile(r"(?<!\de)\+", re.IGNORECASE)
+_ALTERNATIVES = re.compile(r"((?:(?<=\de)\+|[^,:=+*|\s])+(?:\|(?:(?<=\de)\+|[^,:=+*|\s])+)+)")
+"""Values of which one is chosen, such as ``0.5|0.7``."""
 _WEIGHTED = re.compile(r"\s*(?:(?P<weight>[0-9.]+(?:e[-+]?\d+)?)\s*\*)?\s*(?P<loss>.+)", re.DOTALL)
 
 
@@ -30,23 +33,35 @@ class StudyLoss:
         name: unique in a study; says everything that differs from the defaults.
         block: entry of the bundle's configuration that builds it.
         note: what was done to the name that was asked for, else empty.
+        candidates: of which every fold chooses one before its runs; the block is that of the one
+            that was chosen, and empty until then.
+        chosen: name of the candidate that was chosen.
     """
 
     name: str
     block: Mapping[str, Any] = field(hash=False)
     note: str = ""
+    candidates: tuple[StudyLoss, ...] = ()
+    chosen: str = ""
 
     @property
     def folder(self) -> str:
         """The name as a folder; no two of a study are the same, which :func:`check_names` sees."""
         return re.sub(r"[^A-Za-z0-9._+-]+", "_", self.name).strip("_.")
 
+    def as_json(self) -> dict[str, Any]:
+        """The block, or those of the candidates."""
+        if self.candidates:
+            return {"candidates": {one.name: dict(one.block) for one in self.candidates}}
+        return dict(self.block)
+
 
 def parse_losses(text: str, activation: str = "softmax") -> list[StudyLoss]:
     """Read what ``--losses`` was given.
 
     Losses stand between commas, each with its options as ``medloss eval`` takes them. Terms of a
-    compound loss are joined by ``+``, each with a weight if it is not 1.
+    compound loss are joined by ``+``, each with a weight if it is not 1. Where several values
+    stand for one, between ``|``, the loss is tuned: each of them makes a candidate.
 
     Args:
         text: such as ``dice_ce,tversky:fn_weight=0.8,dice+0.5*focal``.
@@ -59,8 +74,10 @@ def parse_losses(text: str, activation: str = "softmax") -> list[StudyLoss]:
     Example:
         >>> [loss.name for loss in parse_losses("dice,boundary,dice+0.5*focal:gamma=1")]
         ['dice', 'dice_ce+0.1*boundary', 'dice+0.5*focal[gamma=1]']
+        >>> [one.name for one in parse_losses("dice+0.5|1*focal")[0].candidates]
+        ['dice+0.5*focal', 'dice+focal']
     """
-    return [_loss(part, activation) for part in split_requests(text)]
+    return [_tuned(part, activation) for part in split_requests(text)]
 
 
 def read_losses(path: Path, activation: str = "softmax") -> list[StudyLoss]:
@@ -82,7 +99,7 @@ def read_losses(path: Path, activation: str = "softmax") -> list[StudyLoss]:
     found = []
     for name, value in content.items():
         if isinstance(value, str):
-            found.append(StudyLoss(str(name), _loss(value, activation, alone=True).block))
+            found.append(dataclasses.replace(_tuned(value, activation, alone=True), name=str(name)))
         elif isinstance(value, Mapping) and "_target_" in value:
             found.append(StudyLoss(str(name), dict(value)))
         else:
@@ -107,6 +124,28 @@ def check_names(losses: Sequence[StudyLoss]) -> None:
         seen[loss.folder] = loss.name
 
 
+def _tuned(text: str, activation: str, *, alone: bool = False) -> StudyLoss:
+    """A loss, or one with a candidate for every choice among its alternatives."""
+    parts = _ALTERNATIVES.split(text)
+    fixed, places = parts[::2], [part.split("|") for part in parts[1::2]]
+    if any("|" in part for part in fixed):
+        raise ValueError(f"{text!r}: expected values on both sides of a '|', as in gamma=1|2")
+    if not places:
+        return _loss(text, activation, alone=alone)
+    for values in places:
+        if len(set(values)) < len(values):
+            raise ValueError(f"{text!r}: {'|'.join(values)} has one value twice")
+    texts = [
+        "".join(itertools.chain(*zip(fixed, (*chosen, ""), strict=True)))
+        for chosen in itertools.product(*places)
+    ]
+    candidates = tuple(_loss(one, activation, alone=alone) for one in texts)
+    check_names(candidates)
+    note = candidates[0].note
+    name = f"{BASELINE}+{ADDED_WEIGHT:g}*{text}" if note else text
+    return StudyLoss("".join(name.split()), {}, note, candidates=candidates)
+
+
 def _loss(text: str, activation: str, *, alone: bool = False) -> StudyLoss:
     """A loss; one that cannot train alone joins the baseline unless a file says otherwise."""
     terms = [_term(part, text) for part in _PLUS.split(text)]
@@ -118,8 +157,6 @@ def _loss(text: str, activation: str, *, alone: bool = False) -> StudyLoss:
             return StudyLoss(request.column, _block(request, activation))
         terms = [(1.0, OfferRequest(BASELINE)), (ADDED_WEIGHT, request)]
         note = f"{request.name} cannot train alone, so it is added to {BASELINE}"
-    for _, request in terms:
-        host().losses.find(request.name)  # an unknown name is refused here
     names = [
         f"{'' if weight == 1 else f'{weight:g}*'}{request.column}" for weight, request in terms
     ]
@@ -138,7 +175,7 @@ def _term(part: str, text: str) -> tuple[float, OfferRequest]:
     if found is None:
         raise ValueError(f"{text!r}: a term is missing beside a '+'")
     weight = float(found["weight"] or 1)
-    return weight, parse_request(found["loss"].strip())
+    return weight, resolve(parse_request(found["loss"].strip()), host().losses)
 
 
 def _block(request: OfferRequest, activation: str) -> dict[str, Any]:
@@ -203,11 +240,14 @@ class StudyRun:
         loss: that trains.
         fold: that is held out.
         seed: of initial weights, order of the data and random transforms.
+        tuning: whether it is that of a candidate, without the held-out cases of the fold: some of
+            the training cases are held out in their place.
     """
 
     loss: StudyLoss
     fold: int
     seed: int
+    tuning: bool = False
 
     @property
     def name(self) -> str:
@@ -217,11 +257,14 @@ class StudyRun:
             >>> StudyRun(StudyLoss("dice", {}), 1, 2).name
             'dice/fold1_seed2'
         """
-        return f"{self.loss.folder}/fold{self.fold}_seed{self.seed}"
+        # No loss has a folder that begins so.
+        above = "_tuning/" if self.tuning else ""
+        return f"{above}{self.loss.folder}/fold{self.fold}_seed{self.seed}"
 
     def facts(self) -> dict[str, Any]:
         """What tells it apart, as files have it."""
-        return {"loss": self.loss.name, "fold": self.fold, "seed": self.seed}
+        own = {"loss": self.loss.name, "fold": self.fold, "seed": self.seed}
+        return {**own, "chosen": self.loss.chosen} if self.loss.chosen else own
 
 
 def all_runs(losses: Sequence[StudyLoss], seeds: Sequence[int], folds: int) -> list[StudyRun]:

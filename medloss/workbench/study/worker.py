@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from medloss.integrations.bundle import BundleInference
+from medloss.integrations.bundle.settings import BundleInference
 from medloss.runtime.files import write_text
 from medloss.workbench.study import evaluate
-from medloss.workbench.study.bundle import DATASET, TRAINER, BundleSplit, StudyBundle
+from medloss.workbench.study.bundle import BundleSplit, StudyBundle
 from medloss.workbench.study.folder import (
     CONFIG,
     CURVE,
@@ -36,9 +36,9 @@ PILOT_CASES, PILOT_STEPS = 3, 8
 
 @dataclass
 class Fold:
-    """What the runs of a fold share."""
+    """What the runs of a fold share; those that tune have other cases."""
 
-    number: int = -1
+    key: tuple[int, bool] = (-1, False)
     split: BundleSplit | None = None
     dataset: Any = None
     inference: BundleInference | None = None
@@ -159,28 +159,28 @@ class Worker:
 
     def _shared(self, run: StudyRun, folder: Path) -> Fold:
         """What the runs of a fold share; the last fold is remembered."""
-        if self._fold.number != run.fold:
-            self._fold = Fold(run.fold, self.bundle.split(run.fold))
-            parser = self.bundle.parser()
-            parser.update(self.bundle.changes(run, folder, self._fold.split))
-            self._fold.dataset = self.bundle.build(parser, DATASET)
+        if self._fold.key != (key := (run.fold, run.tuning)):
+            self._fold = Fold(key, self.bundle.split(run.fold, tuning=run.tuning))
+            parser = self.bundle.parser(self.bundle.changes(run, folder, self._fold.split))
+            self._fold.dataset = self.bundle.build(parser, self.bundle.roles.dataset)
         return self._fold
 
     def _trainer(self, run: StudyRun, folder: Path) -> tuple[Any, ConfigParser]:
         """The bundle's trainer, the same for every loss but for the loss."""
         fold = self._shared(run, folder)
-        parser = self.bundle.parser(study_dataset=fold.dataset)
-        parser.update(self.bundle.changes(run, folder, fold.split))
+        changes = self.bundle.changes(run, folder, fold.split)
+        parser = self.bundle.parser(changes, study_dataset=fold.dataset)
         write_text(folder / CONFIG, json.dumps(plain(parser.get()), indent=1, default=repr))
-        parser.update({DATASET: "$study_dataset"})
+        parser.update({self.bundle.roles.dataset: "$study_dataset"})
         seed_everything(run.seed, fold.dataset)
-        self.bundle.build(parser, f"{TRAINER}#network")  # first, so that no loss changes its draws
-        trainer = self.bundle.build(parser, TRAINER)
+        # first, so that no loss changes its draws
+        self.bundle.build(parser, self.bundle.roles.need("network"))
+        trainer = self.bundle.build(parser, self.bundle.trainer)
         for name in ("run", "network", "prepare_batch", "inferer", "loss_function", "data_loader"):
             if not hasattr(trainer, name):
                 raise ValueError(
-                    f"{self.bundle.folder}: {TRAINER} is a {type(trainer).__name__} without "
-                    f"{name}; expected MONAI's SupervisedTrainer"
+                    f"{self.bundle.folder}: {self.bundle.trainer} is a {type(trainer).__name__} "
+                    f"without {name}; expected MONAI's SupervisedTrainer"
                 )
         seed_everything(run.seed, fold.dataset)
         return trainer, parser

@@ -120,7 +120,7 @@ RULES = (
             Evidence(
                 "against: in a short study of synthetic lesions more sensitive than Dice-CE, and "
                 "with the lowest lesion F1 of 10 losses",
-                "docs/study.md",
+                "docs/study-results.md",
             ),
         ),
         caution="a stray voxel of the labels counts as much as a lesion: remove such parts first",
@@ -258,7 +258,7 @@ def _baseline(facts: Facts) -> Proposal:
         reason="; ".join(why),
         evidence=(*BASELINE_EVIDENCE, *(POOLED_EVIDENCE if pooled else ())),
         caution="with batch Dice a sample's gradient depends on the others" if pooled else "",
-        cost="what the others are compared with: docs/benchmarks.md",
+        cost="what the others are compared with: docs/benchmarks-losses.md",
         command="medloss bench dice_ce",
         judge_by="dice",
         config={"loss": loss},

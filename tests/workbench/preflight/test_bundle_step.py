@@ -165,13 +165,24 @@ def test_the_target_is_what_prepare_batch_gives(tmp_path: Path) -> None:
     assert [row["name"] for row in told["terms"]] == ["dice", "boundary"]
 
 
+def test_fractions_are_explained_by_the_bundles_own_transform(tmp_path: Path) -> None:
+    zoom = {"_target_": "RandZoomd", "keys": ["image", "label"], "min_zoom": 0.7, "prob": 1.0}
+    steps = [CONFIG["train"]["dataset"]["transform"], {**zoom, "max_zoom": 0.8}]
+    folder = write(tmp_path / "zoomed", transform={"_target_": "Compose", "transforms": steps})
+    done, told = check(folder)
+    assert done.exit_code == 1, done.output
+    (finding,) = [one for one in told["findings"] if "fractions" in one["message"]]
+    assert finding["severity"] == "defect"
+    assert "RandZoomd interpolates the key 'label' (mode 'area')" in finding["message"]
+
+
 @pytest.mark.parametrize(
     ("changes", "arguments", "words"),
     [
         ({}, ["--bundle-config", "other"], "holds no configuration called 'other'"),
-        ({"loss": {"_target_": "NoSuchLoss"}}, [], "train#trainer#loss_function cannot be used"),
-        ({"loss": "$3"}, [], "loss_function of the trainer is no torch module but a int"),
-        ({"train": {}}, [], "has neither train#trainer#train_data_loader nor train#dataloader"),
+        ({"loss": {"_target_": "NoSuchLoss"}}, [], "loss cannot be used: ModuleNotFoundError"),
+        ({"loss": "$3"}, [], "loss_function (loss) is no torch module but a int"),
+        ({"train": {}}, [], "nothing is the train_data_loader in train.json: it has no trainer"),
         ({"dataset_dir": "/nowhere"}, [], "no batch comes through"),
         ({}, ["--override", "nonsense"], "'nonsense' is not of the form ID=VALUE"),
         ({}, ["--checkpoint", "no.pt"], "no.pt does not exist"),

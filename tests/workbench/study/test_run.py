@@ -22,6 +22,7 @@ from medloss.work.jobs import Failed, Share
 from medloss.workbench.study.bundle import StudyBundle
 from medloss.workbench.study.run import Facts, StudyJob
 from medloss.workbench.study.runs import StudyConditions, StudyLoss, StudyRun, parse_losses
+from medloss.workbench.study.tuning import read_tuning
 from medloss.workbench.study.worker import Worker
 
 ROOT, LESIONS = BUNDLES / "hippocampus_mr", BUNDLES / "small_lesions_synthetic"
@@ -170,12 +171,12 @@ def in_this_process(
 
 @pytest.fixture
 def lesions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Three tiny volumes of the synthetic lesions."""
+    """Four volumes of the synthetic lesions."""
     monkeypatch.syspath_prepend(LESIONS)
     monkeypatch.setattr("medloss.work.processes.in_processes", in_this_process)
     from scripts import prepare
 
-    prepare.write_dataset(tmp_path / "data", {"Tr": 2, "Ts": 1})
+    prepare.write_dataset(tmp_path / "data", {"Tr": 3, "Ts": 1})
     yield tmp_path / "data"
     for module in [name for name in sys.modules if name.split(".")[0] == "scripts"]:
         del sys.modules[module]
@@ -214,6 +215,68 @@ def test_the_command_trains_continues_and_refuses(
         json.loads(line)["event"] for line in (out / "journal.jsonl").read_text().splitlines()
     ]
     assert events.count("begin") == events.count("end") == 2
+
+
+def test_the_command_chooses_trains_and_goes_on(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def command(*more: str) -> tuple[int, str]:
+        overrides = {**TINY, "dataset_dir": str(lesions)}
+        arguments = ["study", str(LESIONS), "-o", str(out), "--workers", "1", "--device", "cpu"]
+        arguments += ["-m", "dice", "-m", "sensitivity", "--epochs", "1", "--seeds", "3", *more]
+        for name, value in overrides.items():
+            arguments += ["--override", f"{name}={value}"]
+        done = CliRunner().invoke(main, arguments)
+        return done.exit_code, " ".join(done.output.split())
+
+    tuned = "focal:gamma=1|3"
+    with monkeypatch.context() as timed:
+        timed.setattr("medloss.workbench.study.command.pilot", lambda *_: {})
+        timed.setattr("medloss.workbench.study.plan.seconds", lambda *_: 60.0)
+        code, text = command("--losses", f"dice_ce,{tuned}", "--dry-run")
+    assert code == 0, text
+    assert "2 runs: 2 losses x 1 seeds x the bundle's own split and 2 of candidates on" in text
+    assert "4 are left" in text
+    assert "'candidates': {'focal[gamma=1]': {" in text
+    assert not out.exists()
+
+    code, text = command("--losses", f"dice_ce,{tuned}", "--tune-by", "sensitivity")
+    assert code == 0, text
+    (first, second) = lines = read_tuning(out)
+    assert (first.metric, first.cases, first.seed) == ("sensitivity", 1, 3)
+    assert second.chosen is (second.value > first.value)
+    (chosen,) = [line.candidate for line in lines if line.chosen]
+    configs = {
+        place: json.loads((out / "runs" / place / "fold0_seed3" / "config.json").read_text())
+        for place in ("_tuning/focal_gamma_1", "_tuning/focal_gamma_3", "focal_gamma_1_3")
+    }
+    assert configs["focal_gamma_1_3"]["loss"]["gamma"] == int(chosen[-2])
+    names = {
+        (place, part): {Path(case["image"]).name for case in config[part]["dataset"]["data"]}
+        for place, config in configs.items()
+        if place.startswith("_")
+        for part in ("train", "validate")
+    }
+    for place in ("_tuning/focal_gamma_1", "_tuning/focal_gamma_3"):
+        assert names[place, "validate"] == {"lesions_Tr_000.nii.gz"}
+        assert names[place, "train"] == {f"lesions_Tr_00{n}.nii.gz" for n in (1, 2)}
+    table = (out / "study.csv").read_text()
+    assert f",{chosen}," in table
+    assert len(table.splitlines()) == 3
+    assert tuned in (out / "report.html").read_text()
+    assert "Options that were chosen" in (out / "report.html").read_text()
+    assert f"**`{chosen}`**" in (out / "tables.md").read_text()
+    settings = json.loads((out / "study.json").read_text())
+    assert settings["tuning"] == {"metric": "sensitivity", "seed": 3}
+
+    code, text = command("--losses", f"dice_ce,{tuned}")
+    assert code == 2
+    assert "--tune-by is sensitivity there, dice now" in text
+    code, text = command("--losses", "focal:gamma=1|3,dice_ce", "--tune-by", "sensitivity")
+    assert code == 0, text
+    assert "0 are left" in text
 
 
 def test_wrong_commands_are_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloss.decision import Decoding
 from medloss.evaluation.inputs.case_pair import CaseOptions, CasePair, read_case_pair
 from medloss.evaluation.inputs.labels import Label
 from medloss.evaluation.inputs.layers import Layer, add_class
@@ -245,6 +246,9 @@ def _inputs(table: ResultTable) -> CaseOptions:
                 int(label) if label.isdecimal() else label: tuple(each)
                 for label, each in asked[name].items()
             }
+    if decode := asked.pop("decode", None):
+        # What a bundle predicted lies there as labels, decided already.
+        asked["decode"] = None if table.settings.get("source") else Decoding.of_record(decode)
     for name, value in asked.items():
         asked[name] = tuple(value) if isinstance(value, list) else value  # nor has it tuples
     try:

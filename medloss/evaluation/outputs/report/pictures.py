@@ -18,6 +18,7 @@ from medloss.evaluation.records import (
     ResultTable,
     ScoredLabel,
 )
+from medloss.runtime.progress import tracked
 
 _WORST, _BEST = 8, 4
 """At most so many pictures of each kind: a page stays small however many labels there are."""
@@ -148,7 +149,7 @@ def draw_all(table: ResultTable, options: PictureOptions) -> Gallery:
     packed: dict[str, ViewerCase] = {}
     cases = {choice.case.name: choice.case for choice in (*worst, *best)}
     cases |= {case.name: case for case in wanted}
-    for name, case in cases.items():
+    for name, case in tracked(cases.items(), "pictures"):
         opened = OpenedCase(case, table, options)
         for choice in (*worst, *best):
             if choice.case is case:

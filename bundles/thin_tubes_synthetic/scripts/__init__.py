@@ -1,0 +1,1 @@
+"""Code that belongs to this bundle alone; its configuration files call it."""
