@@ -164,8 +164,8 @@ def checked(name: str, value: Any, kind: Any) -> Any:
     expected = " or ".join(map(_said, kinds))
     of_words = [each for each in kinds if typing.get_origin(each) is Literal]
     words = [word for each in of_words for word in typing.get_args(each)]
-    if isinstance(value, str) and words:
-        others = [_said(each) for each in kinds if each not in of_words]
+    others = [_said(each) for each in kinds if each not in of_words]
+    if words and (isinstance(value, str) or not others):
         expected = " or ".join([f"one of {', '.join(map(repr, words))}", *others])
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
     raise TypeError(f"{name}: expected {expected}, got {value!r}")
@@ -183,6 +183,20 @@ def check_number(name: str, value: Any, kind: Any) -> None:
     if not math.isfinite(value) or float not in kinds:
         expected = " or ".join(map(_said, kinds))
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
+
+
+def under_another_name(loss: Any, theirs: str, ours: str) -> None:
+    """Let an option be given by MONAI's name for it, and show it under both.
+
+    Raises:
+        ValueError: it was given by both names, with other values.
+    """
+    given = getattr(loss, theirs)
+    if given is not None:
+        if getattr(loss, ours) not in (getattr(type(loss), ours), given):
+            raise ValueError(f"{theirs}: it is MONAI's name of {ours}; expected one of them")
+        setattr(loss, ours, given)
+    setattr(loss, theirs, getattr(loss, ours))
 
 
 def _kinds(kind: Any) -> tuple[Any, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from medloss.base.buffers import kept_precise, load_refusing_others, weights
@@ -20,8 +22,6 @@ from medloss.runtime.eager import without_autocast
 from medloss.sums import Activation
 from medloss.sums.numeric import ratio
 
-REDUCTIONS = ("mean", "sum", "none")
-
 
 @validated
 @dataclass(eq=False, repr=False)
@@ -30,12 +30,15 @@ class SegmentationLoss(_Loss):
 
     Args:
         include_background: whether class 0 counts; it is dropped after the activation, so the
-            other probabilities keep their meaning.
+            other probabilities keep their meaning. A single channel has no background: False has
+            no effect on it, with a warning.
         to_onehot_y: accepted for MONAI configs; integer labels are understood without it.
         sigmoid: the input is logits of independent classes.
         softmax: the input is logits of exclusive classes.
         other_act: function that turns the input into probabilities.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        keepdim: with ``"none"``, an axis of 1 for each spatial one, so that values of classes
+            (B, C, 1, 1, 1) go with maps of voxels.
         batch: sum over the samples of the batch before the loss is formed; ``"world"`` also over
             all ranks.
         weight: one number, or one for each class that counts.
@@ -54,7 +57,8 @@ class SegmentationLoss(_Loss):
     softmax: bool = False
     other_act: Callable[[Tensor], Tensor] | None = None
     _: KW_ONLY
-    reduction: str = "mean"
+    reduction: Literal["mean", "sum", "none"] = "mean"
+    keepdim: bool = False
     batch: bool | Literal["world"] = False
     weight: float | Sequence[float] | Tensor | None = None
     smooth_nr: float = 1e-5
@@ -102,9 +106,6 @@ class SegmentationLoss(_Loss):
             raise TypeError(
                 f"other_act: expected a callable or None, got {type(self.other_act).__name__}"
             )
-        if self.reduction not in REDUCTIONS:
-            raise ValueError(f"reduction: expected one of {REDUCTIONS}, got {self.reduction!r}")
-        self.reduction = str(getattr(self.reduction, "value", self.reduction))
         if self.batch not in (False, True, "world"):
             raise ValueError(f"batch: expected False, True or 'world', got {self.batch!r}")
         self.register_buffer("class_weight", weights(self.weight, "weight"))
@@ -159,6 +160,11 @@ class SegmentationLoss(_Loss):
             if known is not None:
                 return known
         extras = Extras(mask, present, spacing_mm, distance_map, skeleton, components)
+        if isinstance(input, Tensor) and input.ndim > 1 and input.shape[1] == 1:
+            return self._of_one_channel()._value(input, target, extras)
+        return self._value(input, target, extras)
+
+    def _value(self, input: Tensor, target: Target, extras: Extras) -> Tensor:
         device = input.device.type if isinstance(input, Tensor) else "cpu"
         # Sums of a volume overflow half precision, whatever autocast would choose.
         with without_autocast(device):
@@ -166,6 +172,24 @@ class SegmentationLoss(_Loss):
         if isinstance(input, Tensor) and input.ndim == 2 and value.ndim == 3:
             return value.squeeze(-1)  # the axis that the inputs were given
         return value
+
+    def _of_one_channel(self) -> SegmentationLoss:
+        """This loss, or where it leaves out class 0, which is none here, one that does not."""
+        if torch.compiler.is_compiling():  # which cannot make copies
+            return self
+        inside = [each for each in self.modules() if isinstance(each, SegmentationLoss)]
+        without = [each for each in inside if not each.include_background]
+        for option, losses in (
+            ("to_onehot_y=True", [self] * self.to_onehot_y),
+            ("include_background=False", without),
+        ):
+            if losses:
+                warnings.warn(
+                    f"{type(losses[0]).__name__}: {option} has no effect on a single channel, "
+                    f"which has no background and no other class",
+                    stacklevel=3,
+                )
+        return _with_class_0(self) if without else self
 
     if TYPE_CHECKING:
         __call__ = forward  # of which torch's modules tell a type checker nothing
@@ -178,6 +202,8 @@ class SegmentationLoss(_Loss):
         """Value of the loss on prepared inputs."""
         self.check(prepared)
         value = self.compute(prepared)
+        if self.keepdim and value.ndim:
+            value = value.reshape(*value.shape, *[1] * (prepared.values.ndim - value.ndim))
         return value if prepared.sound is None else value * prepared.sound
 
     def prepare(self, input: Tensor, target: Target, extras: Extras) -> Prepared:
@@ -288,12 +314,31 @@ class SegmentationLoss(_Loss):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
+def _with_class_0(module: M) -> M:
+    """The loss and those inside it as copies in which class 0 counts, all else being shared."""
+    if not any(isinstance(each, SegmentationLoss) for each in module.modules()):
+        return module
+    made = copy.copy(module)
+    parts = {k: v if v is None else _with_class_0(v) for k, v in module._modules.items()}
+    made.__dict__["_modules"] = parts
+    if isinstance(module, SegmentationLoss):
+        # past the setter, as nothing that is known of the loss changes
+        made.__dict__.update(include_background=True, _kept=module._kept)
+    return made
+
+
+OLD_NAMES = {"y_pred": "input", "y_true": "target", "inputs": "input", "targets": "target"}
+
+
 class OldNames(SegmentationLoss):
-    """Takes ``y_pred`` and ``y_true`` too, as some losses of MONAI; the last base of a class."""
+    """Takes the names of input and target of some losses of MONAI too; the last base of a class."""
 
     def forward(self, *both: Any, **named: Any) -> Tensor:
         """Value of the loss."""
-        for old, new in (("y_pred", "input"), ("y_true", "target")):
+        for old, new in OLD_NAMES.items():
             if old in named:
                 if new in named:
                     raise TypeError(f"{old}: it is {new}; expected one of them")

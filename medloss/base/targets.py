@@ -56,6 +56,10 @@ class Extras:
     components: Tensor | None = None
 
 
+class ShapeError(ValueError, AssertionError):
+    """Input and target do not fit each other; MONAI's losses raise an AssertionError there."""
+
+
 EXTRAS = tuple(field.name for field in fields(Extras))  # a compiler does not ask a dataclass
 _NOTHING_MORE = Extras()
 
@@ -178,7 +182,7 @@ def prepare(
 
     Args:
         input: (B, C, *spatial), any number of spatial axes; without one, an axis of 1 is added.
-        target: label tensor or mapping.
+        target: label tensor or mapping; integers may be without their channel, (B, *spatial).
         extras: given as keywords; the same name in the mapping too is an error.
         activation: a name, or a function that yields probabilities.
         to_onehot_y: the target is declared to hold class indices.
@@ -193,6 +197,8 @@ def prepare(
     label, extras = _split(target, extras)
     meta = label, input
     input, label = plain_tensor(input, "input"), plain_tensor(label, "target").to(input.device)
+    label = with_channel(label, input)
+
     _check_order(input, label, activation)
     _check_shapes(input, label, to_onehot_y)
     if input.ndim == 2:
@@ -264,6 +270,13 @@ def _with_an_axis(extras: Extras) -> Extras:
         if isinstance(given[name], Tensor):
             given[name] = given[name][..., None]
     return Extras(**given)
+
+
+def with_channel(label: Tensor, input: Tensor) -> Tensor:
+    """Integers (B, *spatial), as torch's cross entropy has them, as (B, 1, *spatial)."""
+    bare = label.ndim == input.ndim - 1 and label.shape[:1] == input.shape[:1]
+    bare = bare and not (label.is_floating_point() or label.is_complex())
+    return label[:, None] if bare and label.shape[1:] == input.shape[2:] else label
 
 
 _LOOKED_AT = 256
@@ -340,7 +353,7 @@ def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:
         why = " (to_onehot_y=True)" if to_onehot_y else ""
         first = "; input comes first and target second: loss(input, target)"
         may_be_exchanged = label.is_floating_point() and label.shape[1:2] > input.shape[1:2]
-        raise ValueError(
+        raise ShapeError(
             f"target: expected {expected} to match input {list(input.shape)}{why}, "
             f"got {list(label.shape)}{first if may_be_exchanged else ''}"
         )

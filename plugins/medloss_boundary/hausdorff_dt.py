@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from medloss.base import options
+from medloss.base import SegmentationLoss, options
 from medloss.base.targets import Prepared
 from medloss.distance import Convention
 from medloss.sums import ClassSums, Term
@@ -44,11 +44,11 @@ class HausdorffDTLoss(DistanceLoss):
 
     Spacing is taken as in ``boundary``.
 
-    MONAI differs: it has no spacing, ``include_background=False`` by default and ``empty="zero"``;
-    otherwise value and gradient are equal.
+    MONAI differs: it has no spacing, and ``empty="zero"``; otherwise value and gradient are equal.
 
     Args:
         alpha: exponent of the distances.
+        include_background: whether class 0 counts; here it does not by default, as in MONAI.
         one_sided: leave out the distances to the prediction.
         spacing_mm: size of a voxel where the call does not say it; it outranks a MetaTensor's.
         convention: ``"symmetric"`` (between voxel centres, as the paper), ``"surface"`` or
@@ -61,15 +61,22 @@ class HausdorffDTLoss(DistanceLoss):
         >>> g[..., 1:4, 1:4] = 1
         >>> p = 0.1 + 0.7 * g
         >>> p[..., 1, 1], p[..., 0, 4] = 0.3, 0.7
-        >>> round(HausdorffDTLoss(spacing_mm=1.0)(p, g).item(), 12)
+        >>> loss = HausdorffDTLoss(spacing_mm=1.0, include_background=True)
+        >>> round(loss(p, g).item(), 12)
         0.1464
 
     Source:
         Karimi 2019, arXiv:1904.10030, equations 8 to 10.
     """
 
-    positional: ClassVar[tuple[str, ...]] = ()  # MONAI's defaults are others, so is its order
+    positional: ClassVar[tuple[str, ...]] = (
+        "alpha",
+        *SegmentationLoss.positional,
+        "reduction",
+        "batch",
+    )
 
+    include_background: bool = False
     alpha: float = 2.0
     one_sided: bool = False
     convention: Convention = "symmetric"
@@ -137,7 +144,8 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
         >>> g[..., 1:4, 1:4] = 1
         >>> p = 0.1 + 0.7 * g
         >>> p[..., 1, 1], p[..., 0, 4] = 0.3, 0.7
-        >>> round(LogHausdorffDTLoss(spacing_mm=1.0)(p, g).item(), 12)
+        >>> loss = LogHausdorffDTLoss(spacing_mm=1.0, include_background=True)
+        >>> round(loss(p, g).item(), 12)
         0.136626597532
 
     Source:

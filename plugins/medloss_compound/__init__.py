@@ -17,11 +17,22 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="compound",
         target="medloss_compound.compound:CompoundLoss",
-        also=("medloss_compound.dice_compounds:GeneralizedDiceFocalLoss",),
+        also=(
+            "medloss_compound.dice_compounds:GeneralizedDiceFocalLoss",
+            "medloss_compound.dice_compounds:generalized_dice_focal",
+        ),
         example={"softmax": True, "terms": ["dice", "cross_entropy"], "weights": [1.0, 0.5]},
     )
-    yield loss(name="dice_ce", target="medloss_compound.dice_compounds:DiceCELoss")
-    yield loss(name="dice_focal", target="medloss_compound.dice_compounds:DiceFocalLoss")
+    yield loss(
+        name="dice_ce",
+        target="medloss_compound.dice_compounds:DiceCELoss",
+        also=("medloss_compound.dice_compounds:dice_ce",),
+    )
+    yield loss(
+        name="dice_focal",
+        target="medloss_compound.dice_compounds:DiceFocalLoss",
+        also=("medloss_compound.dice_compounds:dice_focal",),
+    )
     yield loss(name="bce_dice", target="medloss_compound.dice_compounds:BCEDiceLoss")
     yield loss(
         name="dice_topk",

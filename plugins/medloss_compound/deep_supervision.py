@@ -15,7 +15,7 @@ from torch.nn.modules.loss import _Loss
 from medloss.base.kept import KeptForms
 from medloss.base.options import check_number, checked
 from medloss.base.segmentation import SegmentationLoss
-from medloss.base.targets import Target
+from medloss.base.targets import Target, with_channel
 from medloss.compound import TermValue, WeightedSum, build_inner_loss
 from medloss.compound.breakdown import LastPass
 from medloss.compound.class_values import ClosedPass
@@ -167,6 +167,8 @@ class DeepSupervisionLoss(_Loss):
         losses = [self._loss_of(k) for k in range(len(outputs))]
         weights = self._weights(list(outputs), losses)
         full = next(iter(outputs.values()))
+        if isinstance(first["label"], Tensor):
+            first["label"] = with_channel(first["label"], full)
         levels: list[_Level] = []
         summands: list[Tensor] = []
         for k, (name, output) in enumerate(outputs.items()):

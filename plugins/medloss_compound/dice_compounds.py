@@ -101,7 +101,7 @@ class DiceCELoss(DiceAnd):
         dice_weight = weight
         if weight is not None and not self.include_background:
             dice_weight = weight[1:]
-        if dice_weight is not None and len(dice_weight) == 1:  # one class: nothing to weigh against
+        if dice_weight is not None and len(dice_weight) < 2:  # one class: nothing to weigh against
             dice_weight = None
         dice = self.dice(weight=dice_weight, **self.pass_on("include_background"))
         cross_entropy = CrossEntropyLoss(
@@ -210,6 +210,10 @@ class GeneralizedDiceFocalLoss(WeightedSum):
         self.set_terms(
             {"generalized_dice": (self.lambda_gdl, dice), "focal": (self.lambda_focal, focal)}
         )
+
+
+dice_ce, dice_focal, generalized_dice_focal = DiceCELoss, DiceFocalLoss, GeneralizedDiceFocalLoss
+"""MONAI's short names."""
 
 
 @options

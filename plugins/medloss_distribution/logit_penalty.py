@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from medloss.base import SegmentationLoss, options
+from medloss.base.options import under_another_name
+from medloss.base.segmentation import OldNames
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums, Term
 from medloss.sums.numeric import ratio
 from medloss_distribution.cross_entropy import cross_entropy_of
-from medloss_distribution.svls_cross_entropy import window_sum
 
 
 @options
@@ -116,7 +119,7 @@ class MarginLabelSmoothingLoss(LogitPenaltyLoss):
 
 
 @options
-class NACLLoss(LogitPenaltyLoss):
+class NACLLoss(LogitPenaltyLoss, OldNames):
     """Cross entropy that keeps logits near the class shares among the neighbours.
 
     Formula:
@@ -133,11 +136,20 @@ class NACLLoss(LogitPenaltyLoss):
         finite value and full gradient.
 
     MONAI differs: near the image border it divides by the whole window, so that the shares no
-    longer sum to 1 (``divide_by="window"``).
+    longer sum to 1 (``divide_by="window"``, which ``classes`` brings).
 
     Args:
         lambda_penalty: weight of the penalty.
         divide_by: ``"valid"``, the voxels of the window that count, or ``"window"``, all of it.
+        classes: MONAI's number of classes, which brings MONAI's softmax and window unless others
+            are asked for; the input has to have as many.
+        dim: MONAI's number of spatial axes, likewise.
+        kernel_size: voxels of the window along each axis, odd.
+        kernel_ops: ``"mean"``, where all voxels of the window count alike, or ``"gaussian"``, whose
+            window reaches 4 ``sigma``.
+        distance_type: ``"l1"``, or ``"l2"`` for (τ − z)².
+        alpha: MONAI's name of ``lambda_penalty``.
+        sigma: of ``"gaussian"``, in voxels.
 
     Example:
         >>> import torch
@@ -153,24 +165,61 @@ class NACLLoss(LogitPenaltyLoss):
 
     spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
-    positional: ClassVar[tuple[str, ...]] = ()  # MONAI's are numbers of classes and of axes
-    renamed: ClassVar[Mapping[str, str]] = {
-        "classes": "the input tells how many there are; leave it out",
-        "dim": "the input tells how many axes there are; leave it out",
-        "kernel_size": "the window has 3 voxels along each axis; leave it out",
-        "kernel_ops": "all neighbours count alike, which is 'mean'; leave it out",
-        "distance_type": "the penalty is the absolute difference, 'l1'; leave it out",
-        "alpha": "it is lambda_penalty here",
-        "sigma": "all neighbours count alike; leave it out",
-    }
+    positional: ClassVar[tuple[str, ...]] = (
+        "classes",
+        "dim",
+        "kernel_size",
+        "kernel_ops",
+        "distance_type",
+        "alpha",
+        "sigma",
+    )
 
-    divide_by: Literal["valid", "window"] = "valid"
+    divide_by: Literal["valid", "window"] | None = None
+    classes: int | None = None
+    dim: int | None = None
+    kernel_size: int = 3
+    kernel_ops: Literal["mean", "gaussian"] = "mean"
+    distance_type: Literal["l1", "l2"] = "l1"
+    alpha: float | None = None
+    sigma: float = 1.0
+
+    def __post_init__(self) -> None:
+        under_another_name(self, "alpha", "lambda_penalty")
+        if self.classes is not None:
+            self.softmax = self.softmax or not (self.sigmoid or self.other_act is not None)
+        if self.divide_by is None:
+            self.divide_by = "valid" if self.classes is None else "window"
+        super().__post_init__()
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: expected an odd number, got {self.kernel_size}")
+        if not self.sigma > 0:
+            raise ValueError(f"sigma: expected more than 0, got {self.sigma!r}")
+        unused = ("sigma", "kernel_size")[self.kernel_ops == "gaussian"]
+        default = getattr(type(self), unused)
+        if getattr(self, unused) != default:
+            raise ValueError(
+                f"{unused}: expected {default}, as kernel_ops={self.kernel_ops!r} makes no use of "
+                f"it, got {getattr(self, unused)!r}"
+            )
+
+    def check(self, prepared: Prepared) -> None:
+        """Refuse an input of other classes or axes than were told."""
+        super().check(prepared)
+        shape = prepared.values.shape
+        for name, found in (("classes", shape[1]), ("dim", len(shape) - 2)):
+            told = getattr(self, name)
+            if told not in (None, found):
+                raise ValueError(f"{name}: expected {found}, as the input has, got {told}")
 
     def penalty(self, z: Tensor, prepared: Prepared) -> Tensor:
         """|τ − z|, for independent classes its mean with that of the rest, |(1 − τ) − 0|."""
+        power = int(self.distance_type[1])
         share = self.share(prepared)
-        penalty = (share - z).abs()
-        return penalty if prepared.activation == "softmax" else (penalty + 1 - share) / 2
+        penalty = (share - z).abs().pow(power)
+        if prepared.activation == "softmax":
+            return penalty
+        return (penalty + (1 - share).pow(power)) / 2
 
     @torch.no_grad()
     def share(self, prepared: Prepared) -> Tensor:
@@ -179,7 +228,41 @@ class NACLLoss(LogitPenaltyLoss):
         counts = torch.ones_like(g[:, :1])
         if prepared.mask is not None:
             counts = (prepared.mask > 0).to(g)
-        inside: Tensor = window_sum(g * counts, 1.0)
-        if self.divide_by == "window":
-            return inside / float(3 ** sum(length > 1 for length in g.shape[2:]))
-        return inside / window_sum(counts, 1.0).clamp_min(1)
+        weights = [1.0] * self.kernel_size
+        if self.kernel_ops == "gaussian":
+            weights = of_normal(self.sigma)
+        inside: Tensor = window_sum(g * counts, weights)
+        if self.divide_by == "valid":
+            return ratio(inside, window_sum(counts, weights))
+        if self.kernel_ops == "gaussian":  # whose weights add up to 1
+            return inside
+        return inside / float(self.kernel_size ** (g.ndim - 2))
+
+
+def window_sum(x: Tensor, weights: Sequence[float]) -> Tensor:
+    """Weighted sum over a window along every spatial axis; beyond the image there is nothing.
+
+    Args:
+        x: (B, C, *spatial).
+        weights: along one axis, an odd number of them; across a corner it is the product.
+    """
+    for axis in range(2, x.ndim):
+        around = list(x.shape)
+        around[axis] = len(weights) // 2
+        beyond = x.new_zeros(around)
+        wider, x = torch.cat([beyond, x, beyond], axis), torch.zeros_like(x)
+        for k, weight in enumerate(weights):
+            x = x.add(wider.narrow(axis, k, x.shape[axis]), alpha=weight)
+    return x
+
+
+def of_normal(sigma: float) -> list[float]:
+    """What lies of a normal distribution in each voxel as far as 4 ``sigma``.
+
+    Example:
+        >>> [round(weight, 3) for weight in of_normal(0.5)]
+        [0.001, 0.157, 0.683, 0.157, 0.001]
+    """
+    reach = int(4 * sigma + 0.5)
+    below = [math.erf((k - 0.5) / (math.sqrt(2) * sigma)) for k in range(-reach, reach + 2)]
+    return [(b - a) / 2 for a, b in itertools.pairwise(below)]

@@ -14,17 +14,18 @@ from medloss.base.targets import Prepared
 from medloss_distribution.cross_entropy import cross_entropy_of
 
 
-def window_sum(x: Tensor, side: float, *, replicate: bool = False) -> Tensor:
+def window_sum(x: Tensor, side: float) -> Tensor:
     """Separable window (side, 1, side) along every spatial axis longer than one voxel.
+
+    Beyond the image the outermost voxels are repeated.
 
     Args:
         x: (B, C, *spatial).
         side: weight of a neighbour along one axis; across a corner it is the product.
-        replicate: repeat the outermost voxels beyond the image, where otherwise nothing is.
     """
     for axis in range(2, x.ndim):
         if x.shape[axis] > 1:
-            before, after = _neighbours(x, axis, replicate)
+            before, after = _neighbours(x, axis, True)
             x = x + side * (before + after)
     return x
 
@@ -120,4 +121,4 @@ class SVLSCrossEntropyLoss(SegmentationLoss):
         neighbours = (1 + 2 * side) ** axes - 1
         if neighbours == 0:  # a single voxel has none
             return g
-        return (g + (window_sum(g, side, replicate=True) - g) / neighbours) / 2
+        return (g + (window_sum(g, side) - g) / neighbours) / 2

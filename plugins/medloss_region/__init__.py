@@ -18,10 +18,12 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="dice",
         target="medloss_region.dice:DiceLoss",
-        also=("medloss_region.dice:MaskedDiceLoss",),
+        also=("medloss_region.dice:MaskedDiceLoss", "medloss_region.dice:Dice"),
     )
     yield loss(
-        name="generalized_dice", target="medloss_region.generalized_dice:GeneralizedDiceLoss"
+        name="generalized_dice",
+        target="medloss_region.generalized_dice:GeneralizedDiceLoss",
+        also=("medloss_region.generalized_dice:generalized_dice",),
     )
     yield loss(name="tversky", target="medloss_region.tversky:TverskyLoss")
     yield loss(name="focal_tversky", target="medloss_region.tversky:FocalTverskyLoss")
@@ -34,6 +36,7 @@ def medloss_losses() -> Iterator[Loss]:
     yield loss(
         name="generalized_wasserstein_dice",
         target="medloss_region.generalized_wasserstein_dice:GeneralizedWassersteinDiceLoss",
+        also=("medloss_region.generalized_wasserstein_dice:generalized_wasserstein_dice",),
     )
     yield loss(
         name="asymmetric_similarity",

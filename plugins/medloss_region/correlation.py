@@ -16,9 +16,9 @@ class MCCLoss(RegionLoss):
     """One minus Matthews' correlation coefficient, which counts true negatives too.
 
     Formula:
-        L = 1 − (TP TN − FP FN) / √((TP + FP) (TP + FN) (TN + FP) (TN + FN) + smooth_dr) for each
-        sample and class, in float64 as 1 − (N Σpg − Σp Σg) / √(Σp Σg (N − Σp) (N − Σg)) over N
-        voxels. smooth_nr has no use here.
+        L = 1 − (TP TN − FP FN + smooth_nr) / √((TP + FP) (TP + FN) (TN + FP) (TN + FN) + smooth_dr)
+        for each sample and class, in float64 as 1 − (N Σpg − Σp Σg) / √(Σp Σg (N − Σp) (N − Σg))
+        over N voxels.
 
     Range: [0, 2]; 1 is chance.
 
@@ -26,7 +26,10 @@ class MCCLoss(RegionLoss):
         the coefficient is undefined and taken as 0: value 1 and gradient exactly 0, for a full
         target too. Put cross entropy beside it.
 
+    MONAI differs: where a hard prediction is perfect it sets 0, for an empty and a full target too.
+
     Args:
+        smooth_nr: added to the difference of two products of volumes; here 0, as in MONAI.
         smooth_dr: added under the root, a product of four volumes.
 
     Example:
@@ -50,6 +53,8 @@ class MCCLoss(RegionLoss):
 
     two_channels_equal_one: ClassVar[bool] = True
 
+    smooth_nr: float = 0.0
+
     def terms(self) -> tuple[str, ...]:
         """Overlap and volumes."""
         return ("tp", "p", "t", "v")
@@ -60,7 +65,7 @@ class MCCLoss(RegionLoss):
         product = p * t * (v - p) * (v - t)
         defined = ~(product <= 0)  # a NaN has to come out
         root = torch.where(defined, product + self.smooth_dr, 1).sqrt()
-        value = 1 - torch.where(defined, v * tp - p * t, 0) / root
+        value = 1 - torch.where(defined, v * tp - p * t + self.smooth_nr, 0) / root
         return torch.where(v == 0, 0, value).to(s.tp)
 
 

@@ -126,16 +126,19 @@ class DiceLoss(DiceBase):
 
 @options
 class MaskedDiceLoss(DiceLoss):
-    """Dice loss that takes its mask by place, as MONAI's of this name.
+    """Dice loss that takes its mask by place, one for all samples too, as MONAI's of this name.
 
-    MONAI differs: it multiplies the input by the mask before the activation, which leaves a
-    probability of one half in masked voxels.
+    MONAI differs: with ``to_onehot_y`` a masked voxel is one of the background in its target.
     """
+
+    positional: ClassVar[tuple[str, ...]] = DiceLoss.positional[:-1]
 
     def forward(
         self, input: Tensor, target: Any, mask: Tensor | None = None, **extras: Any
     ) -> Tensor:
         """Value of the loss; arguments as those of every loss."""
+        if isinstance(mask, Tensor) and isinstance(input, Tensor) and mask.shape[:1] == (1,):
+            mask = mask.expand(input.shape[0], *mask.shape[1:])
         return super().forward(input, target, mask=mask, **extras)
 
 
@@ -220,3 +223,7 @@ class LogCoshDiceLoss(DiceBase):
         dice = (1 - self.coefficient(s)) * annotated
         mean = ratio(dice.sum(1, keepdim=True), annotated.sum(1, keepdim=True))
         return torch.log1p(2 * torch.sinh(mean / 2).square())  # log cosh, exact near 0
+
+
+Dice = DiceLoss
+"""MONAI's short name."""

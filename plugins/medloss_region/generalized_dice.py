@@ -155,3 +155,7 @@ class PenaltyGeneralizedDiceLoss(GeneralizedDiceLoss):
         """One value for each sample, (B, 1)."""
         generalized = super().per_class(s)
         return generalized / (1 + self.k * (1 - generalized))
+
+
+generalized_dice = GeneralizedDiceLoss
+"""MONAI's short name."""

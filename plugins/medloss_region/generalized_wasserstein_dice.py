@@ -23,6 +23,8 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         T = Σ_v (M[y(v), 0] − W(v)) over the voxels of the other classes;
         L = 1 − (2 T + smooth_nr) / (2 T + Σ_v W(v) + smooth_dr) for each sample.
         For two classes at distance 1 it is the Dice loss of class 1.
+        ``"GDL"``: L = 1 − (2 A + smooth_nr) / (A + Σ_v α m + smooth_dr), A = Σ_v α (m − W(v)) over
+        all voxels, m the largest distance, α = 1 / (1 + number of voxels of the class y(v)).
 
     Range: [0, 1] where no class is farther from another than from the background, as in the paper;
         otherwise, or with ``sigmoid``, it may exceed 1.
@@ -37,8 +39,8 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         distances: M, one row for each true class; zeros on the diagonal. By default every
             confusion costs 1.
         dist_matrix: MONAI's name of ``distances``, which brings MONAI's softmax where no other
-            activation is asked for.
-        weighting_mode: ``"default"``; MONAI's ``"GDL"`` is not offered.
+            activation is asked for; scaled to a largest distance of 1 as there.
+        weighting_mode: ``"default"``, or ``"GDL"`` for all classes alike, whatever their volumes.
         include_background: no difference; the background is the reference and never an object.
         weight: none; M weights the classes.
 
@@ -55,7 +57,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         0.296323492062
 
     Source:
-        Fidon 2017, arXiv:1707.00478.
+        Fidon 2017, arXiv:1707.00478; Tilborghs 2020, arXiv:2007.15546 (``"GDL"``).
     """
 
     positional: ClassVar[tuple[str, ...]] = (
@@ -68,7 +70,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
 
     distances: Sequence[Sequence[float]] | None = None
     dist_matrix: Sequence[Sequence[float]] | None = None
-    weighting_mode: Literal["default"] = "default"
+    weighting_mode: Literal["default", "GDL"] = "default"
 
     def __post_init__(self) -> None:
         if self.dist_matrix is not None:
@@ -76,7 +78,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
                 raise ValueError(
                     "dist_matrix: it is MONAI's name of distances; expected one of them"
                 )
-            self.distances, self.dist_matrix = self.dist_matrix, None
+            self.distances, self.dist_matrix = _scaled(_checked(self.dist_matrix)), None
             self.softmax = not (self.sigmoid or self.other_act is not None)
         super().__post_init__()
         self.include_background = True
@@ -104,48 +106,85 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         return torch.tensor(self.distances, dtype=like.dtype, device=like.device)
 
     @property
-    def on_objects(self) -> Term:
-        """The sum Σ p_c M[y, c] over the voxels of all classes but the background."""
-        return Term("map", map=f"class_distance:{self.distances}")
+    def of_labels(self) -> Term:
+        """The sum Σ p_c M[y, c], over the voxels of all classes but the background, or weighted."""
+        return Term("map", map=f"class_distance:{self.weighting_mode}:{self.distances}")
 
     def terms(self) -> tuple[str | Term, ...]:
         """Distances on the objects, probabilities on the background, and volumes."""
-        return (self.on_objects, Term("map", map="background"), "t")
+        if self.weighting_mode == "GDL":
+            return (self.of_labels, "t")
+        return (self.of_labels, Term("map", map="background"), "t")
 
     def maps(self, prepared: Prepared) -> Mapping[str, Tensor]:
-        """The row of M of each voxel's class, 0 on the background; and the background."""
-        rows = self.matrix(prepared.values.shape[1], prepared.input)
-        rows[0] = 0
-        if prepared.is_index:
-            rows = F.pad(rows, (0, 0, 0, 1))  # of no class
-            distance = F.embedding(prepared.class_numbers()[:, 0], rows).movedim(-1, 1)
-            background = (prepared.target == 0).to(prepared.input)
-            share = annotated_share(prepared)
-            if share is not None:
-                distance, background = distance * share, background * share
-        else:
-            g = prepared.one_hot()
-            if prepared.present is not None:
-                g = g * prepared.present.reshape(*g.shape[:2], *[1] * (g.ndim - 2))
-            distance, background = torch.einsum("bl...,lc->bc...", g, rows), g[:, :1]
+        """The row of M of each voxel's class, 0 on the background or weighted; the background."""
+        name = str(self.of_labels.map)
+        rows = self.matrix(prepared.values.shape[1], prepared.input)[None]
+        if self.weighting_mode == "GDL":
+            volumes, _ = self.counted(prepared.sums(("t",)), prepared)
+            return {name: _rows_of_labels(rows * _alpha(volumes.t)[..., None], prepared)}
+        rows[:, 0] = 0
+        background = prepared.one_hot()[:, :1] if not prepared.is_index else prepared.target == 0
+        share = annotated_share(prepared)
+        if share is not None:
+            background = background * share
         return {
-            str(self.on_objects.map): distance,
-            "background": background.expand_as(prepared.input),
+            name: _rows_of_labels(rows, prepared),
+            "background": background.to(prepared.input).expand_as(prepared.input),
         }
 
     def is_additive(self, prepared: Prepared) -> bool:
-        """Its maps look at no neighbours."""
-        return True
+        """Its maps look at no neighbours; weights of volumes do."""
+        return self.weighting_mode == "default"
 
     def per_class(self, s: ClassSums) -> Tensor:
         """One value for each sample, (B, 1)."""
         matrix = self.matrix(s.t.shape[1], s.t)
-        on_objects = s[self.on_objects.name, str(self.on_objects.map)].sum(1, keepdim=True)
+        of_labels = s[self.of_labels.name, str(self.of_labels.map)].sum(1, keepdim=True)
+        if self.weighting_mode == "GDL":
+            everything = (matrix.max() * _alpha(s.t) * s.t).sum(1, keepdim=True)
+            overlap = everything - of_labels
+            return 1 - (2 * overlap + self.smooth_nr) / (overlap + everything + self.smooth_dr)
         on_background = (s["map", "background"] * matrix[0]).sum(1, keepdim=True)
-        overlap = 2 * ((s.t * matrix[:, 0]).sum(1, keepdim=True) - on_objects)
+        overlap = 2 * ((s.t * matrix[:, 0]).sum(1, keepdim=True) - of_labels)
         return 1 - (overlap + self.smooth_nr) / (
-            overlap + on_objects + on_background + self.smooth_dr
+            overlap + of_labels + on_background + self.smooth_dr
         )
+
+
+generalized_wasserstein_dice = GeneralizedWassersteinDiceLoss
+"""MONAI's short name."""
+
+
+def _alpha(volumes: Tensor) -> Tensor:
+    return 1 / (1 + volumes)
+
+
+def _rows_of_labels(rows: Tensor, prepared: Prepared) -> Tensor:
+    """The row of each voxel's class, (B, C, *spatial); 0 where that was not annotated.
+
+    Args:
+        rows: (B, C, C), or (1, C, C) for all samples.
+        prepared: checked inputs.
+    """
+    batch, classes = prepared.values.shape[:2]
+    rows = rows.expand(batch, -1, -1)
+    if not prepared.is_index:
+        g = prepared.one_hot()
+        if prepared.present is not None:
+            g = g * prepared.present.reshape(batch, classes, *[1] * (g.ndim - 2))
+        return torch.einsum("bl...,blc->bc...", g, rows)
+    label = prepared.class_numbers()[:, 0]
+    first = torch.arange(batch, device=label.device) * (classes + 1)
+    table = F.pad(rows, (0, 0, 0, 1)).flatten(0, 1)  # the last row of a sample is of no class
+    found = F.embedding(label + first.view(-1, *[1] * (label.ndim - 1)), table).movedim(-1, 1)
+    share = annotated_share(prepared)
+    return found if share is None else found * share
+
+
+def _scaled(distances: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    largest = max(map(max, distances))
+    return tuple(tuple(each / largest for each in row) for row in distances)
 
 
 def _checked(distances: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss.base import RegionLoss, SegmentationLoss, options
+from medloss.base.options import under_another_name
 from medloss.base.targets import Prepared
 from medloss.sums import ClassSums
 from medloss.sums.numeric import power
@@ -109,14 +110,8 @@ class TverskyLoss(TverskyBase):
     beta: float | None = None
 
     def __post_init__(self) -> None:
-        for theirs, ours in (("alpha", "fp_weight"), ("beta", "fn_weight")):
-            given = getattr(self, theirs)
-            if given is None:
-                continue
-            if getattr(self, ours) not in (getattr(type(self), ours), given):
-                raise ValueError(f"{theirs}: it is MONAI's name of {ours}; expected one of them")
-            setattr(self, ours, given)
-        self.alpha, self.beta = self.fp_weight, self.fn_weight
+        under_another_name(self, "alpha", "fp_weight")
+        under_another_name(self, "beta", "fn_weight")
         super().__post_init__()
 
     def per_class(self, s: ClassSums) -> Tensor:

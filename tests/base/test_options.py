@@ -17,79 +17,9 @@ from medloss.base import RegionLoss, options
 from medloss.offers.host import host
 
 CLASSES = {o.record.attribute: o.load() for o in host().losses if o.record.name != "compound"}
-SHARED = sorted(name for name in dir(medloss.losses) if hasattr(monai.losses, name))
-VALUES: dict[str, Any] = {
-    "include_background": False,
-    "to_onehot_y": True,
-    "sigmoid": True,
-    "softmax": False,
-    "other_act": None,
-    "reduction": "sum",
-    "smooth_nr": 0.25,
-    "smooth_dr": 0.5,
-    "batch": True,
-    "weight": [0.5, 2.0],
-    "squared_pred": True,
-    "jaccard": True,
-    "soft_label": True,
-    "gamma": 3.0,
-    "alpha": 0.25,
-    "beta": 0.75,
-    "lambda_dice": 0.5,
-    "lambda_ce": 2.0,
-    "lambda_focal": 2.0,
-    "lambda_gdl": 0.5,
-    "label_smoothing": 0.0,
-    "ignore_index": 7,
-    "use_softmax": True,
-    "w_type": "simple",
-    "dist_matrix": [[0, 1.0], [1.0, 0]],
-    "weighting_mode": "default",
-    "iter_": 2,
-    "smooth": 1e-3,
-    "num_classes": 2,
-    "delta": 0.6,
-    "weight_mode": "two",
-    "weights": [1.0],
-    "loss": "dice",
-}
 
 
-@pytest.mark.parametrize("name", SHARED)
-def test_places_are_those_of_monai_or_refused(name: str) -> None:
-    """Every prefix of MONAI's places: the same options as by name, or an error."""
-    ours, places = getattr(medloss.losses, name), []
-    for parameter in inspect.signature(getattr(monai.losses, name)).parameters.values():
-        places.append(parameter.name)
-        values = dict(VALUES)
-        if name in ("GeneralizedDiceLoss", "MCCLoss"):
-            values["weight"] = None
-        if name == "AsymmetricUnifiedFocalLoss":
-            values["weight"] = 0.25
-        given = [values.get(place) for place in places]
-        try:
-            by_place = ours(*given)
-        except TypeError:
-            continue
-        by_name = ours(**dict(zip(places, given, strict=True)))
-        assert repr(by_place) == repr(by_name), places
-
-
-def test_the_places_that_were_found_wrong() -> None:
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(2, 3, 5, 6, generator=generator)
-    y = torch.randint(0, 3, (2, 1, 5, 6), generator=generator)
-    places = (True, True, 3.0)
-    expected = monai.losses.FocalLoss(*places)(z, y)
-    torch.testing.assert_close(medloss.losses.FocalLoss(*places)(z, y), expected)
-    distances = torch.tensor([[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]])
-    expected = monai.losses.GeneralizedWassersteinDiceLoss(distances)(z, y)
-    torch.testing.assert_close(
-        medloss.losses.GeneralizedWassersteinDiceLoss(distances)(z, y), expected
-    )
-    for name, given in (("HausdorffDTLoss", 2.0), ("LogHausdorffDTLoss", 2.0), ("NACLLoss", 3)):
-        with pytest.raises(TypeError, match=f"{name}: expected names, got 1 without"):
-            getattr(medloss.losses, name)(given)
+def test_the_first_place_of_a_metric_is_no_number() -> None:
     with pytest.raises(TypeError, match="include_background: expected True or False"):
         medloss.metrics.PanopticQualityMetric(3)
 
@@ -146,33 +76,19 @@ def test_places_and_names_of_ones_own_loss() -> None:
         OwnLoss(True, False, False, False, None, 3.0)
 
 
-def test_names_of_monai_lead_somewhere() -> None:
+def test_names_of_input_and_target_of_monai() -> None:
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(2, 3, 6, 7, generator=generator)
     y = torch.randint(0, 3, (2, 1, 1, 7), generator=generator).expand(2, 1, 6, 7).contiguous()
     for name in ("SoftclDiceLoss", "SoftDiceclDiceLoss"):
-        for places in ((), (2, 0.5, 0.5) if name == "SoftDiceclDiceLoss" else (2, 0.5)):
-            named = {"to_onehot_y": True, "softmax": True}
-            expected = getattr(monai.losses, name)(*places, **named)(z, y)
-            found = getattr(medloss.losses, name)(*places, **named)(y_pred=z, y_true=y)
-            torch.testing.assert_close(found, expected)
-    p, one = z[:, :2].softmax(1), (y > 0).long()
-    both = torch.cat([1 - one, one], 1).float()
-    for places in ((), (False, 2, 0.2, 0.3, 0.6)):
-        expected = monai.losses.AsymmetricUnifiedFocalLoss(*places)(p, both)
-        found = medloss.losses.AsymmetricUnifiedFocalLoss(*places)(y_pred=p, y_true=one)
+        named = {"to_onehot_y": True, "softmax": True}
+        expected = getattr(monai.losses, name)(**named)(z, y)
+        found = getattr(medloss.losses, name)(**named)(y_pred=z, y_true=y)
         torch.testing.assert_close(found, expected)
-    mask = (torch.rand(2, 1, 6, 7, generator=generator) > 0.5).float()
-    expected = monai.losses.MaskedDiceLoss()(p, both, mask)
-    torch.testing.assert_close(medloss.losses.MaskedDiceLoss()(p, one, mask), expected)
-    named = {"to_onehot_y": True, "sigmoid": True, "smooth_nr": 0.0, "smooth_dr": 1e-12}
-    expected = monai.losses.GeneralizedDiceFocalLoss(gamma=1.0, lambda_gdl=2, **named)(z, y)
-    found = medloss.losses.GeneralizedDiceFocalLoss(gamma=1.0, lambda_gdl=2, **named)(z, y)
-    torch.testing.assert_close(found, expected)
-    with pytest.raises(TypeError, match="'classes'; the input tells"):
-        medloss.losses.NACLLoss(classes=3, dim=2)
-    with pytest.raises(TypeError, match="'alpha'; it is lambda_penalty"):
-        medloss.loss("nacl", alpha=0.1)
+    nacl = medloss.losses.NACLLoss(3, 2)
+    torch.testing.assert_close(nacl(inputs=z, targets=y[:, 0]), nacl(z, y))
+    with pytest.raises(TypeError, match="y_true: it is target; expected one of them"):
+        medloss.losses.SoftclDiceLoss(softmax=True)(z, target=y, y_true=y)
     with pytest.raises(ValueError, match="dist_matrix: it is MONAI's name"):
         medloss.losses.GeneralizedWassersteinDiceLoss(
             dist_matrix=[[0, 1], [1, 0]], distances=[[0, 1], [1, 0]]

@@ -470,7 +470,6 @@ def test_calls_that_cannot_be_meant() -> None:
     refused("did you mean 'mask'", outputs, {"label": label, "maks": label})
     refused("mask: given twice", outputs, {"label": label, "mask": label}, extras={"mask": label})
     refused("target: expected .*'label'.* did you mean 'label'", outputs, {"lable": label})
-    refused("target: expected .* to match input", outputs[0], label[:, 0])  # no stack of images
     stack = torch.stack([outputs[0][..., 0]] * 3, 1)  # it might be a volume
     refused("target: expected .* to match input", stack, one_hot(label[..., 0], 3))
     refused("mask: expected a torch.Tensor", outputs, {"label": label, "mask": [1]})
