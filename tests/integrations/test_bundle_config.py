@@ -155,7 +155,7 @@ UNLIKE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no loss": (
         {"trainer": {"_target_": "SupervisedTrainer", "network": "@n"}, "n": {}},
-        "nothing is the loss_function in train.json: its trainer trainer has no loss_function",
+        "nothing is the loss_function in train.json: its trainer trainer has none",
     ),
 }
 

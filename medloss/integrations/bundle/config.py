@@ -374,10 +374,8 @@ _OF_PATHS = {
     for name in ("join", "exists", "isfile", "isdir", "dirname", "basename", "abspath")
 }
 _OF_TEXTS = ("replace", "format", "strip", "lower", "upper")
-_READERS = (
-    *("load", "open", "read_csv", "load_config_file", "load_decathlon_datalist", "datafold_read"),
-)
-"""Functions whose first argument is a file that must be there."""
+_READERS = ("load", "load_config_file")
+"""Functions whose first argument is a file that must be there: weights, or a configuration."""
 
 
 def _expression(text: str) -> ast.expr | None:

@@ -57,9 +57,8 @@ class Roles:
         """The id of an argument of the engine, or of what is usually called so."""
         if self.engine is not None:
             found = self.config.argument(self.engine, name)
-            # MONAI's engines have a default for the rest: what the file calls so is another's
-            has_default = name not in ("network", "loss_function", "device")
-            if found or (has_default and self.config.argument(self.engine, self.loader)):
+            # of MONAI's engines the rest is a default, and what the file calls so is another's
+            if found or (name != "device" and self.config.argument(self.engine, self.loader)):
                 return found
         return self._named(_NAMES.get(name, ()))
 
@@ -73,7 +72,7 @@ class Roles:
         if found is None:
             names = ", ".join(_NAMES.get(name, (name,)))
             where = (
-                f"its {self.kind} {self.engine} has no {name}, and there is no {names}"
+                f"its {self.kind} {self.engine} has none"
                 if self.engine is not None
                 else f"it has no {self.kind}, and no {names}"
             )
