@@ -18,6 +18,7 @@ from triton.runtime import driver
 
 from medloss.distance import gpu as distances
 from medloss.distance.separable import Measurement
+from medloss.histograms import confidence_gpu as confidence
 from medloss.histograms import gpu as histograms
 from medloss.sums import Activation, Term
 from medloss.sums.gpu import backend, ratios, true_class
@@ -229,6 +230,21 @@ def of_histograms(classes: int, name: str = "dice_ce") -> Launch:
     return Launch(f"error histograms, {name}, {classes}", histograms, names, call)
 
 
+def of_confidence(classes: int, name: str, *, soft: bool) -> Launch:
+    """Sums over bins of probability, for activation, target and mask of a variant."""
+    asked = request(VARIANTS[name], classes, torch.float32)
+
+    def call() -> None:
+        given = asked.input, asked.target, asked.mask, asked.activation
+        confidence.sums(*given, 20, soft)
+        table = torch.zeros(1, classes, 3, 21 if soft else 20)
+        confidence.slopes(*given, table, soft, torch.empty_like(asked.input))
+
+    names = "confidence_kernel", "confidence_slopes_kernel"
+    words = f"{'soft' if soft else 'hard'} bins of probability, {name}, {classes}"
+    return Launch(words, confidence, names, call)
+
+
 def of_distances(shape: tuple[int, ...], dtype: torch.dtype, **sides: int) -> Launch:
     """The passes of a distance transform."""
     mask = torch.zeros(1, 2, *shape, dtype=torch.bool)
@@ -251,6 +267,8 @@ def representatives() -> Iterator[Launch]:
     yield of_log_p(14)
     yield of_histograms(14)
     yield of_histograms(3, "all, sigmoid")
+    yield of_confidence(14, "dice_ce", soft=False)
+    yield of_confidence(3, "all, sigmoid", soft=True)
     yield of_distances((16, 12, 128), torch.float32)
 
 

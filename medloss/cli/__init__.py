@@ -144,7 +144,9 @@ class _LazyGroup(click.Group):
                 raise Stopped(f"the output cannot be written: {error.strerror}") from error
             return code if isinstance(code, int) else 0
         except click.ClickException as error:
-            say(f"Error: {error.format_message()}{_help_of(error)}", err=True)
+            # Since click 8.2 a command without arguments is such an error, whose text is the help.
+            begins = "" if type(error).__name__ == "NoArgsIsHelpError" else "Error: "
+            say(f"{begins}{error.format_message()}{_help_of(error)}", err=True)
             return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             say("Error: interrupted", err=True)

@@ -384,7 +384,10 @@ def _read(path: Path) -> BenchReport:
 
     if not path.is_file():
         raise ValueError(f"--from: {path} does not exist")
-    return loads(path.read_text(encoding="utf-8"))
+    try:
+        return loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"--from: {path}: {error}") from error
 
 
 def _restart_warm() -> None:

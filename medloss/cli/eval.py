@@ -21,7 +21,13 @@ from medloss.cli.eval_inputs import (
     definition_options,
     input_options,
 )
-from medloss.cli.eval_outputs import RESULT_OPTIONS, WORK_OPTIONS, OutputOptions, output_options
+from medloss.cli.eval_outputs import (
+    RESULT_OPTIONS,
+    STATISTICS_OPTIONS,
+    WORK_OPTIONS,
+    OutputOptions,
+    output_options,
+)
 from medloss.cli.eval_pictures import PICTURE_OPTIONS, ImageOptions, picture_options
 from medloss.cli.exits import FAILED, NOT_GOOD_ENOUGH, InterruptedCommand, stops
 from medloss.cli.options import PATH, SectionedCommand, usage_errors
@@ -51,6 +57,7 @@ _SECTIONS = {
     "Which files belong together": FILE_OPTIONS,
     "What their values mean": VALUE_OPTIONS,
     "What is computed": DEFINITION_OPTIONS,
+    "Statistics, and limits": STATISTICS_OPTIONS,
     "What comes out": RESULT_OPTIONS,
     "What its pictures show": PICTURE_OPTIONS,
     "Who does the work": WORK_OPTIONS,

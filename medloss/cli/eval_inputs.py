@@ -234,7 +234,8 @@ _DEFINITION = (
         multiple=True,
         shell_complete=completed("metric", several=True),
         metavar="NAME[:option=value,...]",
-        help="A metric of 'medloss list'; repeatable.  [default: dice, sensitivity, specificity, "
+        help="Metrics of 'medloss list', by name or alias (nsd, hd95 ...), several between commas; "
+        "repeatable. Results have the full names.  [default: dice, sensitivity, specificity, "
         "hausdorff95, average_symmetric_surface_distance, normalized_surface_dice]",
     ),
     click.option(
@@ -243,7 +244,7 @@ _DEFINITION = (
         multiple=True,
         shell_complete=completed("loss", several=True),
         metavar="NAME[:option=value,...]",
-        help="A loss of 'medloss list', computed on each whole case; repeatable.",
+        help="Losses of 'medloss list', likewise, computed on each whole case; repeatable.",
     ),
     click.option(
         "--missed",

@@ -334,8 +334,13 @@ _OPTIONS = (
 )
 
 WORK_OPTIONS = ("workers", "scheduler", "device", "resume")
+STATISTICS_OPTIONS = (
+    *("cluster", "by", "compare_definitions", "fail_under", "fail_over", "accept"),
+)
 RESULT_OPTIONS = tuple(
-    field.name for field in dataclasses.fields(OutputOptions) if field.name not in WORK_OPTIONS
+    field.name
+    for field in dataclasses.fields(OutputOptions)
+    if field.name not in (*WORK_OPTIONS, *STATISTICS_OPTIONS)
 )
 """What the options are about, in the order of the help."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +9,19 @@ import click
 
 from medloss.cli.eval_inputs import FILE_OPTIONS, VALUE_OPTIONS, undecided_options
 from medloss.cli.exits import FAILED
-from medloss.cli.options import FILE, PATH, SectionedCommand, check_outputs, usage_errors
+from medloss.cli.options import (
+    FILE,
+    PATH,
+    SectionedCommand,
+    Whole,
+    check_outputs,
+    completed,
+    usage_errors,
+)
 from medloss.cli.terminal import make_console, say
 from medloss.evaluation.planning import Definition, make_plan
 from medloss.evaluation.settings import InputSettings
+from medloss.runtime.progress import work
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +41,7 @@ _SECTIONS = {
 @click.option(
     "-m",
     "--metric",
+    shell_complete=completed("metric"),
     metavar="NAME[:option=value,...]",
     default="dice",
     show_default=True,
@@ -41,7 +49,7 @@ _SECTIONS = {
 )
 @click.option(
     "--folds",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=5,
     show_default=True,
     help="Parts of the cases that are decided by the thresholds of the other parts, to tell what "
@@ -70,7 +78,7 @@ def thresholds_command(
     Exit code: 0 when every case was used, 1 when one could not be, 2 for a wrong command.
     """
     from medloss.decision import write_thresholds
-    from medloss.evaluation.thresholds import find_thresholds
+    from medloss.evaluation.thresholds import ROUNDS, find_thresholds
 
     with usage_errors():
         check_outputs(output, force=force)
@@ -78,29 +86,18 @@ def thresholds_command(
             raise ValueError(f"--output: expected a file .json, by which it is known, got {output}")
         found = inputs.cases(prediction, reference)
         plan = make_plan(inputs, Definition(metrics=(metric,)), found)
-        console = make_console(stderr=True)
-        with _progress(console) as advance:
-            search = find_thresholds(found.pairs, plan, folds=folds, on_case=advance)
+        if len(plan.metrics) != 1:
+            raise ValueError(f"--metric: expected one metric, got {metric}")
+        counted = plan.metrics[0].record.facts == ("counts",)
+        passes = 1 + (0 if counted else ROUNDS) + (2 if folds else 0)
+        with work("cases read", passes * len(found.pairs)) as cases:
+            search = find_thresholds(found.pairs, plan, folds=folds, on_case=cases.step)
         written = write_thresholds(output, search.content)
     for name, reason in search.failed.items():
         say(f"not used: {name}: {reason}", err=True)
     _print(make_console(), written.content)
     say(f"Wrote {output}.")
     context.exit(FAILED if search.failed else 0)
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[], None]]:
-    from rich.progress import Progress, TextColumn
-
-    with Progress(
-        TextColumn("cases read: {task.completed}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda: progress.advance(task)
 
 
 def _print(console: Console, content: Any) -> None:

@@ -120,6 +120,7 @@ def value_of(name: str, loss: nn.Module, prepared: Prepared) -> Tensor:
             f"{name}: {type(loss).__name__}{_whose(loss)} knows no mask, present or "
             f"ignore_index; leave them out, or this term"
         )
+    _ = prepared.input  # which a fused head refuses: its raw input is no more than a shape
     label = prepared.label
     if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and prepared.is_index:
         label = label.squeeze(1).long()  # torch's class indices have no axis of channels

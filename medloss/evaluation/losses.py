@@ -49,13 +49,14 @@ def choose_loss(request: OfferRequest) -> LossChoice:
     for option in _ACTIVATIONS:
         if option in options:
             raise ValueError(f"{request.name}: files hold probabilities already, drop {option!r}")
-    record = host().losses.find(request.name).record
+    offer = host().losses.find(request.name)
     try:
         loss = medloss.loss(request.name, **options)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{request.name}: {error}") from error
+        reason = str(error).removeprefix(f"{offer.full_name}: ")
+        raise ValueError(f"{request.name}: {reason}") from error
     column = OfferRequest(f"{request.name}_loss", request.options).column
-    return LossChoice(column, record, options, loss)
+    return LossChoice(column, offer.record, options, loss)
 
 
 def loss_values(

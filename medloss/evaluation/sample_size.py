@@ -226,10 +226,10 @@ class _Pilot:
         ]
         if len(fitting) != 1:
             there = ", ".join(f"{metric}[{title or key}]" for metric, key, title in self.rows)
-            wrong = "no" if not fitting else "several"
+            wrong = "is none of the" if not fitting else "may be several of the"
             raise ValueError(
-                f"--metric: {asked or 'nothing'} names {wrong} of the values of {self.path}; it "
-                f"has {there or 'none'}"
+                f"--metric: {repr(asked) if asked else 'what is meant'} {wrong} values of "
+                f"{self.path}, which has {there or 'none'}"
             )
         return fitting[0]
 

@@ -302,6 +302,8 @@ def check_options(plan: EvalPlan) -> None:
                     list(_score(case, 1, 1, dataclasses.replace(plan, metrics=(each,))))
             except (TypeError, ValueError, ImportError) as error:
                 raise ValueError(f"{metric.column}: {error}") from error
+            except MemoryError as error:
+                raise ValueError(f"{metric.column}: too large: {error}") from error
 
 
 def evaluate_case_pair(

@@ -168,20 +168,22 @@ class Tried:
         Args:
             weights: how often each case counts; once by default.
         """
-        table = self.table
-        weights = np.ones(len(table)) if weights is None else weights
+        weights = np.ones(len(self.table)) if weights is None else weights
+        return float(self._bests(weights[None])[0])
+
+    def _bests(self, weights: NDArray[Any]) -> Floats:
+        """The best threshold by each row of weights."""
+        table, thresholds = self.table, np.array(self.thresholds)
         defined = ~np.isnan(table)
-        counted = weights @ defined
-        means = np.full(table.shape[1], -np.inf)
         total = weights @ np.where(defined, np.clip(table, -_WORST, _WORST), 0)
+        counted = weights @ defined
+        means = np.full(total.shape, -np.inf)
         np.divide(total if self.higher else -total, counted, out=means, where=counted > 0)
-        if not counted.any():
-            return 0.5
-        near = means >= means.max() - _EQUAL * max(1.0, abs(float(means.max())))
-        return min(
-            (t for t, is_near in zip(self.thresholds, near, strict=True) if is_near),
-            key=lambda t: abs(t - 0.5),
-        )
+        top = means.max(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # of no case that counts
+            near = means >= top - _EQUAL * np.maximum(1, np.abs(top))
+        away = np.where(near, np.abs(thresholds - 0.5), np.inf)
+        return np.where(counted.any(axis=1), thresholds[away.argmin(axis=1)], 0.5)
 
     def spread(self) -> tuple[float, float] | None:
         """Ends that hold 95 % of the thresholds that the same number of drawn cases lead to."""
@@ -190,8 +192,7 @@ class Tried:
             return None
         rng = np.random.default_rng(_SEED)
         drawn = rng.multinomial(many, np.full(many, 1 / many), size=_DRAWS)
-        found = np.sort([self.best(weights) for weights in drawn])
-        low, high = np.quantile(found, [0.025, 0.975], method="nearest")
+        low, high = np.quantile(self._bests(drawn), [0.025, 0.975], method="nearest")
         return float(low), float(high)
 
     def without(self, left_out: Sequence[int]) -> float:

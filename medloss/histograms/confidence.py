@@ -21,7 +21,10 @@ from medloss.runtime.operators import operator
 from medloss.sums import Activation, chosen_backend, voxel_terms
 from medloss.sums.request import gradient_like
 
-FUSED = {"numba": "medloss.histograms.confidence_cpu"}
+FUSED = {
+    "numba": "medloss.histograms.confidence_cpu",
+    "triton": "medloss.histograms.confidence_gpu",
+}
 """By backend of the class sums, the module that has this in one pass; else it is plain torch."""
 
 

@@ -39,8 +39,20 @@ def histograms(
     input: Tensor, target: Tensor, mask: Tensor | None, activation: str, bins: int
 ) -> Tensor:
     """(B, C, 2, bins + 1), from tensors with one axis of voxels."""
-    work = _Work(input, target, mask, activation)
-    shape = (2, bins + 2)
+    return counted(count_kernel, Work(input, target, mask, activation), mask, 2, bins)
+
+
+def counted(kernel: Any, work: Work, mask: Tensor | None, rows: int, bins: int) -> Tensor:
+    """What a kernel counts, (B, C, rows, bins + 1); NaN where the last place has counted any.
+
+    Args:
+        kernel: takes what :func:`count_kernel` does.
+        work: on which.
+        mask: weights of the voxels.
+        rows: of each class.
+        bins: cells; each voxel counts for the two places around its own.
+    """
+    shape, input = (rows, bins + 2), work.input
     largest = torch.ones((), dtype=work.dtype, device=input.device)
     if mask is not None:  # on the device: nothing waits for it
         largest = mask.amax().to(work.dtype)
@@ -49,12 +61,12 @@ def histograms(
     with on_device_of(input):
         one = torch.zeros(0, dtype=torch.int64, device=input.device)
         given = *work.read, unit, one, work.voxels, 1, 1, bins
-        each = resident(count_kernel, given, work.choices, input.device)
+        each = resident(kernel, given, work.choices, input.device)
         programs = spread(work.tiles, each * processors(input.device) // work.batch)
-        copies = COPIES_BYTES // (8 * work.batch * work.classes * 2 * (bins + 2))
+        copies = COPIES_BYTES // (8 * work.batch * work.classes * rows * (bins + 2))
         copies = max(1, min(programs, copies))
         counts = one.new_zeros((work.batch, copies, work.classes, *shape))
-        count_kernel[(work.batch * programs,)](
+        kernel[(work.batch * programs,)](
             *work.read, unit, counts, work.voxels, programs, copies, bins, **work.choices
         )
         whole = counts.sum(1)
@@ -66,7 +78,7 @@ def slopes(
     input: Tensor, target: Tensor, mask: Tensor | None, activation: str, table: Tensor, out: Tensor
 ) -> None:
     """Write to ``out`` the gradient by the input, from derivatives by the errors of each cell."""
-    work = _Work(input, target, mask, activation)
+    work = Work(input, target, mask, activation)
     by_cell = table.detach().to(work.dtype).contiguous()
     with on_device_of(input):
         slopes_kernel[(work.batch * work.tiles,)](
@@ -75,10 +87,11 @@ def slopes(
         )  # fmt: skip
 
 
-class _Work:
+class Work:
     """What both kernels take."""
 
     def __init__(self, input: Tensor, target: Tensor, mask: Tensor | None, activation: str) -> None:
+        self.input = input
         self.batch, self.classes, self.voxels = input.shape
         self.dtype = work_dtype(input)
         tile = Load(self.classes, input.itemsize, 0, LIVE_TILES).tile_by_rule()

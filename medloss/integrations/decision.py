@@ -112,7 +112,7 @@ def decide_array(
     own = list(values)
     cuts = decoding.cuts(own, exclusive=channels == "exclusive", counted=counted)
     if cuts is None:
-        likeliest: NDArray[Any] = values.argmax(0)
+        likeliest: NDArray[Any] = values.argmax(0).astype(np.min_scalar_type(len(values) - 1))
         return likeliest[None]
     if channels == "independent":
         return np.stack([cuts.mask(each, number) for number, each in enumerate(own)])

@@ -496,7 +496,7 @@ def _instead(name: str, catalogues: Sequence[Catalogue[Any]], plugins: Sequence[
     own = {alias: o.record.name for c in catalogues for o in c for alias in o.record.aliases}
     own |= {o.record.name: o.record.name for c in catalogues for o in c}
     spelled = re.sub(r"[\s-]+", "_", name.rpartition(":")[2].strip().lower())
-    close = difflib.get_close_matches(spelled, own, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(spelled, own, n=3)
     close = [spelled] if spelled in own else close
     near: dict[str, str] = {}
     for word in close:

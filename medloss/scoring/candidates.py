@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
@@ -170,7 +170,9 @@ def froc_scores(
         >>> froc_scores(cases, np.array([[1.0, 0.0], [1.0, 1.0]])).round(4).tolist()
         [0.75, 0.8333]
     """
-    if not len(rates) or not all(0 <= rate < math.inf for rate in rates):
+    many = isinstance(rates, Iterable) and not isinstance(rates, str)
+    known = many and all(isinstance(rate, int | float) for rate in rates)
+    if not known or not len(rates) or not all(0 <= rate < math.inf for rate in rates):
         raise ValueError(f"rates: expected numbers of at least 0, got {rates!r}")
     _, points = _points(cases, weights)
     return np.array([np.interp(rates, *point).mean() for point in points])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,7 +201,9 @@ def _runs(words: NDArray[np.uint64]) -> int:
 
 
 def _sizes(name: str, given: Patch, axes: int) -> tuple[int, ...]:
-    sizes = (given,) * axes if isinstance(given, int) else tuple(given or ())
+    sizes: tuple[Any, ...] = (given,) * axes
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        sizes = tuple(given)
     whole = all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
     if len(sizes) != axes or not whole:
         raise ValueError(

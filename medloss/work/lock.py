@@ -40,13 +40,17 @@ def locked(folder: Path) -> Iterator[None]:
         path, held = _taken(folder)
     except OSError as error:
         raise CannotWriteError(folder / LOCKS[0], error) from error
+    by_file = path.name == LOCKS[1]
     try:
         yield
     finally:
+        if by_file:
+            os.close(held)  # Windows deletes no file that is open
         # The file goes before the lock, so that who gets the lock next sees that it is no more.
         with contextlib.suppress(OSError):
             path.unlink()
-        os.close(held)
+        if not by_file:
+            os.close(held)
 
 
 def _taken(folder: Path) -> tuple[Path, int]:

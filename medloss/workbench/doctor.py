@@ -13,7 +13,7 @@ import os
 import pkgutil
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -259,10 +259,10 @@ def _compiled_loops() -> Iterator[Finding]:
         text = f"{nowhere} loops: no folder can be written; NUMBA_CACHE_DIR names one"
         yield Finding("nowhere to keep", text, "broken")
     size = sum(_size(path) for folder in folders for path in folder.glob("*.nb[ic]"))
-    root = os.path.commonpath(folders) if folders else ""
     hint = "" if ready == len(counts) else "; 'medloss warmup all' compiles the others now"
     yield Finding("compiled", f"{ready} of {len(counts)} loops{hint}")
-    yield Finding("kept in", f"{root}{os.sep}...: {_megabytes(size)}" if root else "nowhere")
+    if folders:
+        yield Finding("kept in", f"{_root(folders)}{os.sep}...: {_megabytes(size)}")
     locked = [str(folder) for folder in folders if not writable(folder)]
     if locked:
         text = f"{', '.join(locked)} cannot be written; NUMBA_CACHE_DIR names another"
@@ -306,6 +306,14 @@ def writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def _root(folders: Iterable[Path]) -> str:
+    """What folders have in common; the first of them where they lie on several drives."""
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:
+        return str(min(folders))
 
 
 def _size(path: Path) -> int:

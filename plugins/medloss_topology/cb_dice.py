@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from medloss.base import (
-    RegionLoss,
     known_voxels,
     masks_of_classes,
     masks_of_prediction,
@@ -19,15 +18,13 @@ from medloss.base.targets import Prepared
 from medloss.distance import signed_distance
 from medloss.distance.steps import steps_of
 from medloss.objects.spacing import SpacingLike
-from medloss.sums import ClassSums, Term, work_dtype
-from medloss.sums.numeric import ratio
+from medloss.sums import work_dtype
+from medloss_topology.cl_dice import ClDiceLoss
 from medloss_topology.soft_skeleton import skeletons_of_masks
-
-TERMS = tuple(map(Term, ("predicted_inside", "predicted", "true_inside", "true")))
 
 
 @options
-class CbDiceLoss(RegionLoss):
+class CbDiceLoss(ClDiceLoss):
     """Centreline boundary Dice: clDice of masks, weighted by the radius of the tube in mm.
 
     Formula:
@@ -82,37 +79,10 @@ class CbDiceLoss(RegionLoss):
         Shi 2024, arXiv:2407.01517.
     """
 
-    spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
-
-    two_channels_equal_one: ClassVar[bool] = True
-
     iterations: int = 10
     spacing_mm: SpacingLike | None = None
-    smooth_nr: float = 1.0
-    smooth_dr: float = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.iterations, int) or self.iterations < 0:
-            raise ValueError(
-                f"iterations: expected a whole number from 0 on, got {self.iterations!r}"
-            )
-
-    def terms(self) -> tuple[str, ...]:
-        """The number of voxels; skeletons are no sums of terms of a single voxel."""
-        return ("v",)
-
-    def from_sums(self, s: ClassSums, prepared: Prepared) -> Tensor:
-        """Add the sums over the skeletons."""
-        return super().from_sums(ClassSums(self.sums_of_tubes(prepared), TERMS), prepared)
-
-    def per_class(self, s: ClassSums) -> Tensor:
-        """Of each sample and class, (B, C)."""
-        precision = ratio(s.predicted_inside + self.smooth_nr, s.predicted + self.smooth_dr)
-        sensitivity = ratio(s.true_inside + self.smooth_nr, s.true + self.smooth_dr)
-        return 1 - ratio(2 * precision * sensitivity, precision + sensitivity)
-
-    def sums_of_tubes(self, prepared: Prepared) -> Tensor:
+    def skeletons(self, prepared: Prepared) -> Tensor:
         """Numerator and denominator of T_p, then of T_s, (B, 4, C); 0 for classes left out."""
         skip = 0 if self.include_background else 1
         true, predicted = self._tubes(prepared, skip)

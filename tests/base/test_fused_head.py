@@ -179,6 +179,16 @@ def test_what_cannot_be_meant_is_refused() -> None:
             head.loss(features, labels)
 
 
+def test_terms_of_other_libraries_are_refused_which_would_see_no_logits() -> None:
+    from monai.losses import DiceLoss
+
+    convolution, features, labels = scene(torch.float32)
+    monais = DiceLoss(softmax=True, to_onehot_y=True)
+    loss = medloss.loss("compound", softmax=True, terms=["dice", monais])
+    with pytest.raises(ValueError, match="needs the logits of every voxel"):
+        FusedHead(convolution, loss).loss(features, labels)
+
+
 def test_what_the_mask_hides_may_be_anything() -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(3, 2, 1)

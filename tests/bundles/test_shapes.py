@@ -137,6 +137,15 @@ def test_its_predictions_are_scored_or_it_says_why_not(
     assert f"{cases} of {cases} cases scored" in told(done)
 
 
+def test_images_without_labels_want_a_folder_of_references(tmp_path: Path) -> None:
+    root = SHAPES["whole_body"].make(tmp_path / "bundle")
+    path = [*sys.path]
+    done = invoke("eval", "--bundle", root, "-m", "dice")
+    sys.path[:] = path
+    assert done.exit_code == 2, done.output
+    assert "its cases are images without 'label'; give REF" in told(done)
+
+
 def test_regions_of_brats_are_scored_in_a_study(tmp_path: Path) -> None:
     bundle = StudyBundle(StudyConditions(str(SHAPES["brats"].make(tmp_path / "brats"))))
     assert bundle.classes().regions == {

@@ -444,7 +444,7 @@ def test_sample_sizes(runs, options, words):
         ("--half-width 1 --equivalence 1 --sd 1", "give one of"),
         ("--sd 1 unet --half-width 1", "--sd is instead of a pilot"),
         ("unet --equivalence .1", "give two PILOTs on the same cases"),
-        ("unet --half-width .1 -m nsd", "names no of the values"),
+        ("unet --half-width .1 -m nsd", "'nsd' is none of the values"),
         ("gone --half-width .1", "gone does not exist"),
         ("--sd 1 --non-inferiority .1 --advantage -.1", "no number of cases is enough"),
         ("--sd 1 --half-width .000001", "more than 10000000 cases"),

@@ -25,16 +25,18 @@ def softmax(shape, classes=3, seed=0, sharp=3.0):
     return (values / values.sum(0)).astype(np.float32)
 
 
-@pytest.mark.parametrize("shape", [(40,), (7, 9), (5, 6, 7)])
+@pytest.mark.parametrize("shape", [(400,), (17, 19), (5, 6, 7)])
 def test_exclusive_classes_by_the_gain_of_each_voxel(shape):
-    p = softmax(shape)
+    p = softmax(shape, sharp=1)
+    p[2] *= 0.6  # a rarer class, of which a voxel is worth more
+    p[0] += 1 - p.sum(0)
     cuts = dice_cuts(list(p), exclusive=True)
     own = [best_cut(p[c]) for c in (1, 2)]
-    gains = np.stack(
-        [(p[c + 1] - own[c].threshold) / (own[c].voxels + own[c].volume) for c in (0, 1)]
-    )
+    above = np.stack([p[c + 1] - own[c].threshold for c in (0, 1)])
+    gains = np.stack([above[c] / (own[c].voxels + own[c].volume) for c in (0, 1)])
     wanted = np.where(gains.max(0) >= 0, gains.argmax(0) + 1, 0)
     np.testing.assert_array_equal(cuts.labels(list(p)), wanted)
+    assert (wanted != np.where(gains.max(0) >= 0, above.argmax(0) + 1, 0)).any()
 
 
 def test_the_scores_of_exclusive_classes_together_are_near_their_best():

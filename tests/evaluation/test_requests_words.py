@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +16,13 @@ from medloss.cli import main
 from medloss.evaluation.outputs.thresholds import parse_threshold
 from medloss.evaluation.planning import Definition, make_plan
 from medloss.evaluation.profiles.reading import read_profile
-from medloss.evaluation.requests import choose_metric, named_columns, parse_requests, read_number
+from medloss.evaluation.requests import (
+    choose_metric,
+    named_columns,
+    options_of,
+    parse_requests,
+    read_number,
+)
 from medloss.evaluation.settings import InputSettings
 from medloss.offers.host import PluginError, host
 
@@ -218,3 +225,25 @@ def test_a_study_by_aliases_is_written_and_compared_under_the_names(tmp_path: Pa
     assert scores.mean("hd") == 1.0
     assert str(medloss.metric("nsd", tolerance_mm=2)) == "NormalizedSurfaceDiceMetric"
     assert "also found as nsd, surface_dice" in run("info", "nsd")
+
+
+PYTHONS_OWN = (
+    r"unsupported operand|not supported between|has no attribute|object is not|not iterable|"
+    r"could not convert|cannot be interpreted|invalid literal|must be real|has no len|"
+    r"unexpected keyword"
+)
+
+
+def test_no_option_of_any_metric_lets_an_error_of_python_through() -> None:
+    """Each option with what is no value of it; 20 values each were tried once, by hand."""
+    refused = []
+    for offer in host().metrics:
+        for option in options_of(offer.record.name):
+            for value in ("abc", "[1,abc]", "1.5", "99999999999"):
+                text = f"{offer.record.name}:{option}={value}"
+                try:
+                    make_plan(InputSettings(labels="1=liver"), Definition(metrics=(text,)))
+                except ValueError as error:
+                    refused.append(str(error))
+    assert len(refused) > 250  # values of which most are no option's
+    assert [text for text in refused if re.search(PYTHONS_OWN, text)] == []

@@ -7,7 +7,8 @@ import torch
 from histograms.histogram_cases import both, case, errors_against_plain
 from interpreted import DEVICE
 
-from medloss.histograms import error_histograms
+from medloss.histograms import confidence_sums, error_histograms
+from medloss.histograms.confidence import plain_sums
 
 SPACE = (3, 5, 7)
 
@@ -86,3 +87,44 @@ def test_no_value_leads_outside(where: str) -> None:
         if spoilt:
             assert counts[1, -1].isnan().all()
             assert not gradient[1].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("activation", "kind", "dtype", "classes", "soft"),
+    [
+        ("softmax", "index", torch.float32, 5, False),
+        ("softmax", "soft", torch.float64, 2, True),
+        ("sigmoid", "index", torch.float16, 1, True),
+    ],
+)
+def test_sums_over_bins_of_probability_equal_plain_torch(
+    activation: str, kind: str, dtype: torch.dtype, classes: int, soft: bool
+) -> None:
+    arguments = case(activation, kind, dtype, classes=classes, space=SPACE)
+    once = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
+    found = []
+    for wide in (False, True):
+        leaf = (once["input"].double() if wide else once["input"]).detach().requires_grad_()
+        given = {**once, "input": leaf}
+        function = plain_sums if wide else confidence_sums
+        counts = function(**given, bins=6, soft=soft)
+        (counts * torch.arange(18, device=DEVICE).view(3, 6).sin()).sum().backward()
+        assert leaf.grad is not None
+        found.append((counts.detach(), leaf.grad.double()))
+    (counts, gradient), (expected, slopes) = found
+    torch.testing.assert_close(counts, expected, rtol=0, atol=1e-3)
+    assert float((gradient - slopes).norm() / slopes.norm()) < (
+        5e-3 if dtype == torch.float16 else 1e-5
+    )
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")
+def test_a_nan_is_in_the_sums_of_its_sample() -> None:
+    arguments = case("softmax", "index", torch.float32, classes=3, space=SPACE)
+    arguments["mask"] = None
+    arguments["input"][1, -1, 1, 2, 3] = torch.nan
+    once = {k: v.to(DEVICE) if torch.is_tensor(v) else v for k, v in arguments.items()}
+    for soft in (False, True):
+        counts = confidence_sums(**once, bins=4, soft=soft)
+        assert counts[0].isfinite().all()
+        assert counts[1, :, 1].isnan().any(-1).all()

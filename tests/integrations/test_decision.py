@@ -258,6 +258,12 @@ def predicted(name: str) -> np.ndarray:
 
 def test_a_bundle_decides_so_by_its_configuration_and_by_the_command(folder: Folder) -> None:
     wanted = {name: by_hand(p) for name, p in folder.monai(until=2).items()}
+    evaluate("--no-report")
+    plain = {name: predicted(name) for name in wanted}
+    evaluate("--no-report", "--decode", "argmax")
+    for name, labels in plain.items():
+        np.testing.assert_array_equal(predicted(name), labels)
+        assert predicted(name).dtype == labels.dtype
     said = evaluate("--decode", "dice:least_chance=0")
     assert "Labels were decided by the largest expected Dice" in said
     for name, labels in wanted.items():

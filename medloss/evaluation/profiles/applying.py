@@ -20,6 +20,7 @@ from medloss.evaluation.requests import (
     resolve,
 )
 from medloss.evaluation.settings import InputSettings, option_text
+from medloss.offers.host import PluginError
 
 _BESIDE = (
     *("labels", "ignore_label", "remap", "remap_prediction", "remap_reference", "threshold"),
@@ -146,8 +147,11 @@ def _requests(profile: ReadProfile) -> tuple[OfferRequest, ...]:
     matching, used = profile.part("matching"), set[str]()
     tolerance = _tolerance(profile)
     for entry in profile.content.get("metrics", ()):
-        request = resolve(parse_request(entry) if isinstance(entry, str) else _request(entry))
-        known = set(options_of(request.name))
+        try:
+            request = resolve(parse_request(entry) if isinstance(entry, str) else _request(entry))
+            known = set(options_of(request.name))
+        except (PluginError, ValueError) as error:
+            raise ValueError(f"{profile.origin}: metrics: {error}") from error
         options = {name: value for name, value in matching.items() if name in known}
         used |= options.keys()
         if tolerance is not None and "tolerance_mm" in known:

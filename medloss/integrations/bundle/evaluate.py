@@ -44,10 +44,16 @@ def bundle_pairs(
         predictions: folder that predictions will be written to, or None.
 
     Raises:
-        ValueError: there is no case, a case without image, or two cases have one name.
+        ValueError: there is no case, a case without image, no reference for any of them, or two
+            cases have one name.
     """
     if references is not None and not references.is_dir():
         raise ValueError(f"{references} is no folder of references")
+    if references is None and bundle.cases and not any(LABEL in case for case in bundle.cases):
+        raise ValueError(
+            f"{bundle.folder}: its cases are images without {LABEL!r}; give REF, a folder with a "
+            f"reference for each image, under its name"
+        )
     pairs = [_pair(bundle, case, references, predictions) for case in bundle.cases]
     names = [pair.name for pair in pairs]
     for name in names:

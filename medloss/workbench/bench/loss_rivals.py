@@ -208,6 +208,43 @@ def batch_dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, index[:, 0]) - dice.mean()
 
 
+def l1_ace(logits: Tensor, labels: Tensor, *, soft: bool, bins: int = 20) -> Tensor:
+    """Average calibration error, sample by sample and class by class, as its authors release it.
+
+    Args:
+        logits: (B, C, *spatial).
+        labels: (B, 1, *spatial), every class in every sample.
+        soft: whether a voxel counts for both bins around it.
+        bins: equal ones of [0, 1].
+    """
+    probabilities = logits.softmax(1).flatten(2)
+    hot = torch.zeros_like(probabilities).scatter_(1, labels.long().flatten(2), 1)
+    edges = torch.linspace(0, 1, bins + 1, device=logits.device)[1:]
+    values = []
+    for p, y in zip(probabilities.flatten(0, 1), hot.flatten(0, 1), strict=True):
+        if soft:
+            upper = torch.bucketize(p, edges - 0.5 / bins)
+            weight = (p * bins + 0.5 - upper) * (upper > 0) * (upper < bins)
+            shares = [(1 - weight, (upper - 1).clamp_min(0)), (weight, upper.clamp_max(bins - 1))]
+        else:
+            shares = [(torch.ones_like(p), torch.bucketize(p, edges).clamp_max(bins - 1))]
+        count, mean, true = (
+            sum(p.new_zeros(bins).scatter_add(0, where, w * of) for w, where in shares)
+            for of in (torch.ones_like(p), p, y)
+        )
+        filled = count > (0.01 if soft else 0)
+        values.append(((mean - true).abs()[filled] / count[filled]).mean())
+    return torch.stack(values).mean()
+
+
+def _released_ace(binning: str) -> LossRival:
+    computes = f"{binning} bins as its authors release them, in plain torch, class by class"
+    own = functools.partial(l1_ace, soft=binning == "soft")
+    return LossRival(
+        "torch", "torch", computes, lambda classes: own, Variant(binning, {"binning": binning})
+    )
+
+
 @functools.cache
 def rivals() -> dict[str, tuple[LossRival, ...]]:
     """Rivals of each loss of ours, by its name."""
@@ -294,6 +331,7 @@ def rivals() -> dict[str, tuple[LossRival, ...]]:
                 differs="it sorts; a histogram is off by at most its widest cell",
             ),
         ),
+        "l1_ace": (_released_ace("hard"), _released_ace("soft")),
         "topk_cross_entropy": (
             _exacta(
                 "TopKCELoss",

@@ -161,9 +161,12 @@ class Batch:
 def _twice(value: Any) -> Any:
     if isinstance(value, Tensor) and value.ndim and value.shape[0] == 1:
         if getattr(value, "is_batch", False):  # whose place of each sample torch.cat would not join
-            from monai.data.utils import collate_meta_tensor
+            from monai.data.meta_tensor import MetaTensor
 
-            return collate_meta_tensor([value[0], value[0]])
+            wrapped: Any = value
+            both = MetaTensor(torch.cat([plain(value)] * 2))
+            both.is_batch, both.affine = True, torch.cat([wrapped.affine] * 2)
+            return both
         return torch.cat([value, value])
     nested = isinstance(value, list | tuple) and len(value) == 1
     return [*value, *value] if nested and hasattr(value[0], "__len__") else value

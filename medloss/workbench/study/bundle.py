@@ -212,5 +212,6 @@ class StudyBundle:
 
 
 def _texts(cases: Sequence[BundleCase]) -> list[str]:
-    """What tells cases apart."""
-    return [json.dumps(case, sort_keys=True, default=str) for case in cases]
+    """What tells cases apart: their images, whatever else is listed with them."""
+    images = [case.get("image", case) if isinstance(case, Mapping) else case for case in cases]
+    return [json.dumps(image, sort_keys=True, default=str) for image in images]

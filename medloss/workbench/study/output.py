@@ -84,6 +84,7 @@ _SHORT = {
     "hausdorff95": "HD95",
     "normalized_surface_dice": "NSD",
     "lesion_f1": "lesion F1",
+    "lesion_dice": "lesion Dice",
 }
 
 

@@ -247,8 +247,8 @@ def write_tables(folder: StudyFolder, runs: Sequence[StudyRun]) -> tuple[Path, P
     """
     paths = folder.path / RUN_TABLE, folder.path / CASE_TABLE
     ended = [(run, facts) for run in runs if (facts := folder.facts(run))]
-    _write(paths[0], RUN_COLUMNS, (facts for _, facts in ended))
-    _write(paths[1], CASE_COLUMNS, (row for run, _ in ended for row in _cases(folder, run)))
+    write_rows(paths[0], RUN_COLUMNS, (facts for _, facts in ended))
+    write_rows(paths[1], CASE_COLUMNS, (row for run, _ in ended for row in _cases(folder, run)))
     return paths
 
 
@@ -260,14 +260,14 @@ def _cases(folder: StudyFolder, run: StudyRun) -> Iterator[dict[str, Any]]:
         yield {**dict(zip(CSV_COLUMNS, row, strict=True)), **run.facts()}
 
 
-def _write(path: Path, columns: Sequence[str], lines: Iterator[dict[str, Any]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file; numbers have six digits, and what a line lacks is an empty cell."""
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for row in lines:
-            writer.writerow(number_text(row.get(name)) for name in columns)
+            writer.writerow(_cell(row.get(name)) for name in columns)
 
 
-def number_text(value: Any) -> Any:
-    """A cell: numbers with six digits, anything else as it is."""
+def _cell(value: Any) -> Any:
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else value

@@ -117,11 +117,10 @@ def check_names(losses: Sequence[StudyLoss]) -> None:
     """
     seen: dict[str, str] = {}
     for loss in losses:
-        if loss.folder in seen or not loss.folder:
-            raise ValueError(
-                f"two losses cannot be told apart: {seen.get(loss.folder)} and {loss.name}"
-            )
-        seen[loss.folder] = loss.name
+        folder = loss.folder.casefold()  # one folder on Windows and macOS
+        if folder in seen or not folder:
+            raise ValueError(f"two losses cannot be told apart: {seen.get(folder)} and {loss.name}")
+        seen[folder] = loss.name
 
 
 def _tuned(text: str, activation: str, *, alone: bool = False) -> StudyLoss:

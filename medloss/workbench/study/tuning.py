@@ -12,9 +12,8 @@ from typing import Any
 
 from medloss.evaluation.outputs.results import read_folder
 from medloss.offers.host import host
-from medloss.runtime.files import whole_file
 from medloss.workbench.study.folder import EVALUATION, TUNING_TABLE, StudyFolder
-from medloss.workbench.study.results import mean_value, number_text
+from medloss.workbench.study.results import mean_value, write_rows
 from medloss.workbench.study.runs import StudyLoss, StudyRun
 
 COLUMNS = (
@@ -120,12 +119,8 @@ def settled(run: StudyRun, lines: Sequence[TuningLine]) -> StudyRun | str:
 
 def write_tuning(folder: Path, lines: Sequence[TuningLine]) -> Path:
     """Write ``tuning.csv``."""
-    with whole_file(folder / TUNING_TABLE) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for line in lines:
-            own = vars(line) | {"chosen": "yes" if line.chosen else ""}
-            writer.writerow(number_text(own[name]) for name in COLUMNS)
+    rows = (vars(line) | {"chosen": "yes" if line.chosen else ""} for line in lines)
+    write_rows(folder / TUNING_TABLE, COLUMNS, rows)
     return folder / TUNING_TABLE
 
 

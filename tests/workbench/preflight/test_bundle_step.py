@@ -165,6 +165,17 @@ def test_the_target_is_what_prepare_batch_gives(tmp_path: Path) -> None:
     assert [row["name"] for row in told["terms"]] == ["dice", "boundary"]
 
 
+def test_fractions_are_explained_by_the_bundles_own_transform(tmp_path: Path) -> None:
+    zoom = {"_target_": "RandZoomd", "keys": ["image", "label"], "min_zoom": 0.7, "prob": 1.0}
+    steps = [CONFIG["train"]["dataset"]["transform"], {**zoom, "max_zoom": 0.8}]
+    folder = write(tmp_path / "zoomed", transform={"_target_": "Compose", "transforms": steps})
+    done, told = check(folder)
+    assert done.exit_code == 1, done.output
+    (finding,) = [one for one in told["findings"] if "fractions" in one["message"]]
+    assert finding["severity"] == "defect"
+    assert "RandZoomd interpolates the key 'label' (mode 'area')" in finding["message"]
+
+
 @pytest.mark.parametrize(
     ("changes", "arguments", "words"),
     [

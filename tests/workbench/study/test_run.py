@@ -288,7 +288,7 @@ def test_wrong_commands_are_refused_before_anything_is_made(tmp_path: Path) -> N
         (["--losses", "nosuch"], "nosuch"),
         (["-m", "hausdorff96"], "hausdorff95"),
     ):
-        done = CliRunner().invoke(main, ["study", str(ROOT), "-o", str(out), *arguments])
+        done = CliRunner().invoke(main, ["study", str(LESIONS), "-o", str(out), *arguments])
         assert done.exit_code == 2, done.output
         assert sentence in " ".join(done.output.split())
         assert not out.exists()

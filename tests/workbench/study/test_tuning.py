@@ -133,6 +133,9 @@ def test_a_fold_tunes_on_its_training_cases_alone(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(bundle, "parser", lambda: None, raising=False)
     monkeypatch.setattr(bundle, "build", lambda _, entry: lists[entry], raising=False)
     bundle.folder = Path("toy")
+    for part, roles in (("train", "roles"), ("validate", "held_out")):
+        where = SimpleNamespace(of_dataset=lambda name, part=part: f"{part}#dataset#{name}")
+        setattr(bundle, roles, where)
     for folds in (0, 2):
         bundle.conditions = SimpleNamespace(folds=folds)  # type: ignore[assignment]
         for fold in range(max(folds, 1)):
@@ -143,7 +146,7 @@ def test_a_fold_tunes_on_its_training_cases_alone(monkeypatch: pytest.MonkeyPatc
             assert len(train) + len(chosen_by) == (10 if folds else 20)
             assert len(chosen_by) == (3 if folds else 5)
     bundle.conditions = SimpleNamespace(folds=0)  # type: ignore[assignment]
-    lists["validate#dataset#data"] = cases[3:5]
+    lists["validate#dataset#data"] = [{**case, "label": "l"} for case in cases[3:5]]
     with pytest.raises(ValueError, match="2 cases are in train#dataset#data and in validate"):
         bundle.split(0, tuning=True)
 
