@@ -10,12 +10,14 @@ the navigation of docs/nav.yml.
 from __future__ import annotations
 
 import functools
+import gc
 import posixpath
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,8 +71,9 @@ _KINDS = {
 """The parts of the navigation, and what the page of each says first."""
 
 
+@functools.cache
 def pages() -> dict[str, Callable[[], str]]:
-    """Every page of the site as Markdown, and what makes it; its links are those of the site."""
+    """What makes each page of the site but for the gallery, as Markdown with links of the site."""
     files = [path for path in sorted(DOCS.rglob("*.md")) if "hooks" not in path.parts]
     sources = {f"docs/{path.relative_to(DOCS)}": str(path.relative_to(DOCS)) for path in files}
     return {
@@ -84,7 +87,6 @@ def _generated() -> dict[str, Callable[[], str]]:
     offers = {offer_pages.path_of(each): each for each in offer_pages.offers()}
     modules = {api_pages.path_of(module): module for module in _modules()}
     return {
-        "losses/gallery.md": offer_pages.gallery,
         "api/index.md": api_pages.index,
         **{path: partial(offer_pages.page_of, offer) for path, offer in offers.items()},
         **{path: partial(api_pages.page_of, module) for path, module in modules.items()},
@@ -230,9 +232,16 @@ def _first(text: str) -> str:
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", sentence)
 
 
+def _text_of(path: str) -> str:
+    return pages()[path]()
+
+
 def lay_out(folder: Path) -> None:
-    """Write all that Sphinx reads."""
-    for path, text in with_contents({path: make() for path, make in pages().items()}).items():
+    """Write all that Sphinx reads; the drawings take a second processor as well."""
+    with ProcessPoolExecutor() as workers:
+        texts = dict(zip(pages(), workers.map(_text_of, pages(), chunksize=4), strict=True))
+    texts["losses/gallery.md"] = offer_pages.gallery(texts)
+    for path, text in with_contents(texts).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     shutil.copytree(DOCS / "pictures", folder / "pictures")
@@ -246,6 +255,7 @@ def main() -> None:
     shutil.rmtree(site, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         lay_out(Path(folder, "pages"))
+        gc.disable()  # documents are large and full of circles: a third of the time
         options = ["--fail-on-warning", "--quiet", "--jobs", "auto", "--conf-dir", here]
         status = build_main([*options, "-d", f"{folder}/doctrees", f"{folder}/pages", str(site)])
     for name in ("examples", "study"):  # files that pages link to, at the addresses that they have

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import html
 import inspect
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from card_text import example, paragraphs, span, table
-from curves import Drawn, NotDrawnError, curves_of
+from curves import NotDrawnError, curves_of
 from drawing import curve_svg, push_svg
 
 from medloss.offers.bundle import bundle_block
@@ -57,8 +58,8 @@ def page_of(offer: Offer[Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def gallery() -> str:
-    """All losses by family, each with its pictures."""
+def gallery(pages: Mapping[str, str]) -> str:
+    """All losses by family, each with pictures of its page."""
     parts = [
         "# All losses at a glance",
         "What each loss is while a prediction leaves its target, and where one step of descent "
@@ -68,7 +69,7 @@ def gallery() -> str:
     for family in dict.fromkeys(offer.record.family for offer in host().losses):
         parts.append(f"## {family.capitalize()}")
         cards = [
-            _small_card(offer)
+            _small_card(offer, pages[path_of(offer)])
             for offer in offers()
             if offer.record.kind == "loss" and offer.record.family == family
         ]
@@ -76,27 +77,15 @@ def gallery() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _small_card(offer: Offer[Any]) -> str:
-    name = offer.record.name
-    drawn = _drawn(offer)
-    pictures = ""
-    if isinstance(drawn, Drawn):
-        pictures = curve_svg(drawn.curves[0], name)
-        if drawn.push is not None and drawn.scene is not None:
-            pictures = push_svg(drawn.scene, drawn.push, name) + pictures
+def _small_card(offer: Offer[Any], page: str) -> str:
+    """The gradient, which stands last on the page, above the first curve."""
+    found = re.findall("<svg.*?</svg>", page)
+    pictures = "".join([*found[2:], *found[:1]])
+    name, summary = offer.record.name, html.escape(offer.record.summary)
     return (
         f'<a class="card" href="{name}.html"><code>{name}</code>'
-        f"<span>{html.escape(offer.record.summary)}</span>{pictures}</a>"
+        f"<span>{summary}</span>{pictures}</a>"
     )
-
-
-@functools.cache
-def _drawn(offer: Offer[Any]) -> Drawn | str:
-    """The curves, or why there are none; computed once for both pages."""
-    try:
-        return curves_of(offer)
-    except NotDrawnError as reason:
-        return str(reason)
 
 
 def _facts(offer: Offer[Any]) -> str:
@@ -135,9 +124,10 @@ def _typeset() -> dict[str, Any]:
 
 
 def _pictures(offer: Offer[Any]) -> str:
-    drawn = _drawn(offer)
-    if isinstance(drawn, str):
-        return paragraphs(f"No picture. {drawn}")
+    try:
+        drawn = curves_of(offer)
+    except NotDrawnError as reason:
+        return paragraphs(f"No picture. {reason}")
     name = offer.record.name
     figures = [f"<figure>{curve_svg(curve, name)}</figure>" for curve in drawn.curves]
     if drawn.push is not None and drawn.scene is not None:
