@@ -160,8 +160,9 @@ class SegmentationLoss(_Loss):
             if known is not None:
                 return known
         extras = Extras(mask, present, spacing_mm, distance_map, skeleton, components)
-        if isinstance(input, Tensor) and input.ndim > 1 and input.shape[1] == 1:
-            return self._of_one_channel()._value(input, target, extras)
+        one_channel = isinstance(input, Tensor) and input.ndim > 1 and input.shape[1] == 1
+        if one_channel and not torch.compiler.is_compiling():  # which cannot make copies
+            return self._value_of_one_channel(input, target, extras)
         return self._value(input, target, extras)
 
     def _value(self, input: Tensor, target: Target, extras: Extras) -> Tensor:
@@ -173,12 +174,12 @@ class SegmentationLoss(_Loss):
             return value.squeeze(-1)  # the axis that the inputs were given
         return value
 
-    def _of_one_channel(self) -> SegmentationLoss:
-        """This loss, or where it leaves out class 0, which is none here, one that does not."""
-        if torch.compiler.is_compiling():  # which cannot make copies
-            return self
+    def _value_of_one_channel(self, input: Tensor, target: Target, extras: Extras) -> Tensor:
+        """Value where class 0, if it is to be left out, is none; that it is not is told."""
         inside = [each for each in self.modules() if isinstance(each, SegmentationLoss)]
         without = [each for each in inside if not each.include_background]
+        loss = _with_class_0(self) if without else self
+        value = loss._value(input, target, extras)
         for option, losses in (
             ("to_onehot_y=True", [self] * self.to_onehot_y),
             ("include_background=False", without),
@@ -189,7 +190,7 @@ class SegmentationLoss(_Loss):
                     f"which has no background and no other class",
                     stacklevel=3,
                 )
-        return _with_class_0(self) if without else self
+        return value
 
     if TYPE_CHECKING:
         __call__ = forward  # of which torch's modules tell a type checker nothing

@@ -167,7 +167,7 @@ def _wrong(scene: Scene, activation: str) -> Iterator[Wrong]:
     wrong: list[tuple[str, Tensor, Any]] = [
         ("input", z.long(), y),
         ("input", z[:, :, 0, 0], y),
-        ("target", z, y[:, 0]),
+        ("target", z, y[:, 0, 0]),
         ("target", z, y[..., 1:]),
         ("target", z, y + 1),
         ("target", z, y - 1),
