@@ -204,11 +204,12 @@ def _made(kind: str) -> list[str]:
 
 def _listed(caption: str, pages: list[tuple[str, str]], texts: dict[str, str]) -> str:
     """A caption, and the pages below it with what they say first."""
-    head = f"\n## {caption}\n\n" if caption else "\n"
-    return head + "".join(
-        f"* [{name or _title(texts[page])}]({page}): {_first(texts[page])}\n"
-        for name, page in pages
-    )
+    rows = []
+    for name, page in pages:
+        title = _title(texts[page])
+        says = _first(texts[page]) or (title if title != name else "")
+        rows.append(f"* [{name or title}]({page}){': ' * bool(says)}{says}\n")
+    return (f"\n## {caption}\n\n" if caption else "\n") + "".join(rows)
 
 
 def _toctree(caption: str, pages: list[tuple[str, str]], texts: dict[str, str]) -> str:
@@ -226,10 +227,10 @@ def _title(text: str) -> str:
 
 
 def _first(text: str) -> str:
-    """The first sentence below the heading of a page."""
-    found = re.search(r"^# .+\n+([^\n|`#<*].*(?:\n.+)*)", text)
+    """The first sentence below the heading of a page, if there is one."""
+    found = re.search(r"^# .+\n+(\w.*(?:\n.+)*)", text)
     sentence = re.split(r"(?<=[.:]) ", " ".join(found[1].split()))[0] if found else ""
-    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", sentence)
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", sentence) if sentence[-1:] == "." else ""
 
 
 def _text_of(path: str) -> str:
