@@ -27,8 +27,8 @@ class SCNPLoss(SegmentationLoss):
 
     A thin structure is lost where a single voxel of it fails; here its neighbours fail with it. Of
     several classes each channel is one against the rest. Ignored voxels are in no window and not in
-    the loss. To add the loss of z itself, put both in ``compound``: terms ``"dice_ce"`` and
-    ``{"name": "scnp", "loss": "dice_ce"}``.
+    the loss. Where structures are a voxel or two thin, add it with a small weight to the loss of z
+    itself, as a term of ``compound``: ``{"name": "scnp", "loss": "dice_ce"}`` beside ``"dice_ce"``.
 
     The gradient of a whole window goes to its worst voxel; a voxel beside a worse one of its class
     gets none of its own. Neighbours that are equally bad share it. Given probabilities instead of
