@@ -155,7 +155,11 @@ class _LazyGroup(click.Group):
 
 def _help_of(error: click.ClickException) -> str:
     """Where the options stand, for words that the command does not know at all."""
-    if not isinstance(error, click.UsageError) or error.ctx is None or "?" in str(error):
+    if (
+        not isinstance(error, click.UsageError)
+        or error.ctx is None
+        or "?" in error.format_message()
+    ):
         return ""
     kinds = click.NoSuchOption | click.MissingParameter | click.BadOptionUsage
     unread = isinstance(error, kinds) or "unexpected extra argument" in str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
 import click
@@ -34,5 +36,6 @@ def new_plugin_command(name: str, folder: Path) -> None:
         files = write_plugin(name, folder)
     for path in files:
         say(f"wrote {path}")
-    say(f"\nTo hold it to the contract:  medloss check {folder / name}")
-    say(f"To use it:                   pip install -e {folder / name}")
+    written = shlex.quote(str(folder / name)) if os.name == "posix" else f'"{folder / name}"'
+    say(f"\nTo hold it to the contract:  medloss check {written}")
+    say(f"To use it:                   pip install -e {written}")

@@ -35,9 +35,22 @@ class Project:
     groups: Mapping[str, Mapping[str, str]]
 
     @property
-    def sources(self) -> Path:
-        """Where its packages lie: ``src``, if there is one."""
-        return self.folder / "src" if (self.folder / "src").is_dir() else self.folder
+    def sources(self) -> list[Path]:
+        """Where the modules of its entry points lie: in ``src``, in the folder or in one of it.
+
+        Each builder has its own word for it, so that the modules themselves are looked for.
+        """
+        inner = sorted(path for path in self.folder.iterdir() if path.is_dir())
+        places = [self.folder / "src", self.folder, *inner]
+        targets = [target for entries in self.groups.values() for target in entries.values()]
+        tops = [re.split(r"[.:\s\[]", target.strip(), maxsplit=1)[0] for target in targets]
+        found = [
+            place
+            for top in tops
+            for place in places
+            if top and ((place / top).is_dir() or (place / f"{top}.py").is_file())
+        ]
+        return [*dict.fromkeys(found)] or [self.folder]
 
 
 def read_project(folder: Path) -> Project:
@@ -48,16 +61,20 @@ def read_project(folder: Path) -> Project:
     """
     path = folder / "pyproject.toml"
     if not path.is_file():
-        raise ValueError(f"{folder}: expected a folder with a pyproject.toml, and there is none")
+        got = "a file" if folder.is_file() else "none"
+        raise ValueError(f"{folder}: expected a folder with a pyproject.toml, got {got}")
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     project, poetry = _table(told, "project"), _table(told, "tool", "poetry")
+    older = [each for each in ("setup.cfg", "setup.py") if (folder / each).is_file()]
+    way = "; install it and name it by --plugin, for {} is not read".format(" and ".join(older))
+    way = way if older else ""
     name = project.get("name", poetry.get("name"))
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
-            f"{path}: expected a name in [project], such as 'medloss-mine', got {name!r}"
+            f"{path}: expected a name in [project], such as 'medloss-mine', got {name!r}{way}"
         )
     groups = {**_table(poetry, "plugins"), **_table(project, "entry-points")}
     wrong = [group for group, entries in groups.items() if not _are_texts(entries)]
@@ -65,7 +82,7 @@ def read_project(folder: Path) -> Project:
         got = f"what is no table of texts in {wrong[0]!r}" if wrong else "none"
         raise ValueError(
             f"{path}: expected entry points, [project.entry-points.medloss] with "
-            f'NAME = "package", got {got}'
+            f'NAME = "package", got {got}{way}'
         )
     version = project.get("version", poetry.get("version", "0"))
     return Project(folder.resolve(), name, str(version), groups)
@@ -86,7 +103,7 @@ def as_if_installed(folder: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="medloss-") as temporary:
         _write_metadata(project, Path(temporary))
         before = [*sys.path]
-        sys.path[:0] = [temporary, str(project.sources)]
+        sys.path[:0] = [temporary, *map(str, project.sources)]
         _find_again()
         try:
             yield project.name

@@ -393,7 +393,7 @@ def _entry_points() -> Iterator[_Entry]:
 
     None where the entry points of a distribution cannot be read.
     """
-    found: list[_Entry] = []
+    found: dict[str, list[_Entry]] = {}
     distributions = iter(metadata.distributions())
     while True:
         try:
@@ -405,11 +405,16 @@ def _entry_points() -> Iterator[_Entry]:
             break
         try:
             with isolated():
-                found += _of_distribution(distribution)
+                entries = _of_distribution(distribution)
         except IsolatedError as failure:
-            found += _unreadable(distribution, str(failure))
-    # The same distribution can be on sys.path twice (an editable install beside its source).
-    unique = {(p.distribution, p.name, api, p.state): (p, api, e) for p, api, e in reversed(found)}
+            entries = _unreadable(distribution, str(failure))
+        if entries:
+            # Of one that is on sys.path twice (installed, and as its source) the first is meant,
+            # whose modules are imported; the other may name what they have no more.
+            name = re.sub(r"[-_.]+", "-", entries[0][0].distribution).lower()
+            found.setdefault(name, entries)
+    every = [entry for entries in found.values() for entry in reversed(entries)]
+    unique = {(p.distribution, p.name, api, p.state): (p, api, e) for p, api, e in every}
     yield from (unique[key] for key in sorted(unique))
 
 

@@ -51,10 +51,11 @@ def check_demo(output: Path, *, force: bool) -> None:
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"{output} is a file; expected a folder, or none")
     there = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
-    if there and not (force and {*there} <= {*FOLDERS}):
+    own = {*there} <= {*FOLDERS}
+    if there and not (force and own):
         raise FileExistsError(
             f"{output} holds {', '.join(there[:4])}; name a new folder"
-            + ("" if force else ", or --force to run the demo again in its own")
+            + (", or --force to run the demo again in this one" if own else "")
         )
 
 

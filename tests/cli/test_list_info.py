@@ -154,6 +154,7 @@ def test_list_bundle_prints_the_block() -> None:
         (["info"], "expected the NAME of a loss, metric, reader or profile"),
         (["info", "--env"], "--env: 'medloss doctor' shows versions, machine and backends"),
         (["lits"], "no command is called 'lits'; did you mean list?"),
+        (["list", "--famly", "region"], "No such option '--famly'. Did you mean '--family'?\n"),
         (["zzz"], f"no command is called 'zzz'; there are: {', '.join(COMMANDS)}"),
     ],
 )

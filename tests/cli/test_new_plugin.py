@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -21,13 +23,22 @@ def test_everything_is_written_under_the_new_name(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "medloss check" in done.output
     written = [each for each in (tmp_path / "new").rglob("*") if each.is_file()]
-    here = [each for each in TEMPLATE.rglob("*") if each.is_file() and each.suffix != ".pyc"]
+    caches = ("__pycache__", ".pytest_cache", ".ruff_cache")
+    here = [e for e in TEMPLATE.rglob("*") if e.is_file() and not {*e.parts} & {*caches}]
     assert len(written) == len(here)
     for path in written:
         assert "specimen" not in (str(path) + path.read_text()).lower()
     told = tomllib.loads((tmp_path / "new" / "medloss-my-lab" / "pyproject.toml").read_text())
     assert told["project"]["name"] == "medloss-my-lab"
     assert told["project"]["entry-points"]["medloss"] == {"my_lab": "medloss_my_lab"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="quotes are those of POSIX shells")
+def test_the_commands_that_are_told_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "two words"
+    lines = run("medloss-mylab", "--out", str(folder)).output.splitlines()
+    told = [shlex.split(line) for line in lines]
+    assert ["To", "use", "it:", "pip", "install", "-e", str(folder / "medloss-mylab")] in told
 
 
 REFUSED = {

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from medloss.cli import COMMANDS, main
+from medloss.offers.folders import as_if_installed, read_project
 from medloss.offers.host import host
 
 PLUGIN = """
@@ -136,6 +137,39 @@ def test_a_folder_is_checked_that_is_not_installed(folder: Path) -> None:
     assert "medloss-uninstalled" not in {each.distribution for each in host().plugins}
 
 
+@pytest.mark.parametrize("place", ["lib", ".", "lab"])
+def test_modules_are_found_where_builders_let_them_lie(folder: Path, place: str) -> None:
+    inner = folder / place
+    inner.mkdir(exist_ok=True)
+    (folder / "src" / "medloss_uninstalled.py").rename(inner / "medloss_uninstalled.py")
+    assert read_project(folder).sources == [inner.resolve()]
+
+
+def test_what_is_installed_gives_way_to_the_folder(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier version, whose entry point had another name, and whose name another spelling."""
+    installed = tmp_path_factory.mktemp("site")
+    (installed / "medloss_uninstalled.py").write_text("")
+    info = installed / "medloss_uninstalled-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: Medloss_Uninstalled\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[medloss]\nearlier = medloss_uninstalled\n")
+    monkeypatch.syspath_prepend(installed)
+    with as_if_installed(folder) as name:
+        found = [each for each in host().plugins if "ninstalled" in each.distribution]
+        assert [(each.name, each.version, each.state) for each in found] == [("own", "0.3", "ok")]
+        assert len(host().of_plugin(name)) == 1
+
+
+def test_a_project_of_setuptools_alone_is_told_the_way(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "mine"\n')
+    (tmp_path / "setup.py").write_text("")
+    done = run(str(tmp_path))
+    assert done.exit_code == 2
+    assert "install it and name it by --plugin, for setup.py is not read" in done.output
+
+
 PROJECTS = {
     "": "expected a folder with a pyproject.toml",
     "[project": "cannot be read",
@@ -158,6 +192,12 @@ def test_a_folder_that_is_no_plugin_is_refused_in_words(tmp_path: Path, project:
     done = run(str(tmp_path))
     assert done.exit_code == 2
     assert PROJECTS[project] in done.output
+
+
+def test_a_file_is_no_folder(folder: Path) -> None:
+    done = run(str(folder / "pyproject.toml"))
+    assert done.exit_code == 2
+    assert "expected a folder with a pyproject.toml, got a file" in done.output
 
 
 def test_a_folder_comes_alone(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from medloss.offers.host import host
 
 TEMPLATE = Path(__file__).parent / "template"
-_LEFT_OUT = ("__pycache__", ".pytest_cache")
+_CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -77,5 +77,5 @@ def _renamed(text: str, words: dict[str, str]) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.is_file() and not {*path.parts} & {*_LEFT_OUT}:
+        if path.is_file() and not {*path.relative_to(folder).parts} & {*_CACHES}:
             yield path

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from medloss.base import RegionLoss, options
 from medloss.sums import ClassSums
 from medloss.sums.numeric import power
+from torch import Tensor
 
 
 @options

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from medloss.testing import BoundCheck, contract_checks
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import medloss
 import pytest
 import torch
-from medloss_specimen.metrics import specimen_f_score
-
-import medloss
 from medloss.scoring import Counts
+
+from medloss_specimen.metrics import specimen_f_score
 
 
 def test_the_loss_is_the_power_of_dice() -> None:
