@@ -145,6 +145,8 @@ def split_requests(text: str) -> list[str]:
         >>> split_requests("dice,tversky:fp_weight=0.3,fn_weight=0.7,focal")
         ['dice', 'tversky:fp_weight=0.3,fn_weight=0.7', 'focal']
     """
+    if not text.strip():
+        raise ValueError(f"expected a name, got {text!r}")
     found: list[str] = []
     for part in _parts(text):
         head, equals, _ = part.partition("=")

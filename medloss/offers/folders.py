@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss.offers.host import host
+from medloss.offers.mistakes import SEEMS_OURS
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -57,7 +58,7 @@ def read_project(folder: Path) -> Project:
     """Read the ``pyproject.toml`` of a folder.
 
     Raises:
-        ValueError: there is none, or it names no project, or no entry point.
+        ValueError: there is none, or it names no project, or none for medloss.
     """
     path = folder / "pyproject.toml"
     if not path.is_file():
@@ -78,8 +79,8 @@ def read_project(folder: Path) -> Project:
         )
     groups = {**_table(poetry, "plugins"), **_table(project, "entry-points")}
     wrong = [group for group, entries in groups.items() if not _are_texts(entries)]
-    if wrong or not groups:
-        got = f"what is no table of texts in {wrong[0]!r}" if wrong else "none"
+    if wrong or not any(SEEMS_OURS.search(group) for group in groups):
+        got = f"what is no table of texts in {wrong[0]!r}" if wrong else ", ".join(groups) or "none"
         raise ValueError(
             f"{path}: expected entry points, [project.entry-points.medloss] with "
             f'NAME = "package", got {got}{way}'

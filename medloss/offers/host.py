@@ -374,6 +374,10 @@ def _yielded(manager: pluggy.PluginManager, kind: type[R]) -> list[R]:
     hook = _hook(kind)
     found: list[R] = []
     for result in getattr(manager.hook, hook)():
+        if not isinstance(result, Iterable):
+            raise TypeError(
+                f"{hook}: expected to yield medloss.{kind.__name__} records, got {result!r}"
+            )
         for record in result:
             if type(record) is not kind:  # nor a class of theirs, which may do anything later
                 raise TypeError(f"{hook}: expected medloss.{kind.__name__} records, got {record!r}")

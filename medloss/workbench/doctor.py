@@ -334,10 +334,13 @@ def _plugins() -> Iterator[Finding]:
     for offer in found:
         offered[offer.plugin] = offered.get(offer.plugin, 0) + 1
     for plugin in found.plugins:
-        said = plugin.reason or f"{offered.get(plugin, 0)} on offer"
+        number = offered.get(plugin, 0)
+        empty = plugin.state == "ok" and not number
+        said = "nothing on offer: its hooks yield nothing" if empty else f"{number} on offer"
+        said = plugin.reason or said
         what = f"{plugin.name or plugin.module} ({plugin.distribution} {plugin.version})"
         told = said if plugin.state == "ok" else f"{plugin.state}: {said}"
-        yield Finding(what, told, states.get(plugin.state, "broken"))
+        yield Finding(what, told, "note" if empty else states.get(plugin.state, "broken"))
     for remark in found.remarks():
         yield Finding("remark", remark, "note")
 

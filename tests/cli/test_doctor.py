@@ -67,6 +67,10 @@ def test_faults_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Plugin("bad", "bad", "medloss-bad", "1", "broken", "ImportError: no")
     monkeypatch.setattr(host(), "plugins", [one])
     assert broken(doctor._plugins) == {"bad (medloss-bad 1)": "broken: ImportError: no"}
+    monkeypatch.setattr(host(), "plugins", [Plugin("idle", "idle", "medloss-idle", "1")])
+    assert next(doctor._plugins()) == Finding(
+        "idle (medloss-idle 1)", "nothing on offer: its hooks yield nothing", "note"
+    )
     monkeypatch.setattr(
         doctor.metadata, "requires", lambda _: ["numpy>=99.1", "nosuch>=2", "x; extra == 'y'"]
     )

@@ -105,7 +105,7 @@ REFUSED = {
     "tolerance_mm=2,nsd": "'tolerance_mm=2' has no name before it",
     "dice,,nsd": "a name is missing between two commas of 'dice,,nsd'",
     "dice,": "a name is missing between two commas",
-    "": "a name is missing",
+    "": "expected a name, got ''",
     "nsd:tolerance=2": "has no option 'tolerance'; it has tolerance_mm",
     "hd:percentile=high": "expected a number, got 'high'",
     "NSD": r"did you mean nsd \(normalized_surface_dice\)\?",

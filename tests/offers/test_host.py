@@ -104,7 +104,7 @@ BREAKAGES = {
     ),
     "no_hook": ("losses = []", "it has no hook: expected one of medloss_losses, medloss_metrics"),
     "arguments": (GOOD.replace("medloss_losses()", "medloss_losses(x)"), "argument"),
-    "not_iterable": (GOOD.split("yield")[0] + "return 3", "'int' object is not iterable"),
+    "not_iterable": (GOOD.split("yield")[0] + "return 3", "medloss_losses: expected to yield"),
 }
 
 

@@ -176,6 +176,7 @@ PROJECTS = {
     "[tool.ruff]": "expected a name in [project]",
     '[project]\nname = "../up"': "expected a name in [project]",
     '[project]\nname = "mine"': "expected entry points, [project.entry-points.medloss]",
+    '[project]\nname = "mine"\n[project.entry-points.monai]\na = "b"': "got monai",
     '[project]\nname = "mine"\n[project.entry-points.medloss]\na = 3': "no table of texts",
     '[project]\nname = "mine"\n[project.entry-points.medloss]\na = "nowhere"': (
         "No module named 'nowhere'"
