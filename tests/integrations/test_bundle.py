@@ -22,8 +22,9 @@ from medloss.evaluation.losses import choose_loss
 from medloss.evaluation.records import CaseResult
 from medloss.evaluation.requests import choose_metric, parse_request
 from medloss.evaluation.score import EvalPlan
+from medloss.integrations.bundle.choice import bundle_to_predict
 from medloss.integrations.bundle.evaluate import bundle_pairs, evaluate_bundle
-from medloss.integrations.bundle.settings import read_bundle
+from medloss.integrations.bundle.settings import BundleInference, open_bundle
 
 SOFTMAX = {"_target_": "Activationsd", "softmax": True}
 SIGMOID = {"_target_": "Activationsd", "sigmoid": True}
@@ -36,6 +37,10 @@ LINEAR = {**INVERT, "nearest_interp": False}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     monkeypatch.setattr(sys, "path", [*sys.path])
     return write_bundle(tmp_path / "tiny")
+
+
+def read_bundle(root: Path, checkpoint: Path | None = None, **options: Any) -> BundleInference:
+    return open_bundle(bundle_to_predict(root, checkpoint=checkpoint, **options), checkpoint)
 
 
 def study(*losses: str, **options: Any) -> EvalPlan:

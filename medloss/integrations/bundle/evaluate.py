@@ -49,11 +49,6 @@ def bundle_pairs(
     """
     if references is not None and not references.is_dir():
         raise ValueError(f"{references} is no folder of references")
-    if references is None and bundle.cases and not any(LABEL in case for case in bundle.cases):
-        raise ValueError(
-            f"{bundle.folder}: its cases are images without {LABEL!r}; give REF, a folder with a "
-            f"reference for each image, under its name"
-        )
     pairs = [_pair(bundle, case, references, predictions) for case in bundle.cases]
     names = [pair.name for pair in pairs]
     for name in names:
@@ -61,6 +56,11 @@ def bundle_pairs(
             raise ValueError(f"{bundle.folder}: two cases are called {name!r}")
     if not pairs:
         raise ValueError(f"{bundle.folder}: its list of cases is empty")
+    if references is None and not any(LABEL in case for case in bundle.cases):
+        raise ValueError(
+            f"{bundle.folder}: its cases are images without {LABEL!r}; give REF, a folder with a "
+            f"reference for each image, under its name"
+        )
     return tuple(pairs)
 
 

@@ -19,7 +19,6 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.transforms import Compose
 from torch import nn
 
-from medloss.integrations.bundle.choice import bundle_to_predict
 from medloss.integrations.bundle.config import BundleConfig, digest
 from medloss.integrations.bundle.postprocessing import Decision, read_postprocessing
 from medloss.integrations.bundle.roles import Roles, weights_of
@@ -52,22 +51,6 @@ class BundleInference:
     decision: Decision
     amp: bool = False
     source: tuple[tuple[str, str], ...] = ()
-
-
-def read_bundle(
-    folder: Path,
-    *,
-    configs: Sequence[str] = (),
-    checkpoint: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> BundleInference:
-    """Read a bundle's configuration, build its network and load its weights.
-
-    Arguments and errors are those of
-    :func:`~medloss.integrations.bundle.choice.bundle_to_predict` and :func:`open_bundle`.
-    """
-    roles = bundle_to_predict(folder, configs=configs, checkpoint=checkpoint, overrides=overrides)
-    return open_bundle(roles, checkpoint)
 
 
 def open_bundle(roles: Roles, checkpoint: Path | None = None) -> BundleInference:
