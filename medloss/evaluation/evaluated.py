@@ -64,18 +64,20 @@ class Evaluation:
         """The mean of a metric over the cases.
 
         Args:
-            metric: its column, or its name or an alias where that is one column.
+            metric: its column, or its name or an alias where that is one column; ``"dice[liver]"``
+                names the label too.
             label: number or name; not needed where there is one.
 
         Raises:
             ValueError: there is no such value, or several.
         """
-        columns, _ = named_columns(metric, [line.column.name for line in self.table.lines])
+        columns, own_label = named_columns(metric, [line.column.name for line in self.table.lines])
+        asked = [each for each in (label, own_label) if each not in (None, "")]
         lines = [
             line
             for line in self.table.lines
             if line.column.name in columns
-            and label in (None, line.label, *self._called(line.label))
+            and all(each in (line.label, *self._called(line.label)) for each in asked)
         ]
         if len(lines) != 1:
             has = ", ".join(

@@ -421,6 +421,10 @@ def test_metrics_are_chosen_by_name(tmp_path):
     assert [measure.name for measure in ground.measures] == ["hausdorff95"]
     with pytest.raises(CompareError, match="a has no metric 'nsd'; it has dice, hausdorff95"):
         compared_table(runs, metrics=["nsd"])
+    with pytest.raises(
+        CompareError, match=r"dsc\[1\]: runs are compared by a metric on all labels"
+    ):
+        compared_table(runs, metrics=["dsc[1]"])
 
 
 def test_runs_with_nothing_in_common(tmp_path):

@@ -239,6 +239,9 @@ def test_nnunets_mean_is_of_cases_then_labels_and_the_other_order_is_another_num
     labels = {"A": 1, "B": 2}
     found = medloss.evaluate(*given, profile="nnunet", labels=labels, spacing_mm=1)
     assert found.mean("dice", 1) == pytest.approx(0.52222, abs=5e-6)
+    assert found.mean("dsc[1]") == found.mean("dice", 1)
+    with pytest.raises(ValueError, match="expected one of"):
+        found.mean("dice[1]", 2)
     assert found.averages[0].value == pytest.approx(0.46111, abs=5e-6)
     mean = {"name": "mean of labels", "first": "labels"}
     other = medloss.evaluate(

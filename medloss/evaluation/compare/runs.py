@@ -182,7 +182,12 @@ def _measures(run: ComparedRun, wanted: Sequence[str]) -> list[Measure]:
         return list(run.table.measures)
     found = []
     for name in (part for text in wanted for part in split_requests(text)):
-        columns, _ = named_columns(name, [measure.name for measure in run.table.measures])
+        columns, label = named_columns(name, [measure.name for measure in run.table.measures])
+        if label:
+            raise CompareError(
+                f"{name}: runs are compared by a metric on all labels; expected one without "
+                f"[{label}], which --primary takes"
+            )
         mine = [measure for measure in run.table.measures if measure.name in columns]
         if not mine:
             has = ", ".join(measure.name for measure in run.table.measures)
