@@ -98,4 +98,4 @@ def test_it_is_not_installed_here() -> None:
         [sys.executable, "-m", "medloss", "list", "hardest_voxels"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "no loss is called 'hardest_voxels'" in done.stderr
+    assert "nothing is called 'hardest_voxels'" in done.stderr
