@@ -11,7 +11,7 @@ SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 .PHONY: help demo test check lint format unit docs pictures wheel kernels resolve lowest clean
 help:
 	@echo "make demo   train a bundle, infer the held-out half, score it (a few minutes on 2 cores)"
-	@echo "make test   lint, types, tests, and the wheel in a clean environment"
+	@echo "make test   lint, types, tests, the site, and the wheel in a clean environment"
 	@echo "make check  lint, types, and the tests of what changed since main"
 	@echo "make lint   ruff, mypy, and which way imports point; make format applies what ruff can"
 	@echo "make kernels  compile the GPU kernels on the triton of every supported torch; needs no GPU"
