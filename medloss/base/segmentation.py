@@ -86,6 +86,9 @@ class SegmentationLoss(_Loss):
     spatial_axes: ClassVar[tuple[int, ...] | None] = None
     """How many of them there may be; None: any number, none too."""
 
+    mask_is_a_weight: ClassVar[bool] = True
+    """Whether a voxel of mask 2 counts twice; otherwise its probability would be doubled."""
+
     def __setattr__(self, name: str, value: Any) -> None:
         # Options are plain attributes: were a torch module registered as a submodule instead, the
         # default on the class would hide it.

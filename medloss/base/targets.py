@@ -18,11 +18,13 @@ from medloss.base.input_checks import (
     checked_mask,
     checked_present,
     checked_target,
+    mode_for,
     no_probabilities,
     plain_tensor,
 )
 from medloss.distance.steps import Steps, parsed
 from medloss.objects.spacing import SpacingLike, SpacingSource
+from medloss.runtime.eager import numbers_may_be_read
 from medloss.sums import Activation, ClassSums, Term, class_sums, voxel_terms, work_dtype
 from medloss.sums.voxels import Voxels
 
@@ -291,18 +293,17 @@ def _check_order(
     Raises:
         ValueError: the target alone has a gradient; or the input holds labels and the target none.
     """
-    learns = torch.is_grad_enabled() and label.requires_grad and not input.requires_grad
-    if learns:
+    if input.requires_grad:  # no label
+        return
+    if label.requires_grad and torch.is_grad_enabled():
         why = "the target has a gradient and the input has none"
-    elif not input.is_floating_point() and label.is_floating_point():
-        why = f"the input holds {input.dtype}, as labels do, and the target {label.dtype}"
     elif (
         label.is_floating_point()
         and input.shape == label.shape
         and not callable(activation)
         and activation != "probabilities"
-        and input.device.type == "cpu"  # elsewhere looking would wait
-        and not torch.compiler.is_compiling()
+        and mode_for(input.device) == "sync"  # elsewhere looking would wait
+        and numbers_may_be_read(input, label)
         and _are_labels(input)
         and not _are_labels(label)
     ):
@@ -323,10 +324,11 @@ def _are_labels(values: Tensor) -> bool:
     if not bool(((some == 0) | (some == 1)).all()):
         return False
     whole = values.detach()
-    one_hot = whole.sum(1) == 1 if values.shape[1] > 1 else whole == 1
-    return bool(((whole == 0) | (whole == 1)).all()) and bool(
-        one_hot.all() if values.shape[1] > 1 else one_hot.any()
-    )
+    if not bool(((whole == 0) | (whole == 1)).all()):
+        return False
+    if values.shape[1] > 1:
+        return bool((whole.sum(1) == 1).all())
+    return bool(whole.any()) and not bool(whole.all())  # a constant is what a network begins with
 
 
 def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:
@@ -335,6 +337,7 @@ def _check_shapes(input: Tensor, label: Tensor, to_onehot_y: bool) -> None:
     if not input.is_floating_point():
         raise TypeError(
             f"input: expected floating-point logits or probabilities, got {input.dtype}"
+            + ("; input comes first and target second" if label.is_floating_point() else "")
         )
     batch, classes, *spatial = input.shape
     channels = (1,) if to_onehot_y or classes == 1 else (1, classes)

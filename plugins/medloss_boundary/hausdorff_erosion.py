@@ -58,6 +58,8 @@ class HausdorffErosionLoss(RegionLoss):
 
     spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
+    mask_is_a_weight: ClassVar[bool] = False
+
     two_channels_equal_one: ClassVar[bool] = True
 
     alpha: float = 2.0

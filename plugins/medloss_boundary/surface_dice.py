@@ -57,6 +57,8 @@ class SurfaceDiceLoss(RegionLoss):
 
     spatial_axes: ClassVar[tuple[int, ...] | None] = (2, 3)
 
+    mask_is_a_weight: ClassVar[bool] = False
+
     two_channels_equal_one: ClassVar[bool] = True
 
     tolerance_mm: float = 1.0

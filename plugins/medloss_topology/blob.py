@@ -60,6 +60,7 @@ class BlobLoss(WeightedSum):
         max_components: more objects of a class in a sample are refused, where the loss inside is
             evaluated for each of them.
         size_exponent: γ of the inverse sizes that voxels of each region weigh by; 0 for not at all.
+            Not for ``surface_dice`` and ``hausdorff_erosion``, whose voxels have no weight.
         max_size_weight: largest of these weights; None for any.
 
     Example:

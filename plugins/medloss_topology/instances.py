@@ -56,6 +56,12 @@ class InstancesLoss(SegmentationLoss):
         super().__post_init__()
         if not self.size_exponent >= 0:
             raise ValueError(f"size_exponent: expected at least 0, got {self.size_exponent!r}")
+        for each in self.loss.modules() if self.size_exponent else ():
+            if isinstance(each, SegmentationLoss) and not each.mask_is_a_weight:
+                raise ValueError(
+                    f"size_exponent: expected 0 for {type(each).__name__}, in which voxels cannot "
+                    f"weigh more than others, got {self.size_exponent!r}"
+                )
         if self.max_size_weight is not None and not (
             self.size_exponent > 0 and self.max_size_weight >= 1
         ):

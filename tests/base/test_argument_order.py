@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import medloss
 
@@ -13,6 +14,7 @@ LOGITS = torch.randn(2, 3, 4, 5, 6, generator=GENERATOR)
 INDEX = torch.randint(0, 3, (2, 1, 4, 5, 6), generator=GENERATOR)
 ONE_HOT = torch.nn.functional.one_hot(INDEX[:, 0], 3).movedim(-1, 1).float()
 FOREGROUND = (INDEX > 0).float()
+SMOOTHED = 0.9 * ONE_HOT + 0.1 / 3
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +26,7 @@ def _plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 EXCHANGED: dict[str, tuple[Tensor, Tensor, str]] = {
     "a training": (ONE_HOT, LOGITS.clone().requires_grad_(), "the target has a gradient"),
     "indices in a training": (INDEX.float(), LOGITS.clone().requires_grad_(), "has a gradient"),
-    "integers": (INDEX, LOGITS, "the input holds torch.int64, as labels do"),
+    "integers": (INDEX, LOGITS, "torch.int64; input comes first and target second"),
     "logits": (ONE_HOT, LOGITS, "nothing but 0 and 1 where logits belong"),
     "probabilities": (ONE_HOT, LOGITS.softmax(1), "nothing but 0 and 1 where logits belong"),
     "one channel": (FOREGROUND, LOGITS[:, :1].sigmoid(), "nothing but 0 and 1"),
@@ -39,7 +41,7 @@ def test_exchanged_arguments_are_refused(
 ) -> None:
     activation = "sigmoid" if input.shape == target.shape and input.shape[1] == 1 else "softmax"
     options = {"spacing_mm": 1.0} if name == "boundary" else {}
-    with pytest.raises(ValueError, match=words) as refused:
+    with pytest.raises((TypeError, ValueError), match=words) as refused:
         medloss.loss(name, **{activation: True}, **options)(input, target)
     assert "input" in str(refused.value)
     assert "target" in str(refused.value)
@@ -59,6 +61,12 @@ MEANT: dict[str, tuple[Tensor, Tensor, str]] = {
     ),
     "hard logits and hard labels": (ONE_HOT, ONE_HOT.roll(1, -1), "softmax"),
     "a mask beside probabilities": (ONE_HOT, LOGITS.softmax(1), ""),
+    "logits of 0 and 1 that learn": (ONE_HOT.clone().requires_grad_(), SMOOTHED, "softmax"),
+    "constant logits of one channel": (
+        torch.ones_like(FOREGROUND),
+        LOGITS[:, :1].sigmoid(),
+        "sigmoid",
+    ),
 }
 
 
@@ -72,3 +80,14 @@ def test_a_gradient_of_the_label_is_no_matter_where_none_is_taken() -> None:
     with torch.no_grad():
         target = LOGITS.softmax(1).requires_grad_()
         assert medloss.loss("dice", softmax=True)(LOGITS, target).isfinite()
+
+
+def test_values_that_no_host_may_read_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = medloss.loss("dice", softmax=True, reduction="sum")
+    soft = LOGITS.roll(1, 0).softmax(1)
+    mapped = torch.func.vmap(lambda z, y: loss(z[None], y[None]))(LOGITS, soft)
+    torch.testing.assert_close(mapped.sum(), loss(LOGITS, soft))
+    with FakeTensorMode() as mode:
+        assert loss(mode.from_tensor(LOGITS), mode.from_tensor(soft)).shape == ()
+    monkeypatch.setenv("MEDLOSS_CHECKS", "off")
+    assert loss(ONE_HOT, soft).isfinite()

@@ -25,11 +25,12 @@ NEIGHBOURS = {
     "nacl",
     "svls_cross_entropy",
     "blob",
+    "cb_dice",
     "cc_dice_ce",
     "cl_dice",
     "dice_cl_dice",
 }
-OTHERS = sorted({r.name for r in medloss.list_losses()} - NEIGHBOURS - {"deep_supervision"})
+OTHERS = sorted({r.name for r in medloss.list_losses()} - NEIGHBOURS - {"deep_supervision", "scnp"})
 
 
 def scene(*spatial: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,6 +71,19 @@ def test_losses_with_geometry_refuse_other_axes_in_words(name: str) -> None:
             medloss.loss(name, softmax=True)(z, y, spacing_mm=1.0)
     with pytest.raises(ValueError, match="input: expected 2 or 3 spatial axes"):
         medloss.loss("compound", terms=["dice", name], softmax=True)(z, y, spacing_mm=1.0)
+
+
+def test_neighbours_along_one_axis_are_neighbours() -> None:
+    loss = medloss.loss("scnp", softmax=True)
+    z, y = scene(7)
+    row = loss(z, y)
+    torch.testing.assert_close(row, loss(z[..., None], y[..., None]))
+    assert row > loss.inside(z, y)
+    z, y = scene()  # of a voxel alone there are none
+    torch.testing.assert_close(loss(z, y), loss.inside(z, y))
+    z, y = scene(2, 3, 2, 2)
+    with pytest.raises(ValueError, match="input: expected 1 or 2 or 3 spatial axes"):
+        loss(z, y)
 
 
 WITH_BUFFERS: dict[str, dict[str, Any]] = {

@@ -534,6 +534,14 @@ class TestInverseSizes:
             with pytest.raises(ValueError, match=message):
                 medloss.loss(name, **options)
 
+    @pytest.mark.parametrize(
+        "inside", ["surface_dice", {"name": "compound", "terms": ["dice", "hausdorff_erosion"]}]
+    )
+    def test_losses_whose_voxels_have_no_weight_are_refused(self, inside: Any) -> None:
+        medloss.loss("blob", loss=inside)
+        with pytest.raises(ValueError, match="size_exponent: expected 0 for"):
+            medloss.loss("blob", loss=inside, size_exponent=0.5)
+
 
 TWICE = {"name": "cl_dice"}
 """A term of weight 0 that is no function of class sums."""
