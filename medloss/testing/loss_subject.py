@@ -160,9 +160,11 @@ class LossSubject(ContractSubject[Loss]):
     def backgrounds(self) -> Iterator[bool]:
         """Values of ``include_background`` that the example's options allow."""
         yield True
+        if self.classes == 1:  # of which none is the background
+            return
         try:
             value(self.build(include_background=False), self.scene())
-        except ValueError:  # one channel, or one weight for each of the classes
+        except ValueError:  # one weight for each of the classes
             return
         yield False
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medloss.base import RegionLoss, annotated_share, options
 from medloss.base.targets import Prepared
-from medloss.sums import ClassSums, Term
+from medloss.sums import ClassSums, Term, work_dtype
 
 
 @options
@@ -121,13 +121,14 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         name = str(self.of_labels.map)
         rows = self.matrix(prepared.values.shape[1], prepared.input)[None]
         if self.weighting_mode == "GDL":
-            volumes, _ = self.counted(prepared.sums(("t",)), prepared)
+            volumes, _ = self.counted(_volumes(prepared), prepared)
             return {name: _rows_of_labels(rows * _alpha(volumes.t)[..., None], prepared)}
         rows[:, 0] = 0
-        background = prepared.one_hot()[:, :1] if not prepared.is_index else prepared.target == 0
-        share = annotated_share(prepared)
-        if share is not None:
-            background = background * share
+        if prepared.is_index:
+            background, share = prepared.target == 0, annotated_share(prepared)
+            background = background if share is None else background * share
+        else:
+            background = _annotated(prepared)[:, :1]
         return {
             name: _rows_of_labels(rows, prepared),
             "background": background.to(prepared.input).expand_as(prepared.input),
@@ -160,6 +161,23 @@ def _alpha(volumes: Tensor) -> Tensor:
     return 1 / (1 + volumes)
 
 
+def _volumes(prepared: Prepared) -> ClassSums:
+    """Σ g of each sample and class, with a derivative by g and none by the input."""
+    if prepared.is_index:
+        with torch.no_grad():
+            return prepared.sums(("t",))
+    g = prepared.one_hot() if prepared.mask is None else prepared.one_hot() * prepared.mask
+    return ClassSums(g.flatten(2).sum(2, dtype=work_dtype(g))[:, None], (Term("t"),))
+
+
+def _annotated(prepared: Prepared) -> Tensor:
+    """Labels of the classes that were annotated, (B, C, *spatial)."""
+    g = prepared.one_hot()
+    if prepared.present is None:
+        return g
+    return g * prepared.present.reshape(*g.shape[:2], *[1] * (g.ndim - 2))
+
+
 def _rows_of_labels(rows: Tensor, prepared: Prepared) -> Tensor:
     """The row of each voxel's class, (B, C, *spatial); 0 where that was not annotated.
 
@@ -170,10 +188,7 @@ def _rows_of_labels(rows: Tensor, prepared: Prepared) -> Tensor:
     batch, classes = prepared.values.shape[:2]
     rows = rows.expand(batch, -1, -1)
     if not prepared.is_index:
-        g = prepared.one_hot()
-        if prepared.present is not None:
-            g = g * prepared.present.reshape(batch, classes, *[1] * (g.ndim - 2))
-        return torch.einsum("bl...,blc->bc...", g, rows)
+        return torch.einsum("bl...,blc->bc...", _annotated(prepared), rows)
     label = prepared.class_numbers()[:, 0]
     first = torch.arange(batch, device=label.device) * (classes + 1)
     table = F.pad(rows, (0, 0, 0, 1)).flatten(0, 1)  # the last row of a sample is of no class

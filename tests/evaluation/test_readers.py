@@ -104,7 +104,7 @@ def test_a_plugin_reads_files_for_eval(
     (case,) = json.loads((tmp_path / "out.json").read_text())["cases"]
     assert case["case"] == "a"
     assert set(case["notes"]) == {"read by shiny"}
-    assert "medloss-shiny 1" in run("list", "--kind", "reader").output
+    assert "medloss-shiny 1" in run("list", "--kind", "reader", "--long").output
     assert "medloss_shiny_files:read_grid" in run("info", "grid").output
 
 

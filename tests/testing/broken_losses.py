@@ -103,8 +103,8 @@ class WrappedLoss(GoodLoss):
 
 class BroadcastingLoss(GoodLoss):
     def forward(self, input: Tensor, target: Any, **extras: Any) -> Tensor:
-        if isinstance(target, Tensor) and target.ndim == input.ndim - 1:
-            target = target[:, None]
+        if isinstance(target, Tensor) and target.ndim == input.ndim - 2:
+            target = target[:, None, None].expand(-1, 1, *input.shape[2:])
         return super().forward(input, target, **extras)
 
 

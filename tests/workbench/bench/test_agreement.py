@@ -87,7 +87,7 @@ def test_every_adapter_belongs_to_a_loss_and_a_source():
     for name, others in rivals().items():
         assert host().losses.find(name).record.name == name
         assert all(rival.source in SOURCES for rival in others)
-        assert len({rival.name for rival in others}) == len(others)
+        assert len({(rival.name, rival.variant.name) for rival in others}) == len(others)
         options = [(r.variant.name, str(r.variant.options)) for r in others]
         assert len({name for name, _ in options}) == len(set(options))
     assert set(DEFAULT_LOSSES) <= rivals().keys()
