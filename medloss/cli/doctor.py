@@ -12,7 +12,7 @@ from medloss.cli.exits import FAILED
 from medloss.cli.terminal import make_console, say
 
 if TYPE_CHECKING:
-    from medloss.workbench.doctor import Finding
+    from medloss.workbench.doctor import Observation
 
 _STYLES = {"ok": "", "note": "yellow", "broken": "bold red"}
 
@@ -42,7 +42,7 @@ def doctor_command(context: click.Context, as_json: bool) -> None:
     context.exit(FAILED if broken else 0)
 
 
-def _print(found: list[tuple[str, Finding]]) -> None:
+def _print(found: list[tuple[str, Observation]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 

@@ -31,7 +31,7 @@ class Listener(Protocol):
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
-class Work:
+class Progress:
     """A piece of work, from its beginning to its end.
 
     Args:
@@ -76,7 +76,7 @@ def heard_by(listener: Listener) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def work(what: str, total: int | None = None) -> Iterator[Work]:
+def work(what: str, total: int | None = None) -> Iterator[Progress]:
     """A piece of work.
 
     Args:
@@ -87,7 +87,7 @@ def work(what: str, total: int | None = None) -> Iterator[Work]:
         >>> with work("cases", 2) as cases:
         ...     cases.step()
     """
-    piece = Work(_listener.get(), what, total)
+    piece = Progress(_listener.get(), what, total)
     try:
         yield piece
     finally:

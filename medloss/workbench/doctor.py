@@ -56,7 +56,7 @@ _REQUIREMENT = re.compile(r"\s*([\w.-]+)\s*(?:>=\s*([\d.]+))?")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """Something that was looked at.
 
     Args:
@@ -70,10 +70,10 @@ class Finding:
     state: State = "ok"
 
 
-Check = Callable[[], Iterator[Finding]]
+Check = Callable[[], Iterator[Observation]]
 
 
-def examine() -> Iterator[tuple[str, Finding]]:
+def examine() -> Iterator[tuple[str, Observation]]:
     """Everything that :data:`CHECKS` finds, with its heading."""
     every = [(heading, check) for heading, checks in CHECKS.items() for check in checks]
     for heading, check in tracked(every, "checks"):
@@ -82,35 +82,37 @@ def examine() -> Iterator[tuple[str, Finding]]:
                 yield heading, finding
         except Exception as error:  # noqa: BLE001 - what is broken may raise anything
             name = check.__name__.strip("_").replace("_", " ")
-            yield heading, Finding(name, f"{type(error).__name__}: {error}", "broken")
+            yield heading, Observation(name, f"{type(error).__name__}: {error}", "broken")
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[Observation]:
     from medloss.workbench.bench.environment import environment
 
-    yield Finding("medloss", f"{medloss.__version__} in {Path(medloss.__file__).parent}")
+    yield Observation("medloss", f"{medloss.__version__} in {Path(medloss.__file__).parent}")
     shown = ("Python", "system")
-    yield from (Finding(what, value) for what, value in environment(()).items() if what in shown)
+    yield from (
+        Observation(what, value) for what, value in environment(()).items() if what in shown
+    )
     try:
         required = metadata.requires("medloss") or []
     except metadata.PackageNotFoundError:
-        yield Finding("installation", "none is recorded: pip install medloss", "broken")
+        yield Observation("installation", "none is recorded: pip install medloss", "broken")
         required = []
     for text in required:
         if "extra ==" not in text and (parts := _REQUIREMENT.match(text)):
             yield _required(parts[1], parts[2] or "0")
     version = _version("triton")
-    yield Finding("triton", version or "not installed: only NVIDIA GPUs need it")
+    yield Observation("triton", version or "not installed: only NVIDIA GPUs need it")
 
 
-def _required(name: str, least: str) -> Finding:
+def _required(name: str, least: str) -> Observation:
     version = _version(name)
     if not version:
-        return Finding(name, f"not installed: pip install '{name}>={least}'", "broken")
+        return Observation(name, f"not installed: pip install '{name}>={least}'", "broken")
     if _numbers(version) < _numbers(least):
         wanted = f"{version}, and at least {least} is needed: pip install '{name}>={least}'"
-        return Finding(name, wanted, "broken")
-    return Finding(name, version)
+        return Observation(name, wanted, "broken")
+    return Observation(name, version)
 
 
 def _numbers(version: str) -> list[int]:
@@ -124,38 +126,38 @@ def _version(package: str) -> str:
         return ""
 
 
-def _processors() -> Iterator[Finding]:
+def _processors() -> Iterator[Observation]:
     import torch
 
     from medloss.workbench.bench.environment import environment
 
-    yield Finding("processor", environment(())["processor"])
-    yield Finding("processors", threads.described())
+    yield Observation("processor", environment(())["processor"])
+    yield Observation("processors", threads.described())
     usable, of_torch = threads.processors(), torch.get_num_threads()
     if of_torch > usable:
         text = f"{of_torch}, on {usable} processors: OMP_NUM_THREADS={usable} makes torch faster"
-        yield Finding("threads of torch", text, "note")
+        yield Observation("threads of torch", text, "note")
     else:
-        yield Finding("threads of torch", str(of_torch))
+        yield Observation("threads of torch", str(of_torch))
     found = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    yield Finding("GPUs", ", ".join(found) or "none that torch finds")
+    yield Observation("GPUs", ", ".join(found) or "none that torch finds")
 
 
-def _settings() -> Iterator[Finding]:
+def _settings() -> Iterator[Observation]:
     for name, value in sorted(os.environ.items()):
         if not name.startswith("MEDLOSS_"):
             continue
         if name in _SETTINGS or name in ("MEDLOSS_CHECKS", "MEDLOSS_TEST_TRITON"):
-            yield Finding(name, value)
+            yield Observation(name, value)
             continue
         near = difflib.get_close_matches(name, _SETTINGS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(_SETTINGS)}"
-        yield Finding(name, f"no such setting; {hint}", "broken")
+        yield Observation(name, f"no such setting; {hint}", "broken")
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
-        yield Finding("NUMBA_DISABLE_JIT", "nothing is compiled, and all is very slow", "note")
+        yield Observation("NUMBA_DISABLE_JIT", "nothing is compiled, and all is very slow", "note")
 
 
-def _class_sums() -> Iterator[Finding]:
+def _class_sums() -> Iterator[Observation]:
     """Which backend serves what, and why others do not; each in use is tried."""
     import torch
 
@@ -169,16 +171,16 @@ def _class_sums() -> Iterator[Finding]:
             try:
                 name, why = chosen_backend(one.to(dtype))
             except ValueError as error:
-                yield Finding(what, str(error), "broken")
+                yield Observation(what, str(error), "broken")
                 continue
             slow = device != "cpu" and name != "triton" and VARIABLE not in os.environ
-            yield Finding(what, f"{name}: {why}", "note" if slow else "ok")
+            yield Observation(what, f"{name}: {why}", "note" if slow else "ok")
         for name in backends():
             if reason := refusal(name, one):
-                yield Finding(f"not {name}, {device}", reason)
+                yield Observation(f"not {name}, {device}", reason)
 
 
-def _distances() -> Iterator[Finding]:
+def _distances() -> Iterator[Observation]:
     import torch
 
     from medloss.distance.transform import chosen_distance_backend
@@ -189,12 +191,12 @@ def _distances() -> Iterator[Finding]:
         try:
             choice = chosen_distance_backend(mask)
         except ValueError as error:
-            yield Finding(what, str(error), "broken")
+            yield Observation(what, str(error), "broken")
         else:
-            yield Finding(what, f"{choice.name}: {choice.why}")
+            yield Observation(what, f"{choice.name}: {choice.why}")
 
 
-def _histograms() -> Iterator[Finding]:
+def _histograms() -> Iterator[Observation]:
     import torch
 
     from medloss.histograms.engine import FUSED
@@ -204,10 +206,10 @@ def _histograms() -> Iterator[Finding]:
         with contextlib.suppress(ValueError):  # which has been said of class sums
             name = chosen_backend(torch.zeros(1, 2, 4, 4, device=device)).name
             own = f"{name}: as class sums" if name in FUSED else "plain torch"
-            yield Finding(f"error histograms, {device}", own)
+            yield Observation(f"error histograms, {device}", own)
 
 
-def _trials() -> Iterator[Finding]:
+def _trials() -> Iterator[Observation]:
     """A loss and a metric on a small case, beside what they are by hand."""
     import numpy as np
     import torch
@@ -224,7 +226,7 @@ def _trials() -> Iterator[Finding]:
         good = abs(value - right) < 1e-4 and bool(gradient.isfinite().all())
         text = f"dice_ce of a small case is {value:.4f}"
         wrong = "" if good else f", and should be {right:.4f}, with a finite gradient"
-        yield Finding(f"a loss, {device}", text + wrong, "ok" if good else "broken")
+        yield Observation(f"a loss, {device}", text + wrong, "ok" if good else "broken")
     cube = np.zeros((6, 6, 6), np.uint8)
     cube[1:4, 1:4, 1:4] = 1
     case = Case(np.roll(cube, 1, axis=0), cube, labels=(1,), spacing_mm=(2.0, 1.0, 1.0))
@@ -232,7 +234,7 @@ def _trials() -> Iterator[Finding]:
     value_mm = float(offer.load()(case.surfaces(1)))
     good = abs(value_mm - 2.0) < 1e-6
     text = f"hausdorff95 of a cube moved by 2 mm is {value_mm:g} mm"
-    yield Finding("a metric", text, "ok" if good else "broken")
+    yield Observation("a metric", text, "ok" if good else "broken")
 
 
 def _devices() -> list[str]:
@@ -241,7 +243,7 @@ def _devices() -> list[str]:
     return ["cpu"] + ["cuda"] * torch.cuda.is_available()
 
 
-def _compiled_loops() -> Iterator[Finding]:
+def _compiled_loops() -> Iterator[Observation]:
     """Machine code on disk: where, how much, for which loops, and whether it is still right."""
     from medloss.runtime.keeping import Kept
 
@@ -257,19 +259,19 @@ def _compiled_loops() -> Iterator[Finding]:
     ready, outdated = sum(bool(n) for n, _ in counts), sum(old for _, old in counts)
     if nowhere:
         text = f"{nowhere} loops: no folder can be written; NUMBA_CACHE_DIR names one"
-        yield Finding("nowhere to keep", text, "broken")
+        yield Observation("nowhere to keep", text, "broken")
     size = sum(_size(path) for folder in folders for path in folder.glob("*.nb[ic]"))
     hint = "" if ready == len(counts) else "; 'medloss warmup all' compiles the others now"
-    yield Finding("compiled", f"{ready} of {len(counts)} loops{hint}")
+    yield Observation("compiled", f"{ready} of {len(counts)} loops{hint}")
     if folders:
-        yield Finding("kept in", f"{_root(folders)}{os.sep}...: {_megabytes(size)}")
+        yield Observation("kept in", f"{_root(folders)}{os.sep}...: {_megabytes(size)}")
     locked = [str(folder) for folder in folders if not writable(folder)]
     if locked:
         text = f"{', '.join(locked)} cannot be written; NUMBA_CACHE_DIR names another"
-        yield Finding("kept", text, "broken")
+        yield Observation("kept", text, "broken")
     if outdated:
         text = f"{outdated} loops: of another version of medloss or numba; compiled anew when used"
-        yield Finding("outdated", text)
+        yield Observation("outdated", text)
 
 
 def import_loops() -> None:
@@ -282,7 +284,7 @@ def import_loops() -> None:
                 importlib.import_module(module.name)
 
 
-def _triton_kernels() -> Iterator[Finding]:
+def _triton_kernels() -> Iterator[Observation]:
     if not _version("triton"):
         return
     given = os.environ.get("TRITON_CACHE_DIR")
@@ -290,11 +292,11 @@ def _triton_kernels() -> Iterator[Finding]:
     size = sum(_size(path) for path in folder.rglob("*")) if folder.is_dir() else 0
     text = f"{folder}: {_megabytes(size)}"
     if writable(folder):
-        yield Finding("triton's kernels", text)
+        yield Observation("triton's kernels", text)
     else:
         needed = "cuda" in _devices()
         text = f"{folder} cannot be written; TRITON_CACHE_DIR names another"
-        yield Finding("triton's kernels", text, "broken" if needed else "note")
+        yield Observation("triton's kernels", text, "broken" if needed else "note")
 
 
 def writable(folder: Path) -> bool:
@@ -327,7 +329,7 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size else "empty"
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins() -> Iterator[Observation]:
     found = host()
     states: Mapping[str, State] = {"ok": "ok", "disabled": "note"}
     offered: dict[Any, int] = {}
@@ -340,12 +342,12 @@ def _plugins() -> Iterator[Finding]:
         said = plugin.reason or said
         what = f"{plugin.name or plugin.module} ({plugin.distribution} {plugin.version})"
         told = said if plugin.state == "ok" else f"{plugin.state}: {said}"
-        yield Finding(what, told, "note" if empty else states.get(plugin.state, "broken"))
+        yield Observation(what, told, "note" if empty else states.get(plugin.state, "broken"))
     for remark in found.remarks():
-        yield Finding("remark", remark, "note")
+        yield Observation("remark", remark, "note")
 
 
-def _offers() -> Iterator[Finding]:
+def _offers() -> Iterator[Observation]:
     """Import all that is on offer: what cannot be imported is told here and not in a training."""
     offers: list[Offer[Any]] = list(host())
     broken = 0
@@ -355,21 +357,21 @@ def _offers() -> Iterator[Finding]:
                 target = offer.load()
         except (PluginError, IsolatedError, ValueError) as error:
             broken += 1
-            yield Finding(offer.full_name, str(error), "broken")
+            yield Observation(offer.full_name, str(error), "broken")
             continue
         if not isinstance(offer.record, Profile | Reader) and not callable(target):
             broken += 1
             text = f"{offer.record.target} is no class and no function"
-            yield Finding(offer.full_name, text, "broken")
-    yield Finding("imported", f"{len(offers) - broken} of {len(offers)} on offer")
+            yield Observation(offer.full_name, text, "broken")
+    yield Observation("imported", f"{len(offers) - broken} of {len(offers)} on offer")
 
 
-def _optional() -> Iterator[Finding]:
+def _optional() -> Iterator[Observation]:
     for extra, (package, purpose) in OPTIONAL.items():
         version = _version(package)
         way = f"not installed: pip install 'medloss[{extra}]'"
         kind = "reads " if extra in _READERS else ""
-        yield Finding(f"{kind}{purpose}", f"{package} {version}" if version else way)
+        yield Observation(f"{kind}{purpose}", f"{package} {version}" if version else way)
 
 
 CHECKS: dict[str, list[Check]] = {

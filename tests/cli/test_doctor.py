@@ -18,7 +18,7 @@ from medloss.cli import main
 from medloss.offers.host import Plugin, host
 from medloss.runtime import threads
 from medloss.workbench import doctor
-from medloss.workbench.doctor import Finding
+from medloss.workbench.doctor import Observation
 
 
 def broken(check: Any) -> dict[str, str]:
@@ -45,8 +45,8 @@ def test_doctor_finds_nothing_broken_here(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_is_broken_is_told_and_the_exit_code_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def torn() -> Iterator[Finding]:
-        yield Finding("whole", "[fine]")
+    def torn() -> Iterator[Observation]:
+        yield Observation("whole", "[fine]")
         raise RuntimeError("torn")
 
     monkeypatch.setattr(doctor, "CHECKS", {"Mine": [torn]})
@@ -68,7 +68,7 @@ def test_faults_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host(), "plugins", [one])
     assert broken(doctor._plugins) == {"bad (medloss-bad 1)": "broken: ImportError: no"}
     monkeypatch.setattr(host(), "plugins", [Plugin("idle", "idle", "medloss-idle", "1")])
-    assert next(doctor._plugins()) == Finding(
+    assert next(doctor._plugins()) == Observation(
         "idle (medloss-idle 1)", "nothing on offer: its hooks yield nothing", "note"
     )
     monkeypatch.setattr(
