@@ -11,6 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import IO, Any
 
 import torch
@@ -49,6 +50,8 @@ def monai_trainer_steps(subject: LossSubject) -> None:
 
     With MetaTensors as they come from a loader, and with a mapping as target.
     """
+    if find_spec("ignite") is None:
+        raise ExemptError("not tried: MONAI's trainers need ignite; pip install 'medloss[bundle]'")
     for amp in (False, True):
         for as_mapping in (False, True):
             how = f"with {'a mapping' if as_mapping else 'MetaTensors'}, {'AMP' if amp else 'fp32'}"
