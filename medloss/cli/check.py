@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medloss.cli.options import PATH, Number, SectionedCommand, completed
+from medloss.cli.options import PATH, Number, SectionedCommand, completed, usage_errors
 from medloss.cli.preflight import (
     PREFLIGHT_OPTIONS,
     PreflightOptions,
@@ -92,10 +92,8 @@ def check_command(
     if folders and [*names] != folders[:1]:
         raise click.UsageError(f"expected the folder {folders[0]!r} alone, got {' '.join(names)}")
     if folders:
-        try:
+        with usage_errors():
             plugin = context.with_resource(as_if_installed(Path(folders[0])))
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
     offers = _chosen(names, plugin, kind)
     for remark in with_own_readers().remarks(offers):
         say(f"Remark: {remark}", err=True)
